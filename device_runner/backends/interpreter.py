@@ -1,0 +1,53 @@
+"""What the TFLite interpreters of all distributions have in common.
+
+They share one Python interface (Interpreter) but none lets a caller keep a view of a tensor
+across ``invoke()``: ``set_tensor`` and ``get_tensor`` check and copy, and cost as much as a small
+step. A view made from the tensor's raw address costs a plain copy. The addresses stay valid
+because all shapes are static: after ``allocate_tensors()`` nothing is ever reallocated.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from device_runner.contract import STEP_SIGNATURE, StepModel
+from device_runner.errors import BadModelError
+
+
+class InterpreterBackend:
+    """A step model loaded into one interpreter.
+
+    ``inputs`` and ``outputs`` map signature names to writable byte views of the tensors;
+    ``invoke()`` computes one step from the former to the latter.
+    """
+
+    def __init__(self, name: str, version: str, interpreter: Any, model: StepModel) -> None:
+        self.name = name
+        self.version = version
+        # Kept: the views below point into memory that it owns.
+        self.interpreter = interpreter
+        try:
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise refused(name, version, model, error) from error
+        signature = model.graph.signature(STEP_SIGNATURE)
+        self.inputs = {key: self._view(index) for key, index in signature.inputs.items()}
+        self.outputs = {key: self._view(index) for key, index in signature.outputs.items()}
+        self.invoke = interpreter.invoke
+
+    def _view(self, index: int) -> memoryview:
+        # The interpreter counts references to its arrays, so only the address is kept.
+        array = self.interpreter.tensor(index)()
+        address, size = array.__array_interface__["data"][0], array.nbytes
+        del array
+        return memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
+
+
+def refused(name: str, version: str, model: StepModel, error: Exception) -> BadModelError:
+    """The error of a runtime that does not take a model, in one line."""
+    reason = " ".join(str(error).split())[:300]
+    return BadModelError(
+        f"{model.path}: {name} {version} refuses the model ({reason}); "
+        "use a newer runtime, or export with another scheme"
+    )

@@ -1,0 +1,25 @@
+"""LiteRT, the current TFLite runtime (distribution ``ai-edge-litert``)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+from device_runner.backends.interpreter import InterpreterBackend, refused
+from device_runner.contract import StepModel
+from device_runner.errors import MissingRuntimeError
+
+
+def load(model: StepModel, threads: int = 1) -> InterpreterBackend:
+    """Load a step model with LiteRT's interpreter (XNNPACK on the CPU)."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"LiteRT is not usable ({error}); install it with 'pip install ai-edge-litert'"
+        ) from error
+    version = importlib.metadata.version("ai-edge-litert")
+    try:
+        interpreter = Interpreter(model_content=model.flatbuffer, num_threads=threads)
+    except (RuntimeError, ValueError) as error:
+        raise refused("litert", version, model, error) from error
+    return InterpreterBackend("litert", version, interpreter, model)

@@ -1,0 +1,189 @@
+"""The on-device commands: inspect, verify, bench, stream."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import numpy as np
+
+from device_runner import inspection, results
+from device_runner.backends import AUTOMATIC
+from device_runner.contract import load_step_model
+from device_runner.errors import BadInputError, DeviceRunnerError, VerificationError
+from device_runner.latency import BenchSettings
+from device_runner.stream import Stream
+from device_runner.verify import verify
+
+DISK_ERRORS = {
+    errno.ENOSPC: "free space there or choose another folder",
+    errno.EDQUOT: "free space there or choose another folder",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that is not read-only",
+    errno.ENOTDIR: "a part of the path is a file; choose another folder",
+    errno.EEXIST: "a file is in the way; choose another folder",
+}
+INTERRUPTED_EXIT_CODE = 130
+
+
+class CommandGroup(click.Group):
+    """A click group that answers mistakes, full disks and Ctrl-C in one line each."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if close:
+                error.message = f"No such command '{args[0]}'. Did you mean '{close[0]}'?"
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted: what was finished is kept; run the same command to go on.", err=True)
+            ctx.exit(INTERRUPTED_EXIT_CODE)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            place = error.filename or "the output"
+            raise DeviceRunnerError(
+                f"cannot write {place}: {error.strerror}; {DISK_ERRORS[error.errno]}"
+            ) from error
+
+
+backend_option = click.option(
+    "--backend", default=AUTOMATIC, show_default=True,
+    help="Runtime: litert, tflite_runtime, tensorflow, or auto for the first installed.",
+)  # fmt: skip
+threads_option = click.option(
+    "--threads", type=click.IntRange(1, 64), default=1, show_default=True,
+    help="Threads the runtime may use for one step.",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Step recurrent TFLite models on this device and measure what a step costs."""
+
+
+@main.command()
+@click.argument("file")
+@json_option
+def inspect(file: str, as_json: bool) -> None:
+    """Show a step model's signature, states, operators, sizes and metrics."""
+    model = load_step_model(file)
+    facts = inspection.inspect_model(model)
+    click.echo(json.dumps(facts, indent=1) if as_json else inspection.format_inspection(facts, model))
+
+
+@main.command("verify")
+@click.argument("files", nargs=-1, required=True)
+@backend_option
+@threads_option
+@json_option
+def verify_command(files: tuple[str, ...], backend: str, threads: int, as_json: bool) -> None:
+    """Step each model's golden sequences here and compare with the float model's outputs."""
+    failed: VerificationError | None = None
+    for file in files:
+        verification = verify(Stream(file, backend, threads))
+        if as_json:
+            facts = {"file": file, "failure": verification.failure, **asdict(verification)}
+            click.echo(json.dumps(facts))
+        else:
+            click.echo(
+                f"{'FAILED' if verification.failure else 'ok':6}  {file}  "
+                f"{verification.backend} {verification.backend_version}  "
+                f"{verification.steps} steps, rms error {verification.rms:.3g}, "
+                f"largest {verification.max_abs:.3g}, "
+                f"same decision {verification.argmax_agreement:.1%}"
+            )
+        try:
+            verification.require(file)
+        except VerificationError as error:
+            failed = failed or error
+    if failed:
+        raise failed
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True)
+@backend_option
+@threads_option
+@click.option("--steps", type=click.IntRange(100), default=BenchSettings.steps, show_default=True,
+              help="Timed steps of each model; p99.9 needs 10,000.")  # fmt: skip
+@click.option("--warmup", type=click.FloatRange(0, 60), default=BenchSettings.warmup_s,
+              show_default=True, help="Untimed run-up of each model, in seconds.")  # fmt: skip
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
+              help="Append the results to this file, one JSON object per line.")  # fmt: skip
+@json_option
+def bench(
+    files: tuple[str, ...],
+    backend: str,
+    threads: int,
+    steps: int,
+    warmup: float,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure what one step of each model costs on this device, models interleaved."""
+    streams = [Stream(file, backend, threads) for file in files]
+    with output.open("a") if output else open("/dev/null", "w") as sink:
+        measured = results.bench(streams, BenchSettings(steps=steps, warmup_s=warmup), threads)
+        lines = [json.dumps(result) for result in measured]
+        sink.writelines(line + "\n" for line in lines)
+    click.echo("\n".join(lines) if as_json else results.format_results(measured))
+    for stream, result in zip(streams, measured, strict=True):
+        if not result["valid"]:
+            raise VerificationError(f"{stream.model.path}: {result['invalid_reason']}")
+
+
+@main.command("stream")
+@click.argument("file")
+@click.argument("source", type=click.File("r"), default="-")
+@backend_option
+@threads_option
+def stream_command(file: str, source: IO[str], backend: str, threads: int) -> None:
+    """Step a model through CSV lines of SOURCE (default: standard input), one frame a line.
+
+    Prints after each frame: the step's number, the winning label and all outputs.
+    An empty line resets the state.
+    """
+    stream = Stream(file, backend, threads)
+    labels = stream.model.labels
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for number, frame in _frames(source):
+        if frame is None:
+            stream.reset()
+            continue
+        try:
+            y = stream.step(frame)
+        except BadInputError as error:
+            raise BadInputError(f"line {number}: {error.message}") from error
+        values = ",".join(f"{value:.6g}" for value in y)
+        click.echo(f"{number},{labels[int(np.argmax(y))]},{values}")
+        sys.stdout.flush()
+
+
+def _frames(source: IO[str]) -> Iterator[tuple[int, np.ndarray | None]]:
+    for number, line in enumerate(source, 1):
+        if not line.strip():
+            yield number, None
+            continue
+        try:
+            yield number, np.array([float(cell) for cell in line.split(",")], np.float64)
+        except ValueError as error:
+            raise BadInputError(f"line {number}: {error}; each line is numbers and commas") from error

@@ -1,0 +1,33 @@
+"""What can go wrong on a device; each error prints as one line and sets the exit code."""
+
+import click
+
+
+class DeviceRunnerError(click.ClickException):
+    """Base of all errors of this package. The message says what is wrong and what to do."""
+
+    exit_code = 1
+
+
+class BadModelError(DeviceRunnerError):
+    """The model file is missing, damaged, or does not fit its contract."""
+
+    exit_code = 3
+
+
+class BadInputError(DeviceRunnerError):
+    """The data handed to a step has the wrong shape, dtype or values."""
+
+    exit_code = 3
+
+
+class MissingRuntimeError(DeviceRunnerError):
+    """The chosen runtime, delegate or device is not there."""
+
+    exit_code = 4
+
+
+class VerificationError(DeviceRunnerError):
+    """The device computes something else than the float model, beyond the tolerance."""
+
+    exit_code = 5

@@ -1,0 +1,73 @@
+"""What is in a step model file, as data and as text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from device_runner.contract import STEP_SIGNATURE, StepModel, TensorSpec
+
+
+def inspect_model(model: StepModel) -> dict[str, Any]:
+    """Signature, states with their quantization, operators with versions, sizes and metrics."""
+    graph, contract = model.graph, model.contract
+    used = {index for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
+    return {
+        "path": str(model.path),
+        "file_bytes": model.file_bytes,
+        "model_bytes": len(model.flatbuffer),
+        "weight_bytes": sum(tensor.constant_bytes for tensor in graph.tensors),
+        "signatures": [signature.key for signature in graph.signatures],
+        "operators": [
+            {"name": name, "version": version, "count": count}
+            for (name, version), count in Counter(
+                (op.name, op.version) for op in graph.operators
+            ).items()
+        ],
+        "tensor_dtypes": dict(Counter(graph.tensors[index].dtype for index in sorted(used))),
+        "step_tensors": asdict(graph.signature(STEP_SIGNATURE)),
+        "labels": list(model.labels),
+        "golden": {"sequences": len(model.golden.lengths), "steps": len(model.golden.x)},
+        "contract": asdict(contract),
+    }
+
+
+def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
+    """The facts of :func:`inspect_model` for a person to read."""
+    contract = model.contract
+    lines = [
+        f"{facts['path']}: {contract.cell} {'-'.join(map(str, contract.units))}, "
+        f"{contract.scheme}, task {contract.task}",
+        f"  file {facts['file_bytes']:,} bytes (model {facts['model_bytes']:,}, "
+        f"weights {facts['weight_bytes']:,}), {contract.parameters:,} parameters",
+        f"  frame period {contract.frame_period_s * 1e3:g} ms ({contract.frame_period_source})",
+        f"signature {STEP_SIGNATURE}",
+        f"  in   {_spec(contract.input)}  {contract.input_units}: {', '.join(contract.channels)}",
+        f"  out  {_spec(contract.output)}  {contract.output_meaning}: {', '.join(model.labels)}",
+    ]
+    lines += [
+        f"  state {_spec(state)}  initial {state.initial}; in and out identical"
+        for state in contract.states
+    ]
+    lines.append("operators")
+    lines += [
+        f"  {op['count']:3d} x {op['name']} (version {op['version']})" for op in facts["operators"]
+    ]
+    lines.append(
+        "tensors " + ", ".join(f"{count} {dtype}" for dtype, count in facts["tensor_dtypes"].items())
+    )
+    lines.append("metrics")
+    lines += [f"  {name}: {value}" for name, value in contract.metrics.items()]
+    tolerance = contract.tolerance
+    lines.append(
+        f"golden {facts['golden']['sequences']} sequences, {facts['golden']['steps']} steps; "
+        f"tolerance rms {tolerance.rms:.3g}, largest {tolerance.max_abs:.3g}, "
+        f"same decision at {tolerance.argmax_agreement:.0%}"
+    )
+    return "\n".join(lines)
+
+
+def _spec(spec: TensorSpec) -> str:
+    quantization = "" if spec.scale is None else f", scale {spec.scale:.6g}, zero point {spec.zero_point}"
+    return f"{spec.name} [{', '.join(map(str, spec.shape))}] {spec.dtype}{quantization}"

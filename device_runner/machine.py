@@ -1,0 +1,104 @@
+"""What ran the measurement: CPU, clock governor, temperature, load, versions.
+
+Everything is read from files that Linux offers without rights or extra programs; what a machine
+does not tell is None, never guessed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Facts that do not change during a measurement."""
+    return {
+        "model": _board() or _cpu_field("model name") or platform.processor() or None,
+        "cpu": _cpu_field("model name") or platform.processor() or None,
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "memory_bytes": _memory_bytes(),
+        "system": platform.platform(),
+        "virtual_machine": "hypervisor" in (_cpu_field("flags") or "").split(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def describe_conditions() -> dict[str, Any]:
+    """Facts that can change and spoil a measurement: read before and after it.
+
+    Frequencies in Hz, temperature in degrees Celsius, load as the 1-minute average.
+    """
+    frequency = _number(_CPU / "scaling_cur_freq")
+    return {
+        "governor": _read(_CPU / "scaling_governor"),
+        "frequency_hz": None if frequency is None else int(frequency * 1000),
+        "temperature_c": _temperature(),
+        "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def warnings_about(before: dict[str, Any], after: dict[str, Any], cores: int | None) -> list[str]:
+    """What in the conditions makes latencies doubtful, one sentence each."""
+    found = []
+    governor = before["governor"]
+    if governor not in (None, "performance"):
+        found.append(
+            f"the clock governor is '{governor}': steps of an idle device start at a low clock"
+        )
+    if before["load_1min"] is not None and cores and before["load_1min"] > 0.5 * cores:
+        found.append(f"the machine was busy (load {before['load_1min']:.1f} on {cores} cores)")
+    hot = after["temperature_c"]
+    if hot is not None and hot > 80:
+        found.append(f"the CPU is at {hot:.0f} degrees Celsius and may have slowed down")
+    return found
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip().strip("\0") or None
+    except OSError:
+        return None
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(_read(path) or "")
+    except ValueError:
+        return None
+
+
+def _board() -> str | None:
+    return _read(Path("/proc/device-tree/model"))
+
+
+def _cpu_field(name: str) -> str | None:
+    for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip().lower() == name:
+            return value.strip()
+    return None
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _temperature() -> float | None:
+    readings = [
+        value / 1000
+        for zone in Path("/sys/class/thermal").glob("thermal_zone*/temp")
+        if (value := _number(zone)) is not None
+    ]
+    return max(readings, default=None)

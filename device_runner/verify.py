@@ -1,0 +1,77 @@
+"""Does this runtime on this device compute what the float model computed?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from device_runner.contract import Tolerance
+from device_runner.errors import VerificationError
+from device_runner.stream import Stream
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Error of a runtime's outputs against the float model on the golden sequences."""
+
+    backend: str
+    backend_version: str
+    steps: int
+    rms: float
+    max_abs: float
+    argmax_agreement: float
+    tolerance: Tolerance
+
+    @property
+    def failure(self) -> str | None:
+        """What is out of tolerance, or None."""
+        allowed = self.tolerance
+        if not np.isfinite(self.rms):
+            return "the outputs are not finite"
+        if self.rms > allowed.rms:
+            return f"rms error {self.rms:.3g} is above {allowed.rms:.3g}"
+        if self.max_abs > allowed.max_abs:
+            return f"largest error {self.max_abs:.3g} is above {allowed.max_abs:.3g}"
+        if self.argmax_agreement < allowed.argmax_agreement:
+            return (
+                f"decisions agree at {self.argmax_agreement:.1%} of the steps, "
+                f"below {allowed.argmax_agreement:.1%}"
+            )
+        return None
+
+    def require(self, path: object) -> None:
+        """Raise VerificationError where the runtime is out of tolerance."""
+        if self.failure:
+            raise VerificationError(
+                f"{path}: {self.failure} on {self.backend} {self.backend_version}; "
+                "this runtime computes something else than the trained model, do not use it here"
+            )
+
+
+def compare(y: np.ndarray, reference: np.ndarray) -> tuple[float, float, float]:
+    """Errors of ``y`` against ``reference``, both [steps, outputs]: root mean square, largest,
+    and the share of steps with the same argmax."""
+    error = y.astype(np.float64) - reference
+    agreement = float(np.mean(y.argmax(-1) == reference.argmax(-1)))
+    return float(np.sqrt(np.mean(error**2))), float(np.abs(error).max()), agreement
+
+
+def verify(stream: Stream) -> Verification:
+    """Step the golden sequences and compare; the state is reset before each and at the end."""
+    golden = stream.model.golden
+    outputs = []
+    for sequence in np.split(golden.x, np.cumsum(golden.lengths)[:-1]):
+        stream.reset()
+        outputs.append(stream.run(sequence))
+    stream.reset()
+    rms, max_abs, agreement = compare(np.concatenate(outputs), golden.y)
+    return Verification(
+        backend=stream.backend.name,
+        backend_version=stream.backend.version,
+        steps=len(golden.x),
+        rms=rms,
+        max_abs=max_abs,
+        argmax_agreement=agreement,
+        tolerance=stream.model.contract.tolerance,
+    )
