@@ -1,0 +1,119 @@
+"""What every recurrent cell is: one time step with named states.
+
+A cell is a Keras cell (``tf_keras.layers.RNN(cell)`` works) whose step is cut in two, because
+both halves are needed apart: the product of the input with its matrix can be computed for a whole
+sequence at once in training, and can swallow the normalization of the inputs at export; the
+recurrent part needs the state. The two products are never joined into one over [x, h]: a shared
+quantization of x and h is what ruins the state in int8.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import tensorflow as tf
+import tf_keras as keras
+from tensorflow_model_optimization.sparsity.keras import PrunableLayer
+
+
+class RecurrentCell(keras.layers.Layer, PrunableLayer):
+    """Base of all cells.
+
+    A subclass sets ``gates`` (how many blocks of ``units`` the input product has), builds its
+    recurrent weights in ``build_recurrent`` and computes one step in ``step``.
+
+    Args:
+        units: number of hidden units H.
+    """
+
+    #: Names of the states, in the order in which ``step`` takes and gives them.
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    #: States whose magnitude the equations bound, with the bound.
+    state_bounds: ClassVar[dict[str, float]] = {"h": 1.0}
+    gates: ClassVar[int] = 1
+    use_bias: ClassVar[bool] = True
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+        self.output_size = units
+        sizes = [units] * len(self.state_names)
+        self.state_size = sizes if len(sizes) > 1 else units
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Create the weights; ``input_shape`` is (batch, inputs)."""
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(int(input_shape[-1]), self.gates * self.units),
+            initializer="glorot_uniform",
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias", shape=(self.gates * self.units,), initializer=self.initial_bias()
+            )
+        self.build_recurrent()
+        super().build(input_shape)
+
+    def initial_bias(self) -> Any:
+        """Initializer of the input bias."""
+        return "zeros"
+
+    def build_recurrent(self) -> None:
+        """Create the recurrent weights [H, gates * H]."""
+        self.recurrent_kernel = self.add_weight(
+            name="recurrent_kernel",
+            shape=(self.units, self.gates * self.units),
+            initializer="orthogonal",
+        )
+
+    def input_product(
+        self, x: tf.Tensor, scale: tf.Tensor | None = None, shift: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The input's share of the pre-activations: [..., inputs] -> [..., gates * H].
+
+        With ``scale`` and ``shift`` (both [inputs]) it is the product of ``x * scale + shift``,
+        computed with folded weights, so that a normalization costs no operator in the step.
+        """
+        kernel = self.kernel
+        bias = self.bias if self.use_bias else None
+        if scale is not None and shift is not None:
+            folded = tf.linalg.matvec(kernel, shift, transpose_a=True)
+            bias = folded if bias is None else bias + folded
+            kernel = kernel * scale[:, tf.newaxis]
+        product = tf.matmul(x, kernel)
+        return product if bias is None else product + bias
+
+    def begin(self) -> tuple[tf.Tensor, ...]:
+        """Tensors that ``step`` needs and that do not change over a sequence, computed from the
+        weights once per sequence (and folded to constants at export)."""
+        return ()
+
+    def step(
+        self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """One time step.
+
+        Args:
+            product: this step's ``input_product``, [batch, gates * H].
+            states: in the order of ``state_names``, each [batch, H].
+            constants: what ``begin`` gave.
+
+        Returns:
+            The output [batch, H] and the new states.
+        """
+        raise NotImplementedError
+
+    def call(
+        self, inputs: tf.Tensor, states: Any, training: bool | None = None
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Keras' cell interface: inputs [batch, inputs] and states -> output and new states."""
+        states = tuple(states) if isinstance(states, (list, tuple)) else (states,)
+        output, new_states = self.step(self.input_product(inputs), states, self.begin())
+        return output, list(new_states)
+
+    def get_prunable_weights(self) -> list[tf.Variable]:
+        """The matrices that pruning may thin out."""
+        return [self.kernel, self.recurrent_kernel]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}

@@ -1,0 +1,186 @@
+"""A whole recurrent network: normalization, one or more recurrences, a head after every step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from tensorflow_model_optimization.sparsity.keras import PrunableLayer
+
+from models.cells import RecurrentCell, make_cell
+from models.errors import ModelsError
+
+ARCHITECTURE_FILE = "architecture.json"
+WEIGHTS_FILE = "network.weights.h5"
+
+
+@keras.utils.register_keras_serializable(package="edgestep")
+class Normalization(keras.layers.Layer):
+    """(x - mean) / standard deviation per channel, with constants fitted on training data.
+
+    ``scale`` and ``shift`` [channels] hold it as x * scale + shift, ready to be folded.
+    """
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        channels = (int(input_shape[-1]),)
+        self.scale = self.add_weight(
+            name="scale", shape=channels, initializer="ones", trainable=False
+        )
+        self.shift = self.add_weight(
+            name="shift", shape=channels, initializer="zeros", trainable=False
+        )
+        super().build(input_shape)
+
+    def adapt(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """Set the constants; a channel that never moves is only centred."""
+        scale = 1 / np.where(deviation > 0, deviation, 1)
+        self.scale.assign(scale)
+        self.shift.assign(-mean * scale)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs * self.scale + self.shift
+
+
+@keras.utils.register_keras_serializable(package="edgestep")
+class SensorNoise(keras.layers.Layer):
+    """Training only: Gaussian noise on every value, and a Gaussian offset per channel that stays
+    for a whole sequence, as between two microphones or two ways to wear a watch.
+
+    Args:
+        noise: standard deviation of the noise.
+        offset: standard deviation of the offset.
+    """
+
+    def __init__(self, noise: float, offset: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.noise = noise
+        self.offset = offset
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        if not training:
+            return inputs
+        shape = tf.shape(inputs)
+        offset = tf.random.normal((shape[0], 1, shape[2]), stddev=self.offset)
+        return inputs + tf.random.normal(shape, stddev=self.noise) + offset
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "noise": self.noise, "offset": self.offset}
+
+
+@keras.utils.register_keras_serializable(package="edgestep")
+class Recurrence(keras.layers.Layer, PrunableLayer):
+    """Runs a cell over sequences: [batch, steps, inputs] -> [batch, steps, H].
+
+    Unlike ``tf_keras.layers.RNN`` it computes the input product of all steps at once, and what
+    the cell derives from its weights once per sequence instead of once per step.
+    """
+
+    def __init__(
+        self, cell: str, units: int, options: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.cell_name = cell
+        self.options = dict(options or {})
+        self.cell: RecurrentCell = make_cell(cell, units, self.options)
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        with tf.name_scope(self.cell.name):
+            self.cell.build((input_shape[0], input_shape[-1]))
+        super().build(input_shape)
+
+    def initial_states(self, batch: tf.Tensor | int) -> list[tf.Tensor]:
+        """Zeros for every state, [batch, H] each."""
+        return [tf.zeros((batch, self.cell.units)) for _ in self.cell.state_names]
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        constants = self.cell.begin()
+
+        def step(product: tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            output, new_states = self.cell.step(product, tuple(states), constants)
+            return output, list(new_states)
+
+        _, outputs, _ = keras.backend.rnn(
+            step, self.cell.input_product(inputs), self.initial_states(tf.shape(inputs)[0])
+        )
+        return outputs
+
+    def get_prunable_weights(self) -> list[tf.Variable]:
+        return self.cell.get_prunable_weights()
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "cell": self.cell_name,
+            "units": self.cell.units,
+            "options": self.options,
+        }
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that rebuilds a network but its weights.
+
+    ``units`` has one entry per recurrence, the lowest first. ``input_noise`` and
+    ``input_offset`` (standard deviations on the normalized inputs, see :class:`SensorNoise`) and
+    ``dropout`` (share of each recurrence's outputs set to zero) act in training only.
+    """
+
+    cell: str
+    units: tuple[int, ...]
+    inputs: int
+    outputs: int
+    options: dict[str, Any] = field(default_factory=dict)
+    input_noise: float = 0.0
+    input_offset: float = 0.0
+    dropout: float = 0.0
+
+    def build(self) -> keras.Sequential:
+        """A new network with random weights: [batch, steps, inputs] -> logits
+        [batch, steps, outputs]."""
+        network = keras.Sequential(name="network")
+        network.add(keras.layers.InputLayer((None, self.inputs)))
+        network.add(Normalization(name="normalization"))
+        if self.input_noise or self.input_offset:
+            network.add(SensorNoise(self.input_noise, self.input_offset, name="sensor_noise"))
+        for layer, units in enumerate(self.units):
+            network.add(Recurrence(self.cell, units, self.options, name=f"recurrence_{layer}"))
+            if self.dropout:
+                network.add(keras.layers.Dropout(self.dropout, name=f"dropout_{layer}"))
+        network.add(keras.layers.Dense(self.outputs, name="head"))
+        return network
+
+
+def recurrences(network: keras.Model) -> list[Recurrence]:
+    """The recurrent layers of a network, lowest first."""
+    return [layer for layer in network.layers if isinstance(layer, Recurrence)]
+
+
+def count_parameters(network: keras.Model) -> int:
+    """Number of learned parameters (the normalization is not learned)."""
+    return int(sum(np.prod(weight.shape) for weight in network.trainable_weights))
+
+
+def save_network(folder: Path, network: keras.Sequential, architecture: Architecture) -> None:
+    """Write architecture and weights into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network.save_weights(folder / WEIGHTS_FILE)
+    (folder / ARCHITECTURE_FILE).write_text(json.dumps(asdict(architecture), indent=1))
+
+
+def load_network(folder: Path) -> tuple[keras.Sequential, Architecture]:
+    """Read what :func:`save_network` wrote; ModelsError where it is missing or damaged."""
+    try:
+        raw = json.loads((folder / ARCHITECTURE_FILE).read_text())
+        architecture = Architecture(**{**raw, "units": tuple(raw["units"])})
+        network = architecture.build()
+        network.load_weights(folder / WEIGHTS_FILE)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelsError(
+            f"{folder}: no trained network there ({error}); train it again"
+        ) from error
+    return network, architecture

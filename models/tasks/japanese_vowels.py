@@ -1,0 +1,54 @@
+"""Japanese Vowels: which of nine speakers says /ae/, from 12 LPC cepstra a frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.errors import MissingDataError
+from models.tasks.task import SequenceSet, Task, split_by_label
+
+CHANNELS = 12
+SPEAKERS = 9
+VALIDATION_SHARE = 0.2
+# Which training sequences are held out for validation is part of the task, not of a run.
+SPLIT_SEED = 20
+
+
+def load() -> Task:
+    """Read the data set from the sktime package: 270 training and 370 test sequences of 7 to 29
+    frames.
+
+    Raises:
+        MissingDataError: sktime is not installed.
+    """
+    training = _sequences("train")
+    kept, held_out = split_by_label(training.labels, VALIDATION_SHARE, SPLIT_SEED)
+    return Task(
+        name="japanese-vowels",
+        train=training.select(kept),
+        validation=training.select(held_out),
+        test=_sequences("test"),
+        labels=tuple(f"speaker {number}" for number in range(1, SPEAKERS + 1)),
+        channels=tuple(f"LPC cepstrum {number}" for number in range(1, CHANNELS + 1)),
+        units="cepstral coefficient",
+        frame_period_s=6.4e-3,
+        frame_period_source="frame shift of 6.4 ms at 10 kHz, as the UCI description states",
+        group_name="",
+        source="Kudo, Toyama and Shimbo (1999), UCI repository, CC BY 4.0; read from sktime",
+    )
+
+
+def _sequences(split: str) -> SequenceSet:
+    try:
+        from sktime.datasets import load_japanese_vowels
+    except ImportError as error:
+        raise MissingDataError(
+            f"the task japanese-vowels needs sktime ({error}); "
+            "install it with 'pip install edgestep[workstation]'"
+        ) from error
+    frames, labels = load_japanese_vowels(split=split, return_type="pd-multiindex")
+    sequences = [
+        group.to_numpy(np.float32) for _, group in frames.groupby(level=0, sort=True)
+    ]
+    classes = np.asarray(labels).astype(np.int64) - 1
+    return SequenceSet(sequences, classes, np.zeros(len(classes), np.int64))

@@ -1,0 +1,283 @@
+"""Fitting a network to a task: reproducible, resumable, with the health of its gradients."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from models.errors import DivergedError, ModelsError
+from models.network import Recurrence
+from models.tasks.task import SequenceSet, Task
+
+CHECKPOINT_INTERVAL_S = 5.0
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to fit.
+
+    ``learning_rate`` falls to a hundredth along a cosine over ``epochs``; gradients are clipped
+    to the global norm ``clip_norm``; training stops after ``patience`` epochs without a lower
+    validation loss, and the weights of the best epoch are kept.
+    """
+
+    epochs: int = 100
+    batch_size: int = 32
+    learning_rate: float = 5e-3
+    clip_norm: float = 1.0
+    patience: int = 25
+    seed: int = 1
+
+
+class StepHook(Protocol):
+    """What a compression technique does while a network is fitted."""
+
+    def before_step(self) -> None: ...
+
+    def after_epoch(self) -> None: ...
+
+
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+def fit(
+    network: keras.Model,
+    task: Task,
+    settings: TrainingSettings,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    hook: StepHook | None = None,
+    keep: str = "best",
+) -> dict[str, Any]:
+    """Fit ``network`` to the task's training data, in place.
+
+    The loss is the cross entropy of every step (so that there is a prediction after each),
+    averaged over the steps of a sequence. Early stopping looks at the validation data alone.
+
+    Args:
+        network: [batch, steps, channels] -> logits [batch, steps, classes].
+        checkpoint: file to resume from, written every few seconds; with the same settings and
+            data a resumed run computes what an uninterrupted one does.
+        progress: called after each epoch with (epoch, epochs, its losses).
+        hook: called around steps and epochs.
+        keep: "best" or "last" epoch's weights.
+
+    Returns:
+        The history: per epoch loss, validation loss and accuracy, gradient norm, seconds; and the
+        index of the epoch that was kept.
+
+    Raises:
+        DivergedError: the loss is no longer finite.
+    """
+    optimizer = keras.optimizers.Adam(settings.learning_rate)
+    optimizer.build(network.trainable_variables)
+    train_step = _train_step(network, optimizer, settings.clip_norm)
+    x, labels, lengths = task.train.padded, task.train.labels, task.train.lengths
+    batches = math.ceil(len(x) / settings.batch_size)
+    state = _State(network, optimizer, checkpoint)
+    history = state.history
+    last_saved = time.monotonic()
+    for epoch in range(len(history["loss"]), settings.epochs):
+        if epoch - state.best_epoch > settings.patience:
+            break
+        start = time.perf_counter()
+        optimizer.learning_rate.assign(_cosine(settings.learning_rate, epoch / settings.epochs))
+        order = np.random.default_rng([settings.seed, epoch]).permutation(len(x))
+        losses, norms = [], []
+        # np.resize fills the last batch from the front, so that all batches have one shape.
+        for batch in np.resize(order, (batches, settings.batch_size)):
+            if hook:
+                hook.before_step()
+            loss, norm = train_step(x[batch], labels[batch], lengths[batch])
+            losses.append(float(loss))
+            norms.append(float(norm))
+        if hook:
+            hook.after_epoch()
+        if not np.isfinite(losses).all():
+            raise DivergedError(
+                f"the loss became {losses[-1]} in epoch {epoch + 1}; "
+                "lower learning_rate or clip_norm in the recipe's [training]"
+            )
+        validation_loss, validation_accuracy = evaluate(network, task.validation)
+        entry = {
+            "loss": float(np.mean(losses)),
+            "validation_loss": validation_loss,
+            "validation_accuracy": validation_accuracy,
+            "gradient_norm": float(np.mean(norms)),
+            "seconds": time.perf_counter() - start,
+        }
+        for name, value in entry.items():
+            history[name].append(value)
+        state.keep_if_best(epoch, validation_loss)
+        if progress:
+            progress(epoch + 1, settings.epochs, entry)
+        if time.monotonic() - last_saved > CHECKPOINT_INTERVAL_S:
+            state.save()
+            last_saved = time.monotonic()
+    if keep == "best":
+        state.restore_best()
+    return {**history, "best_epoch": state.best_epoch}
+
+
+def evaluate(network: keras.Model, data: SequenceSet) -> tuple[float, float]:
+    """Mean loss over all steps, and accuracy after the last step of each sequence."""
+    logits = predict(network, data)
+    loss = _sequence_loss(tf.constant(logits), tf.constant(data.labels), tf.constant(data.lengths))
+    return float(loss), accuracy(logits, data)
+
+
+def predict(network: keras.Model, data: SequenceSet) -> np.ndarray:
+    """Logits of every step, float32 [sequences, longest, classes]; after a sequence's end they
+    mean nothing."""
+    return network.predict(data.padded, batch_size=256, verbose=0)
+
+
+def accuracy(outputs: np.ndarray, data: SequenceSet) -> float:
+    """Share of sequences whose label has the highest output after the last step."""
+    return float(np.mean(decisions(outputs, data.lengths) == data.labels))
+
+
+def decisions(outputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The class decided on after the last step of each sequence: outputs
+    [sequences, steps, classes] and lengths [sequences] -> class indices [sequences]."""
+    return outputs[np.arange(len(lengths)), lengths - 1].argmax(-1)
+
+
+def gradient_norms_through_time(
+    network: keras.Sequential, x: np.ndarray, labels: np.ndarray
+) -> list[list[float]]:
+    """How much of the last step's loss reaches each earlier state.
+
+    Args:
+        x: sequences of one length, [batch, steps, channels].
+        labels: class indices [batch].
+
+    Returns:
+        For every recurrence, the norm of d loss(last step) / d state(t), averaged over the batch,
+        for t = 0 ... steps - 1 (state 0 is the initial one).
+    """
+    layers = network.layers
+    cells = [layer for layer in layers if isinstance(layer, Recurrence)]
+    states: list[list[tuple[tf.Tensor, ...]]] = [
+        [tuple(cell.initial_states(len(x)))] for cell in cells
+    ]
+    constants = [layer.cell.begin() for layer in cells]
+    with tf.GradientTape() as tape:
+        for history in states:
+            tape.watch(history[0])
+        for step in range(x.shape[1]):
+            value = tf.constant(x[:, step])
+            index = 0
+            for layer in layers:
+                if isinstance(layer, Recurrence):
+                    product = layer.cell.input_product(value)
+                    value, new = layer.cell.step(product, states[index][-1], constants[index])
+                    states[index].append(new)
+                    index += 1
+                else:
+                    value = layer(value)
+        loss = tf.reduce_sum(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(tf.constant(labels), value)
+        )
+    gradients = tape.gradient(loss, [history[:-1] for history in states])
+    return [
+        [float(tf.reduce_mean(tf.norm(tf.concat(at_step, -1), axis=-1))) for at_step in history]
+        for history in gradients
+    ]
+
+
+def _train_step(network: keras.Model, optimizer: Any, clip_norm: float) -> Any:
+    variables = network.trainable_variables
+
+    @tf.function(jit_compile=False)
+    def train_step(x: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tuple:
+        with tf.GradientTape() as tape:
+            loss = _sequence_loss(network(x, training=True), labels, lengths)
+        gradients, norm = tf.clip_by_global_norm(tape.gradient(loss, variables), clip_norm)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss, norm
+
+    return train_step
+
+
+def _sequence_loss(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    steps = tf.shape(logits)[1]
+    every_step = tf.repeat(labels[:, tf.newaxis], steps, axis=1)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(every_step, logits)
+    mask = tf.sequence_mask(lengths, steps, dtype=tf.float32)
+    return tf.reduce_mean(tf.reduce_sum(losses * mask, 1) / tf.reduce_sum(mask, 1))
+
+
+def _cosine(rate: float, progress: float) -> float:
+    return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+HISTORY_FIELDS = ("loss", "validation_loss", "validation_accuracy", "gradient_norm", "seconds")
+
+
+class _State:
+    """What a resumed run needs: weights, the optimizer's moments, the best weights, history."""
+
+    def __init__(self, network: keras.Model, optimizer: Any, file: Path | None) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.file = file
+        self.history: dict[str, list[float]] = {name: [] for name in HISTORY_FIELDS}
+        self.best_epoch = 0
+        self.best_loss = math.inf
+        self.best_weights: Sequence[np.ndarray] = network.get_weights()
+        if file is not None and file.exists():
+            self._load(file)
+
+    def keep_if_best(self, epoch: int, validation_loss: float) -> None:
+        if validation_loss < self.best_loss:
+            self.best_loss, self.best_epoch = validation_loss, epoch
+            self.best_weights = self.network.get_weights()
+
+    def restore_best(self) -> None:
+        self.network.set_weights(self.best_weights)
+
+    def save(self) -> None:
+        if self.file is None:
+            return
+        arrays = {
+            **{f"weight{i}": value for i, value in enumerate(self.network.get_weights())},
+            **{f"best{i}": value for i, value in enumerate(self.best_weights)},
+            **{f"optimizer{i}": v.numpy() for i, v in enumerate(self.optimizer.variables)},
+        }
+        facts = {
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+        }
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.file.with_name(self.file.name + ".partial")
+        with partial.open("wb") as stream:
+            np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
+        os.replace(partial, self.file)
+
+    def _load(self, file: Path) -> None:
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                facts = json.loads(str(arrays["facts"]))
+                count = len(self.network.get_weights())
+                self.network.set_weights([arrays[f"weight{i}"] for i in range(count)])
+                self.best_weights = [arrays[f"best{i}"] for i in range(count)]
+                for index, variable in enumerate(self.optimizer.variables):
+                    variable.assign(arrays[f"optimizer{index}"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelsError(
+                f"{file}: the checkpoint cannot be read ({error}); remove it to train anew"
+            ) from error
+        self.history = facts["history"]
+        self.best_epoch, self.best_loss = facts["best_epoch"], facts["best_loss"]
