@@ -125,6 +125,8 @@ def verify_command(files: tuple[str, ...], backend: str, threads: int, as_json: 
 @threads_option
 @click.option("--steps", type=click.IntRange(100), default=BenchSettings.steps, show_default=True,
               help="Timed steps of each model; p99.9 needs 10,000.")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(1), default=BenchSettings.rounds, show_default=True,
+              help="Rounds in which the models take turns.")  # fmt: skip
 @click.option("--warmup", type=click.FloatRange(0, 60), default=BenchSettings.warmup_s,
               show_default=True, help="Untimed run-up of each model, in seconds.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
@@ -135,6 +137,7 @@ def bench(
     backend: str,
     threads: int,
     steps: int,
+    rounds: int,
     warmup: float,
     output: Path | None,
     as_json: bool,
@@ -142,7 +145,7 @@ def bench(
     """Measure what one step of each model costs on this device, models interleaved."""
     streams = [Stream(file, backend, threads) for file in files]
     with output.open("a") if output else open("/dev/null", "w") as sink:
-        measured = results.bench(streams, BenchSettings(steps=steps, warmup_s=warmup), threads)
+        measured = results.bench(streams, BenchSettings(steps, rounds, warmup), threads)
         lines = [json.dumps(result) for result in measured]
         sink.writelines(line + "\n" for line in lines)
     click.echo("\n".join(lines) if as_json else results.format_results(measured))

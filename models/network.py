@@ -12,7 +12,8 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
-from models.cells import RecurrentCell, make_cell
+from models.cells import make_cell
+from models.cells.cell import RecurrentCell
 from models.errors import ModelsError
 
 ARCHITECTURE_FILE = "architecture.json"

@@ -1,35 +1,44 @@
-"""Recurrent cells: one file each, listed here."""
+"""Recurrent cells: one file each, listed here.
+
+The list holds names of modules, so that reading it does not import TensorFlow.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from models.cells.cell import RecurrentCell
-from models.cells.gru import GRUCell
-from models.cells.lstm import LSTMCell
-from models.cells.oru import ORUCell, StateORUCell
-from models.cells.simple_rnn import SimpleRNNCell
 from models.errors import ModelsError, UnknownNameError
 
-CELLS: dict[str, type[RecurrentCell]] = {
-    "simple-rnn": SimpleRNNCell,
-    "lstm": LSTMCell,
-    "gru": GRUCell,
-    "oru": ORUCell,
-    "oru-state": StateORUCell,
+if TYPE_CHECKING:
+    from models.cells.cell import RecurrentCell
+
+CELLS: dict[str, str] = {
+    "simple-rnn": "simple_rnn.SimpleRNNCell",
+    "lstm": "lstm.LSTMCell",
+    "gru": "gru.GRUCell",
+    "oru": "oru.ORUCell",
+    "oru-state": "oru.StateORUCell",
 }
 
 
+def cell_class(name: str) -> type[RecurrentCell]:
+    """The class of a cell by its name in CELLS; UnknownNameError where there is none."""
+    if name not in CELLS:
+        raise UnknownNameError("cell", name, CELLS)
+    module, _, class_name = CELLS[name].partition(".")
+    return getattr(importlib.import_module(f"models.cells.{module}"), class_name)
+
+
 def make_cell(name: str, units: int, options: dict[str, Any] | None = None) -> RecurrentCell:
-    """A new cell by its name in CELLS.
+    """A new cell.
 
     Raises:
         UnknownNameError: there is no such cell.
         ModelsError: the cell has no such option.
     """
-    if name not in CELLS:
-        raise UnknownNameError("cell", name, CELLS)
+    kind = cell_class(name)
     try:
-        return CELLS[name](units, **(options or {}))
+        return kind(units, **(options or {}))
     except TypeError as error:
         raise ModelsError(f"cell '{name}' does not take these options: {error}") from error

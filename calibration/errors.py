@@ -1,0 +1,9 @@
+"""What can go wrong in calibration; each error prints as one line."""
+
+import click
+
+
+class CalibrationError(click.ClickException):
+    """The roll-out cannot be done, or gave no usable ranges. Says what is wrong and what to do."""
+
+    exit_code = 3

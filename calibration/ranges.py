@@ -1,0 +1,142 @@
+"""Ranges of tensors: true minimum and maximum, percentiles, and a histogram."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calibration.errors import CalibrationError
+
+FORMAT_VERSION = 1
+# Bins of the histogram that is collected, and of the coarser one that is saved.
+COLLECTED_BINS = 4096
+SAVED_BINS = 64
+PERCENTILES = (0.01, 0.1, 1.0, 99.0, 99.9, 99.99)
+
+
+@dataclass(frozen=True)
+class TensorRange:
+    """The values a tensor took.
+
+    Attributes:
+        role: "input", "output", "state" or "activation".
+        minimum, maximum: the true extremes.
+        percentiles: percentile (as text, "99.9") to value, from the collected histogram.
+        histogram: counts of SAVED_BINS equal bins over [histogram_low, histogram_high].
+    """
+
+    role: str
+    minimum: float
+    maximum: float
+    percentiles: dict[str, float]
+    histogram_low: float
+    histogram_high: float
+    histogram: list[int]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Ranges of all tensors of a float step model, by tensor name.
+
+    Attributes:
+        steps: number of time steps rolled out.
+        longest_stream: most steps without a reset of the state.
+        states: state name to the names of its in and out tensors.
+    """
+
+    steps: int
+    longest_stream: int
+    states: dict[str, tuple[str, str]]
+    tensors: dict[str, TensorRange]
+
+    def state_magnitude(self, state: str) -> float:
+        """Largest magnitude a state took, in or out."""
+        return max(
+            max(-self.tensors[name].minimum, self.tensors[name].maximum)
+            for name in self.states[state]
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the ranges as JSON."""
+        path.write_text(json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=1))
+
+    @classmethod
+    def load(cls, path: Path) -> Ranges:
+        """Read what :meth:`save` wrote; CalibrationError where it is missing or malformed."""
+        try:
+            raw = json.loads(path.read_text())
+            if raw.pop("format_version") != FORMAT_VERSION:
+                raise ValueError("another format version")
+            return cls(
+                steps=raw["steps"],
+                longest_stream=raw["longest_stream"],
+                states={name: tuple(pair) for name, pair in raw["states"].items()},
+                tensors={name: TensorRange(**item) for name, item in raw["tensors"].items()},
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CalibrationError(
+                f"{path}: no calibration ranges there ({error}); calibrate again"
+            ) from error
+
+
+class RangeCollector:
+    """Collects one tensor's values in one pass and bounded memory.
+
+    The histogram covers [-limit, limit]; a value outside doubles the limit and merges bins in
+    pairs, so no value is ever dropped and the bins stay equal.
+    """
+
+    def __init__(self) -> None:
+        self.minimum = math.inf
+        self.maximum = -math.inf
+        self.limit = 2.0**-10
+        self.counts = np.zeros(COLLECTED_BINS, np.int64)
+
+    def add(self, values: np.ndarray) -> None:
+        """Add values of any shape.
+
+        Raises:
+            CalibrationError: a value is NaN or infinite.
+        """
+        low, high = float(values.min()), float(values.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise CalibrationError(
+                "the float model itself computes NaN or infinity on this data; "
+                "check the data and train again"
+            )
+        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        while max(-low, high) >= self.limit:
+            merged = self.counts.reshape(-1, 2).sum(1)
+            self.counts[:] = 0
+            quarter = COLLECTED_BINS // 4
+            self.counts[quarter : 3 * quarter] = merged
+            self.limit *= 2
+        positions = (values.ravel() + self.limit) * (COLLECTED_BINS / (2 * self.limit))
+        self.counts += np.bincount(positions.astype(np.int64), minlength=COLLECTED_BINS)[
+            :COLLECTED_BINS
+        ]
+
+    def percentile(self, percentile: float) -> float:
+        """The value below which ``percentile`` percent lie, within one collected bin."""
+        cumulative = np.cumsum(self.counts)
+        index = int(np.searchsorted(cumulative, percentile / 100 * cumulative[-1]))
+        width = 2 * self.limit / COLLECTED_BINS
+        edge = -self.limit + (index + (percentile > 50)) * width
+        return float(np.clip(edge, self.minimum, self.maximum))
+
+    def result(self, role: str) -> TensorRange:
+        """The collected range."""
+        saved = self.counts.reshape(SAVED_BINS, -1).sum(1)
+        return TensorRange(
+            role=role,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            percentiles={f"{p:g}": self.percentile(p) for p in PERCENTILES},
+            histogram_low=-self.limit,
+            histogram_high=self.limit,
+            histogram=[int(count) for count in saved],
+        )

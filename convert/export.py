@@ -1,0 +1,246 @@
+"""From a trained network to a step model file that carries its contract and its own proof."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tf_keras as keras
+
+from calibration.ranges import Ranges
+from calibration.rollout import long_streams
+from convert.errors import ContractViolationError
+from convert.package import pack, write_atomically
+from convert.schemes import Scheme, get_scheme
+from convert.step import StepModule, to_float_graph
+from device_runner.contract import (
+    INPUT_NAME,
+    OUTPUT_NAME,
+    STEP_SIGNATURE,
+    Contract,
+    Golden,
+    StateSpec,
+    StepModel,
+    TensorSpec,
+    Tolerance,
+    check_contract,
+)
+from device_runner.flatbuffer import Graph, Tensor, read_graph
+from device_runner.stream import Stream
+from device_runner.verify import compare, verify
+from models.network import Architecture, count_parameters
+from models.tasks.task import SequenceSet, Task
+from models.training import accuracy, predict
+
+# Enough to see a wrong state, few enough not to weigh on a small model's file.
+GOLDEN_STEPS = 48
+GOLDEN_SEQUENCES = 3
+DRIFT_STEPS = 10_000
+DRIFT_SEED = 7
+VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-litert")
+
+
+@dataclass(frozen=True)
+class FloatStep:
+    """The float32 step graph of a network: what calibration rolls out and schemes start from."""
+
+    flatbuffer: bytes
+    state_bounds: dict[str, float]
+
+
+def float_step(network: keras.Sequential) -> FloatStep:
+    """Lower a network to its float32 step graph (see :mod:`convert.step`)."""
+    module = StepModule(network)
+    return FloatStep(to_float_graph(module), module.state_bounds)
+
+
+def export(
+    network: keras.Sequential,
+    architecture: Architecture,
+    task: Task,
+    scheme_name: str,
+    path: Path,
+    step: FloatStep | None = None,
+    ranges: Ranges | None = None,
+    training_facts: dict[str, Any] | None = None,
+    recipe_hash: str = "",
+) -> StepModel:
+    """Write a step model file and prove it on the spot.
+
+    The result is stepped through the golden sequences and the whole test set on LiteRT before
+    the file is written; its accuracy and its drift from the float model over a long stream are
+    part of its contract.
+
+    Args:
+        step: the network's float step graph, if it is there already.
+        ranges: calibrated on ``step``; needed by quantizing schemes.
+        training_facts: further metrics for the contract.
+
+    Raises:
+        UnknownSchemeError: there is no such scheme.
+        ContractViolationError: the graph does not keep the step contract.
+        VerificationError: the converted model computes something else than the network.
+    """
+    scheme = get_scheme(scheme_name)
+    step = step or float_step(network)
+    flatbuffer = scheme.apply(step.flatbuffer, ranges, step.state_bounds)
+    graph = read_graph(flatbuffer)
+    check_dtypes(graph, scheme)
+    golden = _golden(network, task)
+    spread = float(golden.y.max() - golden.y.min())
+    share = scheme.tolerance
+    mean, deviation = task.normalization
+    signature = graph.signature(STEP_SIGNATURE)
+    contract = Contract(
+        input=_spec(INPUT_NAME, graph.tensors[signature.inputs[INPUT_NAME]]),
+        output=_spec(OUTPUT_NAME, graph.tensors[signature.outputs[OUTPUT_NAME]]),
+        states=tuple(
+            StateSpec(**vars(_spec(name, graph.tensors[index])))
+            for name, index in signature.inputs.items()
+            if name != INPUT_NAME
+        ),
+        task=task.name,
+        cell=architecture.cell,
+        units=architecture.units,
+        scheme=scheme.name,
+        frame_period_s=task.frame_period_s,
+        frame_period_source=task.frame_period_source,
+        channels=task.channels,
+        input_units=task.units,
+        output_meaning="logits",
+        normalization={"mean": _rounded(mean), "deviation": _rounded(deviation)},
+        metrics={},
+        parameters=count_parameters(network),
+        tolerance=Tolerance(share.rms * spread, share.max_abs * spread, share.argmax_agreement),
+        model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
+        recipe_hash=recipe_hash,
+        versions={name: importlib.metadata.version(name) for name in VERSIONED},
+    )
+    check_contract(graph, contract)
+    draft = StepModel(path, flatbuffer, 0, graph, contract, task.labels, golden)
+    stream = Stream(draft, "litert")
+    verify(stream).require(path)
+    metrics = {
+        "float_accuracy": round(accuracy(predict(network, task.test), task.test), 4),
+        **evaluate_step_model(stream, task),
+        **(training_facts or {}),
+    }
+    if scheme.needs_ranges:
+        metrics["drift"] = drift(stream, step.flatbuffer, task)
+    contract = replace(contract, metrics=metrics)
+    packed = pack(flatbuffer, contract, task.labels, golden)
+    write_atomically(path, packed)
+    return replace(draft, contract=contract, file_bytes=len(packed))
+
+
+def check_dtypes(graph: Graph, scheme: Scheme) -> None:
+    """Assert that the graph has only the scheme's dtypes, and no conversion between dtypes."""
+    if scheme.all_dtypes is None:
+        return
+    for tensor in graph.tensors:
+        if tensor.dtype not in scheme.all_dtypes:
+            raise ContractViolationError(
+                f"tensor '{tensor.name}' is {tensor.dtype} in scheme {scheme.name}"
+            )
+    for operator in graph.operators:
+        if operator.name in ("QUANTIZE", "DEQUANTIZE", "CAST"):
+            raise ContractViolationError(f"{operator.name} in the {scheme.name} step graph")
+
+
+def evaluate_step_model(stream: Stream, task: Task) -> dict[str, Any]:
+    """Accuracy on the test data, stepped as on the device; by group where the task has groups."""
+    right = step_decisions(stream, task.test) == task.test.labels
+    metrics: dict[str, Any] = {"accuracy": round(float(right.mean()), 4)}
+    if task.group_name:
+        metrics[f"accuracy_by_{task.group_name}"] = {
+            str(group): round(float(right[task.test.groups == group].mean()), 4)
+            for group in np.unique(task.test.groups)
+        }
+    return metrics
+
+
+def step_decisions(stream: Stream, data: SequenceSet) -> np.ndarray:
+    """Step every sequence from the initial state; the class decided on after its last step,
+    int64 [sequences]."""
+    decided = []
+    for sequence in data.sequences:
+        stream.reset()
+        decided.append(int(stream.run(sequence)[-1].argmax()))
+    stream.reset()
+    return np.array(decided, np.int64)
+
+
+def drift(stream: Stream, float_flatbuffer: bytes, task: Task) -> dict[str, float]:
+    """How far a quantized model is from the float one after a long stream of test data without
+    reset: errors of the outputs over the first and over the last tenth of DRIFT_STEPS steps, as
+    shares of the float outputs' spread, and the share of equal decisions."""
+    frames = long_streams(task.test.sequences, DRIFT_STEPS, DRIFT_SEED, streams=1)[0][:DRIFT_STEPS]
+    reference = _run_float(float_flatbuffer, stream.model, frames)
+    stream.reset()
+    outputs = stream.run(frames)
+    stream.reset()
+    spread = float(reference.max() - reference.min())
+    tenth = DRIFT_STEPS // 10
+    rms, largest, agreement = compare(outputs, reference)
+    return {
+        "steps": DRIFT_STEPS,
+        "rms": round(rms / spread, 5),
+        "rms_first_tenth": round(compare(outputs[:tenth], reference[:tenth])[0] / spread, 5),
+        "rms_last_tenth": round(compare(outputs[-tenth:], reference[-tenth:])[0] / spread, 5),
+        "max_abs": round(largest / spread, 5),
+        "argmax_agreement": round(agreement, 4),
+    }
+
+
+def _run_float(flatbuffer: bytes, quantized: StepModel, frames: np.ndarray) -> np.ndarray:
+    """Outputs of the float step graph on ``frames`` without reset."""
+
+    def as_float(spec: Any) -> Any:
+        return replace(spec, dtype="float32", scale=None, zero_point=None)
+
+    contract = quantized.contract
+    float_contract = replace(
+        contract,
+        input=as_float(contract.input),
+        output=as_float(contract.output),
+        states=tuple(as_float(state) for state in contract.states),
+    )
+    model = replace(
+        quantized, flatbuffer=flatbuffer, graph=read_graph(flatbuffer), contract=float_contract
+    )
+    return Stream(model, "litert").run(frames)
+
+
+def _golden(network: keras.Sequential, task: Task) -> Golden:
+    """The first test sequences of different labels, cut to a few dozen steps in all.
+
+    The inputs are rounded to float16, which halves their size in the file; the network computes
+    the outputs from the rounded values, so the pairs are exact.
+    """
+    _, first = np.unique(task.test.labels, return_index=True)
+    sequences = []
+    for index in first[:GOLDEN_SEQUENCES]:
+        sequence = task.test.sequences[index][: GOLDEN_STEPS // GOLDEN_SEQUENCES]
+        sequences.append(sequence.astype(np.float16).astype(np.float32))
+    outputs = [network(sequence[np.newaxis], training=False).numpy()[0] for sequence in sequences]
+    return Golden(
+        np.concatenate(sequences), np.concatenate(outputs), tuple(len(s) for s in sequences)
+    )
+
+
+def _spec(name: str, tensor: Tensor) -> TensorSpec:
+    return TensorSpec(
+        name=name,
+        shape=tensor.shape,
+        dtype=tensor.dtype,
+        scale=tensor.scales[0] if tensor.scales else None,
+        zero_point=tensor.zero_points[0] if tensor.zero_points else None,
+    )
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]

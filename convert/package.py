@@ -1,0 +1,57 @@
+"""The step contract written into a .tflite: a ZIP appended to the flatbuffer."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from device_runner.contract import (
+    CONTRACT_FILE,
+    GOLDEN_FILE,
+    LABELS_FILE,
+    Contract,
+    Golden,
+)
+
+# A fixed date makes equal models equal files.
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def pack(flatbuffer: bytes, contract: Contract, labels: tuple[str, ...], golden: Golden) -> bytes:
+    """The bytes of a step model file."""
+    arrays = io.BytesIO()
+    # The inputs are float16 values to begin with (see convert.export), so nothing is lost.
+    np.savez_compressed(
+        arrays,
+        x=golden.x.astype(np.float16),
+        y=golden.y,
+        lengths=np.array(golden.lengths, np.int32),
+    )
+    packed = io.BytesIO()
+    packed.write(flatbuffer)
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in (
+            (CONTRACT_FILE, contract.to_json().encode()),
+            (LABELS_FILE, "\n".join(labels).encode()),
+            (GOLDEN_FILE, arrays.getvalue()),
+        ):
+            info = zipfile.ZipInfo(name, ZIP_DATE)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, content)
+    return packed.getvalue()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is whole or not there; a failed write leaves no trace."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

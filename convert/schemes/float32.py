@@ -1,0 +1,21 @@
+"""float32: the step graph as it was trained."""
+
+from __future__ import annotations
+
+from calibration.ranges import Ranges
+from convert.schemes.scheme import Scheme, ToleranceShare
+
+
+def apply(flatbuffer: bytes, ranges: Ranges | None, bounds: dict[str, float]) -> bytes:
+    """The float graph itself."""
+    return flatbuffer
+
+
+SCHEME = Scheme(
+    name="float32",
+    apply=apply,
+    needs_ranges=False,
+    all_dtypes=None,
+    # Runtimes differ in the order of their sums only.
+    tolerance=ToleranceShare(rms=1e-5, max_abs=1e-4, argmax_agreement=0.99),
+)

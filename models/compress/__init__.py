@@ -1,0 +1,1 @@
+"""Compression of trained networks: float network in, float network out."""

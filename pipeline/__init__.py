@@ -1,0 +1,1 @@
+"""The whole way: recipe -> stages -> artifacts -> one table and one report."""

@@ -1,0 +1,145 @@
+"""Recipes: an experiment as a TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from device_runner.latency import BenchSettings
+from pipeline.errors import RecipeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingSection(_Section):
+    """[training]: as models.training.TrainingSettings and models.network.Architecture say."""
+
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    clip_norm: float = Field(1.0, gt=0)
+    patience: int = Field(25, ge=1)
+    input_noise: float = Field(0.0, ge=0)
+    input_offset: float = Field(0.0, ge=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class PruneSection(_Section):
+    """[models.prune]: magnitude pruning after training."""
+
+    sparsity: float = Field(gt=0, lt=1)
+    epochs: int = Field(30, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+
+
+class CalibrationSection(_Section):
+    """[calibration]: time steps to roll out, and into how many streams without reset."""
+
+    steps: int = Field(40_000, ge=100)
+    streams: int = Field(4, ge=1)
+
+
+class BenchSection(_Section):
+    """[bench]: as device_runner.latency.BenchSettings says."""
+
+    steps: int = Field(BenchSettings.steps, ge=100)
+    rounds: int = Field(BenchSettings.rounds, ge=1)
+    warmup_s: float = Field(BenchSettings.warmup_s, ge=0)
+    threads: int = Field(1, ge=1)
+    backend: str = "auto"
+
+
+class ModelSection(_Section):
+    """[[models]]: one network."""
+
+    cell: str
+    units: int | list[int]
+    options: dict[str, Any] = {}
+    prune: PruneSection | None = None
+    name: str = ""
+
+    @property
+    def unit_list(self) -> tuple[int, ...]:
+        """Units of each recurrence, lowest first."""
+        return (self.units,) if isinstance(self.units, int) else tuple(self.units)
+
+    @property
+    def label(self) -> str:
+        """What the network's files are called."""
+        pruned = f"-pruned{round(100 * self.prune.sparsity)}" if self.prune else ""
+        return self.name or f"{self.cell}-{'-'.join(map(str, self.unit_list))}{pruned}"
+
+
+class Recipe(_Section):
+    """A whole recipe. Every network is trained with every seed and exported in every scheme."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    task: str
+    seeds: list[int] = Field(default=[1], min_length=1)
+    schemes: list[str] = Field(default=["float32", "int8"], min_length=1)
+    training: TrainingSection = TrainingSection()
+    calibration: CalibrationSection = CalibrationSection()
+    bench: BenchSection = BenchSection()
+    models: list[ModelSection] = Field(min_length=1)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        RecipeError: the file is missing or no TOML, or an entry is unknown or has a wrong value;
+            for an unknown key the nearest known one is suggested.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        there = sorted(str(file) for file in path.parent.glob("*.toml"))
+        hint = f"; there are: {', '.join(there)}" if there else ""
+        raise RecipeError(f"{path}: no such recipe{hint}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read as TOML ({error})") from error
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_first_problem(error)}") from error
+    labels = [model.label for model in recipe.models]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise RecipeError(f"{path}: two models are called '{label}'; give one a 'name'")
+    return recipe
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    place = [str(part) for part in problem["loc"]]
+    where = ".".join(part for part in place if not part.isdigit())
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(place[-1], _known_keys(place[:-1]), n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        return f"unknown key '{where}'{hint}"
+    if problem["type"] == "missing":
+        return f"the key '{where}' is missing"
+    return f"'{where}' is wrong: {problem['msg'].lower()}, found {problem['input']!r}"
+
+
+def _known_keys(place: list[str]) -> list[str]:
+    sections: dict[str, type[BaseModel]] = {
+        "training": TrainingSection,
+        "calibration": CalibrationSection,
+        "bench": BenchSection,
+        "models": ModelSection,
+        "prune": PruneSection,
+    }
+    names = [part for part in place if part in sections]
+    return list((sections[names[-1]] if names else Recipe).model_fields)

@@ -1,0 +1,192 @@
+"""The report of a run: one HTML file with tables and pictures, complete in itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from pipeline.stages import HISTORY_FILE, RANGES_FILE, Outcome
+from pipeline.table import Row, make_rows, remarks, title
+
+REPORT_FILE = "report.html"
+TEMPLATE_FILE = "report.html.jinja"
+MARKERS = {"float32": "o", "int8": "s"}
+
+# Text stays text (selectable, small), and equal data gives equal files.
+mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "edgestep", "font.size": 9})
+
+
+def write_report(outcome: Outcome) -> Path:
+    """Write report.html into the run's folder and return its path."""
+    rows = make_rows(outcome)
+    histories = {
+        label: json.loads((stage.folder / HISTORY_FILE).read_text())
+        for label, stage in outcome.trained.items()
+    }
+    ranges = {
+        label: json.loads((stage.folder / RANGES_FILE).read_text())
+        for label, stage in outcome.calibrated.items()
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline", ""), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    html = environment.get_template(TEMPLATE_FILE).render(
+        title=title(outcome),
+        recipe=outcome.recipe,
+        baseline=outcome.baseline,
+        rows=rows,
+        remarks=remarks(rows, outcome),
+        first=outcome.results[0],
+        training=[_training_facts(label, history) for label, history in histories.items()],
+        states=[fact for label, item in ranges.items() for fact in _state_facts(label, item)],
+        tradeoff=_svg(_tradeoff(rows)),
+        distribution=_svg(_distributions(outcome.results)),
+        curves=_svg(_training_curves(histories)),
+        gradients=_svg(_gradient_norms(histories)),
+    )
+    path = outcome.folder / REPORT_FILE
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(html, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def _training_facts(label: str, history: dict[str, Any]) -> dict[str, Any]:
+    best = int(history["best_epoch"])
+    return {
+        "label": label,
+        "epochs": len(history["loss"]),
+        "best_epoch": best + 1,
+        "seconds": sum(history["seconds"]),
+        "validation_accuracy": history["validation_accuracy"][best],
+        "test_accuracy": history["test_accuracy"],
+        "sparsity": history.get("sparsity_reached", {}),
+    }
+
+
+def _state_facts(label: str, ranges: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"label": label, "state": state, "steps": ranges["steps"], **ranges["tensors"][names[1]]}
+        for state, names in ranges["states"].items()
+    ]
+
+
+def _svg(figure: Figure) -> Markup:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return Markup(text[text.index("<svg") :])  # noqa: S704 - our own drawing, not user input
+
+
+def _tradeoff(rows: list[Row]) -> Figure:
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    by_latency, by_size = figure.subplots(1, 2, sharey=True)
+    colors = _colors([row.model for row in rows])
+    for axes, value in ((by_latency, lambda row: row.p50), (by_size, lambda row: row.file_bytes)):
+        for model, color in colors.items():
+            chosen = [row for row in rows if row.model == model]
+            axes.plot(
+                [value(row) for row in chosen],
+                [100 * row.accuracy for row in chosen],
+                color=color,
+                linewidth=0.8,
+            )
+            for row in chosen:
+                low, high = row.accuracy_range
+                axes.errorbar(
+                    value(row),
+                    100 * row.accuracy,
+                    yerr=[[100 * (row.accuracy - low)], [100 * (high - row.accuracy)]],
+                    marker=MARKERS.get(row.scheme, "^"),
+                    color=color,
+                    capsize=2,
+                    linestyle="none",
+                    label=f"{row.model} {row.scheme}",
+                )
+        axes.set_xscale("log")
+        axes.grid(alpha=0.3)
+    by_latency.set(xlabel="p50 of a step, microseconds", ylabel="test accuracy, %")
+    by_size.set(xlabel="file size, bytes")
+    handles, labels = by_latency.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8)
+    return figure
+
+
+def _distributions(results: list[dict[str, Any]]) -> Figure:
+    figure = Figure(figsize=(9, 1.2 + 0.42 * len(results)), layout="constrained")
+    axes = figure.subplots()
+    colors = _colors([result["file"].rsplit("-", 1)[0] for result in results])
+    for position, result in enumerate(results):
+        step = result["latency_ns"]["step"]
+        edges = np.array([low for low, _ in step["histogram"]]) / 1e3
+        counts = np.array([count for _, count in step["histogram"]], float)
+        heights = 0.9 * np.log10(1 + counts) / np.log10(1 + counts.max())
+        color = colors[result["file"].rsplit("-", 1)[0]]
+        axes.bar(
+            edges, heights, width=edges * 0.09, bottom=position, align="edge", color=color, alpha=0.7
+        )
+        for name, style in (("p50", "-"), ("p99", "--"), ("p99.9", ":")):
+            value = step["percentiles"][name]
+            if value is not None:
+                axes.plot([value / 1e3] * 2, [position, position + 0.9], style, color="black", lw=1)
+    axes.set_yticks(
+        np.arange(len(results)) + 0.4, [r["file"].removesuffix(".tflite") for r in results]
+    )
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("microseconds of one step (bar heights: logarithm of the count; "
+                    "lines: p50, p99 dashed, p99.9 dotted)")  # fmt: skip
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def _training_curves(histories: dict[str, dict[str, Any]]) -> Figure:
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axes = figure.subplots()
+    for (label, history), color in zip(histories.items(), _colors(histories).values(), strict=True):
+        axes.plot(history["validation_loss"], color=color, label=label)
+        axes.plot(history["loss"], color=color, linewidth=0.7, linestyle=":")
+        best = int(history["best_epoch"])
+        axes.plot(best, history["validation_loss"][best], "o", color=color, markersize=4)
+    axes.set(xlabel="epoch", ylabel="loss per step", yscale="log")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def _gradient_norms(histories: dict[str, dict[str, Any]]) -> Figure:
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, name, heading in zip(
+        panels,
+        ("gradient_norms_at_start", "gradient_norms_after_training"),
+        ("before training", "after training"),
+        strict=True,
+    ):
+        for (label, history), color in zip(
+            histories.items(), _colors(histories).values(), strict=True
+        ):
+            if name in history:
+                norms = history[name][0]
+                axes.plot(np.arange(len(norms)) - len(norms), norms, color=color,
+                          label=label if axes is panels[0] else None)  # fmt: skip
+        axes.set(title=heading, xlabel="step, counted from the last", yscale="log")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("|d loss(last) / d state(t)|")
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def _colors(labels: Any) -> dict[str, Any]:
+    palette = mpl.colormaps["tab10"].colors
+    unique = list(dict.fromkeys(labels))
+    return {label: palette[index % len(palette)] for index, label in enumerate(unique)}

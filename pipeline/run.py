@@ -1,0 +1,72 @@
+"""Runs a recipe in a terminal: progress while it works, the table when it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pipeline.recipe import load_recipe
+from pipeline.report import write_report
+from pipeline.stages import run_stages
+from pipeline.table import make_rows, print_table
+from pipeline.workspace import Workspace
+
+
+def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> None:
+    """Do all stages of the recipe at ``path`` up to ``until`` and show what came out."""
+    console = Console()
+    recipe = load_recipe(path)
+    skipped: list[str] = []
+
+    def announce(subject: str, stage: str, fresh: bool) -> None:
+        if not fresh:
+            skipped.append(f"{subject} {stage}")
+
+    workspace = Workspace(runs_dir / recipe.name, again, announce)
+    start = time.monotonic()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[remark]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        outcome = run_stages(recipe, workspace, until, _tracker(console, progress))
+    if skipped:
+        console.print(f"{len(skipped)} finished stages were skipped.")
+    if until == "report":
+        report = write_report(outcome)
+        print_table(make_rows(outcome), outcome, console)
+        console.print(f"report: {report}")
+    if outcome.files:
+        console.print(f"step models: {workspace.folder / '*.tflite'}")
+    console.print(f"done in {time.monotonic() - start:.0f} s")
+
+
+def _tracker(console: Console, progress: Progress):
+    @contextlib.contextmanager
+    def track(subject: str, stage: str) -> Iterator[Callable[[int, int, str], None]]:
+        bar = progress.add_task(f"{stage} {subject}", total=None, remark="")
+        start = time.monotonic()
+        last_remark = ""
+
+        def report(done: int, total: int, remark: str) -> None:
+            nonlocal last_remark
+            last_remark = remark
+            progress.update(bar, completed=done, total=total, remark=remark)
+
+        try:
+            yield report
+        finally:
+            progress.remove_task(bar)
+        remark = f"  {last_remark}" if last_remark else ""
+        console.print(f"{stage:9} {subject:24} {time.monotonic() - start:6.1f} s{remark}")
+
+    return track

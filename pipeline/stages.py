@@ -1,0 +1,446 @@
+"""The stages of a recipe, in order. Heavy imports happen in a stage that has work to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from device_runner import machine
+from pipeline.errors import PipelineError
+from pipeline.recipe import ModelSection, Recipe
+from pipeline.workspace import STAGES, Stage, Workspace, digest
+
+TRAINING_DISTRIBUTIONS = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "sktime", "seglearn")
+CONVERTING_DISTRIBUTIONS = ("tensorflow", "litert-quantizer", "ai-edge-litert")
+RUNTIME_DISTRIBUTIONS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
+HISTORY_FILE = "history.json"
+RANGES_FILE = "ranges.json"
+RESULTS_FILE = "results.jsonl"
+VERIFICATION_FILE = "verification.jsonl"
+BASELINE_FILE = "baseline.json"
+# Sequences whose gradients through time are recorded.
+GRADIENT_BATCH = 32
+
+Tracker = Callable[[str, str], AbstractContextManager[Callable[[int, int, str], None]]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of a recipe: a model section with a seed."""
+
+    section: ModelSection
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.section.label}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind, for the report: finished stages by network, files, results."""
+
+    recipe: Recipe
+    folder: Path
+    trained: dict[str, Stage]
+    calibrated: dict[str, Stage]
+    files: list[Path]
+    baseline: dict[str, Any]
+    results: list[dict[str, Any]]
+    verification: list[dict[str, Any]]
+
+
+def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker) -> Outcome:
+    """Do all stages of a recipe up to and including ``until``; finished ones are skipped.
+
+    Args:
+        track: gives, for (network, stage), a context whose value is called with (done, total,
+            remark) while the stage works.
+    """
+    last = STAGES.index(until)
+    networks = [Network(section, seed) for section in recipe.models for seed in recipe.seeds]
+    check_names(recipe)
+    trained: dict[str, Stage] = {}
+    calibrated: dict[str, Stage] = {}
+    files: list[Path] = []
+    baseline = _baseline(recipe, workspace, track)
+    for network in networks:
+        stage = _train(recipe, network, workspace, track)
+        trained[network.label] = stage
+        if network.section.prune and last >= STAGES.index("prune"):
+            trained[network.label] = _prune(recipe, network, stage, workspace, track)
+    if last >= STAGES.index("calibrate"):
+        for network in networks:
+            stage = trained[network.label]
+            calibrated[network.label] = _calibrate(recipe, network, stage, workspace, track)
+    if last >= STAGES.index("convert"):
+        for network in networks:
+            stages = trained[network.label], calibrated[network.label]
+            files += _convert(recipe, network, *stages, workspace, track)
+    verification: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    if last >= STAGES.index("verify"):
+        verification = _verify(files, workspace, track)
+    if last >= STAGES.index("bench"):
+        results = _bench(recipe, files, workspace, track)
+    return Outcome(
+        recipe, workspace.folder, trained, calibrated, files, baseline, results, verification
+    )
+
+
+def check_names(recipe: Recipe) -> None:
+    """Raise for an unknown task, scheme or cell before hours of work are spent on the rest."""
+    from convert.schemes import get_scheme
+    from models.cells import CELLS
+    from models.errors import UnknownNameError
+    from models.tasks import TASKS
+
+    if recipe.task not in TASKS:
+        raise UnknownNameError("task", recipe.task, TASKS)
+    for scheme in recipe.schemes:
+        get_scheme(scheme)
+    for model in recipe.models:
+        if model.cell not in CELLS:
+            raise UnknownNameError("cell", model.cell, CELLS)
+
+
+def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str, Any]:
+    def build(folder: Path) -> None:
+        import numpy as np
+
+        from models.baselines import linear_decisions, majority_accuracy
+        from models.tasks import load_task
+
+        with track(recipe.task, "baseline"):
+            task = load_task(recipe.task)
+            right = linear_decisions(task) == task.test.labels
+            facts = {
+                "majority_accuracy": round(majority_accuracy(task), 4),
+                "linear_accuracy": round(float(right.mean()), 4),
+                "linear_accuracy_by_group": {
+                    str(group): round(float(right[task.test.groups == group].mean()), 4)
+                    for group in np.unique(task.test.groups)
+                }
+                if task.group_name
+                else {},
+                "group_name": task.group_name,
+                "sequences": [len(task.train), len(task.validation), len(task.test)],
+                "classes": len(task.labels),
+                "source": task.source,
+                "frame_period_s": task.frame_period_s,
+                "frame_period_source": task.frame_period_source,
+            }
+        write_json(folder / BASELINE_FILE, facts)
+
+    stage = workspace.stage(
+        "baseline", recipe.task, {}, ("models",), TRAINING_DISTRIBUTIONS, build
+    )
+    return json.loads((stage.folder / BASELINE_FILE).read_text())
+
+
+def _train(recipe: Recipe, network: Network, workspace: Workspace, track: Tracker) -> Stage:
+    section, settings = network.section, recipe.training
+    depends_on = {
+        "task": recipe.task,
+        "model": section.model_dump(exclude={"prune", "name"}),
+        "seed": network.seed,
+        "training": settings.model_dump(),
+    }
+
+    def build(folder: Path) -> None:
+        import tf_keras as keras
+
+        from models.network import Architecture, Normalization, save_network
+        from models.tasks import load_task
+        from models.training import TrainingSettings, evaluate, fit
+
+        with track(network.label, "train") as report:
+            task = load_task(recipe.task)
+            keras.utils.set_random_seed(network.seed)
+            architecture = Architecture(
+                cell=section.cell,
+                units=section.unit_list,
+                inputs=len(task.channels),
+                outputs=len(task.labels),
+                options=section.options,
+                input_noise=settings.input_noise,
+                input_offset=settings.input_offset,
+                dropout=settings.dropout,
+            )
+            built = architecture.build()
+            for layer in built.layers:
+                if isinstance(layer, Normalization):
+                    layer.adapt(*task.normalization)
+            gradients = {"gradient_norms_at_start": _gradients(built, task)}
+            fitting = settings.model_dump(exclude={"input_noise", "input_offset", "dropout"})
+            checkpoint = folder / "checkpoint.npz"
+            history = fit(
+                built,
+                task,
+                TrainingSettings(seed=network.seed, **fitting),
+                checkpoint=checkpoint,
+                progress=_epoch_progress(report),
+            )
+            gradients["gradient_norms_after_training"] = _gradients(built, task)
+            save_network(folder, built, architecture)
+            test_loss, test_accuracy = evaluate(built, task.test)
+            facts = {"test_loss": test_loss, "test_accuracy": test_accuracy}
+            write_json(folder / HISTORY_FILE, {**history, **gradients, **facts})
+            checkpoint.unlink(missing_ok=True)
+
+    return workspace.stage(
+        "train", network.label, depends_on, ("models",), TRAINING_DISTRIBUTIONS, build
+    )
+
+
+def _gradients(network: Any, task: Any) -> list[list[float]]:
+    import numpy as np
+
+    from models.training import gradient_norms_through_time
+
+    data = task.validation
+    steps = int(np.median(data.lengths))
+    chosen = np.flatnonzero(data.lengths >= steps)[:GRADIENT_BATCH]
+    x = np.stack([data.sequences[index][:steps] for index in chosen])
+    return gradient_norms_through_time(network, x, data.labels[chosen])
+
+
+def _epoch_progress(report: Callable[[int, int, str], None]) -> Any:
+    def progress(epoch: int, epochs: int, entry: dict[str, float]) -> None:
+        report(
+            epoch,
+            epochs,
+            f"loss {entry['loss']:.3f}, validation {entry['validation_loss']:.3f} "
+            f"({entry['validation_accuracy']:.1%})",
+        )
+
+    return progress
+
+
+def _prune(
+    recipe: Recipe, network: Network, trained: Stage, workspace: Workspace, track: Tracker
+) -> Stage:
+    section = network.section.prune
+    if section is None:
+        return trained
+    depends_on = {
+        "train": trained.key,
+        "prune": section.model_dump(),
+        "batch_size": recipe.training.batch_size,
+        "clip_norm": recipe.training.clip_norm,
+    }
+
+    def build(folder: Path) -> None:
+        import tf_keras as keras
+
+        from models.compress.pruning import prune_by_magnitude
+        from models.network import load_network, save_network
+        from models.tasks import load_task
+        from models.training import TrainingSettings, evaluate
+
+        with track(network.label, "prune") as report:
+            task = load_task(recipe.task)
+            keras.utils.set_random_seed(network.seed)
+            dense, architecture = load_network(trained.folder)
+            settings = TrainingSettings(
+                epochs=section.epochs,
+                batch_size=recipe.training.batch_size,
+                learning_rate=section.learning_rate,
+                clip_norm=recipe.training.clip_norm,
+                seed=network.seed,
+            )
+            pruned, history = prune_by_magnitude(
+                dense, task, section.sparsity, settings, _epoch_progress(report)
+            )
+            save_network(folder, pruned, architecture)
+            test_loss, test_accuracy = evaluate(pruned, task.test)
+            facts = {"test_loss": test_loss, "test_accuracy": test_accuracy}
+            write_json(folder / HISTORY_FILE, {**history, **facts})
+
+    return workspace.stage(
+        "prune", network.label, depends_on, ("models",), TRAINING_DISTRIBUTIONS, build
+    )
+
+
+def _calibrate(
+    recipe: Recipe, network: Network, trained: Stage, workspace: Workspace, track: Tracker
+) -> Stage:
+    settings = recipe.calibration
+
+    def build(folder: Path) -> None:
+        from calibration.rollout import long_streams, roll_out
+        from convert.export import float_step
+        from models.network import load_network
+        from models.tasks import load_task
+
+        with track(network.label, "calibrate") as report:
+            built, _ = load_network(trained.folder)
+            streams = long_streams(
+                load_task(recipe.task).train.sequences,
+                settings.steps,
+                network.seed,
+                settings.streams,
+            )
+            ranges = roll_out(
+                float_step(built).flatbuffer, streams, lambda done, total: report(done, total, "")
+            )
+            ranges.save(folder / RANGES_FILE)
+
+    return workspace.stage(
+        "calibrate",
+        network.label,
+        {"network": trained.key, "calibration": settings.model_dump()},
+        ("models", "calibration", "convert"),
+        CONVERTING_DISTRIBUTIONS,
+        build,
+    )
+
+
+def _convert(
+    recipe: Recipe,
+    network: Network,
+    trained: Stage,
+    calibrated: Stage,
+    workspace: Workspace,
+    track: Tracker,
+) -> list[Path]:
+    """Export in every scheme; the files are linked at the top of the run's folder."""
+
+    def build(folder: Path) -> None:
+        from calibration.ranges import Ranges
+        from convert.export import export, float_step
+        from models.network import load_network
+        from models.tasks import load_task
+
+        with track(network.label, "convert") as report:
+            task = load_task(recipe.task)
+            built, architecture = load_network(trained.folder)
+            step = float_step(built)
+            ranges = Ranges.load(calibrated.folder / RANGES_FILE)
+            history = json.loads((trained.folder / HISTORY_FILE).read_text())
+            facts = {
+                name: history[name] for name in ("sparsity_reached",) if name in history
+            }
+            for number, scheme in enumerate(recipe.schemes):
+                report(number, len(recipe.schemes), scheme)
+                path = folder / f"{network.label}-{scheme}.tflite"
+                export(
+                    built,
+                    architecture,
+                    task,
+                    scheme,
+                    path,
+                    step,
+                    ranges,
+                    facts,
+                    recipe_hash=digest(recipe.model_dump()),
+                )
+
+    stage = workspace.stage(
+        "convert",
+        network.label,
+        {
+            "network": trained.key,
+            "calibrate": calibrated.key,
+            "schemes": recipe.schemes,
+            "recipe": digest(recipe.model_dump()),
+        },
+        ("models", "calibration", "convert", "device_runner"),
+        (*CONVERTING_DISTRIBUTIONS, "edgestep"),
+        build,
+    )
+    files = []
+    for scheme in recipe.schemes:
+        name = f"{network.label}-{scheme}.tflite"
+        _place(stage.folder / name, workspace.folder / name)
+        files.append(workspace.folder / name)
+    return files
+
+
+def _verify(files: list[Path], workspace: Workspace, track: Tracker) -> list[dict[str, Any]]:
+    def build(folder: Path) -> None:
+        from convert.verify import verify_on_runtimes
+
+        with track("all models", "verify"):
+            found = verify_on_runtimes(files)
+        write_json_lines(folder / VERIFICATION_FILE, found)
+
+    stage = workspace.stage(
+        "verify",
+        "all-models",
+        {"files": _digests(files)},
+        ("device_runner", "convert"),
+        RUNTIME_DISTRIBUTIONS,
+        build,
+    )
+    _place(stage.folder / VERIFICATION_FILE, workspace.folder / VERIFICATION_FILE)
+    return list(read_json_lines(stage.folder / VERIFICATION_FILE))
+
+
+def _bench(
+    recipe: Recipe, files: list[Path], workspace: Workspace, track: Tracker
+) -> list[dict[str, Any]]:
+    settings = recipe.bench
+
+    def build(folder: Path) -> None:
+        # A process of its own: what a user on the device runs, without TensorFlow's threads.
+        command = [sys.executable, "-m", "device_runner", "bench", "--json"]
+        command += ["--backend", settings.backend, "--threads", str(settings.threads)]
+        command += ["--steps", str(settings.steps), "--rounds", str(settings.rounds)]
+        command += ["--warmup", str(settings.warmup_s), *map(str, files)]
+        with track("all models", "bench"):
+            process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if process.returncode:
+            message = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
+            raise PipelineError(f"the benchmark failed: {message[-1]}")
+        (folder / RESULTS_FILE).write_text(process.stdout)
+
+    stage = workspace.stage(
+        "bench",
+        "all-models",
+        {
+            "files": _digests(files),
+            "bench": settings.model_dump(),
+            "machine": machine.describe_machine(),
+        },
+        ("device_runner",),
+        RUNTIME_DISTRIBUTIONS,
+        build,
+    )
+    _place(stage.folder / RESULTS_FILE, workspace.folder / RESULTS_FILE)
+    return list(read_json_lines(stage.folder / RESULTS_FILE))
+
+
+def _digests(files: list[Path]) -> dict[str, str]:
+    import hashlib
+
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def _place(source: Path, target: Path) -> None:
+    """Copy a stage's product to where users look for it, unless the same bytes are there."""
+    if target.exists() and target.read_bytes() == source.read_bytes():
+        return
+    partial = target.with_name(target.name + ".partial")
+    shutil.copyfile(source, partial)
+    os.replace(partial, target)
+
+
+def write_json(path: Path, facts: Any) -> None:
+    path.write_text(json.dumps(facts, indent=1))
+
+
+def write_json_lines(path: Path, items: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(item) + "\n" for item in items))
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in path.read_text().splitlines() if line)

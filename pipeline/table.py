@@ -1,0 +1,177 @@
+"""The one table: what each model costs and what it is worth, seeds taken together."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.stages import Outcome
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model in one scheme. Accuracies are shares, medians over the seeds; latencies are
+    medians over the seeds' files, in microseconds, None where there were too few samples."""
+
+    model: str
+    scheme: str
+    seeds: int
+    parameters: int
+    file_bytes: int
+    accuracy: float
+    accuracy_range: tuple[float, float]
+    accuracy_by_group: dict[str, float]
+    drift: float | None
+    p50: float
+    p99: float | None
+    p999: float | None
+    maximum: float
+    invoke: float
+    overhead: float
+    headroom: float
+    runtimes: dict[str, str]
+    sparsity: float | None
+    valid: bool
+
+
+def make_rows(outcome: Outcome) -> list[Row]:
+    """One row per model and scheme, in the recipe's order."""
+    order = {
+        f"{section.label}-s{seed}-{scheme}.tflite": (section.label, scheme)
+        for section in outcome.recipe.models
+        for scheme in outcome.recipe.schemes
+        for seed in outcome.recipe.seeds
+    }
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for result in outcome.results:
+        grouped[order[result["file"]]].append(result)
+    runtimes: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for fact in outcome.verification:
+        seen = runtimes[order[fact["file"]]]
+        answer = fact["failure"] or "ok"
+        if seen.get(fact["backend"], "ok") == "ok":
+            seen[fact["backend"]] = answer
+    return [
+        _row(model, scheme, grouped[model, scheme], runtimes[model, scheme])
+        for model, scheme in dict.fromkeys(order.values())
+        if (model, scheme) in grouped
+    ]
+
+
+def _row(model: str, scheme: str, results: list[dict[str, Any]], runtimes: dict[str, str]) -> Row:
+    def median(*path: str) -> Any:
+        values = [_dig(result, path) for result in results]
+        known = [value for value in values if value is not None]
+        return statistics.median(known) if known else None
+
+    def microseconds(*path: str) -> Any:
+        value = median("latency_ns", *path)
+        return None if value is None else value / 1e3
+
+    accuracies = [result["metrics"]["accuracy"] for result in results]
+    groups: dict[str, list[float]] = defaultdict(list)
+    for result in results:
+        for name, value in result["metrics"].items():
+            if name.startswith("accuracy_by_"):
+                for group, share in value.items():
+                    groups[group].append(share)
+    step = microseconds("step", "percentiles", "p50")
+    invoke = microseconds("invoke", "percentiles", "p50")
+    sparsity = results[0]["metrics"].get("sparsity_reached")
+    return Row(
+        model=model,
+        scheme=scheme,
+        seeds=len(results),
+        parameters=results[0]["parameters"],
+        file_bytes=round(median("file_bytes")),
+        accuracy=statistics.median(accuracies),
+        accuracy_range=(min(accuracies), max(accuracies)),
+        accuracy_by_group={name: statistics.median(values) for name, values in groups.items()},
+        drift=median("metrics", "drift", "rms"),
+        p50=step,
+        p99=microseconds("step", "percentiles", "p99"),
+        p999=microseconds("step", "percentiles", "p99.9"),
+        maximum=microseconds("step", "maximum"),
+        invoke=invoke,
+        overhead=step / invoke,
+        headroom=median("latency_ns", "headroom"),
+        runtimes=runtimes,
+        sparsity=statistics.mean(sparsity.values()) if sparsity else None,
+        valid=all(result["valid"] for result in results),
+    )
+
+
+def _dig(facts: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        if not isinstance(facts, dict) or key not in facts:
+            return None
+        facts = facts[key]
+    return facts
+
+
+def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
+    """The table for a terminal."""
+    table = Table(title=title(outcome), title_justify="left", pad_edge=False, box=None)
+    for column in ("model", "scheme"):
+        table.add_column(column, no_wrap=True)
+    for column in ("bytes", "accuracy", "p50 us", "p99", "p99.9", "max", "x invoke", "headroom"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verified on")
+    for row in rows:
+        table.add_row(
+            row.model,
+            row.scheme + ("" if row.valid else " INVALID"),
+            f"{row.file_bytes:,}",
+            f"{row.accuracy:.1%}",
+            f"{row.p50:.2f}",
+            _optional(row.p99),
+            _optional(row.p999),
+            f"{row.maximum:.0f}",
+            f"{row.overhead:.2f}",
+            f"{row.headroom:,.0f}x",
+            ", ".join(name for name, answer in row.runtimes.items() if answer == "ok")
+            or "no runtime",
+        )
+    console.print(table)
+    for line in remarks(rows, outcome):
+        console.print(line, highlight=False)
+
+
+def title(outcome: Outcome) -> str:
+    """What the table is about, in one line."""
+    first = outcome.results[0]
+    return (
+        f"{outcome.recipe.task} on {first['machine']['model']}, "
+        f"{first['backend']} {first['backend_version']}, "
+        f"{first['settings']['threads']} thread"
+    )
+
+
+def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
+    """What a reader must know beside the numbers, one sentence a line."""
+    baseline, first = outcome.baseline, outcome.results[0]
+    classes, sequences = baseline["classes"], baseline["sequences"]
+    seeds = len(outcome.recipe.seeds)
+    lines = [
+        f"accuracy: test data ({sequences[2]} sequences, {classes} classes), after the last step"
+        + (f"; median of {seeds} seeds" if seeds > 1 else ""),
+        f"baselines: majority class {baseline['majority_accuracy']:.1%}, "
+        f"linear on means and deviations {baseline['linear_accuracy']:.1%}",
+        f"latency: one whole step; headroom: frame period "
+        f"({baseline['frame_period_s'] * 1e3:g} ms) / p99.9; x invoke: whole step / bare invoke",
+    ]
+    for row in rows:
+        for runtime, answer in row.runtimes.items():
+            if answer != "ok":
+                lines.append(f"{row.model} {row.scheme} on {runtime}: {answer}")
+    lines += [f"warning: {warning}" for warning in first["warnings"]]
+    return lines
+
+
+def _optional(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
