@@ -87,9 +87,7 @@ def roll_out(
 def _roles(interpreter, inputs: dict, outputs: dict) -> dict[int, str]:
     """Index of every float tensor that the step computes or takes -> its role."""
     details = {item["index"]: item for item in interpreter.get_tensor_details()}
-    computed = [
-        int(index) for op in interpreter._get_ops_details() for index in op["outputs"]
-    ]
+    computed = [int(index) for op in interpreter._get_ops_details() for index in op["outputs"]]
     roles = {index: "activation" for index in computed if details[index]["dtype"] == np.float32}
     for name, item in outputs.items():
         roles[item["index"]] = "state" if name in inputs else "output"

@@ -123,7 +123,9 @@ def export(
     check_contract(graph, contract)
     draft = StepModel(path, flatbuffer, 0, graph, contract, task.labels, golden)
     stream = Stream(draft, "litert")
-    verify(stream).require(path)
+    verification = verify(stream)
+    if verification.failure:
+        raise verification.error(path)
     metrics = {
         "float_accuracy": round(accuracy(predict(network, task.test), task.test), 4),
         **evaluate_step_model(stream, task),

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import tempfile
-from collections.abc import Iterator
 
 import tensorflow as tf
 import tf_keras as keras
@@ -15,6 +11,7 @@ from convert.errors import ContractViolationError, UnsupportedLayerError
 from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
 from device_runner.flatbuffer import read_graph
 from models.network import Normalization, Recurrence, SensorNoise
+from models.tensorflow_log import quiet
 
 # Layers that do nothing when a trained network is used.
 TRAINING_ONLY = (keras.layers.InputLayer, keras.layers.Dropout, SensorNoise)
@@ -122,21 +119,3 @@ def to_float_graph(module: StepModule) -> bytes:
     if len(set(outputs.values())) != len(outputs):
         raise ContractViolationError("two outputs of the step are one tensor; separate them")
     return flatbuffer
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence what TensorFlow's converter writes, from Python and from C++."""
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "w") as null:
-            os.dup2(null.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        logger.setLevel(level)
-

@@ -24,22 +24,23 @@ def verify_on_runtimes(files: Sequence[Path]) -> list[dict[str, Any]]:
         ``rms``, ``max_abs``, ``argmax_agreement`` and ``failure`` (None, or what is wrong: out of
         tolerance, refused by the runtime, or crashed).
     """
-    found = []
+    verifications = []
     for backend in BACKENDS:
-        for file in files:
-            command = [sys.executable, "-m", "device_runner", "verify", "--json", "--backend"]
-            process = subprocess.run(
-                [*command, backend, str(file)], capture_output=True, text=True, check=False
-            )
-            if process.returncode == MissingRuntimeError.exit_code:
-                break  # not installed here
-            if process.stdout.strip():
-                facts = json.loads(process.stdout.splitlines()[-1])
-            else:
-                message = process.stderr.strip().splitlines()
-                facts = {
-                    "backend": backend,
-                    "failure": message[-1] if message else f"exit code {process.returncode}",
-                }
-            found.append({**facts, "file": file.name})
-    return found
+        answers, code = _verify(backend, files)
+        if code == MissingRuntimeError.exit_code:
+            continue  # not installed here
+        if len(answers) < len(files):  # crashed: find out on which file
+            alone = (_verify(backend, [file])[0] for file in files)
+            answers = [found[0] if found else {"failure": "the runtime crashed"} for found in alone]
+        for file, answer in zip(files, answers, strict=True):
+            verifications.append({"backend": backend, **answer, "file": file.name})
+    return verifications
+
+
+def _verify(backend: str, files: Sequence[Path]) -> tuple[list[dict[str, Any]], int]:
+    """What ``device_runner verify`` answers on these files, and its exit code."""
+    command = [sys.executable, "-m", "device_runner", "verify", "--json", "--backend", backend]
+    process = subprocess.run(
+        [*command, *map(str, files)], capture_output=True, text=True, check=False
+    )
+    return [json.loads(line) for line in process.stdout.splitlines()], process.returncode

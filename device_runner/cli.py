@@ -18,7 +18,12 @@ import numpy as np
 from device_runner import inspection, results
 from device_runner.backends import AUTOMATIC
 from device_runner.contract import load_step_model
-from device_runner.errors import BadInputError, DeviceRunnerError, VerificationError
+from device_runner.errors import (
+    BadInputError,
+    DeviceRunnerError,
+    MissingRuntimeError,
+    VerificationError,
+)
 from device_runner.latency import BenchSettings
 from device_runner.stream import Stream
 from device_runner.verify import verify
@@ -32,6 +37,7 @@ DISK_ERRORS = {
     errno.ENOTDIR: "a part of the path is a file; choose another folder",
     errno.EEXIST: "a file is in the way; choose another folder",
 }
+INTERRUPTED = "Interrupted: what was finished is kept; run the same command to go on."
 INTERRUPTED_EXIT_CODE = 130
 
 
@@ -41,17 +47,21 @@ class CommandGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
             return super().resolve_command(ctx, args)
-        except click.UsageError as error:
+        except click.UsageError:
             close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if close:
-                error.message = f"No such command '{args[0]}'. Did you mean '{close[0]}'?"
-            raise
+            if not close:
+                raise
+            raise click.UsageError(
+                f"No such command '{args[0]}'. Did you mean '{close[0]}'?", ctx
+            ) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("Interrupted: what was finished is kept; run the same command to go on.", err=True)
+            click.echo(
+                "Interrupted: what was finished is kept; run the same command to go on.", err=True
+            )
             ctx.exit(INTERRUPTED_EXIT_CODE)
         except BrokenPipeError:
             raise
@@ -87,7 +97,9 @@ def inspect(file: str, as_json: bool) -> None:
     """Show a step model's signature, states, operators, sizes and metrics."""
     model = load_step_model(file)
     facts = inspection.inspect_model(model)
-    click.echo(json.dumps(facts, indent=1) if as_json else inspection.format_inspection(facts, model))
+    click.echo(
+        json.dumps(facts, indent=1) if as_json else inspection.format_inspection(facts, model)
+    )
 
 
 @main.command("verify")
@@ -97,9 +109,20 @@ def inspect(file: str, as_json: bool) -> None:
 @json_option
 def verify_command(files: tuple[str, ...], backend: str, threads: int, as_json: bool) -> None:
     """Step each model's golden sequences here and compare with the float model's outputs."""
-    failed: VerificationError | None = None
+    failed: DeviceRunnerError | None = None
     for file in files:
-        verification = verify(Stream(file, backend, threads))
+        try:
+            verification = verify(Stream(file, backend, threads))
+        except MissingRuntimeError:
+            raise
+        except DeviceRunnerError as error:
+            # The other files are still worth knowing about.
+            failed = failed or error
+            if as_json:
+                click.echo(json.dumps({"file": file, "failure": error.message}))
+            elif len(files) > 1:
+                click.echo(f"FAILED  {file}")
+            continue
         if as_json:
             facts = {"file": file, "failure": verification.failure, **asdict(verification)}
             click.echo(json.dumps(facts))
@@ -111,10 +134,8 @@ def verify_command(files: tuple[str, ...], backend: str, threads: int, as_json: 
                 f"largest {verification.max_abs:.3g}, "
                 f"same decision {verification.argmax_agreement:.1%}"
             )
-        try:
-            verification.require(file)
-        except VerificationError as error:
-            failed = failed or error
+        if verification.failure and not failed:
+            failed = verification.error(file)
     if failed:
         raise failed
 
@@ -189,4 +210,6 @@ def _frames(source: IO[str]) -> Iterator[tuple[int, np.ndarray | None]]:
         try:
             yield number, np.array([float(cell) for cell in line.split(",")], np.float64)
         except ValueError as error:
-            raise BadInputError(f"line {number}: {error}; each line is numbers and commas") from error
+            raise BadInputError(
+                f"line {number}: {error}; each line is numbers and commas"
+            ) from error

@@ -55,7 +55,8 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
         f"  {op['count']:3d} x {op['name']} (version {op['version']})" for op in facts["operators"]
     ]
     lines.append(
-        "tensors " + ", ".join(f"{count} {dtype}" for dtype, count in facts["tensor_dtypes"].items())
+        "tensors "
+        + ", ".join(f"{count} {dtype}" for dtype, count in facts["tensor_dtypes"].items())
     )
     lines.append("metrics")
     lines += [f"  {name}: {value}" for name, value in contract.metrics.items()]
@@ -69,5 +70,7 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
 
 
 def _spec(spec: TensorSpec) -> str:
-    quantization = "" if spec.scale is None else f", scale {spec.scale:.6g}, zero point {spec.zero_point}"
+    quantization = (
+        "" if spec.scale is None else f", scale {spec.scale:.6g}, zero point {spec.zero_point}"
+    )
     return f"{spec.name} [{', '.join(map(str, spec.shape))}] {spec.dtype}{quantization}"

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# Work of other processes, in cores, from which on they may have disturbed a measurement.
+OTHERS_ALLOWED_CORES = 0.3
 
 _CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 
@@ -35,18 +39,21 @@ def describe_machine() -> dict[str, Any]:
 def describe_conditions() -> dict[str, Any]:
     """Facts that can change and spoil a measurement: read before and after it.
 
-    Frequencies in Hz, temperature in degrees Celsius, load as the 1-minute average.
+    Frequency in Hz, temperature in degrees Celsius; times in seconds: ``busy_s`` is what all CPUs
+    together have worked (stolen time included), ``own_s`` this process' part of it.
     """
     frequency = _number(_CPU / "scaling_cur_freq")
     return {
         "governor": _read(_CPU / "scaling_governor"),
         "frequency_hz": None if frequency is None else int(frequency * 1000),
         "temperature_c": _temperature(),
-        "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "clock_s": time.monotonic(),
+        "busy_s": _busy_seconds(),
+        "own_s": time.process_time(),
     }
 
 
-def warnings_about(before: dict[str, Any], after: dict[str, Any], cores: int | None) -> list[str]:
+def warnings_about(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """What in the conditions makes latencies doubtful, one sentence each."""
     found = []
     governor = before["governor"]
@@ -54,8 +61,11 @@ def warnings_about(before: dict[str, Any], after: dict[str, Any], cores: int | N
         found.append(
             f"the clock governor is '{governor}': steps of an idle device start at a low clock"
         )
-    if before["load_1min"] is not None and cores and before["load_1min"] > 0.5 * cores:
-        found.append(f"the machine was busy (load {before['load_1min']:.1f} on {cores} cores)")
+    if before["busy_s"] is not None and after["busy_s"] is not None:
+        spent = {name: after[name] - before[name] for name in ("clock_s", "busy_s", "own_s")}
+        others = (spent["busy_s"] - spent["own_s"]) / max(spent["clock_s"], 1e-9)
+        if others > OTHERS_ALLOWED_CORES:
+            found.append(f"other processes kept {others:.1f} cores busy during the measurement")
     hot = after["temperature_c"]
     if hot is not None and hot > 80:
         found.append(f"the CPU is at {hot:.0f} degrees Celsius and may have slowed down")
@@ -93,6 +103,15 @@ def _memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return None
+
+
+def _busy_seconds() -> float | None:
+    fields = (_read(Path("/proc/stat")) or "").split("\n")[0].split()
+    if len(fields) < 9 or fields[0] != "cpu":
+        return None
+    # user, nice, system, (idle, iowait,) irq, softirq, steal: proc(5)
+    ticks = [int(field) for field in fields[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
 
 
 def _temperature() -> float | None:

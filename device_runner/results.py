@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from device_runner import machine
-from device_runner.latency import BenchSettings, ModelLatency, clock_overhead_ns, measure
+from device_runner.latency import BenchSettings, clock_overhead_ns, measure
 from device_runner.stream import Stream
 from device_runner.verify import verify
 
@@ -33,7 +33,7 @@ def bench(streams: Sequence[Stream], settings: BenchSettings, threads: int) -> l
         "machine": facts,
         "conditions_before": before,
         "conditions_after": after,
-        "warnings": machine.warnings_about(before, after, facts["cores"]),
+        "warnings": machine.warnings_about(before, after),
         "settings": {
             **asdict(settings),
             "threads": threads,

@@ -81,9 +81,7 @@ class Stream:
         """
         contract = self.model.contract
         values = check_values(x, contract.input.shape[-1])
-        stored = b"".join(
-            self.step_bytes(row.tobytes()) for row in contract.input.quantize(values)
-        )
+        stored = b"".join(self.step_bytes(row.tobytes()) for row in contract.input.quantize(values))
         y = np.frombuffer(stored, contract.output.dtype).reshape(-1, contract.output.shape[-1])
         return contract.output.dequantize(y)
 

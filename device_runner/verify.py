@@ -40,13 +40,12 @@ class Verification:
             )
         return None
 
-    def require(self, path: object) -> None:
-        """Raise VerificationError where the runtime is out of tolerance."""
-        if self.failure:
-            raise VerificationError(
-                f"{path}: {self.failure} on {self.backend} {self.backend_version}; "
-                "this runtime computes something else than the trained model, do not use it here"
-            )
+    def error(self, path: object) -> VerificationError:
+        """The error to raise for a model that failed."""
+        return VerificationError(
+            f"{path}: {self.failure} on {self.backend} {self.backend_version}; "
+            "this runtime computes something else than the trained model, do not use it here"
+        )
 
 
 def compare(y: np.ndarray, reference: np.ndarray) -> tuple[float, float, float]:

@@ -37,7 +37,9 @@ def write_report(outcome: Outcome) -> Path:
         for label, stage in outcome.calibrated.items()
     }
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline", ""), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("pipeline", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
     html = environment.get_template(TEMPLATE_FILE).render(
         title=title(outcome),
@@ -132,7 +134,13 @@ def _distributions(results: list[dict[str, Any]]) -> Figure:
         heights = 0.9 * np.log10(1 + counts) / np.log10(1 + counts.max())
         color = colors[result["file"].rsplit("-", 1)[0]]
         axes.bar(
-            edges, heights, width=edges * 0.09, bottom=position, align="edge", color=color, alpha=0.7
+            edges,
+            heights,
+            width=edges * 0.09,
+            bottom=position,
+            align="edge",
+            color=color,
+            alpha=0.7,
         )
         for name, style in (("p50", "-"), ("p99", "--"), ("p99.9", ":")):
             value = step["percentiles"][name]
@@ -187,6 +195,5 @@ def _gradient_norms(histories: dict[str, dict[str, Any]]) -> Figure:
 
 
 def _colors(labels: Any) -> dict[str, Any]:
-    palette = mpl.colormaps["tab10"].colors
-    unique = list(dict.fromkeys(labels))
-    return {label: palette[index % len(palette)] for index, label in enumerate(unique)}
+    palette = mpl.colormaps["tab10"]
+    return {label: palette(index % palette.N) for index, label in enumerate(dict.fromkeys(labels))}

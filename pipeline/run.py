@@ -16,10 +16,15 @@ from pipeline.stages import run_stages
 from pipeline.table import make_rows, print_table
 from pipeline.workspace import Workspace
 
+# Columns of the output where it does not go to a terminal.
+LOG_WIDTH = 100
+
 
 def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> None:
     """Do all stages of the recipe at ``path`` up to ``until`` and show what came out."""
     console = Console()
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
     recipe = load_recipe(path)
     skipped: list[str] = []
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,13 @@ from pipeline.errors import PipelineError
 from pipeline.recipe import ModelSection, Recipe
 from pipeline.workspace import STAGES, Stage, Workspace, digest
 
-TRAINING_DISTRIBUTIONS = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "sktime", "seglearn")
+TRAINING_DISTRIBUTIONS = (
+    "tensorflow",
+    "tf_keras",
+    "tensorflow-model-optimization",
+    "sktime",
+    "seglearn",
+)
 CONVERTING_DISTRIBUTIONS = ("tensorflow", "litert-quantizer", "ai-edge-litert")
 RUNTIME_DISTRIBUTIONS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 HISTORY_FILE = "history.json"
@@ -56,6 +62,18 @@ class Outcome:
     baseline: dict[str, Any]
     results: list[dict[str, Any]]
     verification: list[dict[str, Any]]
+
+
+def _with_tensorflow(build: Callable[[Path], None]) -> Callable[[Path], None]:
+    """A stage's work, with TensorFlow loaded quietly before."""
+
+    def load_and_build(folder: Path) -> None:
+        from models.tensorflow_log import load_tensorflow
+
+        load_tensorflow()
+        build(folder)
+
+    return load_and_build
 
 
 def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker) -> Outcome:
@@ -113,6 +131,7 @@ def check_names(recipe: Recipe) -> None:
 
 
 def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str, Any]:
+    @_with_tensorflow
     def build(folder: Path) -> None:
         import numpy as np
 
@@ -140,9 +159,7 @@ def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str,
             }
         write_json(folder / BASELINE_FILE, facts)
 
-    stage = workspace.stage(
-        "baseline", recipe.task, {}, ("models",), TRAINING_DISTRIBUTIONS, build
-    )
+    stage = workspace.stage("baseline", recipe.task, {}, ("models",), TRAINING_DISTRIBUTIONS, build)
     return json.loads((stage.folder / BASELINE_FILE).read_text())
 
 
@@ -155,6 +172,7 @@ def _train(recipe: Recipe, network: Network, workspace: Workspace, track: Tracke
         "training": settings.model_dump(),
     }
 
+    @_with_tensorflow
     def build(folder: Path) -> None:
         import tf_keras as keras
 
@@ -238,6 +256,7 @@ def _prune(
         "clip_norm": recipe.training.clip_norm,
     }
 
+    @_with_tensorflow
     def build(folder: Path) -> None:
         import tf_keras as keras
 
@@ -275,6 +294,7 @@ def _calibrate(
 ) -> Stage:
     settings = recipe.calibration
 
+    @_with_tensorflow
     def build(folder: Path) -> None:
         from calibration.rollout import long_streams, roll_out
         from convert.export import float_step
@@ -314,6 +334,7 @@ def _convert(
 ) -> list[Path]:
     """Export in every scheme; the files are linked at the top of the run's folder."""
 
+    @_with_tensorflow
     def build(folder: Path) -> None:
         from calibration.ranges import Ranges
         from convert.export import export, float_step
@@ -326,9 +347,7 @@ def _convert(
             step = float_step(built)
             ranges = Ranges.load(calibrated.folder / RANGES_FILE)
             history = json.loads((trained.folder / HISTORY_FILE).read_text())
-            facts = {
-                name: history[name] for name in ("sparsity_reached",) if name in history
-            }
+            facts = {name: history[name] for name in ("sparsity_reached",) if name in history}
             for number, scheme in enumerate(recipe.schemes):
                 report(number, len(recipe.schemes), scheme)
                 path = folder / f"{network.label}-{scheme}.tflite"

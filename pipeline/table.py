@@ -119,9 +119,8 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
     table = Table(title=title(outcome), title_justify="left", pad_edge=False, box=None)
     for column in ("model", "scheme"):
         table.add_column(column, no_wrap=True)
-    for column in ("bytes", "accuracy", "p50 us", "p99", "p99.9", "max", "x invoke", "headroom"):
+    for column in ("bytes", "accuracy", "p50", "p99", "p99.9", "x invoke", "headroom"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("verified on")
     for row in rows:
         table.add_row(
             row.model,
@@ -131,11 +130,8 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
             f"{row.p50:.2f}",
             _optional(row.p99),
             _optional(row.p999),
-            f"{row.maximum:.0f}",
             f"{row.overhead:.2f}",
             f"{row.headroom:,.0f}x",
-            ", ".join(name for name, answer in row.runtimes.items() if answer == "ok")
-            or "no runtime",
         )
     console.print(table)
     for line in remarks(rows, outcome):
@@ -162,9 +158,15 @@ def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
         + (f"; median of {seeds} seeds" if seeds > 1 else ""),
         f"baselines: majority class {baseline['majority_accuracy']:.1%}, "
         f"linear on means and deviations {baseline['linear_accuracy']:.1%}",
-        f"latency: one whole step; headroom: frame period "
+        f"latency: one whole step, microseconds; headroom: frame period "
         f"({baseline['frame_period_s'] * 1e3:g} ms) / p99.9; x invoke: whole step / bare invoke",
     ]
+    passed = [
+        runtime
+        for runtime in dict.fromkeys(name for row in rows for name in row.runtimes)
+        if all(row.runtimes.get(runtime) == "ok" for row in rows)
+    ]
+    lines.append(f"golden sequences: every model is right on {', '.join(passed) or 'no runtime'}")
     for row in rows:
         for runtime, answer in row.runtimes.items():
             if answer != "ok":

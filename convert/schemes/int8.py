@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import Any
 
 import flatbuffers
@@ -88,9 +89,7 @@ def tensor_limits(
             limits[name] = (-magnitude, magnitude * INT8_TOP)
             if state not in bounds:
                 unbounded[name] = limits[name]
-    gates = {
-        index for op in graph.operators if op.name == "LOGISTIC" for index in op.outputs
-    }
+    gates = {index for op in graph.operators if op.name == "LOGISTIC" for index in op.outputs}
     for op in graph.operators:
         if op.name == "MUL" and gates & set(op.inputs):
             for index in op.inputs:
@@ -110,7 +109,8 @@ def _quantize(flatbuffer: bytes, calibration: dict[str, dict[str, np.ndarray]]) 
         weight_num_bits=8,
         weight_granularity=qtyping.QuantGranularity.TENSORWISE,
     )
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         result = worker.quantize(calibration, enable_progress_report=False)
     if result.quantized_model is None:
         raise ContractViolationError("the quantizer returned no model")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -21,7 +23,7 @@ class LSTMCell(RecurrentCell):
 
     state_names = ("h", "c")
     # |c| has no bound: f may stay near 1 while i * c~ keeps adding.
-    state_bounds = {"h": 1.0}
+    state_bounds: ClassVar[dict[str, float]] = {"h": 1.0}
     gates = 4
 
     def initial_bias(self):

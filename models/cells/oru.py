@@ -11,7 +11,7 @@ parametrisation of recurrent neural networks using Householder reflections" (201
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -25,7 +25,7 @@ class _GatedOrthogonalCell(RecurrentCell):
     gates = 2
     use_bias = False
     # tanh bounds h~ by 1; a rotation can gather all H coordinates in one, up to sqrt(H).
-    state_bounds = {}
+    state_bounds: ClassVar[dict[str, float]] = {}
 
     def _candidate(self, product: tf.Tensor, h: tf.Tensor) -> tf.Tensor:
         z, r = tf.split(product + tf.matmul(h, self.recurrent_kernel), 2, axis=-1)
@@ -61,7 +61,9 @@ class ORUCell(_GatedOrthogonalCell):
         """
         v = tf.cast(self.reflectors, tf.float64)
         gram = tf.matmul(v, v, transpose_a=True)
-        triangle = tf.linalg.set_diag(tf.linalg.band_part(gram, 0, -1), 0.5 * tf.linalg.diag_part(gram))
+        triangle = tf.linalg.set_diag(
+            tf.linalg.band_part(gram, 0, -1), 0.5 * tf.linalg.diag_part(gram)
+        )
         solved = tf.linalg.triangular_solve(triangle, tf.transpose(v), lower=False)
         q = tf.eye(self.units, dtype=tf.float64) - tf.matmul(v, solved)
         return tf.cast(q, tf.float32)

@@ -47,8 +47,6 @@ def _sequences(split: str) -> SequenceSet:
             "install it with 'pip install edgestep[workstation]'"
         ) from error
     frames, labels = load_japanese_vowels(split=split, return_type="pd-multiindex")
-    sequences = [
-        group.to_numpy(np.float32) for _, group in frames.groupby(level=0, sort=True)
-    ]
+    sequences = [group.to_numpy(np.float32) for _, group in frames.groupby(level=0, sort=True)]
     classes = np.asarray(labels).astype(np.int64) - 1
     return SequenceSet(sequences, classes, np.zeros(len(classes), np.int64))

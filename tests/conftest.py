@@ -1,0 +1,65 @@
+"""What many tests share: small networks trained on real data, and their step models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+CELL_NAMES = ("simple-rnn", "lstm", "gru", "oru", "oru-state")
+UNITS = 16
+
+
+@pytest.fixture(scope="session")
+def vowels():
+    """The task japanese-vowels."""
+    from models.tasks import load_task
+
+    return load_task("japanese-vowels")
+
+
+@pytest.fixture(scope="session")
+def trained(vowels):
+    """(network, architecture) by cell name, each trained for a few seconds, made on demand."""
+    import tf_keras as keras
+
+    from models.network import Architecture
+    from models.training import TrainingSettings, fit
+
+    made = {}
+
+    def get(cell: str, **options):
+        key = (cell, *sorted(options.items()))
+        if key not in made:
+            keras.utils.set_random_seed(1)
+            architecture = Architecture(
+                cell, (UNITS,), len(vowels.channels), len(vowels.labels), options
+            )
+            network = architecture.build()
+            network.get_layer("normalization").adapt(*vowels.normalization)
+            fit(network, vowels, TrainingSettings(epochs=12, learning_rate=1e-2))
+            made[key] = network, architecture
+        return made[key]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def step_models(vowels, trained, tmp_path_factory):
+    """Path of a step model by (cell, scheme), made on demand."""
+    from calibration.rollout import long_streams, roll_out
+    from convert.export import export, float_step
+
+    folder = tmp_path_factory.mktemp("step-models")
+
+    def get(cell: str, scheme: str, **options) -> Path:
+        network, architecture = trained(cell, **options)
+        suffix = "".join(f"-{name}-{value}" for name, value in options.items())
+        path = folder / f"{cell}{suffix}-{scheme}.tflite"
+        if not path.exists():
+            step = float_step(network)
+            ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 4000, 1))
+            export(network, architecture, vowels, scheme, path, step, ranges)
+        return path
+
+    return get
