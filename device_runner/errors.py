@@ -27,6 +27,12 @@ class MissingRuntimeError(DeviceRunnerError):
     exit_code = 4
 
 
+class UnknownBackendError(DeviceRunnerError):
+    """A backend that does not exist; the message suggests the nearest."""
+
+    exit_code = 2
+
+
 class VerificationError(DeviceRunnerError):
     """The device computes something else than the float model, beyond the tolerance."""
 

@@ -9,6 +9,10 @@ from typing import Any
 from device_runner.contract import STEP_SIGNATURE, StepModel, TensorSpec
 
 
+# More channels or labels than these are shortened in the text.
+NAMES_SHOWN = 7
+
+
 def inspect_model(model: StepModel) -> dict[str, Any]:
     """Signature, states with their quantization, operators with versions, sizes and metrics."""
     graph, contract = model.graph, model.contract
@@ -43,8 +47,8 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
         f"weights {facts['weight_bytes']:,}), {contract.parameters:,} parameters",
         f"  frame period {contract.frame_period_s * 1e3:g} ms ({contract.frame_period_source})",
         f"signature {STEP_SIGNATURE}",
-        f"  in   {_spec(contract.input)}  {contract.input_units}: {', '.join(contract.channels)}",
-        f"  out  {_spec(contract.output)}  {contract.output_meaning}: {', '.join(model.labels)}",
+        f"  in   {_spec(contract.input)}  {contract.input_units}: {_some(contract.channels)}",
+        f"  out  {_spec(contract.output)}  {contract.output_meaning}: {_some(model.labels)}",
     ]
     lines += [
         f"  state {_spec(state)}  initial {state.initial}; in and out identical"
@@ -67,6 +71,12 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
         f"same decision at {tolerance.argmax_agreement:.0%}"
     )
     return "\n".join(lines)
+
+
+def _some(names: tuple[str, ...]) -> str:
+    if len(names) <= NAMES_SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[: NAMES_SHOWN - 1])}, ... {names[-1]} ({len(names)})"
 
 
 def _spec(spec: TensorSpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from device_runner.contract import (
     INPUT_NAME,
     OUTPUT_NAME,
     StepModel,
+    TensorSpec,
     check_values,
     load_step_model,
 )
@@ -44,12 +46,13 @@ class Stream:
         self.backend: InterpreterBackend = load_backend(self.model, backend, threads)
         contract = self.model.contract
         inputs, outputs = self.backend.inputs, self.backend.outputs
+        states = [(inputs[state.name], outputs[state.name]) for state in contract.states]
         self._initial = [(inputs[state.name], state.initial_bytes()) for state in contract.states]
+        self._write_input = _bind_write(contract.input, inputs[INPUT_NAME])
+        self._read_output = _bind_read(contract.output, outputs[OUTPUT_NAME])
+        self._advance = _bind_advance(self.backend.invoke, states)
         self.step_bytes = _bind_step(
-            self.backend.invoke,
-            inputs[INPUT_NAME],
-            outputs[OUTPUT_NAME],
-            [(inputs[state.name], outputs[state.name]) for state in contract.states],
+            self.backend.invoke, inputs[INPUT_NAME], outputs[OUTPUT_NAME], states
         )
         self.reset()
 
@@ -64,14 +67,9 @@ class Stream:
         Raises:
             BadInputError: ``x`` has the wrong shape or dtype, or holds NaN or infinity.
         """
-        contract = self.model.contract
-        width = contract.input.shape[-1]
-        array = np.asarray(x)
-        if array.shape not in ((width,), (1, width)):
-            raise BadInputError(f"input has shape {array.shape}; the model takes ({width},)")
-        values = check_values(array.reshape(1, width), width)
-        stored = self.step_bytes(contract.input.quantize(values).tobytes())
-        return contract.output.dequantize(np.frombuffer(stored, contract.output.dtype))
+        self._write_input(x)
+        self._advance()
+        return self._read_output()
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """Step through a sequence without reset: ``x`` [steps, inputs] -> ``y`` [steps, outputs].
@@ -107,3 +105,72 @@ def _bind_step(
         return bytes(y)
 
     return step_bytes
+
+
+def _bind_advance(
+    invoke: Callable[[], None], states: list[tuple[memoryview, memoryview]]
+) -> Callable[[], None]:
+    """The step between the border tensors: invoke, and the state passed on."""
+
+    def advance() -> None:
+        invoke()
+        for state_in, state_out in states:
+            state_in[:] = state_out
+
+    return advance
+
+
+def _bind_write(spec: TensorSpec, view: memoryview) -> Callable[[np.ndarray], None]:
+    """A function that checks a frame of real values and writes it, quantized, into the input
+    tensor. As :meth:`TensorSpec.quantize`, on memory allocated once: NumPy's small-array calls
+    cost more than a small model's step, so each one counts."""
+    width = spec.shape[-1]
+    tensor = np.frombuffer(view, spec.dtype)
+    values = np.empty(width, np.float32)
+    quantized = spec.scale is not None and spec.zero_point is not None
+    if quantized:
+        scale, zero_point = np.float32(spec.scale), np.float32(spec.zero_point)
+        lowest, highest = (np.float32(limit) for limit in _limits(spec.dtype))
+
+    def write(x: np.ndarray) -> None:
+        frame = np.asarray(x)
+        if frame.shape == (1, width):
+            frame = frame[0]
+        if frame.shape != (width,):
+            raise BadInputError(f"input has shape {frame.shape}; the model takes ({width},)")
+        if frame.dtype.kind not in "fiub":
+            raise BadInputError(f"input has dtype {frame.dtype}; numbers are needed")
+        # One product finds every NaN and infinity; an overflow of its own is sorted out after.
+        if not math.isfinite(np.dot(frame, frame)):
+            check_values(frame[np.newaxis], width)
+        if not quantized:
+            tensor[:] = frame
+            return
+        np.divide(frame, scale, out=values, casting="unsafe")
+        np.rint(values, out=values)
+        np.add(values, zero_point, out=values)
+        np.maximum(values, lowest, out=values)
+        np.minimum(values, highest, out=values)
+        tensor[:] = values
+
+    return write
+
+
+def _bind_read(spec: TensorSpec, view: memoryview) -> Callable[[], np.ndarray]:
+    """A function that reads the output tensor as real values, as :meth:`TensorSpec.dequantize`."""
+    tensor = np.frombuffer(view, spec.dtype)
+    if spec.scale is None or spec.zero_point is None:
+        return tensor.copy
+    scale, zero_point = np.float32(spec.scale), np.float32(spec.zero_point)
+
+    def read() -> np.ndarray:
+        values = np.subtract(tensor, zero_point, dtype=np.float32)
+        np.multiply(values, scale, out=values)
+        return values
+
+    return read
+
+
+def _limits(dtype: str) -> tuple[int, int]:
+    limits = np.iinfo(dtype)
+    return limits.min, limits.max

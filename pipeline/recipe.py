@@ -121,7 +121,9 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_context=False)[0]
+    problems = error.errors(include_url=False, include_context=False)
+    # A misspelt key also leaves the right one missing; the misspelling is what to say.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     place = [str(part) for part in problem["loc"]]
     where = ".".join(part for part in place if not part.isdigit())
     if problem["type"] == "extra_forbidden":

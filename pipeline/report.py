@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from pipeline.stages import HISTORY_FILE, RANGES_FILE, Outcome
 from pipeline.table import Row, make_rows, remarks, title
@@ -115,6 +116,9 @@ def _tradeoff(rows: list[Row]) -> Figure:
                     label=f"{row.model} {row.scheme}",
                 )
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     by_latency.set(xlabel="p50 of a step, microseconds", ylabel="test accuracy, %")
     by_size.set(xlabel="file size, bytes")
@@ -127,7 +131,7 @@ def _distributions(results: list[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(9, 1.2 + 0.42 * len(results)), layout="constrained")
     axes = figure.subplots()
     colors = _colors([result["file"].rsplit("-", 1)[0] for result in results])
-    for position, result in enumerate(results):
+    for position, result in enumerate(reversed(results)):
         step = result["latency_ns"]["step"]
         edges = np.array([low for low, _ in step["histogram"]]) / 1e3
         counts = np.array([count for _, count in step["histogram"]], float)
@@ -147,9 +151,9 @@ def _distributions(results: list[dict[str, Any]]) -> Figure:
             if value is not None:
                 axes.plot([value / 1e3] * 2, [position, position + 0.9], style, color="black", lw=1)
     axes.set_yticks(
-        np.arange(len(results)) + 0.4, [r["file"].removesuffix(".tflite") for r in results]
+        np.arange(len(results)) + 0.4,
+        [result["file"].removesuffix(".tflite") for result in reversed(results)],
     )
-    axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xlabel("microseconds of one step (bar heights: logarithm of the count; "
                     "lines: p50, p99 dashed, p99.9 dotted)")  # fmt: skip

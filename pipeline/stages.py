@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from device_runner import machine
+from device_runner.backends import check_backend
 from pipeline.errors import PipelineError
 from pipeline.recipe import ModelSection, Recipe
 from pipeline.workspace import STAGES, Stage, Workspace, digest
@@ -115,7 +116,7 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
 
 
 def check_names(recipe: Recipe) -> None:
-    """Raise for an unknown task, scheme or cell before hours of work are spent on the rest."""
+    """Raise for an unknown task, scheme, backend or cell before any work is spent on the rest."""
     from convert.schemes import get_scheme
     from models.cells import CELLS
     from models.errors import UnknownNameError
@@ -125,6 +126,7 @@ def check_names(recipe: Recipe) -> None:
         raise UnknownNameError("task", recipe.task, TASKS)
     for scheme in recipe.schemes:
         get_scheme(scheme)
+    check_backend(recipe.bench.backend)
     for model in recipe.models:
         if model.cell not in CELLS:
             raise UnknownNameError("cell", model.cell, CELLS)

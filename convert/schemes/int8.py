@@ -136,5 +136,6 @@ SCHEME = Scheme(
     apply=apply,
     needs_ranges=True,
     all_dtypes=frozenset({"int8", "int32"}),
-    tolerance=ToleranceShare(rms=0.05, max_abs=0.4, argmax_agreement=0.9),
+    # Near-ties flip even in a good model; the rms is what tells a broken one.
+    tolerance=ToleranceShare(rms=0.05, max_abs=0.4, argmax_agreement=0.75),
 )

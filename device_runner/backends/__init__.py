@@ -8,7 +8,7 @@ from collections.abc import Callable
 from device_runner.backends import litert, tensorflow, tflite_runtime
 from device_runner.backends.interpreter import InterpreterBackend
 from device_runner.contract import StepModel
-from device_runner.errors import MissingRuntimeError
+from device_runner.errors import MissingRuntimeError, UnknownBackendError
 
 # In order of preference. Each loads a step model: (model, threads) -> backend,
 # and raises MissingRuntimeError where its runtime is not installed.
@@ -31,7 +31,8 @@ def load_backend(
         threads: threads the runtime may use for one step.
 
     Raises:
-        MissingRuntimeError: the backend is unknown or its runtime is not installed.
+        UnknownBackendError: there is no such backend.
+        MissingRuntimeError: its runtime is not installed.
         BadModelError: the runtime refuses the model.
     """
     if backend == AUTOMATIC:
@@ -42,10 +43,15 @@ def load_backend(
             except MissingRuntimeError as error:
                 reasons.append(error.message)
         raise MissingRuntimeError("no runtime: " + "; ".join(reasons))
-    if backend not in BACKENDS:
-        close = difflib.get_close_matches(backend, BACKENDS, n=1, cutoff=0.4)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise MissingRuntimeError(
-            f"unknown backend '{backend}'{hint} There are: {', '.join(BACKENDS)}"
-        )
+    check_backend(backend)
     return BACKENDS[backend](model, threads)
+
+
+def check_backend(name: str) -> None:
+    """Raise UnknownBackendError unless ``name`` is "auto" or in BACKENDS."""
+    if name != AUTOMATIC and name not in BACKENDS:
+        close = difflib.get_close_matches(name, BACKENDS, n=1, cutoff=0.4)
+        hint = f"; did you mean '{close[0]}'?" if close else "."
+        raise UnknownBackendError(
+            f"unknown backend '{name}'{hint} There are: {AUTOMATIC}, {', '.join(BACKENDS)}"
+        )

@@ -1,0 +1,130 @@
+"""Exported files prove themselves, and a wrong conversion leaves no file."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from convert import export as export_module
+from convert.errors import ContractViolationError, UnknownSchemeError
+from convert.export import export, step_decisions
+from convert.schemes import SCHEMES
+from convert.verify import verify_on_runtimes
+from device_runner.contract import load_step_model
+from device_runner.errors import BadModelError, VerificationError
+from device_runner.stream import Stream
+from models.training import decisions, predict
+from tests.conftest import CELL_NAMES
+
+
+def test_contract_says_what_the_model_is(step_models, vowels, trained):
+    model = load_step_model(step_models("lstm", "int8"))
+    contract = model.contract
+    assert (contract.cell, contract.units, contract.scheme) == ("lstm", (16,), "int8")
+    assert contract.task == "japanese-vowels"
+    assert contract.frame_period_s == vowels.frame_period_s
+    assert model.labels == vowels.labels
+    assert contract.channels == vowels.channels
+    # 12 x 64 + 16 x 64 + 64 in the cell, 16 x 9 + 9 in the head
+    assert contract.parameters == 12 * 64 + 16 * 64 + 64 + 16 * 9 + 9
+    np.testing.assert_allclose(contract.normalization["mean"], vowels.normalization[0], rtol=1e-4)
+    assert set(contract.versions) >= {"tensorflow", "litert-quantizer", "edgestep"}
+
+
+def test_golden_sequences_are_real_and_the_networks_own(step_models, vowels, trained):
+    golden = load_step_model(step_models("gru", "float32")).golden
+    network, _ = trained("gru")
+    start = 0
+    for length in golden.lengths:
+        x, y = golden.x[start : start + length], golden.y[start : start + length]
+        source = [s[:length].astype(np.float16) for s in vowels.test.sequences if len(s) >= length]
+        assert any((x == s.astype(np.float32)).all() for s in source)
+        np.testing.assert_allclose(network(x[np.newaxis]).numpy()[0], y, atol=1e-6)
+        start += length
+
+
+def test_accuracy_in_the_contract_is_that_of_the_stepped_file(step_models, vowels):
+    path = step_models("gru", "int8")
+    decided = step_decisions(Stream(path, "litert"), vowels.test)
+    accuracy = load_step_model(path).contract.metrics["accuracy"]
+    assert accuracy == pytest.approx(np.mean(decided == vowels.test.labels), abs=1e-4)
+
+
+def test_stepped_float_decides_as_the_network(step_models, vowels, trained):
+    network, _ = trained("oru")
+    whole = decisions(predict(network, vowels.test), vowels.test.lengths)
+    stepped = step_decisions(Stream(step_models("oru", "float32"), "litert"), vowels.test)
+    assert np.mean(whole == stepped) > 0.99
+
+
+def test_same_inputs_give_the_same_file(trained, vowels, tmp_path):
+    network, architecture = trained("simple-rnn")
+    for name in ("a", "b"):
+        export(network, architecture, vowels, "float32", tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_every_runtime_verifies_every_cell(step_models):
+    files = [step_models(cell, scheme) for cell in CELL_NAMES for scheme in SCHEMES]
+    found = verify_on_runtimes(files)
+    assert {item["backend"] for item in found} >= {"litert", "tensorflow"}
+    assert [item for item in found if item["failure"]] == []
+
+
+def test_verification_survives_a_file_that_a_runtime_refuses(step_models, tmp_path):
+    good = step_models("gru", "float32")
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(good.read_bytes()[:2000])
+    answers = {
+        (item["backend"], item["file"]): item["failure"] for item in verify_on_runtimes([bad, good])
+    }
+    assert answers["litert", good.name] is None
+    assert "bad.tflite" in answers["litert", "bad.tflite"]
+
+
+def test_a_conversion_that_computes_something_else_leaves_no_file(
+    trained, vowels, tmp_path, monkeypatch
+):
+    """Fake scheme: the network's float graph with some weights overwritten."""
+
+    def spoil(flatbuffer, ranges, bounds):
+        spoiled = bytearray(flatbuffer)
+        graph_end = len(spoiled) // 2
+        values = np.frombuffer(spoiled, np.float32, 64, (graph_end // 4) * 4)
+        spoiled[(graph_end // 4) * 4 : (graph_end // 4) * 4 + 256] = (values + 1).tobytes()
+        return bytes(spoiled)
+
+    wrong = dataclasses.replace(SCHEMES["float32"], name="spoiled", apply=spoil)
+    monkeypatch.setitem(SCHEMES, "spoiled", wrong)
+    network, architecture = trained("gru")
+    path = tmp_path / "model.tflite"
+    with pytest.raises((VerificationError, BadModelError)):
+        export(network, architecture, vowels, "spoiled", path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_float_tensors_in_an_int8_graph_are_refused(trained, vowels, tmp_path, monkeypatch):
+    """Fake scheme: called int8, but leaves the float graph as it is."""
+    fake = dataclasses.replace(SCHEMES["int8"], apply=lambda flatbuffer, ranges, bounds: flatbuffer)
+    monkeypatch.setitem(SCHEMES, "int8", fake)
+    network, architecture = trained("gru")
+    with pytest.raises(ContractViolationError, match="float32 in scheme int8"):
+        export(network, architecture, vowels, "int8", tmp_path / "model.tflite")
+
+
+def test_an_unknown_scheme_suggests_the_nearest(trained, vowels, tmp_path):
+    network, architecture = trained("gru")
+    with pytest.raises(UnknownSchemeError, match="did you mean 'int8'"):
+        export(network, architecture, vowels, "int-8", tmp_path / "model.tflite")
+
+
+def test_a_full_disk_leaves_no_half_written_file(trained, vowels, tmp_path, monkeypatch):
+    def full(path, data):
+        path.open("wb").write(data[:100])
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(export_module.Path, "write_bytes", full)
+    network, architecture = trained("gru")
+    with pytest.raises(OSError, match="No space left"):
+        export(network, architecture, vowels, "float32", tmp_path / "model.tflite")
+    assert list(tmp_path.iterdir()) == []

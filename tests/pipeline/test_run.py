@@ -1,0 +1,204 @@
+"""The whole way on real data, small; and what happens when it is killed or asked for nonsense."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from device_runner.contract import load_step_model
+from pipeline import stages
+from pipeline.cli import main
+
+RECIPE = """
+name = "mini"
+task = "japanese-vowels"
+seeds = [1, 2]
+[training]
+epochs = 3
+[calibration]
+steps = 500
+[bench]
+steps = 200
+rounds = 2
+warmup_s = 0.0
+[[models]]
+cell = "gru"
+units = 8
+[[models]]
+cell = "simple-rnn"
+units = 8
+prune = { sparsity = 0.5, epochs = 3 }
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(recipe file, runs folder, output) of a finished run."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = folder / "mini.toml"
+    recipe.write_text(RECIPE)
+    result = CliRunner().invoke(main, ["run", str(recipe), "--runs-dir", str(folder / "runs")])
+    assert result.exit_code == 0, result.output
+    return recipe, folder / "runs", result.output
+
+
+def test_it_leaves_step_models_results_and_report(finished):
+    _, runs, output = finished
+    folder = runs / "mini"
+    files = sorted(path.name for path in folder.glob("*.tflite"))
+    assert len(files) == 2 * 2 * 2
+    assert "gru-8-s1-int8.tflite" in files
+    results = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert sorted(result["file"] for result in results) == files
+    assert all(result["latency_ns"]["step"]["samples"] == 200 for result in results)
+    verification = (folder / "verification.jsonl").read_text().splitlines()
+    assert {json.loads(line)["failure"] for line in verification} == {None}
+    assert "gru-8" in output
+    assert "headroom" in output
+
+
+def test_the_report_is_complete_in_itself(finished):
+    _, runs, _ = finished
+    html = (runs / "mini" / "report.html").read_text()
+    assert html.count("<svg") == 4
+    for name in ("gru-8", "simple-rnn-8-pruned50"):
+        assert name in html
+    fetched = re.findall(r'(?:src|href)="(?!#)[^"]*"|@import|url\((?!#)', html)
+    assert fetched == []
+
+
+def test_pruned_weights_are_zero_and_reported(finished):
+    _, runs, _ = finished
+    path = runs / "mini" / "simple-rnn-8-pruned50-s1-float32.tflite"
+    sparsity = load_step_model(path).contract.metrics["sparsity_reached"]
+    assert all(share == pytest.approx(0.5, abs=0.02) for share in sparsity.values())
+
+
+def test_a_second_run_does_nothing_again(finished):
+    recipe, runs, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file()}
+    result = CliRunner().invoke(main, ["run", str(recipe), "--runs-dir", str(runs)])
+    assert result.exit_code == 0
+    changed = [p.name for p, stamp in before.items() if p.stat().st_mtime_ns != stamp]
+    assert changed == ["report.html"]
+
+
+def test_until_and_again(finished):
+    recipe, runs, _ = finished
+    stamp = (runs / "mini" / "results.jsonl").stat().st_mtime_ns
+    arguments = ["run", str(recipe), "--runs-dir", str(runs)]
+    assert CliRunner().invoke(main, [*arguments, "--until", "verify"]).exit_code == 0
+    assert (runs / "mini" / "results.jsonl").stat().st_mtime_ns == stamp
+    assert CliRunner().invoke(main, [*arguments, "--again", "bench"]).exit_code == 0
+    assert (runs / "mini" / "results.jsonl").stat().st_mtime_ns != stamp
+
+
+def run_in_process(recipe: Path, runs: Path) -> subprocess.Popen:
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", str(recipe)]
+    return subprocess.Popen(
+        [*command, "--runs-dir", str(runs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_killed_it_keeps_finished_stages_and_goes_on(tmp_path, kill):
+    """Killed while the second network trains; the first one's stage is kept."""
+    recipe, runs = tmp_path / "mini.toml", tmp_path / "runs"
+    endless = RECIPE.replace("seeds = [1, 2]", "seeds = [1]").replace(
+        'cell = "simple-rnn"\nunits = 8', 'cell = "simple-rnn"\nunits = 9'
+    )
+    recipe.write_text(endless)
+    process = run_in_process(recipe, runs)
+    stage_folder = runs / "mini" / "stages"
+    deadline = time.monotonic() + 120
+    while not list(stage_folder.glob("gru-8-s1/train-*[0-9a-f]/network.weights.h5")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(kill)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "Traceback" not in stderr
+    if kill == signal.SIGINT:
+        assert process.returncode == 130
+        assert "run the same command to go on" in stderr
+    assert list((runs / "mini").glob("*.tflite")) == []
+    (kept,) = stage_folder.glob("gru-8-s1/train-*")
+    stamp = kept.stat().st_mtime_ns
+    result = CliRunner().invoke(
+        main, ["run", str(recipe), "--runs-dir", str(runs), "--until", "convert"]
+    )
+    assert result.exit_code == 0, result.output
+    assert kept.stat().st_mtime_ns == stamp
+    assert len(list((runs / "mini").glob("*.tflite"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "code"),
+    [
+        (('"gru"', '"gruu"'), "unknown cell 'gruu'; did you mean 'gru'", 2),
+        (('"japanese-vowels"', '"japanese-vowel"'), "did you mean 'japanese-vowels'", 2),
+        (("seeds = [1, 2]", 'schemes = ["int9"]'), "unknown scheme 'int9'; did you mean 'int8'", 2),
+        (("epochs = 3", "epoch = 3"), "did you mean 'epochs'", 2),
+        (
+            ("steps = 200", 'steps = 200\nbackend = "lite"'),
+            "unknown backend 'lite'; did you mean 'litert'",
+            2,
+        ),
+    ],
+)
+def test_unknown_names_suggest_the_nearest_before_any_work(tmp_path, change, message, code):
+    recipe = tmp_path / "mini.toml"
+    recipe.write_text(RECIPE.replace(*change, 1))
+    result = CliRunner().invoke(main, ["run", str(recipe), "--runs-dir", str(tmp_path / "runs")])
+    assert result.exit_code == code
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error")]
+    assert message in line
+    assert list((tmp_path / "runs").rglob("train-*")) == []
+
+
+def test_an_unwritable_runs_folder_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    recipe = tmp_path / "mini.toml"
+    recipe.write_text(RECIPE)
+    result = CliRunner().invoke(
+        main, ["run", str(recipe), "--runs-dir", str(tmp_path / "file" / "x")]
+    )
+    assert result.exit_code != 0
+    assert "choose another folder" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_done(finished, monkeypatch):
+    recipe, runs, _ = finished
+
+    def full(path, items):
+        raise OSError(28, os.strerror(28), str(path))
+
+    monkeypatch.setattr(stages, "write_json_lines", full)
+    before = sorted((runs / "mini").glob("*.tflite"))
+    arguments = ["run", str(recipe), "--runs-dir", str(runs), "--again", "verify"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code != 0
+    assert "No space left on device; free space" in result.stderr
+    assert sorted((runs / "mini").glob("*.tflite")) == before
+
+
+def test_a_failing_benchmark_is_one_line(finished, monkeypatch):
+    recipe, runs, _ = finished
+    (runs / "mini" / "results.jsonl").unlink()
+    monkeypatch.setattr(stages.sys, "executable", "/bin/false")
+    arguments = ["run", str(recipe), "--runs-dir", str(runs), "--again", "bench"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 3
+    assert "the benchmark failed" in result.stderr

@@ -1,0 +1,67 @@
+"""Stages are done once, resumed after an interruption, and redone when a dependency changes."""
+
+import pytest
+
+from pipeline.workspace import Workspace, source_digest
+
+
+class Counted:
+    """A stage's work that counts how often it was done."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, folder):
+        self.calls += 1
+        (folder / "result").write_text(str(self.calls))
+
+
+def do(workspace, build, **depends_on):
+    return workspace.stage("train", "gru", depends_on, ("models",), ("numpy",), build)
+
+
+def test_a_finished_stage_is_not_done_again(tmp_path):
+    build = Counted()
+    first = do(Workspace(tmp_path), build, epochs=1)
+    second = do(Workspace(tmp_path), build, epochs=1)
+    assert first == second
+    assert build.calls == 1
+
+
+def test_other_dependencies_are_another_stage(tmp_path):
+    build = Counted()
+    first = do(Workspace(tmp_path), build, epochs=1)
+    second = do(Workspace(tmp_path), build, epochs=2)
+    assert first.folder != second.folder
+    assert (first.folder / "result").read_text() == "1"
+    assert (second.folder / "result").read_text() == "2"
+
+
+def test_an_interrupted_stage_finds_what_it_left_and_is_not_finished(tmp_path):
+    def interrupted(folder):
+        (folder / "checkpoint").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        do(Workspace(tmp_path), interrupted, epochs=1)
+    found = []
+
+    def resumed(folder):
+        found.append((folder / "checkpoint").read_text())
+
+    stage = do(Workspace(tmp_path), resumed, epochs=1)
+    assert found == ["half"]
+    assert stage.folder.is_dir()
+
+
+def test_again_does_a_finished_stage_anew(tmp_path):
+    build = Counted()
+    do(Workspace(tmp_path), build)
+    do(Workspace(tmp_path, again=["train"]), build)
+    do(Workspace(tmp_path, again=["bench"]), build)
+    assert build.calls == 2
+
+
+def test_sources_of_packages_differ():
+    assert source_digest("models") != source_digest("convert")
+    assert source_digest("models") == source_digest("models")
