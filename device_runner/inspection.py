@@ -8,7 +8,6 @@ from typing import Any
 
 from device_runner.contract import STEP_SIGNATURE, StepModel, TensorSpec
 
-
 # More channels or labels than these are shortened in the text.
 NAMES_SHOWN = 7
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 CELL_NAMES = ("simple-rnn", "lstm", "gru", "oru", "oru-state")
+# (cell, options): every cell in every form that has a graph of its own.
+VARIANTS = (*((cell, {}) for cell in CELL_NAMES), ("gru", {"reset_after": False}))
 UNITS = 16
 
 

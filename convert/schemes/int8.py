@@ -36,15 +36,11 @@ INT8_TOP = 127 / 128
 # Version of each operator's definition that first has int8 (TFLite's op_version.cc).
 INT8_OPERATOR_VERSIONS = {
     "ADD": 2,
-    "CONCATENATION": 2,
     "FULLY_CONNECTED": 4,
     "LOGISTIC": 2,
     "MUL": 2,
-    "RESHAPE": 1,
     "RSQRT": 2,
     "SPLIT": 2,
-    "SPLIT_V": 2,
-    "STRIDED_SLICE": 2,
     "SUB": 2,
     "SUM": 2,
     "TANH": 2,

@@ -42,19 +42,18 @@ class GRUCell(RecurrentCell):
 
     def step(self, product, states, constants):
         (h,) = states
+        xz, xr, xh = tf.split(product, 3, axis=-1)
         if self.reset_after:
             recurrent = tf.matmul(h, self.recurrent_kernel) + self.recurrent_bias
-            xz, xr, xh = tf.split(product, 3, axis=-1)
             hz, hr, hh = tf.split(recurrent, 3, axis=-1)
             r = tf.sigmoid(xr + hr)
             candidate = tf.tanh(xh + r * hh)
         else:
             gates_kernel = self.recurrent_kernel[:, : 2 * self.units]
-            xg, xh = tf.split(product, [2 * self.units, self.units], axis=-1)
+            candidate_kernel = self.recurrent_kernel[:, 2 * self.units :]
             hz, hr = tf.split(tf.matmul(h, gates_kernel), 2, axis=-1)
-            xz, xr = tf.split(xg, 2, axis=-1)
             r = tf.sigmoid(xr + hr)
-            candidate = tf.tanh(xh + tf.matmul(r * h, self.recurrent_kernel[:, 2 * self.units :]))
+            candidate = tf.tanh(xh + tf.matmul(r * h, candidate_kernel))
         # z * h + (1 - z) * h~, with one product less and no constant 1 to quantize.
         h = candidate + tf.sigmoid(xz + hz) * (h - candidate)
         return h, (h,)

@@ -12,7 +12,7 @@ from convert.schemes import int8
 from device_runner.contract import load_step_model
 from device_runner.flatbuffer import read_graph
 from models.network import Architecture
-from tests.conftest import CELL_NAMES
+from tests.conftest import VARIANTS
 
 # Largest rms error of the outputs over 10,000 steps without reset, as a share of their spread.
 DRIFT_BOUND = 0.04
@@ -22,9 +22,9 @@ def flatbuffer_of(path):
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(load_step_model(path).flatbuffer, 0))
 
 
-@pytest.mark.parametrize("cell", CELL_NAMES)
-def test_every_state_is_quantized_identically_in_and_out(step_models, cell):
-    model = flatbuffer_of(step_models(cell, "int8"))
+@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+def test_every_state_is_quantized_identically_in_and_out(step_models, cell, options):
+    model = flatbuffer_of(step_models(cell, "int8", **options))
     tensors = model.subgraphs[0].tensors
     (signature,) = model.signatureDefs
     inputs = {item.name: tensors[item.tensorIndex] for item in signature.inputs}
@@ -41,9 +41,9 @@ def test_every_state_is_quantized_identically_in_and_out(step_models, cell):
         assert state_out.quantization.zeroPoint.tolist() == [0]
 
 
-@pytest.mark.parametrize("cell", CELL_NAMES)
-def test_no_tensor_is_float_and_operators_have_their_int8_versions(step_models, cell):
-    model = flatbuffer_of(step_models(cell, "int8"))
+@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+def test_no_tensor_is_float_and_operators_have_their_int8_versions(step_models, cell, options):
+    model = flatbuffer_of(step_models(cell, "int8", **options))
     types = {tensor.type for tensor in model.subgraphs[0].tensors}
     assert types <= {schema.TensorType.INT8, schema.TensorType.INT32}
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
@@ -58,9 +58,9 @@ def test_bounded_states_use_their_bound(step_models):
     assert scales["c"] > 1 / 128
 
 
-@pytest.mark.parametrize("cell", CELL_NAMES)
-def test_ten_thousand_steps_stay_near_the_float_model(step_models, cell):
-    drift = load_step_model(step_models(cell, "int8")).contract.metrics["drift"]
+@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+def test_ten_thousand_steps_stay_near_the_float_model(step_models, cell, options):
+    drift = load_step_model(step_models(cell, "int8", **options)).contract.metrics["drift"]
     assert drift["steps"] == DRIFT_STEPS == 10_000
     assert drift["rms"] < DRIFT_BOUND
     assert drift["rms_last_tenth"] < DRIFT_BOUND
@@ -84,10 +84,10 @@ def test_gate_times_unbounded_state_gets_the_states_range(trained, vowels):
     assert -limits[c.name][0] == pytest.approx(int8.STATE_MARGIN * ranges.state_magnitude("c"))
 
 
-@pytest.mark.parametrize("cell", CELL_NAMES)
-def test_int8_file_is_under_a_third_of_the_float_file(vowels, tmp_path, cell):
+@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+def test_int8_file_is_under_a_third_of_the_float_file(vowels, tmp_path, cell, options):
     keras.utils.set_random_seed(1)
-    architecture = Architecture(cell, (128,), 12, 9)
+    architecture = Architecture(cell, (128,), 12, 9, options)
     network = architecture.build()
     network.get_layer("normalization").adapt(*vowels.normalization)
     step = float_step(network)

@@ -11,9 +11,7 @@ from device_runner.flatbuffer import read_graph
 from device_runner.stream import Stream
 from models.network import Architecture, Normalization
 from models.training import predict
-from tests.conftest import CELL_NAMES
-
-VARIANTS = [*((cell, {}) for cell in CELL_NAMES), ("gru", {"reset_after": False})]
+from tests.conftest import CELL_NAMES, VARIANTS
 
 
 @pytest.mark.parametrize(("cell", "options"), VARIANTS)
