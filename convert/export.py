@@ -16,6 +16,7 @@ from calibration.rollout import long_streams
 from convert.errors import ContractViolationError
 from convert.package import pack, write_atomically
 from convert.schemes import Scheme, get_scheme
+from convert.schemes.scheme import ToleranceShare
 from convert.step import StepModule, to_float_graph
 from device_runner.contract import (
     INPUT_NAME,
@@ -31,7 +32,7 @@ from device_runner.contract import (
 )
 from device_runner.flatbuffer import Graph, Tensor, read_graph
 from device_runner.stream import Stream
-from device_runner.verify import compare, verify
+from device_runner.verify import Verification, compare, verify
 from models.network import Architecture, count_parameters
 from models.tasks.task import SequenceSet, Task
 from models.training import accuracy, predict
@@ -92,7 +93,6 @@ def export(
     check_dtypes(graph, scheme)
     golden = _golden(network, task)
     spread = float(golden.y.max() - golden.y.min())
-    share = scheme.tolerance
     mean, deviation = task.normalization
     signature = graph.signature(STEP_SIGNATURE)
     contract = Contract(
@@ -115,7 +115,7 @@ def export(
         normalization={"mean": _rounded(mean), "deviation": _rounded(deviation)},
         metrics={},
         parameters=count_parameters(network),
-        tolerance=Tolerance(share.rms * spread, share.max_abs * spread, share.argmax_agreement),
+        tolerance=_tolerance(scheme.limit, spread),
         model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
         recipe_hash=recipe_hash,
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
@@ -133,10 +133,25 @@ def export(
     }
     if scheme.needs_ranges:
         metrics["drift"] = drift(stream, step.flatbuffer, task)
-    contract = replace(contract, metrics=metrics)
+    tolerance = _held_to(_tolerance(scheme.tolerance, spread), verification, contract.tolerance)
+    contract = replace(contract, metrics=metrics, tolerance=tolerance)
     packed = pack(flatbuffer, contract, task.labels, golden)
     write_atomically(path, packed)
     return replace(draft, contract=contract, file_bytes=len(packed))
+
+
+def _tolerance(share: ToleranceShare, spread: float) -> Tolerance:
+    return Tolerance(share.rms * spread, share.max_abs * spread, share.argmax_agreement)
+
+
+def _held_to(least: Tolerance, measured: Verification, limit: Tolerance) -> Tolerance:
+    """Twice the error on the exporting runtime, but between ``least`` and ``limit``."""
+    disagreement = 2 * (1 - measured.argmax_agreement)
+    return Tolerance(
+        rms=min(limit.rms, max(least.rms, 2 * measured.rms)),
+        max_abs=min(limit.max_abs, max(least.max_abs, 2 * measured.max_abs)),
+        argmax_agreement=max(limit.argmax_agreement, min(least.argmax_agreement, 1 - disagreement)),
+    )
 
 
 def check_dtypes(graph: Graph, scheme: Scheme) -> None:

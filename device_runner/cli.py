@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import json
 import signal
@@ -35,33 +34,24 @@ DISK_ERRORS = {
     errno.EPERM: "choose a folder that you may write to",
     errno.EROFS: "choose a folder that is not read-only",
     errno.ENOTDIR: "a part of the path is a file; choose another folder",
+    errno.ENOENT: "make its folder first or choose another",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.EEXIST: "a file is in the way; choose another folder",
 }
-INTERRUPTED = "Interrupted: what was finished is kept; run the same command to go on."
 INTERRUPTED_EXIT_CODE = 130
 
 
 class CommandGroup(click.Group):
     """A click group that answers mistakes, full disks and Ctrl-C in one line each."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError:
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if not close:
-                raise
-            raise click.UsageError(
-                f"No such command '{args[0]}'. Did you mean '{close[0]}'?", ctx
-            ) from None
+    #: What Ctrl-C is answered with.
+    interrupted = "Interrupted: nothing was written; run the command again."
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo(
-                "Interrupted: what was finished is kept; run the same command to go on.", err=True
-            )
+            click.echo(self.interrupted, err=True)
             ctx.exit(INTERRUPTED_EXIT_CODE)
         except BrokenPipeError:
             raise
@@ -125,7 +115,7 @@ def verify_command(files: tuple[str, ...], backend: str, threads: int, as_json: 
             continue
         if as_json:
             facts = {"file": file, "failure": verification.failure, **asdict(verification)}
-            click.echo(json.dumps(facts))
+            click.echo(json.dumps(results.finite(facts), allow_nan=False))
         else:
             click.echo(
                 f"{'FAILED' if verification.failure else 'ok':6}  {file}  "
@@ -167,9 +157,9 @@ def bench(
     streams = [Stream(file, backend, threads) for file in files]
     with output.open("a") if output else open("/dev/null", "w") as sink:
         measured = results.bench(streams, BenchSettings(steps, rounds, warmup), threads)
-        lines = [json.dumps(result) for result in measured]
+        lines = [json.dumps(result, allow_nan=False) for result in measured]
+        click.echo("\n".join(lines) if as_json else results.format_results(measured))
         sink.writelines(line + "\n" for line in lines)
-    click.echo("\n".join(lines) if as_json else results.format_results(measured))
     for stream, result in zip(streams, measured, strict=True):
         if not result["valid"]:
             raise VerificationError(f"{stream.model.path}: {result['invalid_reason']}")
@@ -183,7 +173,7 @@ def bench(
 def stream_command(file: str, source: IO[str], backend: str, threads: int) -> None:
     """Step a model through CSV lines of SOURCE (default: standard input), one frame a line.
 
-    Prints after each frame: the step's number, the winning label and all outputs.
+    Prints after each frame: the line's number, the winning label and all outputs.
     An empty line resets the state.
     """
     stream = Stream(file, backend, threads)
@@ -202,8 +192,15 @@ def stream_command(file: str, source: IO[str], backend: str, threads: int) -> No
         sys.stdout.flush()
 
 
+def _lines(source: IO[str]) -> Iterator[str]:
+    try:
+        yield from source
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"the source is not text ({error}); it must be CSV") from error
+
+
 def _frames(source: IO[str]) -> Iterator[tuple[int, np.ndarray | None]]:
-    for number, line in enumerate(source, 1):
+    for number, line in enumerate(_lines(source), 1):
         if not line.strip():
             yield number, None
             continue

@@ -137,8 +137,10 @@ class Contract:
         """Parse and validate ``contract.json``; BadModelError names the field that is wrong."""
         try:
             raw = json.loads(text)
-        except ValueError as error:
-            raise BadModelError(f"{CONTRACT_FILE} is not JSON ({error})") from error
+        except (ValueError, RecursionError) as error:
+            raise BadModelError(
+                f"{CONTRACT_FILE} is not JSON ({error}); export the model again"
+            ) from error
         if not isinstance(raw, dict):
             raise BadModelError(f"{CONTRACT_FILE} holds no object; export the model again")
         if raw.get("format_version") != FORMAT_VERSION:
@@ -148,7 +150,9 @@ class Contract:
             )
         known = {item.name for item in fields(cls)}
         if unknown := sorted(set(raw) - known):
-            raise BadModelError(f"{CONTRACT_FILE} has the unknown field '{unknown[0]}'")
+            raise BadModelError(
+                f"{CONTRACT_FILE} has the unknown field {unknown[0]!r}; export the model again"
+            )
         try:
             contract = cls(
                 **{
@@ -162,10 +166,20 @@ class Contract:
                 }
             )
         except KeyError as error:
-            raise BadModelError(f"{CONTRACT_FILE} lacks the field {error}") from error
-        except (TypeError, ValueError) as error:
-            raise BadModelError(f"{CONTRACT_FILE} is malformed: {error}") from error
-        contract._validate()
+            raise BadModelError(
+                f"{CONTRACT_FILE} lacks the field {error}; export the model again"
+            ) from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise BadModelError(
+                f"{CONTRACT_FILE} is malformed: {error}; export the model again"
+            ) from error
+        try:
+            contract._validate()
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BadModelError(
+                f"{CONTRACT_FILE} is malformed: frame_period_s, tolerance or initial: {error}; "
+                "export the model again"
+            ) from error
         return contract
 
     def _validate(self) -> None:
@@ -187,12 +201,25 @@ class Contract:
             all(isinstance(value, (int, float)) and math.isfinite(value) for value in limits),
             "tolerance must hold finite numbers",
         )
+        require(isinstance(self.metrics, dict), "metrics must be an object")
+        for text in (self.task, self.cell, self.scheme, *self.channels):
+            require(isinstance(text, str) and text.isprintable(), f"{text!r} is no name")
+        require(isinstance(self.parameters, int), "parameters must be a whole number")
         for state in self.states:
             if not isinstance(state.initial, str):
                 require(
                     len(state.initial) == math.prod(state.shape),
                     f"state '{state.name}' has {len(state.initial)} initial values "
                     f"for shape {state.shape}",
+                )
+                values = np.array(state.initial, np.float64)
+                require(
+                    bool(np.isfinite(values).all())
+                    and (
+                        np.dtype(state.dtype).kind == "f"
+                        or np.array_equal(values, values.astype(state.dtype))
+                    ),
+                    f"initial values of state '{state.name}' do not fit {state.dtype}",
                 )
             else:
                 require(
@@ -267,8 +294,9 @@ def load_step_model(path: str | Path) -> StepModel:
     """
     data = read_bytes(path)
     try:
-        graph = read_graph(data)
+        read_graph(data)
         flatbuffer, members = split_package(data)
+        graph = read_graph(flatbuffer)
         contract = Contract.from_json(_text(members, CONTRACT_FILE))
         digest = hashlib.sha256(flatbuffer).hexdigest()
         if digest != contract.model_sha256:
@@ -278,6 +306,11 @@ def load_step_model(path: str | Path) -> StepModel:
             )
         check_contract(graph, contract)
         labels = tuple(_text(members, LABELS_FILE).splitlines())
+        if len(labels) != contract.output.shape[-1]:
+            raise BadModelError(
+                f"{len(labels)} labels for {contract.output.shape[-1]} outputs; "
+                "export the model again"
+            )
         golden = _golden(members, contract)
     except BadModelError as error:
         raise BadModelError(f"{path}: {error.message}") from error
@@ -292,13 +325,21 @@ def split_package(data: bytes) -> tuple[bytes, dict[str, bytes]]:
             start = min((info.header_offset for info in infos), default=len(data))
             members = {}
             for info in infos:
+                if info.filename not in (CONTRACT_FILE, LABELS_FILE, GOLDEN_FILE):
+                    continue
                 if info.file_size > MEMBER_LIMIT_BYTES:
                     raise BadModelError(
                         f"the contract's {info.filename} would unpack to {info.file_size} bytes; "
-                        "this is no step model of edgestep"
+                        "this is no step model; make step models with 'edgestep run'"
                     )
-                members[info.filename] = archive.read(info)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+                with archive.open(info) as member:
+                    # Never more than declared, whatever the compressed data says.
+                    members[info.filename] = member.read(info.file_size)
+    except BadModelError:
+        raise
+    except (
+        zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError
+    ) as error:  # fmt: skip
         raise BadModelError(
             f"no step contract in the file ({error}); "
             "make step models with 'edgestep run', and copy them whole"
@@ -331,6 +372,13 @@ def check_contract(graph: Graph, contract: Contract) -> None:
             )
         if len(set(tensors.values())) != len(tensors):
             raise BadModelError(f"two {side} of the step are one tensor; export the model again")
+    for index in (*signature.inputs.values(), *signature.outputs.values()):
+        tensor = graph.tensors[index]
+        if tensor.constant_bytes or not tensor.static_shape:
+            raise BadModelError(
+                f"tensor '{tensor.name}' at the step's border is constant or of dynamic shape; "
+                "export the model again"
+            )
     _check_tensor(contract.input, graph.tensors[signature.inputs[INPUT_NAME]], "input")
     _check_tensor(contract.output, graph.tensors[signature.outputs[OUTPUT_NAME]], "output")
     for state in contract.states:
@@ -375,8 +423,13 @@ def _golden(members: dict[str, bytes], contract: Contract) -> Golden:
         with np.load(io.BytesIO(members[GOLDEN_FILE]), allow_pickle=False) as arrays:
             x, y = (arrays[name].astype(np.float32) for name in (INPUT_NAME, OUTPUT_NAME))
             lengths = tuple(int(n) for n in arrays["lengths"])
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise BadModelError(f"{GOLDEN_FILE} cannot be read ({error})") from error
+    except Exception as error:  # NumPy's readers raise a dozen types for damaged data
+        reason = " ".join(str(error).split())
+        raise BadModelError(
+            f"{GOLDEN_FILE} cannot be read ({reason}); export the model again"
+        ) from error
+    if not lengths or min(lengths) < 1:
+        raise BadModelError(f"{GOLDEN_FILE} has an empty sequence; export the model again")
     for name, array, spec in (("x", x, contract.input), ("y", y, contract.output)):
         if array.shape != (sum(lengths), spec.shape[-1]) or not np.isfinite(array).all():
             raise BadModelError(
@@ -392,7 +445,10 @@ def check_values(x: np.ndarray, inputs: int, what: str = "input") -> np.ndarray:
     Raises:
         BadInputError: wrong rank or width, not a number, NaN or infinite.
     """
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise BadInputError(f"{what} is no array of numbers ({error})") from error
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"{what} has dtype {array.dtype}; numbers are needed")
     if array.ndim != 2 or array.shape[1] != inputs:
@@ -406,4 +462,6 @@ def check_values(x: np.ndarray, inputs: int, what: str = "input") -> np.ndarray:
             f"{what} holds {array[step, channel]} at step {step}, channel {channel}; "
             "clean the data first"
         )
+    if np.abs(array).max(initial=0) > np.finfo(np.float32).max:
+        raise BadInputError(f"{what} holds values beyond float32; clean the data first")
     return array.astype(np.float32)

@@ -150,7 +150,7 @@ def read_graph(data: bytes) -> Graph:
     if data[4:8] != b"TFL3":
         raise BadModelError("not a TFLite model: its identifier is missing; check the file name")
     try:
-        return _graph(_Table(data, _unsigned(data, 0)))
+        return _graph(_Table(_Bytes(data), _unsigned(data, 0)))
     except (struct.error, IndexError, ValueError, UnicodeDecodeError) as error:
         raise BadModelError(
             f"the TFLite model is damaged ({error}); export or copy it again"
@@ -248,10 +248,22 @@ def _signature(table: _Table, subgraphs: list[_Table]) -> Signature:
 Item = TypeVar("Item")
 
 
+class _Bytes(bytes):
+    """A file's bytes with a budget: sound files share vectors rarely, so all vectors together
+    have fewer elements than the file has bytes."""
+
+    spent = 0
+
+    def spend(self, elements: int) -> None:
+        self.spent += elements
+        if self.spent > len(self):
+            raise ValueError("its vectors overlap")
+
+
 class _Table:
     """A flatbuffer table: fields are found through its vtable, every read is bounds-checked."""
 
-    def __init__(self, data: bytes, position: int) -> None:
+    def __init__(self, data: _Bytes, position: int) -> None:
         self.data = data
         self.position = position
         self.vtable = position - struct.unpack_from("<i", data, _checked(position, data))[0]
@@ -292,6 +304,7 @@ class _Table:
         start, count = self._vector(number)
         if start + count * size > len(self.data):
             raise ValueError("a vector reaches past the end of the file")
+        self.data.spend(count)
         return (read(start + i * size) for i in range(count))
 
     def tables(self, number: int) -> Iterator[_Table]:

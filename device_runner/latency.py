@@ -110,7 +110,8 @@ def summarize(samples: Sequence[int]) -> Latency:
     percentiles: dict[str, int | None] = {}
     for percentile in PERCENTILES:
         enough = count * (1 - percentile / 100) >= SAMPLES_ABOVE_PERCENTILE - 1e-6
-        rank = min(count - 1, math.ceil(percentile / 100 * count) - 1)
+        # In tenths of a percent the rank is exact: 0.999 * 10,000 is above 9,990 in floats.
+        rank = -(-round(percentile * 10) * count // 1000) - 1
         percentiles[f"p{percentile:g}"] = int(ordered[rank]) if enough else None
     bins = np.floor(np.log2(np.maximum(ordered, 1)) * BINS_PER_OCTAVE).astype(int)
     numbers, counts = np.unique(bins, return_counts=True)
@@ -122,7 +123,7 @@ def summarize(samples: Sequence[int]) -> Latency:
         percentiles=percentiles,
         maximum=int(ordered[-1]),
         histogram=[
-            (int(2 ** (number / BINS_PER_OCTAVE)), int(n))
+            (math.ceil(2 ** (number / BINS_PER_OCTAVE)), int(n))
             for number, n in zip(numbers, counts, strict=True)
         ],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -58,13 +59,21 @@ def bench(streams: Sequence[Stream], settings: BenchSettings, threads: int) -> l
             "recipe_hash": stream.model.contract.recipe_hash,
             "backend": stream.backend.name,
             "backend_version": stream.backend.version,
-            "verification": asdict(verification),
+            "verification": finite(asdict(verification)),
             "valid": verification.failure is None,
             "invalid_reason": verification.failure,
             "latency_ns": asdict(latency),
         }
         for stream, verification, latency in zip(streams, verifications, latencies, strict=True)
     ]
+
+
+def finite(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts with None for NaN and infinity, which JSON does not have."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in facts.items()
+    }
 
 
 def format_results(results: Sequence[dict[str, Any]]) -> str:

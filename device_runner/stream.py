@@ -133,20 +133,24 @@ def _bind_write(spec: TensorSpec, view: memoryview) -> Callable[[np.ndarray], No
         lowest, highest = (np.float32(limit) for limit in _limits(spec.dtype))
 
     def write(x: np.ndarray) -> None:
-        frame = np.asarray(x)
+        try:
+            frame = np.asarray(x)
+        except ValueError as error:
+            raise BadInputError(f"input is no array of numbers ({error})") from error
         if frame.shape == (1, width):
             frame = frame[0]
         if frame.shape != (width,):
             raise BadInputError(f"input has shape {frame.shape}; the model takes ({width},)")
         if frame.dtype.kind not in "fiub":
             raise BadInputError(f"input has dtype {frame.dtype}; numbers are needed")
+        values[:] = frame  # to float32 first, as run() does
         # One product finds every NaN and infinity; an overflow of its own is sorted out after.
-        if not math.isfinite(np.dot(frame, frame)):
+        if not math.isfinite(np.dot(values, values)):
             check_values(frame[np.newaxis], width)
         if not quantized:
-            tensor[:] = frame
+            tensor[:] = values
             return
-        np.divide(frame, scale, out=values, casting="unsafe")
+        np.divide(values, scale, out=values)
         np.rint(values, out=values)
         np.add(values, zero_point, out=values)
         np.maximum(values, lowest, out=values)

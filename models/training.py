@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,8 @@ def fit(
     Args:
         network: [batch, steps, channels] -> logits [batch, steps, classes].
         checkpoint: file to resume from, written every few seconds; with the same settings and
-            data a resumed run computes what an uninterrupted one does.
+            data a resumed run computes what an uninterrupted one does, but for the random numbers
+            of noise and dropout, which start anew.
         progress: called after each epoch with (epoch, epochs, its losses).
         hook: called around steps and epochs.
         keep: "best" or "last" epoch's weights.
@@ -109,6 +111,11 @@ def fit(
                 "lower learning_rate or clip_norm in the recipe's [training]"
             )
         validation_loss, validation_accuracy = evaluate(network, task.validation)
+        if not math.isfinite(validation_loss):
+            raise DivergedError(
+                f"the validation loss became {validation_loss} in epoch {epoch + 1}; "
+                "check the validation data for NaN"
+            )
         entry = {
             "loss": float(np.mean(losses)),
             "validation_loss": validation_loss,
@@ -164,7 +171,8 @@ def gradient_norms_through_time(
 
     Returns:
         For every recurrence, the norm of d loss(last step) / d state(t), averaged over the batch,
-        for t = 0 ... steps - 1 (state 0 is the initial one).
+        for t = 0 ... steps - 1 (state 0 is the initial one). The state is what one step hands to
+        the next: what a step gives to the layer above it at once is not counted.
     """
     layers = network.layers
     cells = [layer for layer in layers if isinstance(layer, Recurrence)]
@@ -182,7 +190,9 @@ def gradient_norms_through_time(
                 if isinstance(layer, Recurrence):
                     product = layer.cell.input_product(value)
                     value, new = layer.cell.step(product, states[index][-1], constants[index])
-                    states[index].append(new)
+                    # The identity cuts a state off from its siblings: an LSTM's h is computed
+                    # from its c, and would be counted in both.
+                    states[index].append(tuple(tf.identity(state) for state in new))
                     index += 1
                 else:
                     value = layer(value)
@@ -275,9 +285,9 @@ class _State:
                 self.best_weights = [arrays[f"best{i}"] for i in range(count)]
                 for index, variable in enumerate(self.optimizer.variables):
                     variable.assign(arrays[f"optimizer{index}"])
-        except (OSError, ValueError, KeyError) as error:
+            self.history = {name: list(facts["history"][name]) for name in HISTORY_FIELDS}
+            self.best_epoch, self.best_loss = int(facts["best_epoch"]), float(facts["best_loss"])
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise ModelsError(
                 f"{file}: the checkpoint cannot be read ({error}); remove it to train anew"
             ) from error
-        self.history = facts["history"]
-        self.best_epoch, self.best_loss = facts["best_epoch"], facts["best_loss"]

@@ -11,7 +11,13 @@ from device_runner.errors import MissingRuntimeError
 from pipeline.workspace import STAGES
 
 
-@click.group(cls=device.CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+class PipelineCommands(device.CommandGroup):
+    """The command group of a tool whose stages survive an interruption."""
+
+    interrupted = "Interrupted: finished stages are kept; run the same command to go on."
+
+
+@click.group(cls=PipelineCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="edgestep")
 def main() -> None:
     """Recurrent networks on small devices: from training to a measured int8 step."""

@@ -10,8 +10,8 @@ from calibration.ranges import Ranges
 
 @dataclass(frozen=True)
 class ToleranceShare:
-    """Allowed error on the golden sequences, as shares of the float outputs' spread (largest
-    minus smallest), and the least share of equal decisions."""
+    """Errors on the golden sequences, as shares of the float outputs' spread (largest minus
+    smallest), and a share of equal decisions."""
 
     rms: float
     max_abs: float
@@ -26,7 +26,9 @@ class Scheme:
         apply: (float flatbuffer, ranges or None, bounds of states by name) -> flatbuffer.
         needs_ranges: whether ``apply`` needs calibrated ranges.
         all_dtypes: dtypes that tensors of the result may have, or None for any.
-        tolerance: what a runtime's numerics are held to.
+        tolerance: what a runtime's numerics are held to, at the least: a model that is coarser
+            than that is held to twice its own error on the exporting runtime.
+        limit: what no model of the scheme may exceed; beyond it the conversion is wrong.
     """
 
     name: str
@@ -34,3 +36,4 @@ class Scheme:
     needs_ranges: bool
     all_dtypes: frozenset[str] | None
     tolerance: ToleranceShare
+    limit: ToleranceShare

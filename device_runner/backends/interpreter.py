@@ -9,6 +9,7 @@ because all shapes are static: after ``allocate_tensors()`` nothing is ever real
 from __future__ import annotations
 
 import ctypes
+import importlib.metadata
 from typing import Any
 
 from device_runner.contract import STEP_SIGNATURE, StepModel
@@ -44,10 +45,22 @@ class InterpreterBackend:
         return memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
 
 
+def one_line(error: Exception) -> str:
+    """An error's text without line breaks."""
+    return " ".join(str(error).split())[:300]
+
+
+def distribution_version(name: str) -> str:
+    """Version of an installed distribution; "unknown" where it came under another name."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
 def refused(name: str, version: str, model: StepModel, error: Exception) -> BadModelError:
     """The error of a runtime that does not take a model, in one line."""
-    reason = " ".join(str(error).split())[:300]
     return BadModelError(
-        f"{model.path}: {name} {version} refuses the model ({reason}); "
+        f"{model.path}: {name} {version} refuses the model ({one_line(error)}); "
         "use a newer runtime, or export with another scheme"
     )

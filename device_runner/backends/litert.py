@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
-from device_runner.backends.interpreter import InterpreterBackend, refused
+from device_runner.backends.interpreter import (
+    InterpreterBackend,
+    distribution_version,
+    one_line,
+    refused,
+)
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError
 
@@ -15,9 +18,10 @@ def load(model: StepModel, threads: int = 1) -> InterpreterBackend:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
         raise MissingRuntimeError(
-            f"LiteRT is not usable ({error}); install it with 'pip install ai-edge-litert'"
+            f"LiteRT is not usable ({one_line(error)}); "
+            "install it with 'pip install ai-edge-litert'"
         ) from error
-    version = importlib.metadata.version("ai-edge-litert")
+    version = distribution_version("ai-edge-litert")
     try:
         interpreter = Interpreter(model_content=model.flatbuffer, num_threads=threads)
     except (RuntimeError, ValueError) as error:

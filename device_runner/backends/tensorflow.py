@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 
-from device_runner.backends.interpreter import InterpreterBackend, refused
+from device_runner.backends.interpreter import InterpreterBackend, one_line, refused
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError
 
@@ -17,7 +17,8 @@ def load(model: StepModel, threads: int = 1) -> InterpreterBackend:
         import tensorflow as tf
     except ImportError as error:
         raise MissingRuntimeError(
-            f"TensorFlow is not usable ({error}); install it with 'pip install tensorflow'"
+            f"TensorFlow is not usable ({one_line(error)}); "
+            "install it with 'pip install tensorflow'"
         ) from error
     try:
         with warnings.catch_warnings():

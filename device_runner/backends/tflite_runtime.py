@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
-from device_runner.backends.interpreter import InterpreterBackend, refused
+from device_runner.backends.interpreter import (
+    InterpreterBackend,
+    distribution_version,
+    one_line,
+    refused,
+)
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError
 
@@ -15,10 +18,10 @@ def load(model: StepModel, threads: int = 1) -> InterpreterBackend:
         from tflite_runtime.interpreter import Interpreter
     except (ImportError, AttributeError) as error:  # AttributeError: built for another NumPy
         raise MissingRuntimeError(
-            f"tflite-runtime is not usable ({error}); install it with "
+            f"tflite-runtime is not usable ({one_line(error)}); install it with "
             "'pip install tflite-runtime \"numpy<2\"' (Python 3.11 or older)"
         ) from error
-    version = importlib.metadata.version("tflite-runtime")
+    version = distribution_version("tflite-runtime")
     try:
         interpreter = Interpreter(model_content=model.flatbuffer, num_threads=threads)
     except (RuntimeError, ValueError) as error:

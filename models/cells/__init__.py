@@ -6,6 +6,7 @@ The list holds names of modules, so that reading it does not import TensorFlow.
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelsError, UnknownNameError
@@ -38,7 +39,11 @@ def make_cell(name: str, units: int, options: dict[str, Any] | None = None) -> R
         ModelsError: the cell has no such option.
     """
     kind = cell_class(name)
-    try:
-        return kind(units, **(options or {}))
-    except TypeError as error:
-        raise ModelsError(f"cell '{name}' does not take these options: {error}") from error
+    known = sorted(set(inspect.signature(kind).parameters) - {"units", "kwargs"})
+    for option in options or {}:
+        if option not in known:
+            raise ModelsError(
+                f"cell '{name}' does not take the option '{option}'; "
+                f"its options are: {', '.join(known) or 'none'}"
+            )
+    return kind(units, **(options or {}))

@@ -71,8 +71,9 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
     ) -> tf.Tensor:
         """The input's share of the pre-activations: [..., inputs] -> [..., gates * H].
 
-        With ``scale`` and ``shift`` (both [inputs]) it is the product of ``x * scale + shift``,
-        computed with folded weights, so that a normalization costs no operator in the step.
+        With ``scale`` and ``shift`` ([inputs], both or neither) it is the product of
+        ``x * scale + shift``, computed with folded weights, so that a normalization costs no
+        operator in the step.
         """
         kernel = self.kernel
         bias = self.bias if self.use_bias else None

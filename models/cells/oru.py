@@ -14,8 +14,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import tensorflow as tf
+import tf_keras as keras
 
 from models.cells.cell import RecurrentCell
+from models.errors import ModelsError
 
 
 class _GatedOrthogonalCell(RecurrentCell):
@@ -43,7 +45,9 @@ class ORUCell(_GatedOrthogonalCell):
 
     def __init__(self, units: int, reflections: int | None = None, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
-        self.reflections = reflections or units
+        self.reflections = units if reflections is None else reflections
+        if not 1 <= self.reflections <= units:
+            raise ModelsError(f"reflections must be from 1 to units ({units}), not {reflections}")
 
     def build_recurrent(self) -> None:
         super().build_recurrent()
@@ -93,7 +97,7 @@ class StateORUCell(_GatedOrthogonalCell):
     """
 
     # Keeps the reflection defined at v = 0, where any direction would do.
-    EPSILON = 1e-6
+    EPSILON = 1e-12
 
     def build_recurrent(self) -> None:
         super().build_recurrent()
@@ -101,7 +105,9 @@ class StateORUCell(_GatedOrthogonalCell):
             name="reflector_kernel", shape=(self.units, self.units), initializer="orthogonal"
         )
         self.reflector_bias = self.add_weight(
-            name="reflector_bias", shape=(self.units,), initializer="random_normal"
+            name="reflector_bias",
+            shape=(self.units,),
+            initializer=keras.initializers.RandomNormal(stddev=1.0),
         )
 
     def reflector(self, h: tf.Tensor) -> tf.Tensor:

@@ -59,7 +59,9 @@ def prune_by_magnitude(
         of zeros of each pruned matrix, by weight name).
     """
     batches = -(-len(task.train) // settings.batch_size)
-    ramp = max(1, round(RAMP_SHARE * settings.epochs * batches))
+    # TFMOT moves its masks every few steps only, and must do so at the ramp's very end.
+    updates = max(1, round(RAMP_SHARE * settings.epochs * batches / MASK_UPDATE_STEPS))
+    ramp = updates * MASK_UPDATE_STEPS
     schedule = tfmot.sparsity.keras.PolynomialDecay(
         0.0, sparsity, begin_step=0, end_step=ramp, frequency=MASK_UPDATE_STEPS
     )

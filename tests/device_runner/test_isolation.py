@@ -1,0 +1,125 @@
+"""The package alone: without the rest of edgestep, without TensorFlow, on another runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import device_runner
+
+PACKAGE = Path(device_runner.__file__).parent
+NOT_ON_A_DEVICE = (
+    "tensorflow", "tf_keras", "keras", "rich", "pydantic", "scipy", "matplotlib", "jinja2",
+    "models", "calibration", "convert", "pipeline",
+)  # fmt: skip
+# Runs "python -m device_runner ..." where importing any of these packages fails.
+BARE_DEVICE = f"""
+import runpy, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {NOT_ON_A_DEVICE!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}} on this device", name=name)
+
+sys.meta_path.insert(0, Missing())
+sys.argv[0] = "device_runner"
+runpy.run_module("device_runner", run_name="__main__", alter_sys=True)
+"""
+COPY = "This is the copy."
+MISSING_RUNTIME = 4
+SHORT = ("--steps", 100, "--rounds", 1, "--warmup", 0)
+
+
+@pytest.fixture
+def bare_device(run_python):
+    return lambda *arguments: run_python("-c", BARE_DEVICE, *arguments, cwd=PACKAGE.parent)
+
+
+@pytest.fixture
+def copied_package(tmp_path) -> Path:
+    """A folder that holds a copy of device_runner, which tells of itself, and nothing else."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    copy = tmp_path / "device" / "device_runner"
+    shutil.copytree(PACKAGE, copy, ignore=ignored)
+    with (copy / "__init__.py").open("a") as module:
+        module.write(f"\nimport sys\nprint({COPY!r}, file=sys.stderr)\n")
+    return copy.parent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("inspect",), "accuracy"),
+        (("verify", "--backend", "litert"), "ok"),
+        (("bench", "--backend", "litert", *SHORT), "Microseconds"),
+        (("bench", *SHORT), "litert"),
+    ],
+)
+def test_commands_work_on_a_bare_device(arguments, part, int8_file, bare_device):
+    command, *options = arguments
+    process = bare_device(command, int8_file, *options)
+    assert process.returncode == 0, process.stderr
+    assert part in process.stdout
+
+
+def test_tensorflow_is_missing_on_a_bare_device(int8_file, bare_device):
+    """The other tests here prove something only while the packages really are missing."""
+    process = bare_device("verify", int8_file, "--backend", "tensorflow")
+    assert process.returncode == MISSING_RUNTIME
+    assert "No module named 'tensorflow' on this device" in process.stderr
+
+
+def test_nothing_but_numpy_and_click_is_imported(run_python, copied_package):
+    """Loading the commands takes the standard library, NumPy and click; a runtime comes later."""
+    listing = (
+        "import sys; before = set(sys.modules); import device_runner.cli; "
+        "found = {name.partition('.')[0] for name in set(sys.modules) - before}; "
+        "print(*sorted(found - set(sys.stdlib_module_names)))"
+    )
+    process = run_python("-c", listing, cwd=copied_package)
+    assert process.returncode == 0, process.stderr
+    found = {name for name in process.stdout.split() if not name.startswith("_")}
+    # NumPy's compiled parts make cython_runtime.
+    assert found - {"cython_runtime"} == {"device_runner", "numpy", "click"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("inspect",), "gru 16, int8"),
+        (("verify", "--backend", "litert"), "ok"),
+        (("bench", "--backend", "litert", *SHORT), "Microseconds"),
+    ],
+)
+def test_copied_folder_works_alone(arguments, part, int8_file, copied_package, run_python):
+    command, *options = arguments
+    process = run_python("-m", "device_runner", command, int8_file, *options, cwd=copied_package)
+    assert process.returncode == 0, process.stderr
+    assert part in process.stdout
+    assert COPY in process.stderr
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tflite_runtime") is None,
+    reason="tflite-runtime is not installed; it has no wheels for Python 3.12 and newer",
+)
+def test_all_cells_verify_on_tflite_runtime(step_models, run_python):
+    """In a process of its own: two TFLite runtimes in one process can crash each other."""
+    files = [
+        step_models(cell, scheme)
+        for cell in ("simple-rnn", "lstm", "gru")
+        for scheme in ("float32", "int8")
+    ]
+    verify = ("-m", "device_runner", "verify", *files, "--json", "--backend", "tflite_runtime")
+    process = run_python(*verify, cwd=PACKAGE.parent)
+    assert process.returncode == 0, process.stderr
+    found = [json.loads(line) for line in process.stdout.splitlines()]
+    assert [facts["file"] for facts in found] == [str(file) for file in files]
+    for facts in found:
+        assert facts["backend"] == "tflite_runtime"
+        assert facts["failure"] is None
+        assert facts["steps"] == 48

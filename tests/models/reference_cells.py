@@ -1,0 +1,146 @@
+"""One time step of every cell in NumPy float64, written from the equations, gate by gate.
+
+A reference takes one frame x [inputs], the states (each [H]) and the cell's weights by name, and
+gives the output and the new states. Vectors are columns here: a gate's matrix W acts on the
+stacked vector [h, x] as W @ [h, x]. The only thing taken over from the cells is the layout in
+which their weights are stored.
+
+Whoever adds a cell to models.cells.CELLS adds a row to REFERENCES.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Weights = dict[str, np.ndarray]
+States = dict[str, np.ndarray]
+
+
+class Reference(NamedTuple):
+    """``step(x, states, weights, **options)`` and the options that the cell is tested with."""
+
+    step: Callable[..., tuple[np.ndarray, States]]
+    options: tuple[dict[str, Any], ...] = ({},)
+
+
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def block(stored, gate, units):
+    """The columns of one gate in a stored matrix or bias."""
+    return stored[..., gate * units : (gate + 1) * units]
+
+
+def gate_matrix(weights, gate, units):
+    """W [H, H + inputs] of one gate, acting on [h, x]."""
+    return np.hstack(
+        [
+            block(weights["recurrent_kernel"], gate, units).T,
+            block(weights["kernel"], gate, units).T,
+        ]
+    )
+
+
+def householder(v):
+    """The reflection I - 2 v v^T / v^T v."""
+    return np.eye(len(v)) - 2 * np.outer(v, v) / np.dot(v, v)
+
+
+def orthogonal_matrix(reflectors):
+    """The reflections over the columns v_1 ... v_k multiplied one by one: H_1 H_2 ... H_k."""
+    q = np.eye(len(reflectors))
+    for v in reflectors.T:
+        q = q @ householder(v)
+    return q
+
+
+def simple_rnn(x, states, weights):
+    w_hx, w_hh, b_h = weights["kernel"].T, weights["recurrent_kernel"].T, weights["bias"]
+    h = np.tanh(w_hx @ x + w_hh @ states["h"] + b_h)
+    return h, {"h": h}
+
+
+def lstm(x, states, weights):
+    units = len(states["h"])
+    stacked = np.concatenate([states["h"], x])
+
+    def pre_activation(gate):
+        return gate_matrix(weights, gate, units) @ stacked + block(weights["bias"], gate, units)
+
+    input_gate, forget_gate = sigmoid(pre_activation(0)), sigmoid(pre_activation(1))
+    candidate, output_gate = np.tanh(pre_activation(2)), sigmoid(pre_activation(3))
+    c = forget_gate * states["c"] + input_gate * candidate
+    h = output_gate * np.tanh(c)
+    return h, {"h": h, "c": c}
+
+
+def gru(x, states, weights, reset_after=True):
+    h = states["h"]
+    units = len(h)
+    stacked = np.concatenate([h, x])
+
+    def gate(index):
+        bias = block(weights["bias"], index, units)
+        if reset_after:
+            bias = bias + block(weights["recurrent_bias"], index, units)
+        return sigmoid(gate_matrix(weights, index, units) @ stacked + bias)
+
+    z, r = gate(0), gate(1)
+    from_input = block(weights["kernel"], 2, units).T @ x + block(weights["bias"], 2, units)
+    u_h = block(weights["recurrent_kernel"], 2, units).T
+    if reset_after:
+        from_state = r * (u_h @ h + block(weights["recurrent_bias"], 2, units))
+    else:
+        from_state = u_h @ (r * h)
+    candidate = np.tanh(from_input + from_state)
+    h = z * h + (1 - z) * candidate
+    return h, {"h": h}
+
+
+def _oru_candidate(x, h, weights):
+    stacked = np.concatenate([h, x])
+    z = gate_matrix(weights, 0, len(h)) @ stacked
+    r = sigmoid(gate_matrix(weights, 1, len(h)) @ stacked)
+    return np.tanh(r * z)
+
+
+def oru(x, states, weights, reflections=None):
+    del reflections  # as many as there are reflectors
+    h = orthogonal_matrix(weights["reflectors"]) @ _oru_candidate(x, states["h"], weights)
+    return h, {"h": h}
+
+
+def state_oru(x, states, weights):
+    v = weights["reflector_kernel"].T @ states["h"] + weights["reflector_bias"]
+    h = householder(v) @ _oru_candidate(x, states["h"], weights)
+    return h, {"h": h}
+
+
+REFERENCES: dict[str, Reference] = {
+    "simple-rnn": Reference(simple_rnn),
+    "lstm": Reference(lstm),
+    "gru": Reference(gru, ({"reset_after": True}, {"reset_after": False})),
+    "oru": Reference(oru, ({}, {"reflections": 3})),
+    "oru-state": Reference(state_oru),
+}
+
+
+def weights_by_name(cell) -> Weights:
+    """A built cell's weights in float64: the part of each variable's name after the last /."""
+    return {
+        variable.name.rpartition("/")[2].partition(":")[0]: variable.numpy().astype(np.float64)
+        for variable in cell.weights
+    }
+
+
+def run(name, options, sequence, states, weights):
+    """Outputs [steps, H] of the reference over a sequence [steps, inputs], and the states after
+    every step, each [steps, H]."""
+    outputs, history = [], []
+    for x in np.asarray(sequence, np.float64):
+        output, states = REFERENCES[name].step(x, states, weights, **options)
+        outputs.append(output)
+        history.append(states)
+    return np.array(outputs), {key: np.array([h[key] for h in history]) for key in states}

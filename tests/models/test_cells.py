@@ -1,0 +1,260 @@
+"""The cells against their equations, against Keras' own layers, and what they promise."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from models.cells import CELLS, cell_class, make_cell
+from models.errors import ModelsError, UnknownNameError
+from models.network import Recurrence, recurrences
+from tests.models import reference_cells
+from tests.models.reference_cells import REFERENCES, householder, orthogonal_matrix, weights_by_name
+
+INPUTS, UNITS, STEPS, BATCH = 5, 8, 30, 3
+TOLERANCE = 1e-5
+ORTHOGONALITY = 1e-5
+
+VARIANTS = [
+    pytest.param(name, options, id="-".join([name, *(f"{k}={v}" for k, v in options.items())]))
+    for name, reference in REFERENCES.items()
+    for options in reference.options
+]
+
+
+def built_cell(name, options=None, seed=0, scale=0.5, units=UNITS):
+    """A cell all of whose weights, biases too, are random."""
+    cell = make_cell(name, units, options)
+    cell.build((None, INPUTS))
+    generator = np.random.default_rng(seed)
+    cell.set_weights([generator.normal(0, scale, w.shape) for w in cell.weights])
+    return cell
+
+
+def sequences(seed=1, steps=STEPS, scale=1.0):
+    generator = np.random.default_rng(seed)
+    return generator.normal(0, scale, (BATCH, steps, INPUTS)).astype(np.float32)
+
+
+def recurrence_like(name, options, cell):
+    """A Recurrence with the weights of a cell."""
+    layer = Recurrence(name, cell.units, options)
+    layer.build((None, None, INPUTS))
+    layer.set_weights(cell.get_weights())
+    return layer
+
+
+def orthogonality_errors(q):
+    """Spectral and Frobenius norm of Q^T Q - I."""
+    error = q.astype(np.float64).T @ q.astype(np.float64) - np.eye(len(q))
+    return np.linalg.norm(error, 2), np.linalg.norm(error, "fro")
+
+
+def test_every_cell_has_a_reference():
+    missing = set(CELLS) - set(REFERENCES)
+    assert not missing, (
+        f"no reference for {sorted(missing)}: write one step of it in NumPy from its equations "
+        "and add a row to REFERENCES in tests/models/reference_cells.py"
+    )
+    assert set(REFERENCES) <= set(CELLS), "a reference without a cell: remove it"
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_cell_equals_its_reference(name, options):
+    cell = built_cell(name, options)
+    x = sequences()
+    generator = np.random.default_rng(2)
+    start = {s: generator.uniform(-0.9, 0.9, (BATCH, UNITS)) for s in cell.state_names}
+    states = [tf.constant(start[s], tf.float32) for s in cell.state_names]
+    outputs, history = [], []
+    for step in range(STEPS):
+        output, states = cell(tf.constant(x[:, step]), states)
+        outputs.append(output.numpy())
+        history.append([state.numpy() for state in states])
+    for sample in range(BATCH):
+        expected, expected_states = reference_cells.run(
+            name,
+            options,
+            x[sample],
+            {s: v[sample] for s, v in start.items()},
+            weights_by_name(cell),
+        )
+        np.testing.assert_allclose(np.array(outputs)[:, sample], expected, atol=TOLERANCE, rtol=0)
+        for index, state in enumerate(cell.state_names):
+            actual = np.array([step_states[index][sample] for step_states in history])
+            np.testing.assert_allclose(actual, expected_states[state], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_recurrence_and_keras_rnn_equal_the_reference(name, options):
+    """Both ways to run a cell over a whole sequence, from states of zero."""
+    cell = built_cell(name, options)
+    x = sequences()
+    in_keras = keras.layers.RNN(cell, return_sequences=True)(x).numpy()
+    in_ours = recurrence_like(name, options, cell)(x).numpy()
+    zeros = {state: np.zeros(UNITS) for state in cell.state_names}
+    expected = [
+        reference_cells.run(name, options, sample, zeros, weights_by_name(cell))[0] for sample in x
+    ]
+    np.testing.assert_allclose(in_ours, expected, atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(in_keras, expected, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "keras_layer"),
+    [
+        ("simple-rnn", {}, keras.layers.SimpleRNN),
+        ("lstm", {}, keras.layers.LSTM),
+        ("gru", {"reset_after": True}, keras.layers.GRU),
+        ("gru", {"reset_after": False}, keras.layers.GRU),
+    ],
+)
+def test_cell_equals_the_layer_of_keras(name, options, keras_layer):
+    cell = built_cell(name, options)
+    bias = cell.bias.numpy()
+    if options.get("reset_after"):
+        bias = np.stack([bias, cell.recurrent_bias.numpy()])
+    layer = keras_layer(UNITS, return_sequences=True, **options)
+    layer.build((None, None, INPUTS))
+    layer.set_weights([cell.kernel.numpy(), cell.recurrent_kernel.numpy(), bias])
+    x = sequences()
+    ours = recurrence_like(name, options, cell)(x).numpy()
+    np.testing.assert_allclose(ours, layer(x).numpy(), atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_input_product_folds_a_normalization(name):
+    cell = built_cell(name)
+    x = sequences()
+    generator = np.random.default_rng(3)
+    scale = generator.uniform(0.2, 3, INPUTS)
+    shift = generator.normal(0, 2, INPUTS)
+    folded = cell.input_product(x, tf.constant(scale, tf.float32), tf.constant(shift, tf.float32))
+    weights = weights_by_name(cell)
+    expected = (x * scale + shift) @ weights["kernel"] + weights.get("bias", 0)
+    np.testing.assert_allclose(folded.numpy(), expected, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", [name for name in CELLS if cell_class(name).state_bounds])
+def test_declared_state_bounds_hold(name):
+    """With weights so large that the states come close to their bounds."""
+    cell = built_cell(name, scale=3)
+    x = sequences(steps=100, scale=3)
+    states = [tf.zeros((BATCH, UNITS)) for _ in cell.state_names]
+    largest = dict.fromkeys(cell.state_names, 0.0)
+    for step in range(x.shape[1]):
+        _, states = cell(tf.constant(x[:, step]), states)
+        for state, value in zip(cell.state_names, states, strict=True):
+            largest[state] = max(largest[state], float(np.abs(value).max()))
+    for state, bound in cell.state_bounds.items():
+        assert 0.9 * bound < largest[state] <= bound + 1e-6
+
+
+@pytest.mark.parametrize("name", ["oru", "oru-state"])
+def test_orthogonal_units_bound_the_length_of_the_state(name):
+    """Q keeps the length of h~, each coordinate of which is at most 1."""
+    layer = recurrence_like(name, {}, built_cell(name, scale=3))
+    lengths = np.linalg.norm(layer(sequences(steps=100, scale=3)).numpy(), axis=-1)
+    assert 0.9 * np.sqrt(UNITS) < lengths.max() <= np.sqrt(UNITS) + 1e-4
+
+
+def test_orthogonal_matrix_is_the_product_of_the_reflections():
+    cell = built_cell("oru", units=UNITS)
+    expected = orthogonal_matrix(cell.reflectors.numpy().astype(np.float64))
+    np.testing.assert_allclose(cell.orthogonal_matrix().numpy(), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("units", [16, 128])
+def test_oru_matrix_is_orthogonal_at_random_start(units):
+    keras.utils.set_random_seed(1)
+    cell = make_cell("oru", units)
+    cell.build((None, INPUTS))
+    spectral, frobenius = orthogonality_errors(cell.orthogonal_matrix().numpy())
+    assert spectral < ORTHOGONALITY
+    assert frobenius < ORTHOGONALITY
+
+
+def test_oru_matrix_is_orthogonal_after_training(trained):
+    (layer,) = recurrences(trained("oru")[0])
+    spectral, frobenius = orthogonality_errors(layer.cell.orthogonal_matrix().numpy())
+    assert spectral < ORTHOGONALITY
+    assert frobenius < ORTHOGONALITY
+
+
+def assert_reflections_orthogonal(cell, states):
+    directions = cell.reflector(tf.constant(states, tf.float32)).numpy().astype(np.float64)
+    errors = [orthogonality_errors(np.eye(len(u)) - 2 * np.outer(u, u)) for u in directions]
+    assert np.max(errors) < ORTHOGONALITY
+
+
+@pytest.mark.parametrize("units", [16, 128])
+def test_state_oru_reflections_are_orthogonal_at_random_start(units):
+    """At h = 0, where every sequence begins, and at random states."""
+    keras.utils.set_random_seed(1)
+    cell = make_cell("oru-state", units)
+    cell.build((None, INPUTS))
+    states = np.random.default_rng(0).uniform(-1, 1, (5, units))
+    states[0] = 0
+    assert_reflections_orthogonal(cell, states)
+
+
+def test_state_oru_reflections_are_orthogonal_after_training(trained, vowels):
+    """At h = 0 and at the states that real sequences lead to."""
+    network, _ = trained("oru-state")
+    (layer,) = recurrences(network)
+    normalized = network.get_layer("normalization")(vowels.test.padded[:4, :7])
+    visited = layer(normalized).numpy().reshape(-1, layer.cell.units)
+    assert_reflections_orthogonal(layer.cell, np.vstack([np.zeros_like(visited[:1]), visited]))
+
+
+def test_state_oru_reflects_across_the_documented_direction():
+    """u is v / |v| with v = V h + b_v: the reflection is that over v."""
+    cell = built_cell("oru-state")
+    weights = weights_by_name(cell)
+    h = np.random.default_rng(4).uniform(-1, 1, UNITS)
+    u = cell.reflector(tf.constant(h[np.newaxis], tf.float32)).numpy()[0]
+    v = weights["reflector_kernel"].T @ h + weights["reflector_bias"]
+    np.testing.assert_allclose(
+        np.eye(UNITS) - 2 * np.outer(u, u), householder(v), atol=TOLERANCE, rtol=0
+    )
+
+
+def test_forget_gate_of_lstm_starts_open():
+    cell = make_cell("lstm", 2)
+    cell.build((None, INPUTS))
+    np.testing.assert_array_equal(cell.bias.numpy(), [0, 0, 1, 1, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("gruu", "gru"), ("zzz", None), ("simple_rnn", "simple-rnn")]
+)
+def test_unknown_cell_suggests_the_nearest(wrong, meant):
+    with pytest.raises(UnknownNameError) as caught:
+        make_cell(wrong, UNITS)
+    message = caught.value.message
+    assert f"'{wrong}'" in message
+    assert (f"did you mean '{meant}'?" in message) if meant else ("did you mean" not in message)
+    assert all(name in message for name in CELLS)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("gru", "reset_befor"), ("lstm", "reset_after"), ("simple-rnn", "units")]
+)
+def test_unknown_option_is_refused(name, option):
+    with pytest.raises(ModelsError) as caught:
+        make_cell(name, UNITS, {option: 1})
+    assert f"'{name}'" in caught.value.message
+    assert option in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_config_rebuilds_the_cell(name, options):
+    """Pruning clones networks from their configuration."""
+    cell = built_cell(name, options)
+    copy = type(cell).from_config(cell.get_config())
+    copy.build((None, INPUTS))
+    copy.set_weights(cell.get_weights())
+    x = tf.constant(sequences()[:, 0])
+    states = [tf.fill((BATCH, UNITS), 0.3) for _ in cell.state_names]
+    np.testing.assert_array_equal(copy(x, states)[0].numpy(), cell(x, states)[0].numpy())

@@ -1,0 +1,206 @@
+"""The tasks on their real data."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.errors import MissingDataError, UnknownNameError
+from models.network import Normalization
+from models.tasks import TASKS, load_task
+from models.tasks.task import SequenceSet, split_by_label
+
+
+@pytest.fixture(scope="module")
+def watch():
+    return load_task("watch-exercises")
+
+
+@pytest.fixture(params=list(TASKS))
+def task(request, vowels, watch):
+    return {"japanese-vowels": vowels, "watch-exercises": watch}[request.param]
+
+
+def contents(data):
+    return {sequence.tobytes() for sequence in data.sequences}
+
+
+def test_every_task_is_tested():
+    assert set(TASKS) == {"japanese-vowels", "watch-exercises"}, "add the new task to `task` above"
+
+
+def test_vowels_counts(vowels):
+    assert (len(vowels.train), len(vowels.validation), len(vowels.test)) == (216, 54, 370)
+    assert len(vowels.labels) == 9
+    assert len(vowels.channels) == 12
+    lengths = np.concatenate(
+        [data.lengths for data in (vowels.train, vowels.validation, vowels.test)]
+    )
+    assert (lengths.min(), lengths.max()) == (7, 29)
+    assert vowels.frame_period_s == pytest.approx(6.4e-3)
+
+
+def test_vowels_validation_holds_out_a_fifth_of_each_speaker(vowels):
+    np.testing.assert_array_equal(np.bincount(vowels.validation.labels), [6] * 9)
+    np.testing.assert_array_equal(np.bincount(vowels.train.labels), [24] * 9)
+
+
+@pytest.mark.parametrize("split", ["TRAIN", "TEST"])
+def test_vowels_labels_belong_to_their_sequences(vowels, split):
+    """Against the data file itself, read here line by line."""
+    import sktime.datasets
+
+    folder = Path(sktime.datasets.__file__).parent / "data" / "JapaneseVowels"
+    lines = (folder / f"JapaneseVowels_{split}.ts").read_text().splitlines()
+    start = [line.strip().lower() for line in lines].index("@data")
+    expected = set()
+    for line in lines[start + 1 :]:
+        *channels, speaker = line.split(":")
+        frames = np.array([channel.split(",") for channel in channels], np.float64).T
+        expected.add((frames.astype(np.float32).tobytes(), int(speaker) - 1))
+    parts = [vowels.test] if split == "TEST" else [vowels.train, vowels.validation]
+    actual = {
+        (s.tobytes(), int(label))
+        for data in parts
+        for s, label in zip(data.sequences, data.labels, strict=True)
+    }
+    assert actual == expected
+
+
+def test_watch_counts(watch):
+    assert len(watch.labels) == 7
+    assert len(watch.channels) == 6
+    assert watch.frame_period_s == pytest.approx(20e-3)
+    for data in (watch.train, watch.validation, watch.test):
+        assert {s.shape for s in data.sequences} == {(100, 6)}
+        assert set(data.labels) == set(range(7))
+
+
+def test_watch_subjects_are_disjoint(watch):
+    train, validation, test = (
+        set(data.groups.tolist()) for data in (watch.train, watch.validation, watch.test)
+    )
+    assert (train, validation, test) == ({1, 2, 3, 4, 5, 6}, {7}, {8, 9, 10})
+
+
+def test_watch_windows_belong_to_their_recordings(watch):
+    """Every window is a hundred consecutive samples of a recording with its label and subject,
+    and together they are all whole windows of all recordings."""
+    from seglearn.datasets import load_watch
+
+    raw = load_watch()
+    expected = set()
+    for samples, label, subject in zip(raw["X"], raw["y"], raw["subject"], strict=True):
+        whole = len(samples) // 100
+        for window in np.split(samples[: whole * 100].astype(np.float32), whole):
+            expected.add((window.tobytes(), int(label), int(subject)))
+    actual = [
+        (s.tobytes(), int(label), int(group))
+        for data in (watch.train, watch.validation, watch.test)
+        for s, label, group in zip(data.sequences, data.labels, data.groups, strict=True)
+    ]
+    assert len(actual) == len(expected)
+    assert set(actual) == expected
+
+
+def test_no_sequence_is_on_two_sides(task):
+    train, validation, test = contents(task.train), contents(task.validation), contents(task.test)
+    assert not train & validation
+    assert not train & test
+    assert not validation & test
+
+
+def test_sequences_are_finite_float32_with_valid_labels(task):
+    for data in (task.train, task.validation, task.test):
+        assert {s.dtype for s in data.sequences} == {np.dtype(np.float32)}
+        assert all(np.isfinite(s).all() for s in data.sequences)
+        assert len(data) == len(data.labels) == len(data.groups)
+        assert 0 <= data.labels.min() <= data.labels.max() < len(task.labels)
+
+
+def test_normalized_training_frames_have_mean_0_and_deviation_1(task):
+    layer = Normalization()
+    layer.build((None, None, len(task.channels)))
+    layer.adapt(*task.normalization)
+    normalized = layer(np.concatenate(task.train.sequences)).numpy().astype(np.float64)
+    np.testing.assert_allclose(normalized.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(normalized.std(0), 1, atol=1e-4)
+
+
+def test_normalization_is_fitted_on_training_data_only(task):
+    def shifted(data):
+        return SequenceSet([10 * s + 100 for s in data.sequences], data.labels, data.groups)
+
+    elsewhere = replace(task, validation=shifted(task.validation), test=shifted(task.test))
+    for expected, actual in zip(task.normalization, elsewhere.normalization, strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    moved = replace(task, train=shifted(task.train))
+    np.testing.assert_allclose(
+        moved.normalization[0], 10 * task.normalization[0] + 100, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_normalization_only_centres_a_constant_channel():
+    layer = Normalization()
+    layer.build((None, 2))
+    layer.adapt(np.array([5.0, 1.0], np.float32), np.array([0.0, 2.0], np.float32))
+    np.testing.assert_allclose(layer(np.array([[5.0, 5.0]], np.float32)), [[0, 2]], atol=1e-6)
+
+
+def test_padding_follows_the_end():
+    short, long = np.ones((2, 1), np.float32), np.full((4, 1), 2, np.float32)
+    data = SequenceSet([short, long], np.array([0, 1]), np.array([0, 0]))
+    np.testing.assert_array_equal(data.padded[..., 0], [[1, 1, 0, 0], [2, 2, 2, 2]])
+    np.testing.assert_array_equal(data.lengths, [2, 4])
+
+
+def test_select_keeps_sequence_label_and_group_together():
+    sequences = [np.full((1, 1), value, np.float32) for value in (10, 20, 30)]
+    data = SequenceSet(sequences, np.array([1, 2, 3]), np.array([4, 5, 6]))
+    chosen = data.select(np.array([2, 0]))
+    assert [int(s[0, 0]) for s in chosen.sequences] == [30, 10]
+    assert chosen.labels.tolist() == [3, 1]
+    assert chosen.groups.tolist() == [6, 4]
+
+
+def test_split_by_label_is_stratified_and_repeatable():
+    labels = np.array([0] * 20 + [1] * 10 + [2] * 5)
+    kept, taken = split_by_label(labels, 0.2, seed=7)
+    assert sorted([*kept, *taken]) == list(range(35))
+    np.testing.assert_array_equal(np.bincount(labels[taken]), [4, 2, 1])
+    again = split_by_label(labels, 0.2, seed=7)
+    np.testing.assert_array_equal(kept, again[0])
+    np.testing.assert_array_equal(taken, again[1])
+    assert set(split_by_label(labels, 0.2, seed=8)[1]) != set(taken)
+
+
+def test_loading_twice_gives_the_same_split(vowels):
+    again = load_task("japanese-vowels")
+    assert contents(again.validation) == contents(vowels.validation)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("japanese-vowel", "japanese-vowels"), ("watch", "watch-exercises")]
+)
+def test_unknown_task_suggests_the_nearest(wrong, meant):
+    with pytest.raises(UnknownNameError, match=f"did you mean '{meant}'"):
+        load_task(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("japanese-vowels", "sktime"), ("watch-exercises", "seglearn")]
+)
+@pytest.mark.parametrize("missing", ["", ".datasets"])
+def test_missing_package_is_a_missing_data_error(name, package, missing, monkeypatch):
+    """Without the whole package, and without the part of it that holds the data."""
+    for module in [m for m in sys.modules if m.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package + missing, None)
+    with pytest.raises(MissingDataError) as caught:
+        load_task(name)
+    assert caught.value.exit_code == 4
+    assert package in caught.value.message
+    assert "pip install" in caught.value.message
+    assert "\n" not in caught.value.message

@@ -1,0 +1,424 @@
+"""Fitting: repeatable, resumable, honest about its data; and gradients through time."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+import models.training
+from models.errors import DivergedError, ModelsError
+from models.network import Architecture, recurrences
+from models.tasks.task import SequenceSet
+from models.training import (
+    TrainingSettings,
+    accuracy,
+    evaluate,
+    fit,
+    gradient_norms_through_time,
+    predict,
+)
+from tests.models.reference_cells import REFERENCES, weights_by_name
+
+SETTINGS = TrainingSettings(epochs=5, batch_size=16, learning_rate=2e-2)
+
+
+@pytest.fixture(scope="module")
+def small_task(vowels):
+    """A sixth of the vowels, all nine speakers."""
+    return replace(
+        vowels,
+        train=vowels.train.select(np.arange(40)),
+        validation=vowels.validation.select(np.arange(0, 54, 3)),
+    )
+
+
+def new_network(task, cell="gru", seed=1, units=4):
+    keras.utils.set_random_seed(seed)
+    network = Architecture(cell, (units,), len(task.channels), len(task.labels)).build()
+    network.get_layer("normalization").adapt(*task.normalization)
+    return network
+
+
+def assert_same_weights(actual, expected, atol=1e-6):
+    for a, b in zip(actual.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=atol, rtol=0)
+
+
+def largest_difference(one, other):
+    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
+    return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+def assert_same_history(actual, expected):
+    assert actual["best_epoch"] == expected["best_epoch"]
+    for name in ("loss", "validation_loss", "validation_accuracy", "gradient_norm"):
+        np.testing.assert_allclose(actual[name], expected[name], atol=1e-6, rtol=0)
+    assert len(actual["seconds"]) == len(expected["seconds"])
+
+
+# Resuming
+
+
+def interrupted_checkpoint(task, file, monkeypatch, settings=SETTINGS, epoch=3, **options):
+    """The checkpoint that a fit left behind when it was interrupted after ``epoch``."""
+    monkeypatch.setattr(models.training, "CHECKPOINT_INTERVAL_S", 0)
+
+    def interrupt(done, epochs, losses):
+        if done == epoch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(new_network(task), task, settings, file, progress=interrupt, **options)
+    return file
+
+
+@pytest.fixture(scope="module")
+def checkpoint_content(small_task, tmp_path_factory):
+    """A sound checkpoint of one epoch."""
+    file = tmp_path_factory.mktemp("checkpoint") / "c.npz"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        interrupted_checkpoint(small_task, file, monkeypatch, epoch=2)
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_resumed_fit_equals_an_uninterrupted_one(small_task, tmp_path, monkeypatch, keep):
+    # Against wrong labels the validation loss grows while the training loss falls, so that the
+    # best epoch lies before the interruption and must come out of the checkpoint.
+    wrong = (small_task.validation.labels + 1) % len(small_task.labels)
+    small_task = replace(small_task, validation=replace(small_task.validation, labels=wrong))
+    settings = replace(SETTINGS, epochs=7, learning_rate=0.1)
+    whole = new_network(small_task)
+    expected = fit(whole, small_task, settings, keep=keep)
+    checkpoint = interrupted_checkpoint(
+        small_task, tmp_path / "runs" / "c.npz", monkeypatch, settings, epoch=6, keep=keep
+    )
+    resumed = new_network(small_task, seed=99)
+    epochs = []
+    history = fit(
+        resumed, small_task, settings, checkpoint, lambda done, *_: epochs.append(done), keep=keep
+    )
+    assert epochs == [6, 7], "it did not resume from the last epoch written"
+    assert expected["best_epoch"] < 4, "the case is not the one meant: choose other settings"
+    assert_same_history(history, expected)
+    assert_same_weights(resumed, whole)
+
+
+def test_finished_checkpoint_gives_the_result_without_training(small_task, tmp_path, monkeypatch):
+    monkeypatch.setattr(models.training, "CHECKPOINT_INTERVAL_S", 0)
+    first, second = new_network(small_task), new_network(small_task, seed=99)
+    expected = fit(first, small_task, SETTINGS, tmp_path / "c.npz")
+    epochs = []
+    history = fit(
+        second, small_task, SETTINGS, tmp_path / "c.npz", lambda done, *_: epochs.append(done)
+    )
+    assert epochs == []
+    assert_same_history(history, expected)
+    assert_same_weights(second, first, atol=0)
+
+
+def test_checkpoint_is_not_written_before_its_interval(small_task, tmp_path, monkeypatch):
+    monkeypatch.setattr(models.training, "CHECKPOINT_INTERVAL_S", 1e6)
+    fit(new_network(small_task), small_task, replace(SETTINGS, epochs=2), tmp_path / "c.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoint_survives_an_interruption_while_it_is_written(small_task, tmp_path, monkeypatch):
+    checkpoint = interrupted_checkpoint(small_task, tmp_path / "c.npz", monkeypatch)
+    before = checkpoint.read_bytes()
+
+    def half_written(stream, **arrays):
+        stream.write(b"PK")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", half_written)
+    with pytest.raises(KeyboardInterrupt):
+        fit(new_network(small_task), small_task, SETTINGS, checkpoint)
+    assert checkpoint.read_bytes() == before
+
+
+def with_facts(content, change):
+    """A checkpoint's bytes with its facts changed."""
+    arrays = dict(np.load(io.BytesIO(content)))
+    facts = change(json.loads(str(arrays.pop("facts"))))
+    stream = io.BytesIO()
+    np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
+    return stream.getvalue()
+
+
+def flipped(content):
+    """A run of wrong bytes in the middle."""
+    start = len(content) // 3
+    return (
+        content[:start]
+        + bytes(b ^ 255 for b in content[start : start + 400])
+        + content[start + 400 :]
+    )
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda content: b"", id="empty"),
+        pytest.param(lambda content: b"not a checkpoint", id="another-file"),
+        pytest.param(lambda content: content[: len(content) // 2], id="half"),
+        pytest.param(lambda content: content[:-1], id="last-byte-missing"),
+        pytest.param(flipped, id="wrong-bytes"),
+        pytest.param(lambda content: with_facts(content, lambda facts: {}), id="no-facts"),
+        pytest.param(
+            lambda content: with_facts(content, lambda facts: {**facts, "history": {}}),
+            id="no-history",
+        ),
+    ],
+)
+def test_damaged_checkpoint_is_an_error_of_one_line(
+    small_task, tmp_path, checkpoint_content, damage
+):
+    checkpoint = tmp_path / "c.npz"
+    checkpoint.write_bytes(damage(checkpoint_content))
+    with pytest.raises(ModelsError) as caught:
+        fit(new_network(small_task), small_task, SETTINGS, checkpoint)
+    assert str(checkpoint) in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(("cell", "units"), [("gru", 5), ("lstm", 4), ("oru", 4)])
+def test_checkpoint_of_another_network_is_an_error_of_one_line(
+    small_task, tmp_path, checkpoint_content, cell, units
+):
+    checkpoint = tmp_path / "c.npz"
+    checkpoint.write_bytes(checkpoint_content)
+    with pytest.raises(ModelsError) as caught:
+        fit(new_network(small_task, cell, units=units), small_task, SETTINGS, checkpoint)
+    assert str(checkpoint) in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+# Repeatable
+
+
+def test_same_seed_gives_the_same_weights(small_task):
+    settings = replace(SETTINGS, epochs=2)
+    first, second, other = (new_network(small_task) for _ in range(3))
+    fit(first, small_task, settings)
+    fit(second, small_task, settings)
+    fit(other, small_task, replace(settings, seed=2))
+    assert_same_weights(second, first)
+    assert largest_difference(other, first) > 1e-3
+
+
+def test_test_data_are_not_touched(small_task):
+    """Test data full of NaN, with impossible labels, change nothing."""
+    poison = SequenceSet(
+        [np.full_like(s, np.nan) for s in small_task.test.sequences],
+        np.full_like(small_task.test.labels, -1),
+        small_task.test.groups,
+    )
+    poisoned_task = replace(small_task, test=poison)
+    clean, poisoned = new_network(small_task), new_network(poisoned_task)
+    expected = fit(clean, small_task, SETTINGS)
+    assert_same_history(fit(poisoned, poisoned_task, SETTINGS), expected)
+    assert_same_weights(poisoned, clean)
+
+
+def test_normalization_is_not_trained(small_task):
+    network = new_network(small_task)
+    before = network.get_layer("normalization").get_weights()
+    fit(network, small_task, replace(SETTINGS, epochs=1))
+    for actual, expected in zip(
+        network.get_layer("normalization").get_weights(), before, strict=True
+    ):
+        np.testing.assert_array_equal(actual, expected)
+
+
+# Stopping
+
+
+def fit_with_snapshots(task, settings, **options):
+    """(network, history, the weights after every epoch)."""
+    network = new_network(task)
+    snapshots = []
+    history = fit(
+        network,
+        task,
+        settings,
+        progress=lambda *_: snapshots.append(network.get_weights()),
+        **options,
+    )
+    return network, history, snapshots
+
+
+def test_early_stopping_keeps_the_best_validation_epoch(small_task):
+    settings = replace(SETTINGS, epochs=40, learning_rate=0.2, patience=3)
+    network, history, snapshots = fit_with_snapshots(small_task, settings)
+    best = int(np.argmin(history["validation_loss"]))
+    assert 0 < best < settings.epochs - 4, "the case is not the one meant: choose other settings"
+    assert history["best_epoch"] == best
+    assert len(history["loss"]) == len(snapshots) == best + settings.patience + 1
+    for actual, expected in zip(network.get_weights(), snapshots[best], strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    assert evaluate(network, small_task.validation)[0] == pytest.approx(
+        min(history["validation_loss"]), abs=1e-6
+    )
+
+
+def test_keep_last_keeps_the_last_epoch(small_task):
+    settings = replace(SETTINGS, epochs=40, learning_rate=0.2, patience=3)
+    network, history, snapshots = fit_with_snapshots(small_task, settings, keep="last")
+    assert history["best_epoch"] < len(snapshots) - 1
+    for actual, expected in zip(network.get_weights(), snapshots[-1], strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_nan_in_training_data_is_a_diverged_error(small_task):
+    sequences = [s.copy() for s in small_task.train.sequences]
+    sequences[5][2, 3] = np.nan
+    broken = replace(
+        small_task, train=SequenceSet(sequences, small_task.train.labels, small_task.train.groups)
+    )
+    with pytest.raises(DivergedError, match="epoch 1;") as caught:
+        fit(new_network(small_task), broken, SETTINGS)
+    assert "\n" not in caught.value.message
+
+
+def test_fit_learns(small_task):
+    network = new_network(small_task)
+    before, _ = evaluate(network, small_task.validation)
+    history = fit(network, small_task, replace(SETTINGS, epochs=10, learning_rate=0.1))
+    after, right = evaluate(network, small_task.validation)
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+    assert after < 0.8 * before
+    assert right > 2 / len(small_task.labels)
+
+
+# Loss and decisions
+
+
+def test_evaluate_against_each_sequence_alone(small_task):
+    """Cross entropy of every step and the decision after the last, without any padding."""
+    network = new_network(small_task)
+    data = small_task.validation
+    assert len(set(data.lengths)) > 1
+    losses, right = [], []
+    for sequence, label in zip(data.sequences, data.labels, strict=True):
+        logits = network(sequence[np.newaxis]).numpy()[0].astype(np.float64)
+        log_shares = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        losses.append(-log_shares[:, label].mean())
+        right.append(logits[-1].argmax() == label)
+    loss, share = evaluate(network, data)
+    assert loss == pytest.approx(np.mean(losses), abs=1e-5)
+    assert share == pytest.approx(np.mean(right))
+    assert accuracy(predict(network, data), data) == pytest.approx(np.mean(right))
+
+
+# Gradients through time
+
+
+def reference_loss(network, options, x, labels, disturbed=None):
+    """Summed cross entropy after the last step in float64, with the references of the cells.
+
+    Args:
+        disturbed: (recurrence, step, [per state: what is added to it, [batch, H]]): how the
+            states of a recurrence after ``step`` steps are changed.
+    """
+    normalization, head = network.get_layer("normalization"), network.get_layer("head")
+    scale, shift, matrix, bias = (
+        v.numpy().astype(np.float64)
+        for v in (normalization.scale, normalization.shift, head.kernel, head.bias)
+    )
+    layers = recurrences(network)
+    weights = [weights_by_name(layer.cell) for layer in layers]
+
+    def disturb(states, index, step, sample):
+        if disturbed is None or disturbed[:2] != (index, step):
+            return states
+        return {
+            name: value + change[sample]
+            for (name, value), change in zip(states.items(), disturbed[2], strict=True)
+        }
+
+    total = 0.0
+    for sample, label in enumerate(labels):
+        states = [
+            disturb({s: np.zeros(layer.cell.units) for s in layer.cell.state_names}, i, 0, sample)
+            for i, layer in enumerate(layers)
+        ]
+        for step, frame in enumerate(x[sample].astype(np.float64), start=1):
+            value = frame * scale + shift
+            for i, layer in enumerate(layers):
+                reference = REFERENCES[layer.cell_name].step
+                _, new = reference(value, states[i], weights[i], **options)
+                states[i] = disturb(new, i, step, sample)
+                value = new["h"]  # the output of every cell is its h; not disturbed
+        logits = value @ matrix + bias
+        total += np.log(np.exp(logits).sum()) - logits[label]
+    return total
+
+
+def finite_difference_norms(network, options, x, labels):
+    """What gradient_norms_through_time gives, from central differences in float64."""
+    result = []
+    for index, layer in enumerate(recurrences(network)):
+        shape = (len(layer.cell.state_names), len(x), layer.cell.units)
+        norms = []
+        for step in range(x.shape[1]):
+            gradient = np.zeros(shape)
+            for position in np.ndindex(shape):
+                change = np.zeros(shape)
+                change[position] = 1e-5
+                up = reference_loss(network, options, x, labels, (index, step, change))
+                down = reference_loss(network, options, x, labels, (index, step, -change))
+                gradient[position] = (up - down) / 2e-5
+            norms.append(np.sqrt((gradient**2).sum((0, 2))).mean())
+        result.append(norms)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "units"),
+    [
+        ("simple-rnn", {}, (3,)),
+        ("lstm", {}, (3,)),
+        ("gru", {"reset_after": True}, (3,)),
+        ("gru", {"reset_after": False}, (3,)),
+        ("oru", {}, (3,)),
+        ("oru-state", {}, (3,)),
+        ("gru", {}, (3, 2)),
+    ],
+)
+def test_gradient_norms_equal_finite_differences(cell, options, units):
+    """What a step hands to the next is disturbed, and the loss after the last step watched."""
+    network = Architecture(cell, units, 2, 3, options).build()
+    generator = np.random.default_rng(0)
+    network.set_weights([generator.normal(0, 0.8, w.shape) for w in network.get_weights()])
+    x = generator.normal(size=(2, 4, 2)).astype(np.float32)
+    labels = np.array([0, 2])
+    actual = gradient_norms_through_time(network, x, labels)
+    expected = finite_difference_norms(network, options, x, labels)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3)
+
+
+def test_gradients_of_small_recurrent_weights_decay():
+    """Every step back multiplies by tanh' <= 1 and by a matrix of spectral norm 0.3."""
+    keras.utils.set_random_seed(3)
+    network = Architecture("simple-rnn", (6,), 2, 3).build()
+    (layer,) = recurrences(network)
+    layer.cell.recurrent_kernel.assign(0.3 * layer.cell.recurrent_kernel)
+    x = np.random.default_rng(3).normal(size=(4, 10, 2)).astype(np.float32)
+    (norms,) = gradient_norms_through_time(network, x, np.array([0, 1, 2, 0]))
+    ratios = np.array(norms[:-1]) / np.array(norms[1:])
+    assert len(norms) == 10
+    assert (ratios <= 0.3 + 1e-4).all()
+    assert norms[0] < norms[-1] * 0.3**9 * (1 + 1e-3)
+
+
+def test_gradients_of_a_linear_orthogonal_recurrence_neither_decay_nor_grow():
+    """Near h = 0 tanh is the identity, and an orthogonal matrix keeps every length."""
+    keras.utils.set_random_seed(3)
+    network = Architecture("simple-rnn", (6,), 2, 3).build()
+    x = np.zeros((2, 10, 2), np.float32)
+    (norms,) = gradient_norms_through_time(network, x, np.array([0, 1]))
+    np.testing.assert_allclose(norms, norms[-1], rtol=1e-4)
