@@ -14,7 +14,7 @@ from calibration.errors import CalibrationError
 FORMAT_VERSION = 1
 # Bins of the histogram that is collected, and of the coarser one that is saved.
 COLLECTED_BINS = 4096
-SAVED_BINS = 64
+SAVED_BINS = 1024
 PERCENTILES = (0.01, 0.1, 1.0, 99.0, 99.9, 99.99)
 
 
@@ -62,7 +62,8 @@ class Ranges:
 
     def save(self, path: Path) -> None:
         """Write the ranges as JSON."""
-        path.write_text(json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=1))
+        facts = {"format_version": FORMAT_VERSION, **asdict(self)}
+        path.write_text(json.dumps(facts, separators=(",", ":")))
 
     @classmethod
     def load(cls, path: Path) -> Ranges:

@@ -21,12 +21,12 @@ class ContractViolationError(ConvertError):
 
 
 class UnknownSchemeError(ConvertError):
-    """A quantization scheme that does not exist; the message suggests the nearest."""
+    """A scheme, or an option of one, that does not exist; the message suggests the nearest."""
 
     exit_code = 2
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
         hint = f"; did you mean '{close[0]}'?" if close else "."
-        super().__init__(f"unknown scheme '{name}'{hint} There are: {', '.join(names)}")
+        super().__init__(f"unknown {kind} '{name}'{hint} There are: {', '.join(names) or 'none'}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ from calibration.ranges import Ranges
 from calibration.rollout import long_streams
 from convert.errors import ContractViolationError
 from convert.package import pack, write_atomically
-from convert.schemes import Scheme, get_scheme
-from convert.schemes.scheme import ToleranceShare
+from convert.schemes import FloatStep, Scheme, ToleranceShare, get_scheme
 from convert.step import StepModule, to_float_graph
 from device_runner.contract import (
     INPUT_NAME,
@@ -35,6 +34,7 @@ from device_runner.stream import Stream
 from device_runner.verify import Verification, compare, verify
 from models.network import Architecture, count_parameters
 from models.tasks.task import SequenceSet, Task
+from models.tensorflow_log import quiet
 from models.training import accuracy, predict
 
 # Enough to see a wrong state, few enough not to weigh on a small model's file.
@@ -43,14 +43,6 @@ GOLDEN_SEQUENCES = 3
 DRIFT_STEPS = 10_000
 DRIFT_SEED = 7
 VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-litert")
-
-
-@dataclass(frozen=True)
-class FloatStep:
-    """The float32 step graph of a network: what calibration rolls out and schemes start from."""
-
-    flatbuffer: bytes
-    state_bounds: dict[str, float]
 
 
 def float_step(network: keras.Sequential) -> FloatStep:
@@ -86,9 +78,9 @@ def export(
         ContractViolationError: the graph does not keep the step contract.
         VerificationError: the converted model computes something else than the network.
     """
-    scheme = get_scheme(scheme_name)
+    scheme, options = get_scheme(scheme_name)
     step = step or float_step(network)
-    flatbuffer = scheme.apply(step.flatbuffer, ranges, step.state_bounds)
+    flatbuffer = scheme.apply(step, ranges, options)
     graph = read_graph(flatbuffer)
     check_dtypes(graph, scheme)
     golden = _golden(network, task)
@@ -106,7 +98,7 @@ def export(
         task=task.name,
         cell=architecture.cell,
         units=architecture.units,
-        scheme=scheme.name,
+        scheme=scheme_name,
         frame_period_s=task.frame_period_s,
         frame_period_source=task.frame_period_source,
         channels=task.channels,
@@ -122,7 +114,8 @@ def export(
     )
     check_contract(graph, contract)
     draft = StepModel(path, flatbuffer, 0, graph, contract, task.labels, golden)
-    stream = Stream(draft, "litert")
+    with quiet():
+        stream = Stream(draft, "litert")
     verification = verify(stream)
     if verification.failure:
         raise verification.error(path)
@@ -131,7 +124,7 @@ def export(
         **evaluate_step_model(stream, task),
         **(training_facts or {}),
     }
-    if scheme.needs_ranges:
+    if flatbuffer != step.flatbuffer:
         metrics["drift"] = drift(stream, step.flatbuffer, task)
     tolerance = _held_to(_tolerance(scheme.tolerance, spread), verification, contract.tolerance)
     contract = replace(contract, metrics=metrics, tolerance=tolerance)
@@ -229,7 +222,9 @@ def _run_float(flatbuffer: bytes, quantized: StepModel, frames: np.ndarray) -> n
     model = replace(
         quantized, flatbuffer=flatbuffer, graph=read_graph(flatbuffer), contract=float_contract
     )
-    return Stream(model, "litert").run(frames)
+    with quiet():
+        stream = Stream(model, "litert")
+    return stream.run(frames)
 
 
 def _golden(network: keras.Sequential, task: Task) -> Golden:

@@ -50,6 +50,10 @@ class Network:
     def label(self) -> str:
         return f"{self.section.label}-s{self.seed}"
 
+    def file_name(self, scheme: str) -> str:
+        """Name of the step model in a scheme ("int8:mse")."""
+        return f"{self.label}-{scheme.replace(':', '-')}.tflite"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -352,7 +356,7 @@ def _convert(
             facts = {name: history[name] for name in ("sparsity_reached",) if name in history}
             for number, scheme in enumerate(recipe.schemes):
                 report(number, len(recipe.schemes), scheme)
-                path = folder / f"{network.label}-{scheme}.tflite"
+                path = folder / network.file_name(scheme)
                 export(
                     built,
                     architecture,
@@ -380,7 +384,7 @@ def _convert(
     )
     files = []
     for scheme in recipe.schemes:
-        name = f"{network.label}-{scheme}.tflite"
+        name = network.file_name(scheme)
         _place(stage.folder / name, workspace.folder / name)
         files.append(workspace.folder / name)
     return files

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.stages import Outcome
+from pipeline.stages import Network, Outcome
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Row:
 def make_rows(outcome: Outcome) -> list[Row]:
     """One row per model and scheme, in the recipe's order."""
     order = {
-        f"{section.label}-s{seed}-{scheme}.tflite": (section.label, scheme)
+        Network(section, seed).file_name(scheme): (section.label, scheme)
         for section in outcome.recipe.models
         for scheme in outcome.recipe.schemes
         for seed in outcome.recipe.seeds

@@ -57,7 +57,7 @@ def step_models(vowels, trained, tmp_path_factory):
     def get(cell: str, scheme: str, **options) -> Path:
         network, architecture = trained(cell, **options)
         suffix = "".join(f"-{name}-{value}" for name, value in options.items())
-        path = folder / f"{cell}{suffix}-{scheme}.tflite"
+        path = folder / f"{cell}{suffix}-{scheme.replace(':', '-')}.tflite"
         if not path.exists():
             step = float_step(network)
             ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 4000, 1))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from calibration.ranges import Ranges
-from convert.schemes.scheme import Scheme, ToleranceShare
+from convert.schemes.scheme import FloatStep, Options, Scheme, ToleranceShare
 
 
-def apply(flatbuffer: bytes, ranges: Ranges | None, bounds: dict[str, float]) -> bytes:
+def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
     """The float graph itself."""
-    return flatbuffer
+    return step.flatbuffer
 
 
 # Runtimes differ in the order of their sums only.
@@ -18,6 +18,7 @@ SCHEME = Scheme(
     name="float32",
     apply=apply,
     needs_ranges=False,
+    options=False,
     all_dtypes=None,
     tolerance=ROUNDING,
     limit=ROUNDING,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from calibration.methods import MIN_MAX
 from calibration.ranges import Ranges
 
 
@@ -19,12 +20,38 @@ class ToleranceShare:
 
 
 @dataclass(frozen=True)
+class FloatStep:
+    """The float32 step graph of a network: what calibration rolls out and schemes start from.
+
+    Attributes:
+        flatbuffer: with the signature ``step``.
+        state_bounds: magnitudes that the equations guarantee, by state name.
+        limits: real range of each activation by tensor name, where it is decided already (by
+            quantization-aware training); else None, and it comes from calibrated ranges.
+    """
+
+    flatbuffer: bytes
+    state_bounds: dict[str, float]
+    limits: dict[str, tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices within a scheme: how a range is chosen from a roll-out, and whether weights have
+    one scale per output channel instead of one per matrix."""
+
+    range_method: str = MIN_MAX
+    per_channel: bool = False
+
+
+@dataclass(frozen=True)
 class Scheme:
     """A way to store numbers.
 
     Attributes:
-        apply: (float flatbuffer, ranges or None, bounds of states by name) -> flatbuffer.
-        needs_ranges: whether ``apply`` needs calibrated ranges.
+        apply: (float step graph, ranges or None, options) -> flatbuffer.
+        needs_ranges: whether ``apply`` needs calibrated ranges (or a step graph with limits).
+        options: whether the options have a meaning here.
         all_dtypes: dtypes that tensors of the result may have, or None for any.
         tolerance: what a runtime's numerics are held to, at the least: a model that is coarser
             than that is held to twice its own error on the exporting runtime.
@@ -32,8 +59,9 @@ class Scheme:
     """
 
     name: str
-    apply: Callable[[bytes, Ranges | None, dict[str, float]], bytes]
+    apply: Callable[[FloatStep, Ranges | None, Options], bytes]
     needs_ranges: bool
+    options: bool
     all_dtypes: frozenset[str] | None
     tolerance: ToleranceShare
     limit: ToleranceShare

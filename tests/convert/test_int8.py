@@ -8,7 +8,8 @@ from ai_edge_litert import schema_py_generated as schema
 from calibration.rollout import long_streams, roll_out
 from convert.errors import ContractViolationError
 from convert.export import DRIFT_STEPS, export, float_step
-from convert.schemes import int8
+from convert.schemes import int8, limits, quantizer
+from convert.schemes.scheme import Options
 from device_runner.contract import load_step_model
 from device_runner.flatbuffer import read_graph
 from models.network import Architecture
@@ -48,7 +49,7 @@ def test_no_tensor_is_float_and_operators_have_their_int8_versions(step_models, 
     assert types <= {schema.TensorType.INT8, schema.TensorType.INT32}
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
     for code in model.operatorCodes:
-        assert code.version == int8.INT8_OPERATOR_VERSIONS[names[code.builtinCode]]
+        assert code.version == quantizer.INTEGER_VERSIONS[8][names[code.builtinCode]]
 
 
 def test_bounded_states_use_their_bound(step_models):
@@ -72,7 +73,7 @@ def test_gate_times_unbounded_state_gets_the_states_range(trained, vowels):
     step = float_step(network)
     ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 1000, 1))
     graph = read_graph(step.flatbuffer)
-    limits = int8.tensor_limits(graph, ranges, step.state_bounds)
+    chosen = limits.tensor_limits(graph, ranges, step.state_bounds, "min-max", 8)
     c = graph.tensors[graph.signature("step").inputs["c"]]
     gated = [
         graph.tensors[op.outputs[0]].name
@@ -80,8 +81,8 @@ def test_gate_times_unbounded_state_gets_the_states_range(trained, vowels):
         if op.name == "MUL" and c.index in op.inputs
     ]
     assert len(gated) == 1
-    assert limits[gated[0]] == limits[c.name]
-    assert -limits[c.name][0] == pytest.approx(int8.STATE_MARGIN * ranges.state_magnitude("c"))
+    assert chosen[gated[0]] == chosen[c.name]
+    assert -chosen[c.name][0] == pytest.approx(limits.STATE_MARGIN * ranges.state_magnitude("c"))
 
 
 @pytest.mark.parametrize(("cell", "options"), VARIANTS)
@@ -101,13 +102,12 @@ def test_int8_file_is_under_a_third_of_the_float_file(vowels, tmp_path, cell, op
 
 def test_without_ranges_it_is_refused(trained):
     with pytest.raises(ContractViolationError, match="calibrate first"):
-        int8.apply(float_step(trained("gru")[0]).flatbuffer, None, {})
+        int8.apply(float_step(trained("gru")[0]), None, Options())
 
 
 def test_an_operator_without_known_int8_version_is_refused(trained, vowels, monkeypatch):
     step = float_step(trained("simple-rnn")[0])
     ranges = roll_out(step.flatbuffer, [np.zeros((3, 12), np.float32)])
-    known = {k: v for k, v in int8.INT8_OPERATOR_VERSIONS.items() if k != "TANH"}
-    monkeypatch.setattr(int8, "INT8_OPERATOR_VERSIONS", known)
+    monkeypatch.delitem(quantizer.INTEGER_VERSIONS[8], "TANH")
     with pytest.raises(ContractViolationError, match="TANH"):
-        int8.apply(step.flatbuffer, ranges, step.state_bounds)
+        int8.apply(step, ranges, Options())

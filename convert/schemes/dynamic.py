@@ -1,0 +1,29 @@
+"""dynamic: matrices in int8, activations and states in float32, quantized on the fly in each
+product. A quarter of the file, a state that does not drift, and no calibration.
+
+One scale a matrix by default, which runtimes of 2021 and later load. Per channel needs a runtime
+that knows FULLY_CONNECTED version 12; older ones refuse it (and, with the version the quantizer
+leaves, would compute nonsense).
+"""
+
+from __future__ import annotations
+
+from calibration.ranges import Ranges
+from convert.schemes.quantizer import quantize_weights
+from convert.schemes.scheme import FloatStep, Options, Scheme, ToleranceShare
+
+
+def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
+    """Quantize the matrices of the float step graph."""
+    return quantize_weights(step.flatbuffer, options)
+
+
+SCHEME = Scheme(
+    name="dynamic",
+    apply=apply,
+    needs_ranges=False,
+    options=True,
+    all_dtypes=None,
+    tolerance=ToleranceShare(rms=0.02, max_abs=0.1, argmax_agreement=0.95),
+    limit=ToleranceShare(rms=0.05, max_abs=0.3, argmax_agreement=0.8),
+)

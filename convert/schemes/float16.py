@@ -1,0 +1,23 @@
+"""float16: weights in half precision, everything computed in float32. Half the file."""
+
+from __future__ import annotations
+
+from calibration.ranges import Ranges
+from convert.schemes.quantizer import cast_weights
+from convert.schemes.scheme import FloatStep, Options, Scheme, ToleranceShare
+
+
+def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
+    """Cast the matrices of the float step graph."""
+    return cast_weights(step.flatbuffer)
+
+
+SCHEME = Scheme(
+    name="float16",
+    apply=apply,
+    needs_ranges=False,
+    options=False,
+    all_dtypes=None,
+    tolerance=ToleranceShare(rms=2e-3, max_abs=1e-2, argmax_agreement=0.97),
+    limit=ToleranceShare(rms=0.01, max_abs=0.05, argmax_agreement=0.9),
+)

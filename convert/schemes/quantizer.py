@@ -1,0 +1,153 @@
+"""litert-quantizer put to use: our ranges in, a flatbuffer with right operator versions out.
+
+The quantizer keeps the float graph's operator versions. A runtime that is too old for a quantized
+operator would accept such a file and compute nonsense, so the versions are set here to those that
+define what the file contains (TFLite's op_version.cc).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import flatbuffers
+import numpy as np
+
+from convert.errors import ContractViolationError
+from convert.schemes.scheme import Options
+from device_runner.flatbuffer import OPERATOR_NAMES, read_graph
+
+# The first version of each operator with 8-bit or 16-bit integer tensors. An operator that is not
+# here is refused: enter it after its numerics were checked on every runtime.
+INTEGER_VERSIONS = {
+    8: {
+        "ADD": 2,
+        "FULLY_CONNECTED": 4,
+        "LOGISTIC": 2,
+        "MUL": 2,
+        "RSQRT": 2,
+        "SPLIT": 2,
+        "SUB": 2,
+        "SUM": 2,
+        "TANH": 2,
+    },
+    16: {
+        "ADD": 3,
+        "FULLY_CONNECTED": 7,
+        "LOGISTIC": 3,
+        "MUL": 4,
+        "SPLIT": 4,
+        "SUB": 5,
+        "TANH": 3,
+    },
+}
+# FULLY_CONNECTED with float activations and int8 weights, one scale per matrix or per channel.
+HYBRID_PER_TENSOR_VERSION = 9
+HYBRID_PER_CHANNEL_VERSION = 12
+# DEQUANTIZE of float16.
+DEQUANTIZE_FLOAT16_VERSION = 3
+
+
+def quantize_integers(
+    flatbuffer: bytes, limits: dict[str, tuple[float, float]], bits: int, options: Options
+) -> bytes:
+    """All activations to ``bits``-bit integers, weights to int8.
+
+    Args:
+        limits: real range of every activation, by tensor name.
+
+    Raises:
+        ContractViolationError: an operator of the graph is not known in these integers.
+    """
+    versions = INTEGER_VERSIONS[bits]
+    for operator in read_graph(flatbuffer).operators:
+        if operator.name not in versions:
+            raise ContractViolationError(
+                f"the step graph contains {operator.name}, which is not known in {bits}-bit "
+                "integers; use another scheme, or enter its version in convert/schemes/quantizer.py"
+            )
+    calibration = {
+        name: {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
+        for name, (low, high) in limits.items()
+    }
+
+    def configure(worker: Any, qtyping: Any) -> None:
+        worker.add_static_config(
+            regex=".*",
+            operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+            activation_num_bits=bits,
+            weight_num_bits=8,
+            weight_granularity=_granularity(qtyping, options),
+        )
+
+    return _set_versions(_quantize(flatbuffer, configure, calibration), versions)
+
+
+def quantize_weights(flatbuffer: bytes, options: Options) -> bytes:
+    """Matrices to int8, activations and states left in float32 (dynamic range quantization)."""
+
+    def configure(worker: Any, qtyping: Any) -> None:
+        worker.add_dynamic_config(
+            regex=".*",
+            operation_name=qtyping.TFLOperationName.FULLY_CONNECTED,
+            num_bits=8,
+            granularity=_granularity(qtyping, options),
+        )
+
+    version = HYBRID_PER_CHANNEL_VERSION if options.per_channel else HYBRID_PER_TENSOR_VERSION
+    return _set_versions(_quantize(flatbuffer, configure), {"FULLY_CONNECTED": version})
+
+
+def cast_weights(flatbuffer: bytes) -> bytes:
+    """Matrices to float16, everything else left in float32."""
+
+    def configure(worker: Any, qtyping: Any) -> None:
+        from litert_quantizer import algorithm_manager
+
+        worker.add_weight_only_config(
+            regex=".*",
+            operation_name=qtyping.TFLOperationName.FULLY_CONNECTED,
+            num_bits=16,
+            granularity=qtyping.QuantGranularity.TENSORWISE,
+            algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
+        )
+
+    cast = _quantize(flatbuffer, configure)
+    return _set_versions(cast, {"DEQUANTIZE": DEQUANTIZE_FLOAT16_VERSION})
+
+
+def _granularity(qtyping: Any, options: Options) -> Any:
+    kind = qtyping.QuantGranularity
+    return kind.CHANNELWISE if options.per_channel else kind.TENSORWISE
+
+
+def _quantize(
+    flatbuffer: bytes,
+    configure: Callable[[Any, Any], None],
+    calibration: dict[str, dict[str, np.ndarray]] | None = None,
+) -> bytes:
+    from litert_quantizer import qtyping, quantizer
+
+    worker = quantizer.Quantizer(bytearray(flatbuffer))
+    configure(worker, qtyping)
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = worker.quantize(calibration, enable_progress_report=False)
+    if result.quantized_model is None:
+        raise ContractViolationError("the quantizer returned no model")
+    return bytes(result.quantized_model)
+
+
+def _set_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
+    for code in model.operatorCodes:
+        name = OPERATOR_NAMES[code.builtinCode]
+        code.version = max(code.version, versions.get(name, 1))
+    builder = flatbuffers.Builder(len(flatbuffer))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())

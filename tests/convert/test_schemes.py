@@ -1,0 +1,98 @@
+"""Every scheme for every cell: the state contract, the size, and what old runtimes do with it."""
+
+import pytest
+
+from convert.errors import ContractViolationError, UnknownSchemeError
+from convert.schemes import SCHEMES, get_scheme
+from convert.verify import verify_on_runtimes
+from device_runner.contract import load_step_model
+from tests.conftest import VARIANTS
+
+STATE_DTYPES = {
+    "float32": "float32",
+    "float16": "float32",
+    "dynamic": "float32",
+    "int8": "int8",
+    "int16x8": "int16",
+}
+# Its step divides by a root, for which there is no 16-bit kernel.
+NOT_IN_16_BITS = {"oru-state"}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+def test_states_have_the_schemes_dtype(step_models, cell, options, scheme):
+    if scheme == "int16x8" and cell in NOT_IN_16_BITS:
+        with pytest.raises(ContractViolationError, match="not known in 16-bit"):
+            step_models(cell, scheme, **options)
+        return
+    model = load_step_model(step_models(cell, scheme, **options))
+    assert {state.dtype for state in model.contract.states} == {STATE_DTYPES[scheme]}
+    assert model.contract.input.dtype == STATE_DTYPES[scheme]
+    assert model.contract.scheme == scheme
+
+
+def test_16_bit_states_round_256_times_finer(step_models):
+    scales = {
+        scheme: {
+            s.name: s.scale for s in load_step_model(step_models("lstm", scheme)).contract.states
+        }
+        for scheme in ("int8", "int16x8")
+    }
+    assert scales["int16x8"]["h"] == 1 / 32768
+    assert scales["int8"]["c"] / scales["int16x8"]["c"] == pytest.approx(256, rel=1e-3)
+
+
+def test_finer_schemes_drift_less(step_models):
+    drift = {
+        scheme: load_step_model(step_models("gru", scheme)).contract.metrics["drift"]["rms"]
+        for scheme in ("float16", "dynamic", "int8", "int16x8")
+    }
+    assert drift["float16"] < drift["dynamic"]
+    assert drift["int16x8"] < drift["int8"]
+
+
+@pytest.mark.parametrize("word", ["mse", "percentile", "entropy", "per-channel", "mse:per-channel"])
+def test_options_change_the_file_and_keep_the_contract(step_models, word):
+    plain = load_step_model(step_models("gru", "int8"))
+    changed = load_step_model(step_models("gru", f"int8:{word}"))
+    assert changed.contract.scheme == f"int8:{word}"
+    assert changed.flatbuffer != plain.flatbuffer
+    assert [s.scale for s in changed.contract.states] == [s.scale for s in plain.contract.states]
+
+
+def test_per_channel_weights_have_a_scale_each(step_models):
+    graph = load_step_model(step_models("gru", "int8:per-channel")).graph
+    counts = {
+        len(graph.tensors[op.inputs[1]].scales) == graph.tensors[op.inputs[1]].shape[0]
+        for op in graph.operators
+        if op.name == "FULLY_CONNECTED"
+    }
+    assert counts == {True}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("int-8", "unknown scheme 'int-8'; did you mean 'int8'"),
+        ("int8:mes", "unknown option of scheme 'int8' 'mes'; did you mean 'mse'"),
+        ("float32:mse", "There are: none"),
+        ("dynamic:mse", "There are: per-channel"),
+    ],
+)
+def test_unknown_names_suggest_the_nearest(name, message):
+    with pytest.raises(UnknownSchemeError) as caught:
+        get_scheme(name)
+    assert message in caught.value.message
+
+
+def test_every_scheme_verifies_on_every_runtime_but_where_refused(step_models):
+    """Per-channel weights with float activations: an old runtime refuses instead of being wrong."""
+    names = ["float16", "dynamic", "dynamic:per-channel", "int8:per-channel", "int16x8"]
+    found = verify_on_runtimes([step_models("lstm", name) for name in names])
+    failures = {
+        (item["backend"], item["file"]): item["failure"] for item in found if item["failure"]
+    }
+    for (backend, file), failure in failures.items():
+        assert (backend, "dynamic-per-channel" in file) == ("tflite_runtime", True)
+        assert "'FULLY_CONNECTED' version '12'" in failure
