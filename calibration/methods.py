@@ -13,6 +13,7 @@ Clipping a few outliers makes all other values finer. The methods differ in what
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -21,7 +22,7 @@ from calibration.ranges import TensorRange
 
 MIN_MAX = "min-max"
 # Candidate ranges of the searching methods, as shares of the true extremes.
-SHARES = np.linspace(0.2, 1.0, 81)
+SHARES = np.linspace(0.1, 1.0, 37)
 # Added to empty bins so that the divergence stays finite.
 SMOOTHING = 1e-4
 
@@ -92,11 +93,13 @@ def _histogram(item: TensorRange) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _best(item: TensorRange, cost: Callable[[float, float], float]) -> tuple[float, float]:
-    """The candidate with the least cost; of equals the widest. Both ends are tried on their own:
-    a tensor may have outliers on one side only."""
+    """The candidate with the least cost; of equals the widest. The ends move independently: a
+    tensor may have outliers on one side only."""
     low, high = min(item.minimum, 0.0), max(item.maximum, 0.0)
+    candidates = {
+        (float(share_low * low), float(share_high * high)): None
+        for share_low, share_high in itertools.product(SHARES[::-1], SHARES[::-1])
+    }
     if low == high:
         return low, high
-    best_low = min(reversed(SHARES), key=lambda share: cost(share * low, high)) * low
-    best_high = min(reversed(SHARES), key=lambda share: cost(best_low, share * high)) * high
-    return float(best_low), float(best_high)
+    return min(candidates, key=lambda limits: cost(*limits))
