@@ -48,11 +48,12 @@ VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-
 def float_step(network: keras.Sequential) -> FloatStep:
     """Lower a network to its float32 step graph (see :mod:`convert.step`)."""
     module = StepModule(network)
-    return FloatStep(to_float_graph(module), module.state_bounds)
+    # tf.Module wraps its attributes; outside of it a plain dict is wanted.
+    return FloatStep(to_float_graph(module), dict(module.state_bounds))
 
 
 def export(
-    network: keras.Sequential,
+    network: keras.Model,
     architecture: Architecture,
     task: Task,
     scheme_name: str,
@@ -69,6 +70,8 @@ def export(
     part of its contract.
 
     Args:
+        network: the float network, [batch, steps, inputs] -> [batch, steps, outputs]; the golden
+            outputs are its own.
         step: the network's float step graph, if it is there already.
         ranges: calibrated on ``step``; needed by quantizing schemes.
         training_facts: further metrics for the contract.
@@ -80,6 +83,8 @@ def export(
     """
     scheme, options = get_scheme(scheme_name)
     step = step or float_step(network)
+    if options.qat and step.limits is None:
+        raise ContractViolationError(f"{scheme_name} needs a step graph that was trained for it")
     flatbuffer = scheme.apply(step, ranges, options)
     graph = read_graph(flatbuffer)
     check_dtypes(graph, scheme)
@@ -106,7 +111,7 @@ def export(
         output_meaning="logits",
         normalization={"mean": _rounded(mean), "deviation": _rounded(deviation)},
         metrics={},
-        parameters=count_parameters(network),
+        parameters=count_parameters(architecture.build()),
         tolerance=_tolerance(scheme.limit, spread),
         model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
         recipe_hash=recipe_hash,
@@ -227,7 +232,7 @@ def _run_float(flatbuffer: bytes, quantized: StepModel, frames: np.ndarray) -> n
     return stream.run(frames)
 
 
-def _golden(network: keras.Sequential, task: Task) -> Golden:
+def _golden(network: keras.Model, task: Task) -> Golden:
     """The first test sequences of different labels, cut to a few dozen steps in all.
 
     The inputs are rounded to float16, which halves their size in the file; the network computes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import tf_keras as keras
 
 from calibration.ranges import Ranges
+from convert.errors import ContractViolationError
 from convert.schemes.limits import tensor_limits
 from convert.schemes.scheme import FloatStep
 from convert.simulation import SimulatedNetwork
@@ -16,6 +18,30 @@ from device_runner.flatbuffer import read_graph
 from models.network import Architecture, recurrences
 from models.tasks.task import Task
 from models.training import Progress, TrainingSettings, fit
+
+STEP_FILE = "step.tflite"
+LIMITS_FILE = "limits.json"
+
+
+def float_network(step: FloatStep) -> SimulatedNetwork:
+    """The float network of a step graph that was trained quantization-aware."""
+    if step.limits is None:
+        raise ContractViolationError("the step graph was not trained quantization-aware")
+    return SimulatedNetwork(step, step.limits, simulate=False)
+
+
+def save_step(folder: Path, step: FloatStep) -> None:
+    """Write a step graph with its limits into ``folder``."""
+    facts = {"state_bounds": step.state_bounds, "limits": step.limits}
+    (folder / STEP_FILE).write_bytes(step.flatbuffer)
+    (folder / LIMITS_FILE).write_text(json.dumps(facts))
+
+
+def load_step(folder: Path) -> FloatStep:
+    """Read what :func:`save_step` wrote."""
+    facts = json.loads((folder / LIMITS_FILE).read_text())
+    limits = {name: (low, high) for name, (low, high) in facts["limits"].items()}
+    return FloatStep((folder / STEP_FILE).read_bytes(), facts["state_bounds"], limits)
 
 
 def train_quantization_aware(
@@ -40,8 +66,8 @@ def train_quantization_aware(
         ranges: calibrated on ``step``.
 
     Returns:
-        The step graph with trained weights and limits, the simulation (``simulate`` on), and the
-        history of the fit.
+        The step graph with trained weights and limits, the network that simulates it in int8, and
+        the history of the fit.
     """
     graph = read_graph(step.flatbuffer)
     limits = tensor_limits(graph, ranges, step.state_bounds, "min-max", 8)

@@ -52,8 +52,6 @@ class SimulatedNetwork(keras.Model):
             one); recognized by value.
         noise, offset: standard deviations per input channel, [inputs] each, of noise on every
             value and of an offset per sequence; in training only.
-
-    Attributes:
         simulate: whether tensors are rounded; False gives the float network of the same weights.
 
     Raises:
@@ -67,9 +65,10 @@ class SimulatedNetwork(keras.Model):
         frozen: tuple[np.ndarray, ...] = (),
         noise: np.ndarray | float = 0.0,
         offset: np.ndarray | float = 0.0,
+        simulate: bool = True,
     ) -> None:
         super().__init__(name="simulated_network")
-        self.simulate = True
+        self.simulate = simulate
         self.noise = noise
         self.offset = offset
         self._model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(step.flatbuffer, 0))

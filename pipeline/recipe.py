@@ -43,6 +43,14 @@ class PruneSection(_Section):
     learning_rate: float = Field(1e-3, gt=0)
 
 
+class QATSection(_Section):
+    """[qat]: the fine-tuning of schemes with the option "qat"."""
+
+    epochs: int = Field(20, ge=1)
+    learning_rate: float = Field(5e-4, gt=0)
+    patience: int = Field(10, ge=1)
+
+
 class CalibrationSection(_Section):
     """[calibration]: time steps to roll out, and into how many streams without reset."""
 
@@ -90,6 +98,7 @@ class Recipe(_Section):
     schemes: list[str] = Field(default=["float32", "int8"], min_length=1)
     training: TrainingSection = TrainingSection()
     calibration: CalibrationSection = CalibrationSection()
+    qat: QATSection = QATSection()
     bench: BenchSection = BenchSection()
     models: list[ModelSection] = Field(min_length=1)
 
@@ -139,6 +148,7 @@ def _known_keys(place: list[str]) -> list[str]:
     sections: dict[str, type[BaseModel]] = {
         "training": TrainingSection,
         "calibration": CalibrationSection,
+        "qat": QATSection,
         "bench": BenchSection,
         "models": ModelSection,
         "prune": PruneSection,

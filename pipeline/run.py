@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,8 +29,10 @@ def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -
         console.width = LOG_WIDTH
     recipe = load_recipe(path)
     skipped: list[str] = []
+    check_interrupt = _catch_interrupt()
 
     def announce(subject: str, stage: str, fresh: bool) -> None:
+        check_interrupt()
         if not fresh:
             skipped.append(f"{subject} {stage}")
 
@@ -43,7 +47,7 @@ def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
-        outcome = run_stages(recipe, workspace, until, _tracker(console, progress))
+        outcome = run_stages(recipe, workspace, until, _tracker(console, progress, check_interrupt))
     if skipped:
         console.print(f"{len(skipped)} finished stages were skipped.")
     if until == "report":
@@ -55,7 +59,29 @@ def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -
     console.print(f"done in {time.monotonic() - start:.0f} s")
 
 
-def _tracker(console: Console, progress: Progress):
+def _catch_interrupt() -> Callable[[], None]:
+    """Remember Ctrl-C, and return a function that raises it.
+
+    A KeyboardInterrupt that reaches Python inside of a callback of TensorFlow is lost; asked for
+    at every stage and epoch, it is lost for a moment only.
+    """
+    caught: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        caught.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, remember)
+
+    def check() -> None:
+        if caught:
+            raise KeyboardInterrupt
+
+    return check
+
+
+def _tracker(console: Console, progress: Progress, check_interrupt: Callable[[], None]):
     @contextlib.contextmanager
     def track(subject: str, stage: str) -> Iterator[Callable[[int, int, str], None]]:
         bar = progress.add_task(f"{stage} {subject}", total=None, remark="")
@@ -64,6 +90,7 @@ def _tracker(console: Console, progress: Progress):
 
         def report(done: int, total: int, remark: str) -> None:
             nonlocal last_remark
+            check_interrupt()
             last_remark = remark
             progress.update(bar, completed=done, total=total, remark=remark)
 

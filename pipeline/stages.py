@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convert.schemes.scheme import QAT
 from device_runner import machine
 from device_runner.backends import check_backend
 from pipeline.errors import PipelineError
@@ -104,10 +105,16 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
         for network in networks:
             stage = trained[network.label]
             calibrated[network.label] = _calibrate(recipe, network, stage, workspace, track)
-    if last >= STAGES.index("convert"):
+    fine_tuned: dict[str, Stage | None] = dict.fromkeys(trained)
+    if last >= STAGES.index("qat") and any(QAT in name.split(":") for name in recipe.schemes):
         for network in networks:
             stages = trained[network.label], calibrated[network.label]
-            files += _convert(recipe, network, *stages, workspace, track)
+            fine_tuned[network.label] = _qat(recipe, network, *stages, workspace, track)
+    if last >= STAGES.index("convert"):
+        for network in networks:
+            label = network.label
+            sources = trained[label], calibrated[label], fine_tuned[label]
+            files += _convert(recipe, network, *sources, workspace, track)
     verification: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     if last >= STAGES.index("verify"):
@@ -330,11 +337,76 @@ def _calibrate(
     )
 
 
+def _qat(
+    recipe: Recipe,
+    network: Network,
+    trained: Stage,
+    calibrated: Stage,
+    workspace: Workspace,
+    track: Tracker,
+) -> Stage:
+    section, training = recipe.qat, recipe.training
+    depends_on = {
+        "network": trained.key,
+        "calibrate": calibrated.key,
+        "qat": section.model_dump(),
+        "batch_size": training.batch_size,
+        "clip_norm": training.clip_norm,
+    }
+
+    @_with_tensorflow
+    def build(folder: Path) -> None:
+        import tf_keras as keras
+
+        from calibration.ranges import Ranges
+        from convert.export import float_step
+        from convert.quantization_aware import save_step, train_quantization_aware
+        from models.network import load_network
+        from models.tasks import load_task
+        from models.training import TrainingSettings, evaluate
+
+        with track(network.label, "qat") as report:
+            task = load_task(recipe.task)
+            keras.utils.set_random_seed(network.seed)
+            built, architecture = load_network(trained.folder)
+            checkpoint = folder / "checkpoint.npz"
+            step, simulated, history = train_quantization_aware(
+                built,
+                architecture,
+                float_step(built),
+                Ranges.load(calibrated.folder / RANGES_FILE),
+                task,
+                TrainingSettings(
+                    batch_size=training.batch_size,
+                    clip_norm=training.clip_norm,
+                    seed=network.seed,
+                    **section.model_dump(),
+                ),
+                checkpoint,
+                _epoch_progress(report),
+            )
+            save_step(folder, step)
+            test_loss, test_accuracy = evaluate(simulated, task.test)
+            facts = {"test_loss": test_loss, "test_accuracy": test_accuracy}
+            write_json(folder / HISTORY_FILE, {**history, **facts})
+            checkpoint.unlink(missing_ok=True)
+
+    return workspace.stage(
+        "qat",
+        network.label,
+        depends_on,
+        ("models", "calibration", "convert"),
+        CONVERTING_DISTRIBUTIONS,
+        build,
+    )
+
+
 def _convert(
     recipe: Recipe,
     network: Network,
     trained: Stage,
     calibrated: Stage,
+    fine_tuned: Stage | None,
     workspace: Workspace,
     track: Tracker,
 ) -> list[Path]:
@@ -344,6 +416,7 @@ def _convert(
     def build(folder: Path) -> None:
         from calibration.ranges import Ranges
         from convert.export import export, float_step
+        from convert.quantization_aware import float_network, load_step
         from models.network import load_network
         from models.tasks import load_task
 
@@ -357,13 +430,17 @@ def _convert(
             for number, scheme in enumerate(recipe.schemes):
                 report(number, len(recipe.schemes), scheme)
                 path = folder / network.file_name(scheme)
+                source, graph = built, step
+                if fine_tuned and QAT in scheme.split(":"):
+                    graph = load_step(fine_tuned.folder)
+                    source = float_network(graph)
                 export(
-                    built,
+                    source,
                     architecture,
                     task,
                     scheme,
                     path,
-                    step,
+                    graph,
                     ranges,
                     facts,
                     recipe_hash=digest(recipe.model_dump()),
@@ -375,6 +452,7 @@ def _convert(
         {
             "network": trained.key,
             "calibrate": calibrated.key,
+            "qat": fine_tuned.key if fine_tuned else None,
             "schemes": recipe.schemes,
             "recipe": digest(recipe.model_dump()),
         },

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 # The stages of a recipe, in order.
-STAGES = ("train", "prune", "calibrate", "convert", "verify", "bench", "report")
+STAGES = ("train", "prune", "calibrate", "qat", "convert", "verify", "bench", "report")
 KEY_LENGTH = 12
 
 

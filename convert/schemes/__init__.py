@@ -1,20 +1,20 @@
 """Quantization schemes: one file each, listed here.
 
 A scheme is named with its options behind colons, in any order: ``int8``, ``int8:mse``,
-``int8:per-channel``, ``int8:percentile:per-channel``.
+``int8:per-channel``, ``int8:percentile:per-channel``, ``int8:qat``.
 """
 
 from __future__ import annotations
 
-from calibration.methods import METHODS
+from dataclasses import replace
+
 from convert.errors import UnknownSchemeError
 from convert.schemes import dynamic, float16, float32, int8, int16x8
-from convert.schemes.scheme import FloatStep, Options, Scheme, ToleranceShare
+from convert.schemes.scheme import PER_CHANNEL, QAT, FloatStep, Options, Scheme, ToleranceShare
 
 SCHEMES: dict[str, Scheme] = {
     module.SCHEME.name: module.SCHEME for module in (float32, float16, dynamic, int8, int16x8)
 }
-PER_CHANNEL = "per-channel"
 
 
 def get_scheme(name: str) -> tuple[Scheme, Options]:
@@ -24,14 +24,15 @@ def get_scheme(name: str) -> tuple[Scheme, Options]:
         raise UnknownSchemeError("scheme", base, SCHEMES)
     scheme = SCHEMES[base]
     options = Options()
-    known = [*(METHODS if scheme.needs_ranges else ()), *([PER_CHANNEL] if scheme.options else ())]
     for word in words:
-        if word not in known:
-            raise UnknownSchemeError(f"option of scheme '{base}'", word, known)
+        if word not in scheme.words:
+            raise UnknownSchemeError(f"option of scheme '{base}'", word, scheme.words)
         if word == PER_CHANNEL:
-            options = Options(options.range_method, per_channel=True)
+            options = replace(options, per_channel=True)
+        elif word == QAT:
+            options = replace(options, qat=True)
         else:
-            options = Options(word, options.per_channel)
+            options = replace(options, range_method=word)
     return scheme, options
 
 

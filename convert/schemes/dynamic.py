@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from calibration.ranges import Ranges
 from convert.schemes.quantizer import quantize_weights
-from convert.schemes.scheme import FloatStep, Options, Scheme, ToleranceShare
+from convert.schemes.scheme import PER_CHANNEL, FloatStep, Options, Scheme, ToleranceShare
 
 
 def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
@@ -22,7 +22,7 @@ SCHEME = Scheme(
     name="dynamic",
     apply=apply,
     needs_ranges=False,
-    options=True,
+    words=frozenset({PER_CHANNEL}),
     all_dtypes=None,
     tolerance=ToleranceShare(rms=0.02, max_abs=0.1, argmax_agreement=0.95),
     limit=ToleranceShare(rms=0.05, max_abs=0.3, argmax_agreement=0.8),

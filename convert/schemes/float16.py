@@ -16,7 +16,7 @@ SCHEME = Scheme(
     name="float16",
     apply=apply,
     needs_ranges=False,
-    options=False,
+    words=frozenset(),
     all_dtypes=None,
     tolerance=ToleranceShare(rms=2e-3, max_abs=1e-2, argmax_agreement=0.97),
     limit=ToleranceShare(rms=0.01, max_abs=0.05, argmax_agreement=0.9),

@@ -9,7 +9,14 @@ from __future__ import annotations
 from calibration.ranges import Ranges
 from convert.schemes.limits import tensor_limits
 from convert.schemes.quantizer import quantize_integers
-from convert.schemes.scheme import FloatStep, Options, Scheme, ToleranceShare
+from convert.schemes.scheme import (
+    PER_CHANNEL,
+    RANGE_WORDS,
+    FloatStep,
+    Options,
+    Scheme,
+    ToleranceShare,
+)
 from device_runner.flatbuffer import read_graph
 
 BITS = 16
@@ -30,7 +37,7 @@ SCHEME = Scheme(
     name="int16x8",
     apply=apply,
     needs_ranges=True,
-    options=True,
+    words=RANGE_WORDS | {PER_CHANNEL},
     all_dtypes=frozenset({"int16", "int8", "int32", "int64"}),
     tolerance=ToleranceShare(rms=0.01, max_abs=0.1, argmax_agreement=0.95),
     limit=ToleranceShare(rms=0.05, max_abs=0.3, argmax_agreement=0.8),

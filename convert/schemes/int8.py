@@ -9,7 +9,15 @@ from __future__ import annotations
 from calibration.ranges import Ranges
 from convert.schemes.limits import tensor_limits
 from convert.schemes.quantizer import quantize_integers
-from convert.schemes.scheme import FloatStep, Options, Scheme, ToleranceShare
+from convert.schemes.scheme import (
+    PER_CHANNEL,
+    QAT,
+    RANGE_WORDS,
+    FloatStep,
+    Options,
+    Scheme,
+    ToleranceShare,
+)
 from device_runner.flatbuffer import read_graph
 
 BITS = 8
@@ -27,7 +35,7 @@ SCHEME = Scheme(
     name="int8",
     apply=apply,
     needs_ranges=True,
-    options=True,
+    words=RANGE_WORDS | {PER_CHANNEL, QAT},
     all_dtypes=frozenset({"int8", "int32"}),
     # Near-ties flip even in a good model; the rms is what tells a broken one.
     tolerance=ToleranceShare(rms=0.03, max_abs=0.2, argmax_agreement=0.9),

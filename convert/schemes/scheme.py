@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from calibration.methods import MIN_MAX
+from calibration.methods import METHODS, MIN_MAX
 from calibration.ranges import Ranges
+
+PER_CHANNEL = "per-channel"
+QAT = "qat"
+RANGE_WORDS = frozenset(METHODS)
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,17 @@ class FloatStep:
 
 @dataclass(frozen=True)
 class Options:
-    """Choices within a scheme: how a range is chosen from a roll-out, and whether weights have
-    one scale per output channel instead of one per matrix."""
+    """Choices within a scheme.
+
+    Attributes:
+        range_method: how a range is chosen from a roll-out, a name in calibration.methods.METHODS.
+        per_channel: whether weights have one scale per output channel instead of one per matrix.
+        qat: whether the step graph was fine-tuned for the scheme before.
+    """
 
     range_method: str = MIN_MAX
     per_channel: bool = False
+    qat: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ class Scheme:
     Attributes:
         apply: (float step graph, ranges or None, options) -> flatbuffer.
         needs_ranges: whether ``apply`` needs calibrated ranges (or a step graph with limits).
-        options: whether the options have a meaning here.
+        words: option words that have a meaning here.
         all_dtypes: dtypes that tensors of the result may have, or None for any.
         tolerance: what a runtime's numerics are held to, at the least: a model that is coarser
             than that is held to twice its own error on the exporting runtime.
@@ -61,7 +71,7 @@ class Scheme:
     name: str
     apply: Callable[[FloatStep, Ranges | None, Options], bytes]
     needs_ranges: bool
-    options: bool
+    words: frozenset[str]
     all_dtypes: frozenset[str] | None
     tolerance: ToleranceShare
     limit: ToleranceShare

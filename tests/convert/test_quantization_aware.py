@@ -1,0 +1,121 @@
+"""Quantization-aware training: the simulation is the int8 graph, and training improves it."""
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from calibration.rollout import long_streams, roll_out
+from convert.errors import ContractViolationError, UnsupportedLayerError
+from convert.export import export, float_step
+from convert.quantization_aware import (
+    float_network,
+    load_step,
+    save_step,
+    train_quantization_aware,
+)
+from convert.schemes.limits import tensor_limits
+from convert.simulation import SimulatedNetwork
+from device_runner.contract import load_step_model
+from device_runner.flatbuffer import read_graph
+from device_runner.stream import Stream
+from models.network import recurrences
+from models.training import TrainingSettings, predict
+from tests.conftest import VARIANTS
+
+# Share of steps at which simulation and converted model must decide alike.
+AGREEMENT = 0.99
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(vowels, trained):
+    """(network, architecture, step, simulated) by cell, trained for two epochs, made on demand."""
+    made = {}
+
+    def get(cell, **options):
+        key = (cell, *options.items())
+        if key not in made:
+            network, architecture = trained(cell, **options)
+            step = float_step(network)
+            ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 2000, 1))
+            keras.utils.set_random_seed(2)
+            settings = TrainingSettings(epochs=2, learning_rate=5e-4)
+            tuned, simulated, _ = train_quantization_aware(
+                network, architecture, step, ranges, vowels, settings
+            )
+            made[key] = network, architecture, tuned, simulated
+        return made[key]
+
+    return get
+
+
+@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+def test_simulated_and_converted_model_decide_alike(fine_tuned, vowels, tmp_path, cell, options):
+    _, architecture, step, simulated = fine_tuned(cell, **options)
+    path = tmp_path / "qat.tflite"
+    export(float_network(step), architecture, vowels, "int8:qat", path, step)
+    stream = Stream(path, "litert")
+    expected = predict(simulated, vowels.test)
+    same = []
+    for sequence, outputs in zip(vowels.test.sequences, expected, strict=True):
+        stream.reset()
+        same.append(stream.run(sequence).argmax(-1) == outputs[: len(sequence)].argmax(-1))
+    assert np.concatenate(same).mean() >= AGREEMENT
+
+
+@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+def test_without_rounding_it_is_the_float_network(trained, vowels, cell, options):
+    network, _ = trained(cell, **options)
+    step = float_step(network)
+    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 500, 1))
+    limits = tensor_limits(read_graph(step.flatbuffer), ranges, step.state_bounds, "min-max", 8)
+    plain = SimulatedNetwork(step, limits, simulate=False)
+    data = vowels.test.select(np.arange(10))
+    np.testing.assert_allclose(predict(plain, data), predict(network, data), atol=1e-4)
+
+
+def test_state_grids_are_those_of_the_contract(fine_tuned, vowels, tmp_path):
+    _, architecture, step, _ = fine_tuned("lstm")
+    path = tmp_path / "qat.tflite"
+    export(float_network(step), architecture, vowels, "int8:qat", path, step)
+    states = {state.name: state for state in load_step_model(path).contract.states}
+    assert (states["h"].scale, states["h"].zero_point) == (1 / 128, 0)
+    assert states["c"].zero_point == 0
+
+
+def test_weights_and_ranges_are_learned(fine_tuned):
+    network, _, step, _ = fine_tuned("gru")
+    before = float_step(network)
+    assert step.flatbuffer != before.flatbuffer
+    tensors = read_graph(before.flatbuffer)
+    names = {tensor.name for tensor in tensors.tensors}
+    assert set(step.limits) <= names
+
+
+def test_an_orthogonal_matrix_is_not_trained(fine_tuned):
+    network, _, step, _ = fine_tuned("oru")
+    q = recurrences(network)[0].cell.orthogonal_matrix().numpy()
+    tuned = float_network(step)
+    kept = [w.numpy() for w in tuned.weights if w.shape == q.shape and np.allclose(w, q, atol=1e-6)]
+    assert len(kept) == 1
+
+
+def test_save_and_load(fine_tuned, tmp_path):
+    _, _, step, _ = fine_tuned("gru")
+    save_step(tmp_path, step)
+    assert load_step(tmp_path) == step
+
+
+def test_the_scheme_is_refused_without_training(trained, vowels, tmp_path):
+    network, architecture = trained("gru")
+    with pytest.raises(ContractViolationError, match="trained for it"):
+        export(network, architecture, vowels, "int8:qat", tmp_path / "x.tflite")
+    with pytest.raises(ContractViolationError, match="not trained"):
+        float_network(float_step(network))
+
+
+def test_an_operator_that_is_not_simulated_is_named(trained, monkeypatch):
+    from convert import simulation
+
+    monkeypatch.delitem(simulation.ELEMENTWISE, "TANH")
+    with pytest.raises(UnsupportedLayerError, match="TANH"):
+        SimulatedNetwork(float_step(trained("gru")[0]), {})
