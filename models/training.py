@@ -50,6 +50,9 @@ class StepHook(Protocol):
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
+# (what the network gives in training, labels [batch], lengths [batch]) -> scalar to minimize.
+Loss = Callable[[Any, tf.Tensor, tf.Tensor], tf.Tensor]
+
 
 def fit(
     network: keras.Model,
@@ -59,6 +62,7 @@ def fit(
     progress: Progress | None = None,
     hook: StepHook | None = None,
     keep: str = "best",
+    loss: Loss | None = None,
 ) -> dict[str, Any]:
     """Fit ``network`` to the task's training data, in place.
 
@@ -66,13 +70,16 @@ def fit(
     averaged over the steps of a sequence. Early stopping looks at the validation data alone.
 
     Args:
-        network: [batch, steps, channels] -> logits [batch, steps, classes].
+        network: [batch, steps, channels] -> logits [batch, steps, classes]; with ``loss`` it may
+            give anything in training, but logits otherwise.
         checkpoint: file to resume from, written every few seconds; with the same settings and
             data a resumed run computes what an uninterrupted one does, but for the random numbers
             of noise and dropout, which start anew.
         progress: called after each epoch with (epoch, epochs, its losses).
         hook: called around steps and epochs.
         keep: "best" or "last" epoch's weights.
+        loss: what to minimize instead, see :data:`Loss`; the validation loss stays the cross
+            entropy.
 
     Returns:
         The history: per epoch loss, validation loss and accuracy, gradient norm, seconds; and the
@@ -83,7 +90,7 @@ def fit(
     """
     optimizer = keras.optimizers.Adam(settings.learning_rate)
     optimizer.build(network.trainable_variables)
-    train_step = _train_step(network, optimizer, settings.clip_norm)
+    train_step = _train_step(network, optimizer, settings.clip_norm, loss or sequence_loss)
     x, labels, lengths = task.train.padded, task.train.labels, task.train.lengths
     batches = math.ceil(len(x) / settings.batch_size)
     state = _State(network, optimizer, checkpoint)
@@ -100,8 +107,8 @@ def fit(
         for batch in np.resize(order, (batches, settings.batch_size)):
             if hook:
                 hook.before_step()
-            loss, norm = train_step(x[batch], labels[batch], lengths[batch])
-            losses.append(float(loss))
+            batch_loss, norm = train_step(x[batch], labels[batch], lengths[batch])
+            losses.append(float(batch_loss))
             norms.append(float(norm))
         if hook:
             hook.after_epoch()
@@ -139,8 +146,23 @@ def fit(
 def evaluate(network: keras.Model, data: SequenceSet) -> tuple[float, float]:
     """Mean loss over all steps, and accuracy after the last step of each sequence."""
     logits = predict(network, data)
-    loss = _sequence_loss(tf.constant(logits), tf.constant(data.labels), tf.constant(data.lengths))
+    loss = sequence_loss(tf.constant(logits), tf.constant(data.labels), tf.constant(data.lengths))
     return float(loss), accuracy(logits, data)
+
+
+def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    """Cross entropy of every step, see :func:`mean_over_steps`: logits [batch, steps, classes],
+    class indices [batch], lengths [batch] -> scalar, in nats."""
+    every_step = tf.repeat(labels[:, tf.newaxis], tf.shape(logits)[1], axis=1)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(every_step, logits)
+    return mean_over_steps(losses, lengths)
+
+
+def mean_over_steps(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    """Mean over each sequence's own steps, then over the sequences: values [batch, steps] and
+    lengths [batch] -> scalar. What comes after a sequence's end does not count."""
+    mask = tf.sequence_mask(lengths, tf.shape(values)[1], dtype=tf.float32)
+    return tf.reduce_mean(tf.reduce_sum(values * mask, 1) / tf.reduce_sum(mask, 1))
 
 
 def predict(network: keras.Model, data: SequenceSet) -> np.ndarray:
@@ -206,26 +228,18 @@ def gradient_norms_through_time(
     ]
 
 
-def _train_step(network: keras.Model, optimizer: Any, clip_norm: float) -> Any:
+def _train_step(network: keras.Model, optimizer: Any, clip_norm: float, loss_of: Loss) -> Any:
     variables = network.trainable_variables
 
     @tf.function(jit_compile=False)
     def train_step(x: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tuple:
         with tf.GradientTape() as tape:
-            loss = _sequence_loss(network(x, training=True), labels, lengths)
+            loss = loss_of(network(x, training=True), labels, lengths)
         gradients, norm = tf.clip_by_global_norm(tape.gradient(loss, variables), clip_norm)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss, norm
 
     return train_step
-
-
-def _sequence_loss(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    steps = tf.shape(logits)[1]
-    every_step = tf.repeat(labels[:, tf.newaxis], steps, axis=1)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(every_step, logits)
-    mask = tf.sequence_mask(lengths, steps, dtype=tf.float32)
-    return tf.reduce_mean(tf.reduce_sum(losses * mask, 1) / tf.reduce_sum(mask, 1))
 
 
 def _cosine(rate: float, progress: float) -> float:

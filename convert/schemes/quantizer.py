@@ -148,6 +148,12 @@ def _set_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
     for code in model.operatorCodes:
         name = OPERATOR_NAMES[code.builtinCode]
         code.version = max(code.version, versions.get(name, 1))
+    # Of a model above a megabyte the quantizer puts the weights behind the flatbuffer; packed
+    # again, they must be taken in.
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(flatbuffer, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     builder = flatbuffers.Builder(len(flatbuffer))
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())

@@ -32,6 +32,14 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
     state_bounds: ClassVar[dict[str, float]] = {"h": 1.0}
     gates: ClassVar[int] = 1
     use_bias: ClassVar[bool] = True
+    #: What the axes of each weight run along, so that units and inputs can be cut out of any cell:
+    #: "inputs"; "units" (one block of H or several); "outputs" (the outputs of the step before,
+    #: H). An axis of any other name is cut to the length that the smaller cell gives it.
+    weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "kernel": ("inputs", "units"),
+        "bias": ("units",),
+        "recurrent_kernel": ("outputs", "units"),
+    }
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -111,6 +119,17 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         states = tuple(states) if isinstance(states, (list, tuple)) else (states,)
         output, new_states = self.step(self.input_product(inputs), states, self.begin())
         return output, list(new_states)
+
+    def unit_basis(self) -> tf.Tensor | None:
+        """The orthogonal matrix B [H, H] with which the units' values are output @ B; None where
+        the outputs are the units' values. It may depend on weights without an "outputs" axis
+        alone."""
+        return None
+
+    @classmethod
+    def options_for(cls, options: dict[str, Any], units: int) -> dict[str, Any]:
+        """The options of a cell that is cut down to ``units``, from those it has."""
+        return options
 
     def get_prunable_weights(self) -> list[tf.Variable]:
         """The matrices that pruning may thin out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -28,6 +28,10 @@ class GRUCell(RecurrentCell):
     """
 
     gates = 3
+    weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        **RecurrentCell.weight_axes,
+        "recurrent_bias": ("units",),
+    }
 
     def __init__(self, units: int, reset_after: bool = True, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)

@@ -43,6 +43,11 @@ class ORUCell(_GatedOrthogonalCell):
             determinant (-1)^H, fewer save parameters (H each). Default: H.
     """
 
+    weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        **RecurrentCell.weight_axes,
+        "reflectors": ("units", "reflections"),
+    }
+
     def __init__(self, units: int, reflections: int | None = None, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         self.reflections = units if reflections is None else reflections
@@ -72,6 +77,19 @@ class ORUCell(_GatedOrthogonalCell):
         q = tf.eye(self.units, dtype=tf.float64) - tf.matmul(v, solved)
         return tf.cast(q, tf.float32)
 
+    def unit_basis(self) -> tf.Tensor:
+        """Q: a unit is a coordinate of h~ = Q^T h. No coordinate of h belongs to one unit, as Q
+        mixes them all."""
+        return self.orthogonal_matrix()
+
+    @classmethod
+    def options_for(cls, options: dict[str, Any], units: int) -> dict[str, Any]:
+        """No more reflections than units."""
+        reflections = options.get("reflections")
+        if reflections is None:
+            return options
+        return {**options, "reflections": min(reflections, units)}
+
     def begin(self) -> tuple[tf.Tensor, ...]:
         return (self.orthogonal_matrix(),)
 
@@ -95,6 +113,12 @@ class StateORUCell(_GatedOrthogonalCell):
     Args:
         units: number of hidden units H.
     """
+
+    weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        **RecurrentCell.weight_axes,
+        "reflector_kernel": ("outputs", "units"),
+        "reflector_bias": ("units",),
+    }
 
     # Keeps the reflection defined at v = 0, where any direction would do.
     EPSILON = 1e-12

@@ -56,7 +56,7 @@ def prune_by_magnitude(
 
     Returns:
         A new network without TFMOT's wrappers, and the history with ``sparsity_reached`` (share
-        of zeros of each pruned matrix, by weight name).
+        of zeros of each pruned matrix, by layer and weight).
     """
     batches = -(-len(task.train) // settings.batch_size)
     # TFMOT moves its masks every few steps only, and must do so at the ramp's very end.
@@ -82,11 +82,16 @@ def prune_by_magnitude(
     )
     stripped = tfmot.sparsity.keras.strip_pruning(wrapped)
     history["sparsity_reached"] = {
-        weight.name: round(_share_of_zeros(weight), 4)
+        f"{layer.name}/{_short_name(weight)}": round(_share_of_zeros(weight), 4)
         for layer in recurrences(stripped)
         for weight in layer.get_prunable_weights()
     }
     return stripped, history
+
+
+def _short_name(weight: tf.Variable) -> str:
+    """ "kernel" of ".../lstm_cell/kernel:0"; scopes and counters of Keras say nothing here."""
+    return weight.name.rsplit("/", 1)[-1].split(":")[0]
 
 
 def _share_of_zeros(weight: tf.Variable) -> float:

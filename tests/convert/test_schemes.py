@@ -1,11 +1,15 @@
 """Every scheme for every cell: the state contract, the size, and what old runtimes do with it."""
 
 import pytest
+import tf_keras as keras
 
+from calibration.rollout import long_streams, roll_out
 from convert.errors import ContractViolationError, UnknownSchemeError
+from convert.export import export, float_step
 from convert.schemes import SCHEMES, get_scheme
 from convert.verify import verify_on_runtimes
 from device_runner.contract import load_step_model
+from models.network import Architecture
 from tests.conftest import VARIANTS
 
 STATE_DTYPES = {
@@ -96,3 +100,18 @@ def test_every_scheme_verifies_on_every_runtime_but_where_refused(step_models):
     for (backend, file), failure in failures.items():
         assert (backend, "dynamic-per-channel" in file) == ("tflite_runtime", True)
         assert "'FULLY_CONNECTED' version '12'" in failure
+
+
+@pytest.mark.parametrize("scheme", ["float16", "dynamic", "int8", "int16x8"])
+def test_a_model_above_a_megabyte_keeps_its_weights(vowels, tmp_path, scheme):
+    """The quantizer stores such weights behind the flatbuffer."""
+    keras.utils.set_random_seed(1)
+    architecture = Architecture("lstm", (256,), 12, 9)
+    network = architecture.build()
+    network.get_layer("normalization").adapt(*vowels.normalization)
+    step = float_step(network)
+    assert len(step.flatbuffer) > 1_000_000
+    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 400, 1))
+    path = tmp_path / "model.tflite"
+    export(network, architecture, vowels, scheme, path, step, ranges)
+    assert load_step_model(path).file_bytes > 256 * 4 * 268
