@@ -21,7 +21,7 @@ class UnknownNameError(ModelsError):
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
         hint = f"; did you mean '{close[0]}'?" if close else "."
-        super().__init__(f"unknown {kind} '{name}'{hint} There are: {', '.join(names)}")
+        super().__init__(f"unknown {kind} '{name}'{hint} There are: {', '.join(names) or 'none'}")
 
 
 class MissingDataError(ModelsError):
