@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from device_runner.latency import BenchSettings
 from pipeline.errors import RecipeError
@@ -36,11 +36,37 @@ class TrainingSection(_Section):
 
 
 class PruneSection(_Section):
-    """[models.prune]: magnitude pruning after training."""
+    """[models.prune]: after training, either single weights (``sparsity``: share that become
+    zero) or whole units (``keep``: share that stay, taken out in ``rounds``)."""
 
-    sparsity: float = Field(gt=0, lt=1)
+    sparsity: float | None = Field(None, gt=0, lt=1)
+    keep: float | None = Field(None, gt=0, lt=1)
+    rounds: int = Field(3, ge=1)
     epochs: int = Field(30, ge=2)
     learning_rate: float = Field(1e-3, gt=0)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> PruneSection:
+        if (self.sparsity is None) == (self.keep is None):
+            raise ValueError("give either sparsity (single weights) or keep (whole units)")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What pruned networks' files are marked with."""
+        if self.keep is not None:
+            return f"kept{round(100 * self.keep)}"
+        return f"pruned{round(100 * (self.sparsity or 0))}"
+
+
+class DistilSection(_Section):
+    """[models.distil]: learn from another network of the recipe, as
+    models.compress.distillation.DistillationSettings says."""
+
+    teacher: str
+    temperature: float = Field(2.0, gt=0)
+    soft_weight: float = Field(0.9, ge=0, le=1)
+    hint_weight: float = Field(0.0, ge=0)
 
 
 class QATSection(_Section):
@@ -74,6 +100,7 @@ class ModelSection(_Section):
     cell: str
     units: int | list[int]
     options: dict[str, Any] = {}
+    distil: DistilSection | None = None
     prune: PruneSection | None = None
     name: str = ""
 
@@ -85,8 +112,14 @@ class ModelSection(_Section):
     @property
     def label(self) -> str:
         """What the network's files are called."""
-        pruned = f"-pruned{round(100 * self.prune.sparsity)}" if self.prune else ""
-        return self.name or f"{self.cell}-{'-'.join(map(str, self.unit_list))}{pruned}"
+        if self.name:
+            return self.name
+        parts = [self.cell, *map(str, self.unit_list)]
+        if self.distil:
+            parts.append("distilled")
+        if self.prune:
+            parts.append(self.prune.label)
+        return "-".join(parts)
 
 
 class Recipe(_Section):
@@ -126,6 +159,12 @@ def load_recipe(path: Path) -> Recipe:
     for label in labels:
         if labels.count(label) > 1:
             raise RecipeError(f"{path}: two models are called '{label}'; give one a 'name'")
+    for position, model in enumerate(recipe.models):
+        if model.distil and model.distil.teacher not in labels[:position]:
+            raise RecipeError(
+                f"{path}: '{model.label}' learns from '{model.distil.teacher}', which is no model "
+                f"above it; there are: {', '.join(labels[:position]) or 'none'}"
+            )
     return recipe
 
 
@@ -152,6 +191,7 @@ def _known_keys(place: list[str]) -> list[str]:
         "bench": BenchSection,
         "models": ModelSection,
         "prune": PruneSection,
+        "distil": DistilSection,
     }
     names = [part for part in place if part in sections]
     return list((sections[names[-1]] if names else Recipe).model_fields)

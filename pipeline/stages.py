@@ -97,7 +97,10 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
     files: list[Path] = []
     baseline = _baseline(recipe, workspace, track)
     for network in networks:
-        stage = _train(recipe, network, workspace, track)
+        teacher = None
+        if network.section.distil:
+            teacher = trained[f"{network.section.distil.teacher}-s{network.seed}"]
+        stage = _train(recipe, network, teacher, workspace, track)
         trained[network.label] = stage
         if network.section.prune and last >= STAGES.index("prune"):
             trained[network.label] = _prune(recipe, network, stage, workspace, track)
@@ -176,20 +179,29 @@ def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str,
     return json.loads((stage.folder / BASELINE_FILE).read_text())
 
 
-def _train(recipe: Recipe, network: Network, workspace: Workspace, track: Tracker) -> Stage:
+def _train(
+    recipe: Recipe,
+    network: Network,
+    teacher: Stage | None,
+    workspace: Workspace,
+    track: Tracker,
+) -> Stage:
+    """Train a network, by its teacher where it has one."""
     section, settings = network.section, recipe.training
     depends_on = {
         "task": recipe.task,
         "model": section.model_dump(exclude={"prune", "name"}),
         "seed": network.seed,
         "training": settings.model_dump(),
+        "teacher": teacher.key if teacher else None,
     }
 
     @_with_tensorflow
     def build(folder: Path) -> None:
         import tf_keras as keras
 
-        from models.network import Architecture, Normalization, save_network
+        from models.compress.distillation import DistillationSettings, distil
+        from models.network import Architecture, Normalization, load_network, save_network
         from models.tasks import load_task
         from models.training import TrainingSettings, evaluate, fit
 
@@ -213,13 +225,21 @@ def _train(recipe: Recipe, network: Network, workspace: Workspace, track: Tracke
             gradients = {"gradient_norms_at_start": _gradients(built, task)}
             fitting = settings.model_dump(exclude={"input_noise", "input_offset", "dropout"})
             checkpoint = folder / "checkpoint.npz"
-            history = fit(
-                built,
-                task,
-                TrainingSettings(seed=network.seed, **fitting),
-                checkpoint=checkpoint,
-                progress=_epoch_progress(report),
-            )
+            training = TrainingSettings(seed=network.seed, **fitting)
+            progress = _epoch_progress(report)
+            if section.distil and teacher:
+                distillation = section.distil.model_dump(exclude={"teacher"})
+                history = distil(
+                    load_network(teacher.folder)[0],
+                    built,
+                    task,
+                    training,
+                    DistillationSettings(**distillation),
+                    checkpoint,
+                    progress,
+                )
+            else:
+                history = fit(built, task, training, checkpoint, progress)
             gradients["gradient_norms_after_training"] = _gradients(built, task)
             save_network(folder, built, architecture)
             test_loss, test_accuracy = evaluate(built, task.test)
@@ -274,6 +294,7 @@ def _prune(
         import tf_keras as keras
 
         from models.compress.pruning import prune_by_magnitude
+        from models.compress.structured import structured_prune
         from models.network import load_network, save_network
         from models.tasks import load_task
         from models.training import TrainingSettings, evaluate
@@ -289,9 +310,15 @@ def _prune(
                 clip_norm=recipe.training.clip_norm,
                 seed=network.seed,
             )
-            pruned, history = prune_by_magnitude(
-                dense, task, section.sparsity, settings, _epoch_progress(report)
-            )
+            progress = _epoch_progress(report)
+            if section.keep is not None:
+                pruned, architecture, history = structured_prune(
+                    dense, architecture, task, section.keep, section.rounds, settings, progress
+                )
+            else:
+                pruned, history = prune_by_magnitude(
+                    dense, task, section.sparsity or 0.0, settings, progress
+                )
             save_network(folder, pruned, architecture)
             test_loss, test_accuracy = evaluate(pruned, task.test)
             facts = {"test_loss": test_loss, "test_accuracy": test_accuracy}

@@ -54,6 +54,9 @@ def test_recipes_of_the_project_are_valid(path):
         (GOOD.replace('"mini"', '"../mini"'), "'name' is wrong"),
         (GOOD.split("[[models]]")[0], "the key 'models' is missing"),
         (GOOD + '[[models]]\ncell = "gru"\nunits = 8\n', "two models are called 'gru-8'"),
+        (GOOD + "prune = { sparsity = 0.5, keep = 0.5 }\n", "give either sparsity"),
+        (GOOD + "prune = { epochs = 5 }\n", "give either sparsity"),
+        (GOOD + 'distil = { teacher = "gru-9" }\n', "learns from 'gru-9', which is no model above"),
         ("name = ", "cannot be read as TOML"),
     ],
 )

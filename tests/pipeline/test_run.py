@@ -204,3 +204,22 @@ def test_a_failing_benchmark_is_one_line(finished, monkeypatch):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 3
     assert "the benchmark failed" in result.stderr
+
+
+def test_stages_combine(tmp_path):
+    """Distilled, then half of its units removed, then trained for int8."""
+    recipe = tmp_path / "mini.toml"
+    recipe.write_text(
+        RECIPE.split("[[models]]")[0]
+        .replace("seeds = [1, 2]", "seeds = [1]")
+        .replace("[training]", 'schemes = ["float32", "int8:qat"]\n[qat]\nepochs = 1\n[training]')
+        + '[[models]]\ncell = "lstm"\nunits = 12\n'
+        + '[[models]]\ncell = "gru"\nunits = 8\ndistil = { teacher = "lstm-12" }\n'
+        + "prune = { keep = 0.5, rounds = 2, epochs = 2 }\n"
+    )
+    result = CliRunner().invoke(main, ["run", str(recipe), "--runs-dir", str(tmp_path / "runs")])
+    assert result.exit_code == 0, result.output
+    path = tmp_path / "runs" / "mini" / "gru-8-distilled-kept50-s1-int8-qat.tflite"
+    contract = load_step_model(path).contract
+    assert contract.units == (4,)
+    assert contract.scheme == "int8:qat"
