@@ -167,10 +167,14 @@ def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
         if all(row.runtimes.get(runtime) == "ok" for row in rows)
     ]
     lines.append(f"golden sequences: every model is right on {', '.join(passed) or 'no runtime'}")
+    refused: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for row in rows:
         for runtime, answer in row.runtimes.items():
             if answer != "ok":
-                lines.append(f"{row.model} {row.scheme} on {runtime}: {answer}")
+                refused[row.scheme, runtime].append((row.model, answer))
+    for (scheme, runtime), cases in refused.items():
+        models = ", ".join(model for model, _ in cases)
+        lines.append(f"{scheme} fails on {runtime} for {models}: {cases[0][1]}")
     lines += [f"warning: {warning}" for warning in first["warnings"]]
     return lines
 
