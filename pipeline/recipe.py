@@ -110,16 +110,17 @@ class ModelSection(_Section):
         return (self.units,) if isinstance(self.units, int) else tuple(self.units)
 
     @property
+    def base_label(self) -> str:
+        """What the network is called before it is pruned."""
+        parts = [self.cell, *map(str, self.unit_list)]
+        return "-".join([*parts, "distilled"] if self.distil else parts)
+
+    @property
     def label(self) -> str:
         """What the network's files are called."""
         if self.name:
             return self.name
-        parts = [self.cell, *map(str, self.unit_list)]
-        if self.distil:
-            parts.append("distilled")
-        if self.prune:
-            parts.append(self.prune.label)
-        return "-".join(parts)
+        return f"{self.base_label}-{self.prune.label}" if self.prune else self.base_label
 
 
 class Recipe(_Section):

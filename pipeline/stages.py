@@ -186,8 +186,10 @@ def _train(
     workspace: Workspace,
     track: Tracker,
 ) -> Stage:
-    """Train a network, by its teacher where it has one."""
+    """Train a network, by its teacher where it has one. Networks that differ only in what is
+    pruned of them later share this stage."""
     section, settings = network.section, recipe.training
+    subject = f"{section.base_label}-s{network.seed}"
     depends_on = {
         "task": recipe.task,
         "model": section.model_dump(exclude={"prune", "name"}),
@@ -205,7 +207,7 @@ def _train(
         from models.tasks import load_task
         from models.training import TrainingSettings, evaluate, fit
 
-        with track(network.label, "train") as report:
+        with track(subject, "train") as report:
             task = load_task(recipe.task)
             keras.utils.set_random_seed(network.seed)
             architecture = Architecture(
@@ -247,9 +249,7 @@ def _train(
             write_json(folder / HISTORY_FILE, {**history, **gradients, **facts})
             checkpoint.unlink(missing_ok=True)
 
-    return workspace.stage(
-        "train", network.label, depends_on, ("models",), TRAINING_DISTRIBUTIONS, build
-    )
+    return workspace.stage("train", subject, depends_on, ("models",), TRAINING_DISTRIBUTIONS, build)
 
 
 def _gradients(network: Any, task: Any) -> list[list[float]]:
