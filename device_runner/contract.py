@@ -50,11 +50,6 @@ class TensorSpec:
     scale: float | None = None
     zero_point: int | None = None
 
-    @property
-    def byte_count(self) -> int:
-        """Size of the tensor's data in bytes."""
-        return np.dtype(self.dtype).itemsize * math.prod(self.shape)
-
     def quantize(self, values: np.ndarray) -> np.ndarray:
         """Real values to the tensor's stored dtype, rounded to nearest and saturated."""
         if self.scale is None or self.zero_point is None:

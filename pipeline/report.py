@@ -130,13 +130,14 @@ def _tradeoff(rows: list[Row]) -> Figure:
 def _distributions(results: list[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(9, 1.2 + 0.42 * len(results)), layout="constrained")
     axes = figure.subplots()
-    colors = _colors([result["file"].rsplit("-", 1)[0] for result in results])
+    # A network's schemes share its color; its file is named NETWORK-SCHEME.
+    colors = _colors(_network_of(result) for result in results)
     for position, result in enumerate(reversed(results)):
         step = result["latency_ns"]["step"]
         edges = np.array([low for low, _ in step["histogram"]]) / 1e3
         counts = np.array([count for _, count in step["histogram"]], float)
         heights = 0.9 * np.log10(1 + counts) / np.log10(1 + counts.max())
-        color = colors[result["file"].rsplit("-", 1)[0]]
+        color = colors[_network_of(result)]
         axes.bar(
             edges,
             heights,
@@ -159,6 +160,11 @@ def _distributions(results: list[dict[str, Any]]) -> Figure:
                     "lines: p50, p99 dashed, p99.9 dotted)")  # fmt: skip
     axes.grid(axis="x", alpha=0.3)
     return figure
+
+
+def _network_of(result: dict[str, Any]) -> str:
+    scheme = result["scheme"].replace(":", "-")
+    return result["file"].removesuffix(f"-{scheme}.tflite")
 
 
 def _training_curves(histories: dict[str, dict[str, Any]]) -> Figure:

@@ -22,7 +22,6 @@ from device_runner.contract import (
     MEMBER_LIMIT_BYTES,
     Contract,
     StateSpec,
-    TensorSpec,
     load_step_model,
     split_package,
 )
@@ -63,13 +62,11 @@ def test_json_round_trip_of_given_initial_values(workshop):
 def test_initial_zeros_are_the_zero_point():
     state = StateSpec("h", (1, 3), "int8", 0.5, -7)
     assert state.initial_bytes() == np.full(3, -7, np.int8).tobytes()
-    assert state.byte_count == 3
 
 
 def test_initial_values_are_stored_as_given():
     state = StateSpec("h", (1, 2), "float32", initial=(0.5, -1.0))
     assert state.initial_bytes() == np.array([0.5, -1.0], np.float32).tobytes()
-    assert state.byte_count == 8
 
 
 def test_split_package_gives_back_all_parts(workshop):
@@ -472,7 +469,3 @@ def test_contract_that_does_not_fit_its_tensor_is_refused(border, field, value, 
     message = refusal(workshop.write(workshop.packed(contract=changed)))
     assert f"has {field.replace('_', ' ')} " in message
     assert "the contract says" in message
-
-
-def test_tensor_spec_counts_bytes():
-    assert TensorSpec("x", (1, 12), "int16", 0.1, 0).byte_count == 24

@@ -19,6 +19,7 @@ from models.errors import DivergedError, ModelsError
 from models.network import Architecture, Normalization, Recurrence, SensorNoise, recurrences
 from models.tasks.task import SequenceSet
 from models.training import TrainingSettings, fit, predict, sequence_loss
+from tests.models.weight_comparison import assert_same_weights, largest_difference
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=16, learning_rate=2e-2)
 LABELS_ALONE = DistillationSettings(soft_weight=0)
@@ -52,16 +53,6 @@ def copy_of(network):
     copy = keras.models.clone_model(network)
     copy.set_weights(network.get_weights())
     return copy
-
-
-def assert_same_weights(actual, expected, atol=1e-6):
-    for a, b in zip(actual.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=atol, rtol=0)
-
-
-def largest_difference(one, other):
-    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
-    return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
 def shares(logits, temperature):

@@ -21,6 +21,7 @@ from models.training import (
     predict,
 )
 from tests.models.reference_cells import REFERENCES, weights_by_name
+from tests.models.weight_comparison import assert_same_weights, largest_difference
 
 SETTINGS = TrainingSettings(epochs=5, batch_size=16, learning_rate=2e-2)
 
@@ -40,16 +41,6 @@ def new_network(task, cell="gru", seed=1, units=4):
     network = Architecture(cell, (units,), len(task.channels), len(task.labels)).build()
     network.get_layer("normalization").adapt(*task.normalization)
     return network
-
-
-def assert_same_weights(actual, expected, atol=1e-6):
-    for a, b in zip(actual.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=atol, rtol=0)
-
-
-def largest_difference(one, other):
-    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
-    return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
 def assert_same_history(actual, expected):
