@@ -35,7 +35,7 @@ from device_runner.verify import Verification, compare, verify
 from models.network import Architecture, count_parameters
 from models.tasks.task import SequenceSet, Task
 from models.tensorflow_log import quiet
-from models.training import accuracy, predict
+from models.training import evaluate, explained_variance
 
 # Enough to see a wrong state, few enough not to weigh on a small model's file.
 GOLDEN_STEPS = 48
@@ -89,6 +89,7 @@ def export(
     graph = read_graph(flatbuffer)
     check_dtypes(graph, scheme)
     golden = _golden(network, task)
+    classifies = task.test.values is None
     spread = float(golden.y.max() - golden.y.min())
     mean, deviation = task.normalization
     signature = graph.signature(STEP_SIGNATURE)
@@ -108,11 +109,11 @@ def export(
         frame_period_source=task.frame_period_source,
         channels=task.channels,
         input_units=task.units,
-        output_meaning="logits",
+        output_meaning="logits" if classifies else "values",
         normalization={"mean": _rounded(mean), "deviation": _rounded(deviation)},
         metrics={},
         parameters=count_parameters(architecture.build()),
-        tolerance=_tolerance(scheme.limit, spread),
+        tolerance=_tolerance(scheme.limit, spread, classifies),
         model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
         recipe_hash=recipe_hash,
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
@@ -125,21 +126,26 @@ def export(
     if verification.failure:
         raise verification.error(path)
     metrics = {
-        "float_accuracy": round(accuracy(predict(network, task.test), task.test), 4),
+        "float_accuracy" if classifies else "float_explained_variance": round(
+            evaluate(network, task.test)[1], 4
+        ),
         **evaluate_step_model(stream, task),
         **(training_facts or {}),
     }
     if flatbuffer != step.flatbuffer:
         metrics["drift"] = drift(stream, step.flatbuffer, task)
-    tolerance = _held_to(_tolerance(scheme.tolerance, spread), verification, contract.tolerance)
+    least = _tolerance(scheme.tolerance, spread, classifies)
+    tolerance = _held_to(least, verification, contract.tolerance)
     contract = replace(contract, metrics=metrics, tolerance=tolerance)
     packed = pack(flatbuffer, contract, task.labels, golden)
     write_atomically(path, packed)
     return replace(draft, contract=contract, file_bytes=len(packed))
 
 
-def _tolerance(share: ToleranceShare, spread: float) -> Tolerance:
-    return Tolerance(share.rms * spread, share.max_abs * spread, share.argmax_agreement)
+def _tolerance(share: ToleranceShare, spread: float, classifies: bool) -> Tolerance:
+    # Which of several values is the largest means nothing.
+    agreement = share.argmax_agreement if classifies else 0.0
+    return Tolerance(share.rms * spread, share.max_abs * spread, agreement)
 
 
 def _held_to(least: Tolerance, measured: Verification, limit: Tolerance) -> Tolerance:
@@ -167,7 +173,15 @@ def check_dtypes(graph: Graph, scheme: Scheme) -> None:
 
 
 def evaluate_step_model(stream: Stream, task: Task) -> dict[str, Any]:
-    """Accuracy on the test data, stepped as on the device; by group where the task has groups."""
+    """The score on the test data, stepped as on the device: accuracy, by group too where the task
+    has groups, or the share of the values' variance that a regression explains."""
+    if task.test.values is not None:
+        outputs = np.zeros((*task.test.targets.shape[:2], len(task.labels)), np.float32)
+        for index, sequence in enumerate(task.test.sequences):
+            stream.reset()
+            outputs[index, : len(sequence)] = stream.run(sequence)
+        stream.reset()
+        return {"explained_variance": round(explained_variance(outputs, task.test), 4)}
     right = step_decisions(stream, task.test) == task.test.labels
     metrics: dict[str, Any] = {"accuracy": round(float(right.mean()), 4)}
     if task.group_name:

@@ -56,9 +56,9 @@ def train_quantization_aware(
 ) -> tuple[FloatStep, SimulatedNetwork, dict[str, Any]]:
     """Fine-tune a trained network's step graph for int8.
 
-    Weights and the ranges of activations are learned together, from the float weights and the
-    calibrated ranges on; the grids of the states stay as the contract has them. The ranges are
-    part of the result, so its export needs no calibration.
+    Weights and the scales of activations are learned together, from the float weights and the
+    calibrated ranges on; a state that the equations bound keeps its grid. The ranges are part of
+    the result, so its export needs no calibration.
 
     Args:
         network: trained; left as it is.
@@ -79,6 +79,7 @@ def train_quantization_aware(
     simulated = SimulatedNetwork(
         step,
         limits,
+        bounded=step.state_bounds,
         frozen=derived,
         noise=architecture.input_noise * deviation,
         offset=architecture.input_offset * deviation,

@@ -8,13 +8,15 @@ every tensor that the int8 graph stores, and its matrices are variables. Whateve
 lowered to a step graph can be trained this way.
 
 Source: B. Jacob et al., "Quantization and training of neural networks for efficient
-integer-arithmetic-only inference" (2018); ranges are learned by gradient as in S. Jain et al.,
-"Trained quantization thresholds" (2019).
+integer-arithmetic-only inference" (2018). Scales are learned by the gradient that weighs rounding
+against clipping: S. Esser et al., "Learned step size quantization" (2020), in the logarithm as in
+S. Jain et al., "Trained quantization thresholds" (2019).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import flatbuffers
 import numpy as np
@@ -40,14 +42,52 @@ ELEMENTWISE = {
 }
 
 
+class Grid(NamedTuple):
+    """The 256 levels of a tensor: base-2 logarithm of the scale, zero point counted from the
+    lowest level, and whether the scale stays."""
+
+    log_scale: tf.Variable
+    zero_point: int
+    fixed: bool
+
+    def limits(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Lowest and highest level, real."""
+        scale = tf.pow(2.0, self.log_scale)
+        return -self.zero_point * scale, (LEVELS - 1 - self.zero_point) * scale
+
+
+@tf.custom_gradient
+def _round_and_learn(
+    value: tf.Tensor, low: tf.Tensor, high: tf.Tensor, log_scale: tf.Tensor, frames: tf.Tensor
+) -> tuple[tf.Tensor, Callable]:
+    """Fake quantization of [batch, width] whose scale has a gradient.
+
+    With y the rounded value, dy/dlog2(scale) is ln 2 * (y - value) inside of the limits and
+    ln 2 * y where it is clipped. The sum over all values of a batch is divided by
+    sqrt(frames * width * 127), so that it is of the size of a weight's (Esser et al., section 2.2).
+    """
+    result = tf.quantization.fake_quant_with_min_max_vars(value, low, high)
+
+    def gradient(upstream: tf.Tensor) -> tuple:
+        passed, _, _ = tf.raw_ops.FakeQuantWithMinMaxVarsGradient(
+            gradients=upstream, inputs=value, min=low, max=high
+        )
+        moved = tf.reduce_sum(upstream * result) - tf.reduce_sum(passed * value)
+        size = frames * tf.cast(tf.shape(value)[-1], tf.float32) * (LEVELS // 2 - 1)
+        return passed, None, None, np.log(2) * moved * tf.math.rsqrt(size), None
+
+    return result, gradient
+
+
 class SimulatedNetwork(keras.Model):
     """A step graph over whole sequences: [batch, steps, inputs] -> logits
     [batch, steps, outputs].
 
     Args:
         step: the float step graph.
-        limits: real range of each activation by tensor name, where learning starts.
-        state_names: of the tensors that keep their range: a state's grid is part of the contract.
+        limits: real range of each activation by tensor name, where learning starts. Zero points
+            stay, scales are learned; but the grid of a bounded state stays.
+        bounded: names of the states whose magnitude the equations bound.
         frozen: matrices that are not trained, because their structure must stay (an orthogonal
             one); recognized by value.
         noise, offset: standard deviations per input channel, [inputs] each, of noise on every
@@ -62,6 +102,7 @@ class SimulatedNetwork(keras.Model):
         self,
         step: FloatStep,
         limits: dict[str, tuple[float, float]],
+        bounded: Collection[str] = (),
         frozen: tuple[np.ndarray, ...] = (),
         noise: np.ndarray | float = 0.0,
         offset: np.ndarray | float = 0.0,
@@ -91,9 +132,9 @@ class SimulatedNetwork(keras.Model):
         ]
         self._constants: dict[int, Any] = {}
         self._matrices: set[int] = set()
-        self._limits: dict[int, tuple[tf.Variable, tf.Variable]] = {}
+        self._grids: dict[int, Grid] = {}
         self._make_constants(frozen)
-        self._make_limits(limits)
+        self._make_grids(limits, bounded)
 
     def _make_constants(self, frozen: tuple[np.ndarray, ...]) -> None:
         for name, op in self._operators:
@@ -130,9 +171,7 @@ class SimulatedNetwork(keras.Model):
         dtype = np.float32 if tensor.type == schema.TensorType.FLOAT32 else np.int32
         return np.frombuffer(bytes(bytearray(data)), dtype).reshape(tensor.shape)
 
-    def _make_limits(self, limits: dict[str, tuple[float, float]]) -> None:
-        states = {self._inputs[name] for name in self._states}
-        states |= {self._outputs[name] for name in self._states}
+    def _make_grids(self, limits: dict[str, tuple[float, float]], bounded: Collection[str]) -> None:
         computed = {
             index: PRESCRIBED.get(name)
             for name, op in self._operators
@@ -141,17 +180,29 @@ class SimulatedNetwork(keras.Model):
         }
         for index in self._inputs.values():
             computed[index] = None
+        for state in self._states:
+            ends = self._inputs[state], self._outputs[state]
+            limit = limits[self._names[ends[0]]]
+            fixed = state in bounded
+            # An unbounded state shares its grid with the product of a gate with it.
+            shared = [] if fixed else [i for i in computed if limits[self._names[i]] == limit]
+            grid = self._grid(ends[0], limit, fixed)
+            self._grids.update(dict.fromkeys((*ends, *shared), grid))
         for index, prescribed in computed.items():
-            low, high = prescribed or limits[self._names[index]]
-            self._limits[index] = tuple(
-                self.add_weight(
-                    name=f"{end}{index}",
-                    shape=(),
-                    initializer=keras.initializers.Constant(value),
-                    trainable=index not in states and prescribed is None,
-                )
-                for end, value in (("low", low), ("high", high))
-            )
+            if index not in self._grids:
+                limit = prescribed or limits[self._names[index]]
+                self._grids[index] = self._grid(index, limit, prescribed is not None)
+
+    def _grid(self, index: int, limit: tuple[float, float], fixed: bool) -> Grid:
+        low, high = limit
+        scale = (high - low) / (LEVELS - 1)
+        log_scale = self.add_weight(
+            name=f"log_scale{index}",
+            shape=(),
+            initializer=keras.initializers.Constant(np.log2(scale)),
+            trainable=not fixed,
+        )
+        return Grid(log_scale, round(-low / scale), fixed)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         x = inputs
@@ -163,9 +214,20 @@ class SimulatedNetwork(keras.Model):
             index: self._rounded_matrix(value) if index in self._matrices else value
             for index, value in self._constants.items()
         }
+        frames = tf.cast(tf.shape(x)[0] * tf.shape(x)[1], tf.float32)
+        limits = {index: grid.limits() for index, grid in self._grids.items()}
+
+        def rounded(index: int, value: tf.Tensor) -> tf.Tensor:
+            if not self.simulate:
+                return value
+            grid = self._grids[index]
+            if grid.fixed:
+                return tf.quantization.fake_quant_with_min_max_vars(value, *limits[index])
+            return _round_and_learn(value, *limits[index], grid.log_scale, frames)
 
         def step(frame: tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-            results = self._step(frame, dict(zip(self._states, states, strict=True)), constants)
+            state = dict(zip(self._states, states, strict=True))
+            results = self._step(frame, state, constants, rounded)
             return results[OUTPUT_NAME], [results[name] for name in self._states]
 
         initial = [tf.zeros((tf.shape(x)[0], size)) for size in self._sizes.values()]
@@ -173,11 +235,15 @@ class SimulatedNetwork(keras.Model):
         return outputs
 
     def _step(
-        self, x: tf.Tensor, states: dict[str, tf.Tensor], constants: dict[int, Any]
+        self,
+        x: tf.Tensor,
+        states: dict[str, tf.Tensor],
+        constants: dict[int, Any],
+        rounded: Callable[[int, tf.Tensor], tf.Tensor],
     ) -> dict[str, tf.Tensor]:
         values: dict[int, tf.Tensor] = dict(constants)
         for name, value in {INPUT_NAME: x, **states}.items():
-            values[self._inputs[name]] = self._rounded(self._inputs[name], value)
+            values[self._inputs[name]] = rounded(self._inputs[name], value)
         for name, op in self._operators:
             operands = [values[index] for index in op.inputs if index >= 0]
             if name == "SPLIT":
@@ -191,14 +257,8 @@ class SimulatedNetwork(keras.Model):
                 result = tf.reduce_sum(operands[0], axis=-1, keepdims=True)
             else:
                 result = ELEMENTWISE[name](*operands)
-            values[op.outputs[0]] = self._rounded(op.outputs[0], result)
+            values[op.outputs[0]] = rounded(op.outputs[0], result)
         return {name: values[index] for name, index in self._outputs.items()}
-
-    def _rounded(self, index: int, value: tf.Tensor) -> tf.Tensor:
-        if not self.simulate:
-            return value
-        low, high = self._limits[index]
-        return tf.quantization.fake_quant_with_min_max_vars(value, low, high)
 
     def _rounded_matrix(self, value: tf.Tensor) -> tf.Tensor:
         if not self.simulate:
@@ -219,14 +279,11 @@ class SimulatedNetwork(keras.Model):
         return bytes(builder.Output())
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Range of each activation, moved to the grid on which zero is a level, as the fake
-        quantizer does in each step."""
-        found: dict[str, tuple[float, float]] = {}
-        for index, (low_variable, high_variable) in self._limits.items():
-            low, high = float(low_variable.numpy()), float(high_variable.numpy())
-            scale = (high - low) / (LEVELS - 1)
-            below = round(-low / scale)
-            found[self._names[index]] = -below * scale, (LEVELS - 1 - below) * scale
+        """Range of each activation by tensor name."""
+        found = {}
+        for index, grid in self._grids.items():
+            low, high = grid.limits()
+            found[self._names[index]] = float(low), float(high)
         for name, op in self._operators:
             if name == "SPLIT":
                 for index in op.outputs:

@@ -50,7 +50,8 @@ class StepHook(Protocol):
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
-# (what the network gives in training, labels [batch], lengths [batch]) -> scalar to minimize.
+# (what the network gives in training, targets of the batch as SequenceSet.targets has them,
+# lengths [batch]) -> scalar to minimize.
 Loss = Callable[[Any, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -66,23 +67,22 @@ def fit(
 ) -> dict[str, Any]:
     """Fit ``network`` to the task's training data, in place.
 
-    The loss is the cross entropy of every step (so that there is a prediction after each),
-    averaged over the steps of a sequence. Early stopping looks at the validation data alone.
+    The loss is that of every step (so that there is a prediction after each), see
+    :func:`task_loss`. Early stopping looks at the validation data alone.
 
     Args:
-        network: [batch, steps, channels] -> logits [batch, steps, classes]; with ``loss`` it may
-            give anything in training, but logits otherwise.
+        network: [batch, steps, channels] -> [batch, steps, outputs], logits or values; with
+            ``loss`` it may give anything in training, but those otherwise.
         checkpoint: file to resume from, written every few seconds; with the same settings and
             data a resumed run computes what an uninterrupted one does, but for the random numbers
             of noise and dropout, which start anew.
         progress: called after each epoch with (epoch, epochs, its losses).
         hook: called around steps and epochs.
         keep: "best" or "last" epoch's weights.
-        loss: what to minimize instead, see :data:`Loss`; the validation loss stays the cross
-            entropy.
+        loss: what to minimize instead, see :data:`Loss`; the validation loss stays the task's.
 
     Returns:
-        The history: per epoch loss, validation loss and accuracy, gradient norm, seconds; and the
+        The history: per epoch loss, validation loss and score, gradient norm, seconds; and the
         index of the epoch that was kept.
 
     Raises:
@@ -90,8 +90,8 @@ def fit(
     """
     optimizer = keras.optimizers.Adam(settings.learning_rate)
     optimizer.build(network.trainable_variables)
-    train_step = _train_step(network, optimizer, settings.clip_norm, loss or sequence_loss)
-    x, labels, lengths = task.train.padded, task.train.labels, task.train.lengths
+    train_step = _train_step(network, optimizer, settings.clip_norm, loss or task_loss)
+    x, targets, lengths = task.train.padded, task.train.targets, task.train.lengths
     batches = math.ceil(len(x) / settings.batch_size)
     state = _State(network, optimizer, checkpoint)
     history = state.history
@@ -107,7 +107,7 @@ def fit(
         for batch in np.resize(order, (batches, settings.batch_size)):
             if hook:
                 hook.before_step()
-            batch_loss, norm = train_step(x[batch], labels[batch], lengths[batch])
+            batch_loss, norm = train_step(x[batch], targets[batch], lengths[batch])
             losses.append(float(batch_loss))
             norms.append(float(norm))
         if hook:
@@ -117,7 +117,7 @@ def fit(
                 f"the loss became {losses[-1]} in epoch {epoch + 1}; "
                 "lower learning_rate or clip_norm in the recipe's [training]"
             )
-        validation_loss, validation_accuracy = evaluate(network, task.validation)
+        validation_loss, validation_score = evaluate(network, task.validation)
         if not math.isfinite(validation_loss):
             raise DivergedError(
                 f"the validation loss became {validation_loss} in epoch {epoch + 1}; "
@@ -126,7 +126,7 @@ def fit(
         entry = {
             "loss": float(np.mean(losses)),
             "validation_loss": validation_loss,
-            "validation_accuracy": validation_accuracy,
+            "validation_score": validation_score,
             "gradient_norm": float(np.mean(norms)),
             "seconds": time.perf_counter() - start,
         }
@@ -144,10 +144,20 @@ def fit(
 
 
 def evaluate(network: keras.Model, data: SequenceSet) -> tuple[float, float]:
-    """Mean loss over all steps, and accuracy after the last step of each sequence."""
-    logits = predict(network, data)
-    loss = sequence_loss(tf.constant(logits), tf.constant(data.labels), tf.constant(data.lengths))
-    return float(loss), accuracy(logits, data)
+    """Mean loss over all steps, and the score: a classifier's accuracy after the last step of
+    each sequence, or the share of the values' variance that a regression explains."""
+    outputs = predict(network, data)
+    loss = task_loss(tf.constant(outputs), tf.constant(data.targets), tf.constant(data.lengths))
+    score = accuracy if data.values is None else explained_variance
+    return float(loss), score(outputs, data)
+
+
+def task_loss(outputs: tf.Tensor, targets: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    """What a task is fitted by: the cross entropy of every step for class indices [batch], the
+    mean squared error for values [batch, steps, outputs]; see :func:`mean_over_steps`."""
+    if targets.dtype.is_integer:
+        return sequence_loss(outputs, targets, lengths)
+    return mean_over_steps(tf.reduce_mean(tf.square(outputs - targets), -1), lengths)
 
 
 def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
@@ -166,7 +176,7 @@ def mean_over_steps(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
 
 
 def predict(network: keras.Model, data: SequenceSet) -> np.ndarray:
-    """Logits of every step, float32 [sequences, longest, classes]; after a sequence's end they
+    """Outputs of every step, float32 [sequences, longest, outputs]; after a sequence's end they
     mean nothing."""
     return network.predict(data.padded, batch_size=256, verbose=0)
 
@@ -174,6 +184,15 @@ def predict(network: keras.Model, data: SequenceSet) -> np.ndarray:
 def accuracy(outputs: np.ndarray, data: SequenceSet) -> float:
     """Share of sequences whose label has the highest output after the last step."""
     return float(np.mean(decisions(outputs, data.lengths) == data.labels))
+
+
+def explained_variance(outputs: np.ndarray, data: SequenceSet) -> float:
+    """1 - mean squared error / variance, over all steps and values together."""
+    given = np.concatenate(
+        [one[:length] for one, length in zip(outputs, data.lengths, strict=True)]
+    )
+    wanted = np.concatenate(data.values or [])
+    return float(1 - np.mean((given - wanted) ** 2) / np.mean((wanted - wanted.mean(0)) ** 2))
 
 
 def decisions(outputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -232,9 +251,9 @@ def _train_step(network: keras.Model, optimizer: Any, clip_norm: float, loss_of:
     variables = network.trainable_variables
 
     @tf.function(jit_compile=False)
-    def train_step(x: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tuple:
+    def train_step(x: tf.Tensor, targets: tf.Tensor, lengths: tf.Tensor) -> tuple:
         with tf.GradientTape() as tape:
-            loss = loss_of(network(x, training=True), labels, lengths)
+            loss = loss_of(network(x, training=True), targets, lengths)
         gradients, norm = tf.clip_by_global_norm(tape.gradient(loss, variables), clip_norm)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss, norm
@@ -246,7 +265,7 @@ def _cosine(rate: float, progress: float) -> float:
     return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-HISTORY_FIELDS = ("loss", "validation_loss", "validation_accuracy", "gradient_norm", "seconds")
+HISTORY_FIELDS = ("loss", "validation_loss", "validation_score", "gradient_norm", "seconds")
 
 
 class _State:

@@ -70,7 +70,7 @@ def _training_facts(label: str, history: dict[str, Any]) -> dict[str, Any]:
         "epochs": len(history["loss"]),
         "best_epoch": best + 1,
         "seconds": sum(history["seconds"]),
-        "validation_accuracy": history["validation_accuracy"][best],
+        "validation_score": history["validation_score"][best],
         "test_accuracy": history["test_accuracy"],
         "sparsity": history.get("sparsity_reached", {}),
     }

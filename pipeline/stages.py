@@ -270,7 +270,7 @@ def _epoch_progress(report: Callable[[int, int, str], None]) -> Any:
             epoch,
             epochs,
             f"loss {entry['loss']:.3f}, validation {entry['validation_loss']:.3f} "
-            f"({entry['validation_accuracy']:.1%})",
+            f"({entry['validation_score']:.1%})",
         )
 
     return progress

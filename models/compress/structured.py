@@ -34,7 +34,7 @@ from models.cells.cell import RecurrentCell
 from models.errors import ModelsError, UnknownNameError
 from models.network import Architecture, Normalization, Recurrence, recurrences
 from models.tasks.task import SequenceSet, Task
-from models.training import Progress, TrainingSettings, evaluate, fit, sequence_loss
+from models.training import Progress, TrainingSettings, evaluate, fit, task_loss
 
 IMPORTANCES = ("taylor", "norm")
 # Sequences whose activations and gradients are in memory at once.
@@ -216,7 +216,7 @@ def select_channels(task: Task, indices: Sequence[int] | np.ndarray) -> Task:
     indices = _check_indices(indices, len(task.channels), "channels")
 
     def narrowed(data: SequenceSet) -> SequenceSet:
-        return SequenceSet([s[:, indices] for s in data.sequences], data.labels, data.groups)
+        return replace(data, sequences=[s[:, indices] for s in data.sequences])
 
     return replace(
         task,
@@ -383,8 +383,8 @@ def _activations(
             if isinstance(layer, Normalization):
                 normalized = value
         # The sum over the sequences, so that every sequence counts the same in every batch.
-        loss = len(batch) * sequence_loss(
-            value, tf.constant(batch.labels), tf.constant(batch.lengths)
+        loss = len(batch) * task_loss(
+            value, tf.constant(batch.targets), tf.constant(batch.lengths)
         )
     gradients = tape.gradient(loss, [normalized, *nudges])
     return (

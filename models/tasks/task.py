@@ -11,17 +11,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class SequenceSet:
-    """Sequences of different lengths with one label each.
+    """Sequences of different lengths with one label each, or with wanted values at every step.
 
     Attributes:
         sequences: each [steps, channels] float32, in the task's units.
-        labels: class index of each sequence, int64 [n].
+        labels: class index of each sequence, int64 [n]; zeros where there are values.
         groups: who or what each sequence was recorded from (a subject, a speaker), int64 [n].
+        values: what a regression wants of each step, each [steps, outputs] float32.
     """
 
     sequences: list[np.ndarray]
     labels: np.ndarray
     groups: np.ndarray
+    values: list[np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -29,7 +31,10 @@ class SequenceSet:
     def select(self, indices: np.ndarray) -> SequenceSet:
         """The sequences at these indices, in this order."""
         return SequenceSet(
-            [self.sequences[i] for i in indices], self.labels[indices], self.groups[indices]
+            [self.sequences[i] for i in indices],
+            self.labels[indices],
+            self.groups[indices],
+            None if self.values is None else [self.values[i] for i in indices],
         )
 
     @cached_property
@@ -40,18 +45,29 @@ class SequenceSet:
     @cached_property
     def padded(self) -> np.ndarray:
         """All sequences in one array [n, longest, channels], zeros after the end."""
-        longest = int(self.lengths.max())
-        return np.stack(
-            [np.pad(s, ((0, longest - len(s)), (0, 0))) for s in self.sequences]
-        ).astype(np.float32)
+        return _padded(self.sequences)
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """What a network is fitted to: the labels, int64 [n], or the values in one array
+        [n, longest, outputs], float32."""
+        return self.labels if self.values is None else _padded(self.values)
+
+
+def _padded(sequences: list[np.ndarray]) -> np.ndarray:
+    longest = max(len(sequence) for sequence in sequences)
+    padded = [np.pad(s, ((0, longest - len(s)), (0, 0))) for s in sequences]
+    return np.stack(padded).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A real task. A model gives class scores after every step (a causal per-step head); a
-    sequence counts as recognized when the scores after its last step are highest at its label.
+    """What a network is to do. A classifier gives class scores after every step (a causal
+    per-step head); a sequence counts as recognized when the scores after its last step are highest
+    at its label. A regression gives values at every step.
 
     Attributes:
+        labels: what each output stands for: the classes, or the values' names.
         frame_period_s: time between two frames in seconds; ``frame_period_source`` says where it
             is stated.
         channels, units: what the inputs are and what they are measured in.

@@ -177,7 +177,7 @@ def test_without_the_teacher_it_is_plain_fitting(small_task, teacher):
     settings = replace(SETTINGS, epochs=2)
     expected = fit(alone, small_task, settings)
     history = distil(teacher, distilled, small_task, settings, LABELS_ALONE)
-    for name in ("loss", "validation_loss", "validation_accuracy", "gradient_norm"):
+    for name in ("loss", "validation_loss", "validation_score", "gradient_norm"):
         np.testing.assert_allclose(history[name], expected[name], atol=1e-6, rtol=0)
     assert history["best_epoch"] == expected["best_epoch"]
     assert_same_weights(distilled, alone)

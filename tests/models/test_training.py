@@ -45,7 +45,7 @@ def new_network(task, cell="gru", seed=1, units=4):
 
 def assert_same_history(actual, expected):
     assert actual["best_epoch"] == expected["best_epoch"]
-    for name in ("loss", "validation_loss", "validation_accuracy", "gradient_norm"):
+    for name in ("loss", "validation_loss", "validation_score", "gradient_norm"):
         np.testing.assert_allclose(actual[name], expected[name], atol=1e-6, rtol=0)
     assert len(actual["seconds"]) == len(expected["seconds"])
 
