@@ -89,7 +89,7 @@ class SimulatedNetwork(keras.Model):
             stay, scales are learned; but the grid of a bounded state stays.
         bounded: names of the states whose magnitude the equations bound.
         frozen: matrices that are not trained, because their structure must stay (an orthogonal
-            one); recognized by value.
+            one); recognized by value. The zeros of a pruned matrix stay in any case.
         noise, offset: standard deviations per input channel, [inputs] each, of noise on every
             value and of an offset per sequence; in training only.
         simulate: whether tensors are rounded; False gives the float network of the same weights.
@@ -131,7 +131,8 @@ class SimulatedNetwork(keras.Model):
             for op in graph.operators
         ]
         self._constants: dict[int, Any] = {}
-        self._matrices: set[int] = set()
+        # The places of a matrix that pruning has left, 1 or 0.
+        self._matrices: dict[int, tf.Tensor] = {}
         self._grids: dict[int, Grid] = {}
         self._make_constants(frozen)
         self._make_grids(limits, bounded)
@@ -161,7 +162,7 @@ class SimulatedNetwork(keras.Model):
                     trainable=not held,
                 )
                 if matrix:
-                    self._matrices.add(index)
+                    self._matrices[index] = tf.constant(values != 0, tf.float32)
 
     def _constant_values(self, index: int) -> np.ndarray | None:
         tensor = self._model.subgraphs[0].tensors[index]
@@ -211,7 +212,9 @@ class SimulatedNetwork(keras.Model):
             x += tf.random.normal(shape) * self.noise
             x += tf.random.normal((shape[0], 1, shape[2])) * self.offset
         constants = {
-            index: self._rounded_matrix(value) if index in self._matrices else value
+            index: self._rounded_matrix(value * self._matrices[index])
+            if index in self._matrices
+            else value
             for index, value in self._constants.items()
         }
         frames = tf.cast(tf.shape(x)[0] * tf.shape(x)[1], tf.float32)
@@ -273,7 +276,10 @@ class SimulatedNetwork(keras.Model):
         for index, variable in self._constants.items():
             if isinstance(variable, tf.Variable):
                 buffer = self._model.buffers[self._model.subgraphs[0].tensors[index].buffer]
-                buffer.data = np.frombuffer(variable.numpy().tobytes(), np.uint8)
+                values = variable.numpy()
+                if index in self._matrices:
+                    values = values * self._matrices[index].numpy()
+                buffer.data = np.frombuffer(values.tobytes(), np.uint8)
         builder = flatbuffers.Builder(1024)
         builder.Finish(self._model.Pack(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())

@@ -77,7 +77,8 @@ TENSOR_TYPES: tuple[tuple[str, int | None], ...] = (
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of a subgraph; ``scales`` is empty where it is not quantized."""
+    """One tensor of a subgraph; ``scales`` is empty where it is not quantized; ``sparse`` where
+    it is stored in TFLite's sparse encoding."""
 
     index: int
     name: str
@@ -87,6 +88,7 @@ class Tensor:
     zero_points: tuple[int, ...]
     constant_bytes: int
     static_shape: bool
+    sparse: bool
 
     @property
     def byte_count(self) -> int | None:
@@ -209,7 +211,10 @@ def _tensor(index: int, table: _Table, buffers: list[int]) -> Tensor:
         zero_points=zero_points,
         constant_bytes=buffers[buffer],
         static_shape=all(n >= 0 for n in (*shape, *table.numbers(7, "i"))),
+        sparse=table.table(6) is not None,
     )
+    if tensor.sparse:
+        return tensor  # its buffer holds the nonzero blocks alone
     if tensor.constant_bytes and tensor.byte_count not in (None, tensor.constant_bytes):
         raise ValueError(
             f"tensor {index} needs {tensor.byte_count} bytes, its buffer has {buffers[buffer]}"

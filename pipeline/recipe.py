@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from convert.schemes.scheme import QAT
 from device_runner.latency import BenchSettings
 from pipeline.errors import RecipeError
 
@@ -35,15 +36,37 @@ class TrainingSection(_Section):
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
-class PruneSection(_Section):
-    """[models.prune]: after training, either single weights (``sparsity``: share that become
-    zero) or whole units (``keep``: share that stay, taken out in ``rounds``)."""
+class TuningSection(_Section):
+    """What all compressions of a trained network share: the fine-tuning that comes with them."""
 
-    sparsity: float | None = Field(None, gt=0, lt=1)
-    keep: float | None = Field(None, gt=0, lt=1)
-    rounds: int = Field(3, ge=1)
     epochs: int = Field(30, ge=2)
     learning_rate: float = Field(1e-3, gt=0)
+
+    @property
+    def label(self) -> str:
+        """What compressed networks' files are marked with."""
+        raise NotImplementedError
+
+
+class FactorizeSection(TuningSection):
+    """[models.factorize]: recurrent matrices become products of two of this rank."""
+
+    rank: int = Field(ge=1)
+
+    @property
+    def label(self) -> str:
+        return f"rank{self.rank}"
+
+
+class PruneSection(TuningSection):
+    """[models.prune]: either single weights (``sparsity``: share that become zero, in a
+    ``pattern`` of models.compress.pruning.PATTERNS) or whole units (``keep``: share that stay,
+    taken out in ``rounds``)."""
+
+    sparsity: float | None = Field(None, gt=0, lt=1)
+    pattern: str = "single"
+    keep: float | None = Field(None, gt=0, lt=1)
+    rounds: int = Field(3, ge=1)
 
     @model_validator(mode="after")
     def _one_of_both(self) -> PruneSection:
@@ -53,10 +76,20 @@ class PruneSection(_Section):
 
     @property
     def label(self) -> str:
-        """What pruned networks' files are marked with."""
         if self.keep is not None:
             return f"kept{round(100 * self.keep)}"
-        return f"pruned{round(100 * (self.sparsity or 0))}"
+        pattern = "" if self.pattern == "single" else "-" + self.pattern.replace(":", "of")
+        return f"pruned{round(100 * (self.sparsity or 0))}{pattern}"
+
+
+class ClusterSection(TuningSection):
+    """[models.cluster]: each matrix has this many different values left."""
+
+    clusters: int = Field(ge=2)
+
+    @property
+    def label(self) -> str:
+        return f"clustered{self.clusters}"
 
 
 class DistilSection(_Section):
@@ -101,7 +134,9 @@ class ModelSection(_Section):
     units: int | list[int]
     options: dict[str, Any] = {}
     distil: DistilSection | None = None
+    factorize: FactorizeSection | None = None
     prune: PruneSection | None = None
+    cluster: ClusterSection | None = None
     name: str = ""
 
     @property
@@ -110,26 +145,33 @@ class ModelSection(_Section):
         return (self.units,) if isinstance(self.units, int) else tuple(self.units)
 
     @property
+    def compressions(self) -> dict[str, TuningSection]:
+        """What is done to the trained network, by stage, in order."""
+        sections = {"factorize": self.factorize, "prune": self.prune, "cluster": self.cluster}
+        return {stage: section for stage, section in sections.items() if section}
+
+    @property
     def base_label(self) -> str:
-        """What the network is called before it is pruned."""
+        """What the network is called before it is compressed."""
         parts = [self.cell, *map(str, self.unit_list)]
         return "-".join([*parts, "distilled"] if self.distil else parts)
 
     @property
     def label(self) -> str:
         """What the network's files are called."""
-        if self.name:
-            return self.name
-        return f"{self.base_label}-{self.prune.label}" if self.prune else self.base_label
+        compressed = (section.label for section in self.compressions.values())
+        return self.name or "-".join([self.base_label, *compressed])
 
 
 class Recipe(_Section):
-    """A whole recipe. Every network is trained with every seed and exported in every scheme."""
+    """A whole recipe. Every network is trained with every seed and exported in every scheme; for
+    each target (convert.auto.CANDIDATES) one of the schemes is recommended."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     task: str
     seeds: list[int] = Field(default=[1], min_length=1)
     schemes: list[str] = Field(default=["float32", "int8"], min_length=1)
+    targets: list[str] = ["cpu"]
     training: TrainingSection = TrainingSection()
     calibration: CalibrationSection = CalibrationSection()
     qat: QATSection = QATSection()
@@ -157,6 +199,13 @@ def load_recipe(path: Path) -> Recipe:
     except ValidationError as error:
         raise RecipeError(f"{path}: {_first_problem(error)}") from error
     labels = [model.label for model in recipe.models]
+    if any(QAT in scheme.split(":") for scheme in recipe.schemes):
+        for model in recipe.models:
+            if model.cluster:
+                raise RecipeError(
+                    f"{path}: '{model.label}' is clustered, and quantization-aware training would "
+                    "move its weights apart again; leave out 'cluster' or the schemes with 'qat'"
+                )
     for label in labels:
         if labels.count(label) > 1:
             raise RecipeError(f"{path}: two models are called '{label}'; give one a 'name'")
@@ -191,7 +240,9 @@ def _known_keys(place: list[str]) -> list[str]:
         "qat": QATSection,
         "bench": BenchSection,
         "models": ModelSection,
+        "factorize": FactorizeSection,
         "prune": PruneSection,
+        "cluster": ClusterSection,
         "distil": DistilSection,
     }
     names = [part for part in place if part in sections]

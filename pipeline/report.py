@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from pipeline.stages import HISTORY_FILE, RANGES_FILE, Outcome
-from pipeline.table import Row, make_rows, remarks, title
+from pipeline.table import Row, make_rows, pareto_front, remarks, title
 
 REPORT_FILE = "report.html"
 TEMPLATE_FILE = "report.html.jinja"
-MARKERS = {"float32": "o", "int8": "s"}
+MARKERS = {"float32": "o", "int8": "s", "int8:qat": "D", "int16x8": "v"}
 
 # Text stays text (selectable, small), and equal data gives equal files.
 mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "edgestep", "font.size": 9})
@@ -52,6 +52,7 @@ def write_report(outcome: Outcome) -> Path:
         training=[_training_facts(label, history) for label, history in histories.items()],
         states=[fact for label, item in ranges.items() for fact in _state_facts(label, item)],
         tradeoff=_svg(_tradeoff(rows)),
+        pareto=pareto_front(rows),
         distribution=_svg(_distributions(outcome.results)),
         curves=_svg(_training_curves(histories)),
         gradients=_svg(_gradient_norms(histories)),
@@ -94,6 +95,7 @@ def _tradeoff(rows: list[Row]) -> Figure:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     by_latency, by_size = figure.subplots(1, 2, sharey=True)
     colors = _colors([row.model for row in rows])
+    best = pareto_front(rows)
     for axes, value in ((by_latency, lambda row: row.p50), (by_size, lambda row: row.file_bytes)):
         for model, color in colors.items():
             chosen = [row for row in rows if row.model == model]
@@ -112,6 +114,8 @@ def _tradeoff(rows: list[Row]) -> Figure:
                     marker=MARKERS.get(row.scheme, "^"),
                     color=color,
                     capsize=2,
+                    markersize=9 if row in best else 5,
+                    markeredgecolor="black" if row in best else color,
                     linestyle="none",
                     label=f"{row.model} {row.scheme}",
                 )

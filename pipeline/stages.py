@@ -17,7 +17,14 @@ from convert.schemes.scheme import QAT
 from device_runner import machine
 from device_runner.backends import check_backend
 from pipeline.errors import PipelineError
-from pipeline.recipe import ModelSection, Recipe
+from pipeline.recipe import (
+    ClusterSection,
+    FactorizeSection,
+    ModelSection,
+    PruneSection,
+    Recipe,
+    TuningSection,
+)
 from pipeline.workspace import STAGES, Stage, Workspace, digest
 
 TRAINING_DISTRIBUTIONS = (
@@ -34,6 +41,8 @@ RANGES_FILE = "ranges.json"
 RESULTS_FILE = "results.jsonl"
 VERIFICATION_FILE = "verification.jsonl"
 BASELINE_FILE = "baseline.json"
+# What a compression says of its result, for the contract.
+COMPRESSION_FACTS = ("sparsity_reached", "distinct_values", "energy_kept")
 # Sequences whose gradients through time are recorded.
 GRADIENT_BATCH = 32
 
@@ -101,9 +110,10 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
         if network.section.distil:
             teacher = trained[f"{network.section.distil.teacher}-s{network.seed}"]
         stage = _train(recipe, network, teacher, workspace, track)
+        for name in network.section.compressions:
+            if last >= STAGES.index(name):
+                stage = _compress(recipe, network, name, stage, workspace, track)
         trained[network.label] = stage
-        if network.section.prune and last >= STAGES.index("prune"):
-            trained[network.label] = _prune(recipe, network, stage, workspace, track)
     if last >= STAGES.index("calibrate"):
         for network in networks:
             stage = trained[network.label]
@@ -131,6 +141,7 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
 
 def check_names(recipe: Recipe) -> None:
     """Raise for an unknown task, scheme, backend or cell before any work is spent on the rest."""
+    from convert.auto import candidates
     from convert.schemes import get_scheme
     from models.cells import CELLS
     from models.errors import UnknownNameError
@@ -140,6 +151,8 @@ def check_names(recipe: Recipe) -> None:
         raise UnknownNameError("task", recipe.task, TASKS)
     for scheme in recipe.schemes:
         get_scheme(scheme)
+    for target in recipe.targets:
+        candidates(target)
     check_backend(recipe.bench.backend)
     for model in recipe.models:
         if model.cell not in CELLS:
@@ -186,13 +199,13 @@ def _train(
     workspace: Workspace,
     track: Tracker,
 ) -> Stage:
-    """Train a network, by its teacher where it has one. Networks that differ only in what is
-    pruned of them later share this stage."""
+    """Train a network, by its teacher where it has one. Networks that differ only in how they
+    are compressed later share this stage."""
     section, settings = network.section, recipe.training
     subject = f"{section.base_label}-s{network.seed}"
     depends_on = {
         "task": recipe.task,
-        "model": section.model_dump(exclude={"prune", "name"}),
+        "model": section.model_dump(include={"cell", "units", "options", "distil"}),
         "seed": network.seed,
         "training": settings.model_dump(),
         "teacher": teacher.key if teacher else None,
@@ -276,57 +289,107 @@ def _epoch_progress(report: Callable[[int, int, str], None]) -> Any:
     return progress
 
 
-def _prune(
-    recipe: Recipe, network: Network, trained: Stage, workspace: Workspace, track: Tracker
+def _compress(
+    recipe: Recipe,
+    network: Network,
+    name: str,
+    before: Stage,
+    workspace: Workspace,
+    track: Tracker,
 ) -> Stage:
-    section = network.section.prune
-    if section is None:
-        return trained
+    """One compression of a trained network, fine-tuning included."""
+    section, training = network.section.compressions[name], recipe.training
     depends_on = {
-        "train": trained.key,
-        "prune": section.model_dump(),
-        "batch_size": recipe.training.batch_size,
-        "clip_norm": recipe.training.clip_norm,
+        "network": before.key,
+        name: section.model_dump(),
+        "batch_size": training.batch_size,
+        "clip_norm": training.clip_norm,
     }
 
     @_with_tensorflow
     def build(folder: Path) -> None:
         import tf_keras as keras
 
-        from models.compress.pruning import prune_by_magnitude
-        from models.compress.structured import structured_prune
         from models.network import load_network, save_network
         from models.tasks import load_task
         from models.training import TrainingSettings, evaluate
 
-        with track(network.label, "prune") as report:
+        with track(network.label, name) as report:
             task = load_task(recipe.task)
             keras.utils.set_random_seed(network.seed)
-            dense, architecture = load_network(trained.folder)
+            original, architecture = load_network(before.folder)
             settings = TrainingSettings(
                 epochs=section.epochs,
-                batch_size=recipe.training.batch_size,
+                batch_size=training.batch_size,
                 learning_rate=section.learning_rate,
-                clip_norm=recipe.training.clip_norm,
+                clip_norm=training.clip_norm,
                 seed=network.seed,
             )
-            progress = _epoch_progress(report)
-            if section.keep is not None:
-                pruned, architecture, history = structured_prune(
-                    dense, architecture, task, section.keep, section.rounds, settings, progress
-                )
-            else:
-                pruned, history = prune_by_magnitude(
-                    dense, task, section.sparsity or 0.0, settings, progress
-                )
-            save_network(folder, pruned, architecture)
-            test_loss, test_accuracy = evaluate(pruned, task.test)
+            checkpoint = folder / "checkpoint.npz"
+            compressed, architecture, history = _compressed(
+                section,
+                original,
+                architecture,
+                task,
+                settings,
+                _epoch_progress(report),
+                checkpoint,
+            )
+            save_network(folder, compressed, architecture)
+            test_loss, test_accuracy = evaluate(compressed, task.test)
             facts = {"test_loss": test_loss, "test_accuracy": test_accuracy}
-            write_json(folder / HISTORY_FILE, {**history, **facts})
+            write_json(folder / HISTORY_FILE, {**_compression_facts(before), **history, **facts})
+            checkpoint.unlink(missing_ok=True)
 
     return workspace.stage(
-        "prune", network.label, depends_on, ("models",), TRAINING_DISTRIBUTIONS, build
+        name, network.label, depends_on, ("models",), TRAINING_DISTRIBUTIONS, build
     )
+
+
+def _compression_facts(stage: Stage) -> dict[str, Any]:
+    history = json.loads((stage.folder / HISTORY_FILE).read_text())
+    return {name: history[name] for name in COMPRESSION_FACTS if name in history}
+
+
+def _compressed(
+    section: TuningSection,
+    network: Any,
+    architecture: Any,
+    task: Any,
+    settings: Any,
+    progress: Any,
+    checkpoint: Path,
+) -> tuple[Any, Any, dict[str, Any]]:
+    """The compressed network, its architecture and the history of its fine-tuning."""
+    from models.compress.clustering import cluster_weights
+    from models.compress.low_rank import factorize
+
+    from models.compress.pruning import prune_by_magnitude
+    from models.compress.structured import structured_prune
+
+    if isinstance(section, FactorizeSection):
+        return factorize(network, architecture, task, section.rank, settings, progress, checkpoint)
+    if isinstance(section, PruneSection) and section.keep is not None:
+        return structured_prune(
+            network, architecture, task, section.keep, section.rounds, settings, progress
+        )
+    if isinstance(section, PruneSection):
+        smaller, history = prune_by_magnitude(
+            network,
+            task,
+            section.sparsity or 0.0,
+            settings,
+            progress,
+            pattern=section.pattern,
+            checkpoint=checkpoint,
+        )
+    elif isinstance(section, ClusterSection):
+        smaller, history = cluster_weights(
+            network, task, section.clusters, settings, progress, checkpoint=checkpoint
+        )
+    else:
+        raise TypeError(section)
+    return smaller, architecture, history
 
 
 def _calibrate(
@@ -452,8 +515,7 @@ def _convert(
             built, architecture = load_network(trained.folder)
             step = float_step(built)
             ranges = Ranges.load(calibrated.folder / RANGES_FILE)
-            history = json.loads((trained.folder / HISTORY_FILE).read_text())
-            facts = {name: history[name] for name in ("sparsity_reached",) if name in history}
+            facts = _compression_facts(trained)
             for number, scheme in enumerate(recipe.schemes):
                 report(number, len(recipe.schemes), scheme)
                 path = folder / network.file_name(scheme)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from convert.auto import Choice, candidates, choose, refusal
 from pipeline.stages import Network, Outcome
 
 
@@ -23,6 +26,7 @@ class Row:
     seeds: int
     parameters: int
     file_bytes: int
+    gzip_bytes: int
     accuracy: float
     accuracy_range: tuple[float, float]
     accuracy_by_group: dict[str, float]
@@ -36,7 +40,19 @@ class Row:
     headroom: float
     runtimes: dict[str, str]
     sparsity: float | None
+    metrics: dict[str, Any]
     valid: bool
+
+    def dominated_by(self, other: Row) -> bool:
+        """Whether the other is nowhere worse and somewhere better: accuracy, bytes, p50."""
+        mine = (-self.accuracy, self.file_bytes, self.p50)
+        theirs = (-other.accuracy, other.file_bytes, other.p50)
+        return theirs != mine and all(a <= b for a, b in zip(theirs, mine, strict=True))
+
+
+def pareto_front(rows: list[Row]) -> list[Row]:
+    """The rows that no other one dominates."""
+    return [row for row in rows if not any(row.dominated_by(other) for other in rows)]
 
 
 def make_rows(outcome: Outcome) -> list[Row]:
@@ -57,13 +73,19 @@ def make_rows(outcome: Outcome) -> list[Row]:
         if seen.get(fact["backend"], "ok") == "ok":
             seen[fact["backend"]] = answer
     return [
-        _row(model, scheme, grouped[model, scheme], runtimes[model, scheme])
+        _row(model, scheme, grouped[model, scheme], runtimes[model, scheme], outcome.folder)
         for model, scheme in dict.fromkeys(order.values())
         if (model, scheme) in grouped
     ]
 
 
-def _row(model: str, scheme: str, results: list[dict[str, Any]], runtimes: dict[str, str]) -> Row:
+def _row(
+    model: str,
+    scheme: str,
+    results: list[dict[str, Any]],
+    runtimes: dict[str, str],
+    folder: Path,
+) -> Row:
     def median(*path: str) -> Any:
         values = [_dig(result, path) for result in results]
         known = [value for value in values if value is not None]
@@ -82,6 +104,7 @@ def _row(model: str, scheme: str, results: list[dict[str, Any]], runtimes: dict[
                     groups[group].append(share)
     step = microseconds("step", "percentiles", "p50")
     invoke = microseconds("invoke", "percentiles", "p50")
+    packed = [len(gzip.compress((folder / result["file"]).read_bytes())) for result in results]
     sparsity = results[0]["metrics"].get("sparsity_reached")
     return Row(
         model=model,
@@ -89,6 +112,7 @@ def _row(model: str, scheme: str, results: list[dict[str, Any]], runtimes: dict[
         seeds=len(results),
         parameters=results[0]["parameters"],
         file_bytes=round(median("file_bytes")),
+        gzip_bytes=round(statistics.median(packed)),
         accuracy=statistics.median(accuracies),
         accuracy_range=(min(accuracies), max(accuracies)),
         accuracy_by_group={name: statistics.median(values) for name, values in groups.items()},
@@ -102,6 +126,15 @@ def _row(model: str, scheme: str, results: list[dict[str, Any]], runtimes: dict[
         headroom=median("latency_ns", "headroom"),
         runtimes=runtimes,
         sparsity=statistics.mean(sparsity.values()) if sparsity else None,
+        metrics={
+            "accuracy": statistics.median(accuracies),
+            "float_accuracy": median("metrics", "float_accuracy"),
+            "drift": {
+                name: median("metrics", "drift", name) for name in ("steps", "argmax_agreement")
+            }
+            if "drift" in results[0]["metrics"]
+            else None,
+        },
         valid=all(result["valid"] for result in results),
     )
 
@@ -119,13 +152,14 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
     table = Table(title=title(outcome), title_justify="left", pad_edge=False, box=None)
     for column in ("model", "scheme"):
         table.add_column(column, no_wrap=True)
-    for column in ("bytes", "accuracy", "p50", "p99", "p99.9", "x invoke", "headroom"):
+    for column in ("bytes", "gzip", "accuracy", "p50", "p99", "p99.9", "x invoke", "headroom"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.model,
             row.scheme + ("" if row.valid else " INVALID"),
             f"{row.file_bytes:,}",
+            f"{row.gzip_bytes:,}",
             f"{row.accuracy:.1%}",
             f"{row.p50:.2f}",
             _optional(row.p99),
@@ -175,8 +209,28 @@ def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
     for (scheme, runtime), cases in refused.items():
         models = ", ".join(model for model, _ in cases)
         lines.append(f"{scheme} fails on {runtime} for {models}: {cases[0][1]}")
+    lines += recommendations(rows, outcome.recipe.targets)
     lines += [f"warning: {warning}" for warning in first["warnings"]]
     return lines
+
+
+def recommendations(rows: list[Row], targets: list[str]) -> list[str]:
+    """Which scheme to take for each target, and why; one line for models alike."""
+    found: dict[tuple[str, Choice], list[str]] = defaultdict(list)
+    for target in targets:
+        for model in dict.fromkeys(row.model for row in rows):
+            exported = {row.scheme: row for row in rows if row.model == model}
+            tried = {
+                scheme: refusal(exported[scheme].metrics)
+                for scheme in candidates(target)
+                if scheme in exported
+            }
+            if tried:
+                found[target, choose(target, tried)].append(model)
+    return [
+        f"{target}: {choice.scheme} for {', '.join(models)} ({choice.reason})"
+        for (target, choice), models in found.items()
+    ]
 
 
 def _optional(value: float | None) -> str:

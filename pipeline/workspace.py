@@ -15,7 +15,18 @@ from pathlib import Path
 from typing import Any
 
 # The stages of a recipe, in order.
-STAGES = ("train", "prune", "calibrate", "qat", "convert", "verify", "bench", "report")
+STAGES = (
+    "train",
+    "factorize",
+    "prune",
+    "cluster",
+    "calibrate",
+    "qat",
+    "convert",
+    "verify",
+    "bench",
+    "report",
+)
 KEY_LENGTH = 12
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from device_runner.contract import STEP_SIGNATURE, StepModel
 from device_runner.errors import BadModelError
+from device_runner.known_failures import known_failure
 
 
 class InterpreterBackend:
@@ -28,6 +29,8 @@ class InterpreterBackend:
         self.version = version
         # Kept: the views below point into memory that it owns.
         self.interpreter = interpreter
+        if failure := known_failure(model.graph, name):
+            raise BadModelError(f"{model.path}: not run on {name} {version}: {failure}")
         try:
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:

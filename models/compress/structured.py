@@ -383,9 +383,7 @@ def _activations(
             if isinstance(layer, Normalization):
                 normalized = value
         # The sum over the sequences, so that every sequence counts the same in every batch.
-        loss = len(batch) * task_loss(
-            value, tf.constant(batch.targets), tf.constant(batch.lengths)
-        )
+        loss = len(batch) * task_loss(value, tf.constant(batch.targets), tf.constant(batch.lengths))
     gradients = tape.gradient(loss, [normalized, *nudges])
     return (
         normalized.numpy().astype(np.float64),

@@ -1,0 +1,93 @@
+"""The scheme for a target: the cheapest one that keeps what the network has learned.
+
+What a target can run at all, and what is cheap on it, is known beforehand; whether a model
+survives it is measured: the first of the exported candidates that stays near the float model is
+chosen. The reason is in words, for people to check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from models.errors import UnknownNameError
+
+# What a candidate may lose against the float model: of the accuracy (or of the explained
+# variance), and of equal decisions over a long stream without reset.
+SCORE_LOSS = 0.01
+DECISIONS_KEPT = 0.9
+# The largest error over a long stream of one that gives values, as a share of the outputs' spread.
+DRIFT_RMS = 0.05
+
+# Schemes by target, the cheapest first, and why in this order. Sources: docs/quantization.md and
+# the vendors' documentation of each target.
+CANDIDATES: dict[str, tuple[tuple[str, ...], str]] = {
+    "cpu": (
+        ("int8", "int8:qat", "dynamic", "int16x8", "float32"),
+        "int8 is smallest and fastest; dynamic keeps the state in float; int16 kernels are slow",
+    ),
+    "gpu": (
+        ("float16", "float32"),
+        "a GPU computes in float; an int8 step runs slower there than on the CPU",
+    ),
+    "edgetpu": (
+        ("int8", "int8:qat"),
+        "an Edge TPU takes graphs of 8-bit integers only",
+    ),
+    "micro": (
+        ("int8", "int8:qat", "int16x8", "float32"),
+        "TFLite Micro has neither hybrid kernels nor float16 weights",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A scheme and why it was chosen."""
+
+    scheme: str
+    reason: str
+
+
+def candidates(target: str) -> tuple[str, ...]:
+    """The schemes to try for a target, the cheapest first; UnknownNameError where there is no
+    such target."""
+    if target not in CANDIDATES:
+        raise UnknownNameError("target", target, CANDIDATES)
+    return CANDIDATES[target][0]
+
+
+def refusal(metrics: dict[str, Any]) -> str | None:
+    """Why a step model of these metrics (as in its contract) is no substitute for the float one;
+    None where it is."""
+    for score in ("accuracy", "explained_variance"):
+        if score in metrics:
+            lost = metrics[f"float_{score}"] - metrics[score]
+            if lost > SCORE_LOSS:
+                return f"loses {100 * lost:.1f} points of {score.replace('_', ' ')}"
+    drift = metrics.get("drift")
+    if drift and "accuracy" in metrics and drift["argmax_agreement"] < DECISIONS_KEPT:
+        return (
+            f"decides as the float model at only {drift['argmax_agreement']:.0%} of "
+            f"{drift['steps']:,} steps without reset"
+        )
+    if drift and "accuracy" not in metrics and drift["rms"] > DRIFT_RMS:
+        return f"drifts by {drift['rms']:.1%} of the spread in {drift['steps']:,} steps"
+    return None
+
+
+def choose(target: str, tried: dict[str, str | None]) -> Choice:
+    """The choice for a target.
+
+    Args:
+        tried: for each exported candidate, the cheapest first, what :func:`refusal` says; at
+            least one. Where all are refused the last is taken, and the reason says so.
+    """
+    _, why = CANDIDATES[target]
+    against = [f"{scheme} {problem}" for scheme, problem in tried.items() if problem]
+    chosen = next((scheme for scheme, problem in tried.items() if not problem), None)
+    if chosen is None:
+        chosen = list(tried)[-1]
+        return Choice(chosen, f"nothing else is left for {target}: {'; '.join(against)}")
+    rest = f"; not chosen: {'; '.join(against)}" if against else ""
+    return Choice(chosen, f"{why}{rest}")

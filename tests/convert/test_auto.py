@@ -1,0 +1,56 @@
+"""The recommended scheme: the cheapest that survives, with a reason that names what did not."""
+
+import pytest
+
+from convert.auto import CANDIDATES, candidates, choose, refusal
+from convert.schemes import get_scheme
+from models.errors import UnknownNameError
+
+GOOD = {
+    "float_accuracy": 0.97,
+    "accuracy": 0.965,
+    "drift": {"steps": 10_000, "argmax_agreement": 0.97, "rms": 0.01},
+}
+
+
+def test_every_candidate_is_a_scheme():
+    for schemes, why in CANDIDATES.values():
+        assert why
+        for scheme in schemes:
+            get_scheme(scheme)
+
+
+def test_unknown_target_suggests_the_nearest():
+    with pytest.raises(UnknownNameError, match="edgetpu"):
+        candidates("edge-tpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"accuracy": 0.95}, "loses 2.0 points of accuracy"),
+        ({"drift": {"steps": 10_000, "argmax_agreement": 0.8, "rms": 0.1}}, "at only 80% of"),
+    ],
+)
+def test_refusal_names_the_loss(change, said):
+    assert refusal(GOOD) is None
+    assert said in refusal({**GOOD, **change})
+
+
+def test_values_are_judged_by_their_error():
+    good = {"float_explained_variance": 0.99, "explained_variance": 0.985}
+    assert refusal({**good, "drift": {"steps": 10_000, "rms": 0.01}}) is None
+    assert "drifts by 8.0%" in refusal({**good, "drift": {"steps": 10_000, "rms": 0.08}})
+
+
+def test_first_that_survives_wins_and_the_reason_says_what_did_not():
+    choice = choose("cpu", {"int8": "loses 2.0 points of accuracy", "dynamic": None})
+    assert choice.scheme == "dynamic"
+    assert "int8 loses 2.0 points" in choice.reason
+    assert choose("cpu", {"int8": None, "dynamic": None}).scheme == "int8"
+
+
+def test_where_all_are_refused_the_last_is_taken_and_said_to_be():
+    choice = choose("edgetpu", {"int8": "loses 3.0 points of accuracy"})
+    assert choice.scheme == "int8"
+    assert "nothing else is left" in choice.reason
