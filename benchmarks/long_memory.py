@@ -128,8 +128,16 @@ def run_seed(
     step = float_step(network)
     streams = long_streams(task.train.sequences, CALIBRATION_STEPS, seed)
     ranges = roll_out(step.flatbuffer, streams)
+    # The true values are known at every step; the float network has nothing to add.
     tuned, _, _ = train_quantization_aware(
-        network, architecture, step, ranges, task, settings(qat_epochs, 1e-3), progress=say("qat")
+        network,
+        architecture,
+        step,
+        ranges,
+        task,
+        settings(qat_epochs, 1e-3),
+        progress=say("qat"),
+        imitation=0.0,
     )
     found = {}
     for scheme in SCHEMES:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
 import tf_keras as keras
 
 from calibration.ranges import Ranges
@@ -15,12 +17,14 @@ from convert.schemes.limits import tensor_limits
 from convert.schemes.scheme import FloatStep
 from convert.simulation import SimulatedNetwork
 from device_runner.flatbuffer import read_graph
+from models.compress.distillation import soft_target_loss
 from models.network import Architecture, recurrences
 from models.tasks.task import Task
-from models.training import Progress, TrainingSettings, fit
+from models.training import Progress, TrainingSettings, fit, task_loss
 
 STEP_FILE = "step.tflite"
 LIMITS_FILE = "limits.json"
+IMITATION = 0.5
 
 
 def float_network(step: FloatStep) -> SimulatedNetwork:
@@ -44,6 +48,54 @@ def load_step(folder: Path) -> FloatStep:
     return FloatStep((folder / STEP_FILE).read_bytes(), facts["state_bounds"], limits)
 
 
+class _Imitation(keras.Model):
+    """The simulated network as ``fit`` takes it.
+
+    In training it gives its outputs and the float network's on the same disturbed input, both
+    [batch, steps, outputs]; otherwise its outputs. The float network is held by a function, where
+    Keras does not look for weights: it must be neither trained nor written to checkpoints.
+
+    Args:
+        noise, offset: standard deviations per input channel, [inputs] each, of noise on every
+            value and of an offset per sequence; in training only.
+        weight: share of the float network against the task's targets, in [0, 1].
+    """
+
+    def __init__(
+        self,
+        simulated: SimulatedNetwork,
+        reference: SimulatedNetwork,
+        noise: np.ndarray,
+        offset: np.ndarray,
+        weight: float,
+    ) -> None:
+        super().__init__(name="imitation")
+        self.simulated = simulated
+        self.reference = lambda x: tf.stop_gradient(reference(x))
+        self.noise = noise
+        self.offset = offset
+        self.weight = weight
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> Any:
+        if not training:
+            return self.simulated(inputs)
+        shape = tf.shape(inputs)
+        x = inputs + tf.random.normal(shape) * self.noise
+        x += tf.random.normal((shape[0], 1, shape[2])) * self.offset
+        return self.simulated(x), self.reference(x) if self.weight else None
+
+    def loss(self, outputs: tuple, targets: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+        given, wanted = outputs
+        total = (1 - self.weight) * task_loss(given, targets, lengths)
+        if wanted is None:
+            return total
+        if targets.dtype.is_integer:
+            return total + self.weight * soft_target_loss(
+                given, tf.nn.softmax(wanted), lengths, temperature=1.0
+            )
+        return total + self.weight * task_loss(given, wanted, lengths)
+
+
 def train_quantization_aware(
     network: keras.Sequential,
     architecture: Architecture,
@@ -53,6 +105,7 @@ def train_quantization_aware(
     settings: TrainingSettings,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    imitation: float = IMITATION,
 ) -> tuple[FloatStep, SimulatedNetwork, dict[str, Any]]:
     """Fine-tune a trained network's step graph for int8.
 
@@ -64,6 +117,8 @@ def train_quantization_aware(
         network: trained; left as it is.
         step: its float step graph.
         ranges: calibrated on ``step``.
+        imitation: share of the loss that asks for the float network's outputs instead of the
+            task's targets, in [0, 1].
 
     Returns:
         The step graph with trained weights and limits, the network that simulates it in int8, and
@@ -76,14 +131,14 @@ def train_quantization_aware(
         constant.numpy() for layer in recurrences(network) for constant in layer.cell.begin()
     )
     _, deviation = task.normalization
-    simulated = SimulatedNetwork(
-        step,
-        limits,
-        bounded=step.state_bounds,
-        frozen=derived,
-        noise=architecture.input_noise * deviation,
-        offset=architecture.input_offset * deviation,
+    simulated = SimulatedNetwork(step, limits, bounded=step.state_bounds, frozen=derived)
+    imitating = _Imitation(
+        simulated,
+        SimulatedNetwork(step, limits, simulate=False),
+        architecture.input_noise * deviation,
+        architecture.input_offset * deviation,
+        imitation,
     )
-    history = fit(simulated, task, settings, checkpoint, progress)
+    history = fit(imitating, task, settings, checkpoint, progress, loss=imitating.loss)
     trained = replace(step, flatbuffer=simulated.float_flatbuffer(), limits=simulated.limits())
     return trained, simulated, history

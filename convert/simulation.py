@@ -90,8 +90,6 @@ class SimulatedNetwork(keras.Model):
         bounded: names of the states whose magnitude the equations bound.
         frozen: matrices that are not trained, because their structure must stay (an orthogonal
             one); recognized by value. The zeros of a pruned matrix stay in any case.
-        noise, offset: standard deviations per input channel, [inputs] each, of noise on every
-            value and of an offset per sequence; in training only.
         simulate: whether tensors are rounded; False gives the float network of the same weights.
 
     Raises:
@@ -104,14 +102,10 @@ class SimulatedNetwork(keras.Model):
         limits: dict[str, tuple[float, float]],
         bounded: Collection[str] = (),
         frozen: tuple[np.ndarray, ...] = (),
-        noise: np.ndarray | float = 0.0,
-        offset: np.ndarray | float = 0.0,
         simulate: bool = True,
     ) -> None:
         super().__init__(name="simulated_network")
         self.simulate = simulate
-        self.noise = noise
-        self.offset = offset
         self._model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(step.flatbuffer, 0))
         graph = self._model.subgraphs[0]
         self._names = [tensor.name.decode() for tensor in graph.tensors]
@@ -206,18 +200,13 @@ class SimulatedNetwork(keras.Model):
         return Grid(log_scale, round(-low / scale), fixed)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        x = inputs
-        if training:
-            shape = tf.shape(x)
-            x += tf.random.normal(shape) * self.noise
-            x += tf.random.normal((shape[0], 1, shape[2])) * self.offset
         constants = {
             index: self._rounded_matrix(value * self._matrices[index])
             if index in self._matrices
             else value
             for index, value in self._constants.items()
         }
-        frames = tf.cast(tf.shape(x)[0] * tf.shape(x)[1], tf.float32)
+        frames = tf.cast(tf.shape(inputs)[0] * tf.shape(inputs)[1], tf.float32)
         limits = {index: grid.limits() for index, grid in self._grids.items()}
 
         def rounded(index: int, value: tf.Tensor) -> tf.Tensor:
@@ -233,8 +222,8 @@ class SimulatedNetwork(keras.Model):
             results = self._step(frame, state, constants, rounded)
             return results[OUTPUT_NAME], [results[name] for name in self._states]
 
-        initial = [tf.zeros((tf.shape(x)[0], size)) for size in self._sizes.values()]
-        _, outputs, _ = keras.backend.rnn(step, x, initial)
+        initial = [tf.zeros((tf.shape(inputs)[0], size)) for size in self._sizes.values()]
+        _, outputs, _ = keras.backend.rnn(step, inputs, initial)
         return outputs
 
     def _step(

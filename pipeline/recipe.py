@@ -103,11 +103,13 @@ class DistilSection(_Section):
 
 
 class QATSection(_Section):
-    """[qat]: the fine-tuning of schemes with the option "qat"."""
+    """[qat]: the fine-tuning of schemes with the option "qat"; ``imitation`` is the share of the
+    loss that asks for the float network's outputs."""
 
     epochs: int = Field(20, ge=1)
     learning_rate: float = Field(5e-4, gt=0)
     patience: int = Field(10, ge=1)
+    imitation: float = Field(0.5, ge=0, le=1)
 
 
 class CalibrationSection(_Section):

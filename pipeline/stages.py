@@ -470,10 +470,11 @@ def _qat(
                     batch_size=training.batch_size,
                     clip_norm=training.clip_norm,
                     seed=network.seed,
-                    **section.model_dump(),
+                    **section.model_dump(exclude={"imitation"}),
                 ),
                 checkpoint,
                 _epoch_progress(report),
+                section.imitation,
             )
             save_step(folder, step)
             test_loss, test_accuracy = evaluate(simulated, task.test)
