@@ -64,7 +64,10 @@ def test_matrix_of_zeros_loses_nothing():
     assert not up.any()
 
 
-@pytest.mark.parametrize(("cell", "options"), [*VARIANTS, ("oru", {"reflections": 3})])
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [("lstm", {}), ("gru", {"reset_after": False}), ("oru", {"reflections": 3})],
+)
 def test_at_full_rank_the_network_computes_the_same(cell, options):
     network, architecture = random_network(cell, options, units=(6,))
     factorized, factorized_architecture, energy_kept = truncate(network, architecture, 6)
