@@ -166,6 +166,17 @@ def count_parameters(network: keras.Model) -> int:
     return int(sum(np.prod(weight.shape) for weight in network.trainable_weights))
 
 
+def check_fit(network: keras.Sequential, architecture: Architecture) -> None:
+    """Raise ModelsError where a network is not one of this architecture's sizes."""
+    units = tuple(layer.cell.units for layer in recurrences(network))
+    inputs = int(network.input_shape[-1])
+    if (units, inputs) != (architecture.units, architecture.inputs):
+        raise ModelsError(
+            f"the network has units {units} and {inputs} inputs, but its architecture says "
+            f"{architecture.units} and {architecture.inputs}; give the two that belong together"
+        )
+
+
 def save_network(folder: Path, network: keras.Sequential, architecture: Architecture) -> None:
     """Write architecture and weights into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,15 @@ both halves are needed apart: the product of the input with its matrix can be co
 sequence at once in training, and can swallow the normalization of the inputs at export; the
 recurrent part needs the state. The two products are never joined into one over [x, h]: a shared
 quantization of x and h is what ruins the state in int8.
+
+The recurrent matrix U [H, gates * H] of any cell may be of low rank: with ``rank`` r it is the
+product of two learned matrices [H, r] and [r, gates * H], which hold r (1 + gates) H parameters
+instead of gates H^2 and are multiplied with the state one after the other, in as many operations.
+
+Sources: R. Prabhavalkar et al., "On the compression of recurrent neural networks with an
+application to LVCSR acoustic modeling for embedded speech recognition" (ICASSP 2016); A. Kusupati
+et al., "FastGRNN: a fast, accurate, stable and tiny kilobyte sized gated recurrent neural network"
+(NeurIPS 2018).
 """
 
 from __future__ import annotations
@@ -15,15 +24,23 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
+from models.errors import ModelsError
+
 
 class RecurrentCell(keras.layers.Layer, PrunableLayer):
     """Base of all cells.
 
     A subclass sets ``gates`` (how many blocks of ``units`` the input product has), builds its
-    recurrent weights in ``build_recurrent`` and computes one step in ``step``.
+    recurrent weights in ``build_recurrent`` and computes one step in ``step``, which takes the
+    state's product from ``recurrent_product``.
 
     Args:
         units: number of hidden units H.
+        rank: of the recurrent matrix, from 1 to H, held as two factors; None: the matrix is held
+            whole.
+
+    Raises:
+        ModelsError: ``rank`` is out of range.
     """
 
     #: Names of the states, in the order in which ``step`` takes and gives them.
@@ -39,11 +56,16 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         "kernel": ("inputs", "units"),
         "bias": ("units",),
         "recurrent_kernel": ("outputs", "units"),
+        "recurrent_kernel_down": ("outputs", "rank"),
+        "recurrent_kernel_up": ("rank", "units"),
     }
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
+    def __init__(self, units: int, rank: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if rank is not None and (type(rank) is not int or not 1 <= rank <= units):
+            raise ModelsError(f"rank must be an integer from 1 to units ({units}), not {rank!r}")
         self.units = units
+        self.rank = rank
         self.output_size = units
         sizes = [units] * len(self.state_names)
         self.state_size = sizes if len(sizes) > 1 else units
@@ -67,12 +89,49 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         return "zeros"
 
     def build_recurrent(self) -> None:
-        """Create the recurrent weights [H, gates * H]."""
-        self.recurrent_kernel = self.add_weight(
-            name="recurrent_kernel",
-            shape=(self.units, self.gates * self.units),
+        """Create the recurrent weights: recurrent_kernel [H, gates * H], or with ``rank``
+        recurrent_kernel_down [H, rank] and recurrent_kernel_up [rank, gates * H]."""
+        if self.rank is None:
+            self.recurrent_kernel = self.add_weight(
+                name="recurrent_kernel",
+                shape=(self.units, self.gates * self.units),
+                initializer="orthogonal",
+            )
+            return
+        # Orthonormal columns times orthonormal rows: like the whole matrix, the product starts
+        # with all its singular values at 1.
+        self.recurrent_kernel_down = self.add_weight(
+            name="recurrent_kernel_down", shape=(self.units, self.rank), initializer="orthogonal"
+        )
+        self.recurrent_kernel_up = self.add_weight(
+            name="recurrent_kernel_up",
+            shape=(self.rank, self.gates * self.units),
             initializer="orthogonal",
         )
+
+    def recurrent_factors(self) -> tuple[tf.Variable, ...]:
+        """The matrices whose product is the recurrent matrix: the matrix itself, or with ``rank``
+        its two factors."""
+        if self.rank is None:
+            return (self.recurrent_kernel,)
+        return self.recurrent_kernel_down, self.recurrent_kernel_up
+
+    def recurrent_product(self, h: tf.Tensor, gates: slice | None = None) -> tf.Tensor:
+        """The state's share of the pre-activations: [batch, H] -> [batch, gates * H].
+
+        Args:
+            h: the state, or what is fed back in its place.
+            gates: the consecutive gates to compute it for (slice(0, 2): the first two); None
+                stands for all.
+        """
+        *down, last = self.recurrent_factors()
+        # From the left: multiplied out first, the factors would be the whole matrix again.
+        for factor in down:
+            h = tf.matmul(h, factor)
+        if gates is not None:
+            first, end, _ = gates.indices(self.gates)
+            last = last[:, first * self.units : end * self.units]
+        return tf.matmul(h, last)
 
     def input_product(
         self, x: tf.Tensor, scale: tf.Tensor | None = None, shift: tf.Tensor | None = None
@@ -133,7 +192,7 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
 
     def get_prunable_weights(self) -> list[tf.Variable]:
         """The matrices that pruning may thin out."""
-        return [self.kernel, self.recurrent_kernel]
+        return [self.kernel, *self.recurrent_factors()]
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units}
+        return {**super().get_config(), "units": self.units, "rank": self.rank}

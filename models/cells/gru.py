@@ -25,6 +25,8 @@ class GRUCell(RecurrentCell):
         units: number of hidden units H.
         reset_after: apply the reset gate after the recurrent product (one product a step)
             instead of before it (two).
+        rank: of the recurrent matrix, see :class:`RecurrentCell`; the three gates share the factor
+            [H, rank].
     """
 
     gates = 3
@@ -33,8 +35,10 @@ class GRUCell(RecurrentCell):
         "recurrent_bias": ("units",),
     }
 
-    def __init__(self, units: int, reset_after: bool = True, **kwargs: Any) -> None:
-        super().__init__(units, **kwargs)
+    def __init__(
+        self, units: int, reset_after: bool = True, rank: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(units, rank, **kwargs)
         self.reset_after = reset_after
 
     def build_recurrent(self) -> None:
@@ -48,16 +52,14 @@ class GRUCell(RecurrentCell):
         (h,) = states
         xz, xr, xh = tf.split(product, 3, axis=-1)
         if self.reset_after:
-            recurrent = tf.matmul(h, self.recurrent_kernel) + self.recurrent_bias
+            recurrent = self.recurrent_product(h) + self.recurrent_bias
             hz, hr, hh = tf.split(recurrent, 3, axis=-1)
             r = tf.sigmoid(xr + hr)
             candidate = tf.tanh(xh + r * hh)
         else:
-            gates_kernel = self.recurrent_kernel[:, : 2 * self.units]
-            candidate_kernel = self.recurrent_kernel[:, 2 * self.units :]
-            hz, hr = tf.split(tf.matmul(h, gates_kernel), 2, axis=-1)
+            hz, hr = tf.split(self.recurrent_product(h, slice(0, 2)), 2, axis=-1)
             r = tf.sigmoid(xr + hr)
-            candidate = tf.tanh(xh + tf.matmul(r * h, candidate_kernel))
+            candidate = tf.tanh(xh + self.recurrent_product(r * h, slice(2, 3)))
         # z * h + (1 - z) * h~, with one product less and no constant 1 to quantize.
         h = candidate + tf.sigmoid(xz + hz) * (h - candidate)
         return h, (h,)

@@ -32,7 +32,7 @@ class LSTMCell(RecurrentCell):
 
     def step(self, product, states, constants):
         h, c = states
-        i, f, candidate, o = tf.split(product + tf.matmul(h, self.recurrent_kernel), 4, axis=-1)
+        i, f, candidate, o = tf.split(product + self.recurrent_product(h), 4, axis=-1)
         c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(candidate)
         h = tf.sigmoid(o) * tf.tanh(c)
         return h, (h, c)

@@ -22,7 +22,8 @@ from models.errors import ModelsError
 
 class _GatedOrthogonalCell(RecurrentCell):
     """What both readings share. Weights: kernel [inputs, 2H] and recurrent_kernel [H, 2H],
-    blocks in the order z, r; the equations have no bias."""
+    blocks in the order z, r; the equations have no bias. ``rank`` is that of the recurrent matrix:
+    an orthogonal matrix has full rank, and is never factorized."""
 
     gates = 2
     use_bias = False
@@ -30,7 +31,7 @@ class _GatedOrthogonalCell(RecurrentCell):
     state_bounds: ClassVar[dict[str, float]] = {}
 
     def _candidate(self, product: tf.Tensor, h: tf.Tensor) -> tf.Tensor:
-        z, r = tf.split(product + tf.matmul(h, self.recurrent_kernel), 2, axis=-1)
+        z, r = tf.split(product + self.recurrent_product(h), 2, axis=-1)
         return tf.tanh(tf.sigmoid(r) * z)
 
 
@@ -41,6 +42,7 @@ class ORUCell(_GatedOrthogonalCell):
         units: number of hidden units H.
         reflections: how many reflections make up Q; H reach every orthogonal matrix of
             determinant (-1)^H, fewer save parameters (H each). Default: H.
+        rank: of the recurrent matrix, see :class:`RecurrentCell`.
     """
 
     weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -48,8 +50,14 @@ class ORUCell(_GatedOrthogonalCell):
         "reflectors": ("units", "reflections"),
     }
 
-    def __init__(self, units: int, reflections: int | None = None, **kwargs: Any) -> None:
-        super().__init__(units, **kwargs)
+    def __init__(
+        self,
+        units: int,
+        reflections: int | None = None,
+        rank: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(units, rank, **kwargs)
         self.reflections = units if reflections is None else reflections
         if not 1 <= self.reflections <= units:
             raise ModelsError(f"reflections must be from 1 to units ({units}), not {reflections}")
@@ -112,6 +120,7 @@ class StateORUCell(_GatedOrthogonalCell):
 
     Args:
         units: number of hidden units H.
+        rank: of recurrent_kernel, see :class:`RecurrentCell`; reflector_kernel stays whole.
     """
 
     weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {

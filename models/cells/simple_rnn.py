@@ -16,5 +16,5 @@ class SimpleRNNCell(RecurrentCell):
     """
 
     def step(self, product, states, constants):
-        h = tf.tanh(product + tf.matmul(states[0], self.recurrent_kernel))
+        h = tf.tanh(product + self.recurrent_product(states[0]))
         return h, (h,)

@@ -32,7 +32,13 @@ import tf_keras as keras
 from models.cells import cell_class
 from models.cells.cell import RecurrentCell
 from models.errors import ModelsError, UnknownNameError
-from models.network import Architecture, Normalization, Recurrence, recurrences
+from models.network import (
+    Architecture,
+    Normalization,
+    Recurrence,
+    check_fit,
+    recurrences,
+)
 from models.tasks.task import SequenceSet, Task
 from models.training import Progress, TrainingSettings, evaluate, fit, task_loss
 
@@ -104,8 +110,8 @@ def prune_units(
 
     Raises:
         UnknownNameError: there is no such importance.
-        ModelsError: ``keep`` is out of range for a recurrence, or network and architecture do not
-            fit.
+        ModelsError: ``keep`` is out of range for a recurrence or below the rank of a low-rank
+            network, or network and architecture do not fit.
     """
     counts = _unit_counts(architecture, keep)
     scores = unit_importance(network, task, importance)
@@ -171,7 +177,8 @@ def structured_prune(
         ``best_epoch`` counts from the first round's start.
 
     Raises:
-        ModelsError: ``keep`` or ``rounds`` is out of range, or network and architecture do not fit.
+        ModelsError: ``keep`` (see :func:`prune_units`) or ``rounds`` is out of range, or network
+            and architecture do not fit.
         DivergedError: the fine-tuning lost its numbers; lower its learning rate.
     """
     if rounds < 1:
@@ -240,7 +247,8 @@ def keep_units(
 
     Raises:
         ModelsError: indices do not fit, network and architecture do not fit, or the cell does not
-            declare where its units lie.
+            declare where its units lie, or fewer units are kept than its recurrent matrix has
+            rank.
     """
     if len(kept) != len(architecture.units):
         raise ModelsError(
@@ -290,7 +298,7 @@ def _cut(
     kept_inputs: Sequence[int] | np.ndarray,
     kept_units: Sequence[Sequence[int] | np.ndarray],
 ) -> tuple[keras.Sequential, Architecture]:
-    _check_fit(network, architecture)
+    check_fit(network, architecture)
     wires = _Wires(_check_indices(kept_inputs, architecture.inputs, "inputs"))
     kept = [
         _check_indices(indices, units, "units")
@@ -465,7 +473,14 @@ def _most_important(scores: np.ndarray, count: int) -> np.ndarray:
 
 
 def _unit_counts(architecture: Architecture, keep: int | float) -> list[int]:
-    return [_count(keep, units, "units") for units in architecture.units]
+    counts = [_count(keep, units, "units") for units in architecture.units]
+    rank = architecture.options.get("rank")
+    if rank is not None and min(counts) < rank:
+        raise ModelsError(
+            f"the recurrent matrices have rank {rank}, so each recurrence must keep {rank} units "
+            f"or more, not {min(counts)}; prune units first and factorize then"
+        )
+    return counts
 
 
 def _count(keep: int | float, size: int, what: str) -> int:
@@ -526,13 +541,3 @@ def _check_indices(indices: Sequence[int] | np.ndarray, size: int, what: str) ->
             f"not {array.tolist()}"
         )
     return array
-
-
-def _check_fit(network: keras.Sequential, architecture: Architecture) -> None:
-    units = tuple(layer.cell.units for layer in recurrences(network))
-    inputs = int(network.input_shape[-1])
-    if (units, inputs) != (architecture.units, architecture.inputs):
-        raise ModelsError(
-            f"the network has units {units} and {inputs} inputs, but its architecture says "
-            f"{architecture.units} and {architecture.inputs}; give the two that belong together"
-        )

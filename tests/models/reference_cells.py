@@ -3,7 +3,8 @@
 A reference takes one frame x [inputs], the states (each [H]) and the cell's weights by name, and
 gives the output and the new states. Vectors are columns here: a gate's matrix W acts on the
 stacked vector [h, x] as W @ [h, x]. The only thing taken over from the cells is the layout in
-which their weights are stored.
+which their weights are stored. A recurrent matrix of low rank is multiplied out beforehand: its
+rank is no business of the equations.
 
 Whoever adds a cell to models.cells.CELLS adds a row to REFERENCES.
 """
@@ -119,11 +120,19 @@ def state_oru(x, states, weights):
 
 
 REFERENCES: dict[str, Reference] = {
-    "simple-rnn": Reference(simple_rnn),
-    "lstm": Reference(lstm),
-    "gru": Reference(gru, ({"reset_after": True}, {"reset_after": False})),
-    "oru": Reference(oru, ({}, {"reflections": 3})),
-    "oru-state": Reference(state_oru),
+    "simple-rnn": Reference(simple_rnn, ({}, {"rank": 3})),
+    "lstm": Reference(lstm, ({}, {"rank": 3})),
+    "gru": Reference(
+        gru,
+        (
+            {"reset_after": True},
+            {"reset_after": False},
+            {"reset_after": True, "rank": 3},
+            {"reset_after": False, "rank": 3},
+        ),
+    ),
+    "oru": Reference(oru, ({}, {"reflections": 3}, {"rank": 3})),
+    "oru-state": Reference(state_oru, ({}, {"rank": 3})),
 }
 
 
@@ -135,9 +144,18 @@ def weights_by_name(cell) -> Weights:
     }
 
 
+def recurrent_matrix(weights):
+    """U [H, gates * H], however it is stored."""
+    if "recurrent_kernel" in weights:
+        return weights["recurrent_kernel"]
+    return weights["recurrent_kernel_down"] @ weights["recurrent_kernel_up"]
+
+
 def run(name, options, sequence, states, weights):
     """Outputs [steps, H] of the reference over a sequence [steps, inputs], and the states after
     every step, each [steps, H]."""
+    options = {option: value for option, value in options.items() if option != "rank"}
+    weights = {**weights, "recurrent_kernel": recurrent_matrix(weights)}
     outputs, history = [], []
     for x in np.asarray(sequence, np.float64):
         output, states = REFERENCES[name].step(x, states, weights, **options)

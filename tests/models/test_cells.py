@@ -9,7 +9,13 @@ from models.cells import CELLS, cell_class, make_cell
 from models.errors import ModelsError, UnknownNameError
 from models.network import Recurrence, recurrences
 from tests.models import reference_cells
-from tests.models.reference_cells import REFERENCES, householder, orthogonal_matrix, weights_by_name
+from tests.models.reference_cells import (
+    REFERENCES,
+    householder,
+    orthogonal_matrix,
+    recurrent_matrix,
+    weights_by_name,
+)
 
 INPUTS, UNITS, STEPS, BATCH = 5, 8, 30, 3
 TOLERANCE = 1e-5
@@ -100,6 +106,7 @@ def test_recurrence_and_keras_rnn_equal_the_reference(name, options):
     np.testing.assert_allclose(in_keras, expected, atol=TOLERANCE, rtol=0)
 
 
+@pytest.mark.parametrize("rank", [None, 3])
 @pytest.mark.parametrize(
     ("name", "options", "keras_layer"),
     [
@@ -109,16 +116,16 @@ def test_recurrence_and_keras_rnn_equal_the_reference(name, options):
         ("gru", {"reset_after": False}, keras.layers.GRU),
     ],
 )
-def test_cell_equals_the_layer_of_keras(name, options, keras_layer):
-    cell = built_cell(name, options)
+def test_cell_equals_the_layer_of_keras(name, options, keras_layer, rank):
+    cell = built_cell(name, {**options, "rank": rank})
     bias = cell.bias.numpy()
     if options.get("reset_after"):
         bias = np.stack([bias, cell.recurrent_bias.numpy()])
     layer = keras_layer(UNITS, return_sequences=True, **options)
     layer.build((None, None, INPUTS))
-    layer.set_weights([cell.kernel.numpy(), cell.recurrent_kernel.numpy(), bias])
+    layer.set_weights([cell.kernel.numpy(), recurrent_matrix(weights_by_name(cell)), bias])
     x = sequences()
-    ours = recurrence_like(name, options, cell)(x).numpy()
+    ours = recurrence_like(name, {**options, "rank": rank}, cell)(x).numpy()
     np.testing.assert_allclose(ours, layer(x).numpy(), atol=TOLERANCE, rtol=0)
 
 
@@ -246,6 +253,34 @@ def test_unknown_option_is_refused(name, option):
     assert f"'{name}'" in caught.value.message
     assert option in caught.value.message
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("rank", [0, UNITS + 1, -1, 2.0, "2", True])
+@pytest.mark.parametrize("name", ["lstm", "gru", "oru"])
+def test_wrong_rank_is_refused(name, rank):
+    with pytest.raises(ModelsError) as caught:
+        make_cell(name, UNITS, {"rank": rank})
+    assert f"from 1 to units ({UNITS}), not {rank!r}" in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_low_rank_has_two_factors_in_place_of_the_matrix(name):
+    whole, low = built_cell(name), built_cell(name, {"rank": 2})
+    shapes = {n: w.shape for n, w in weights_by_name(whole).items()}
+    (units, columns) = shapes.pop("recurrent_kernel")
+    factors = {"recurrent_kernel_down": (units, 2), "recurrent_kernel_up": (2, columns)}
+    assert {n: w.shape for n, w in weights_by_name(low).items()} == {**shapes, **factors}
+
+
+@pytest.mark.parametrize("rank", [None, 3, UNITS])
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_recurrent_matrix_starts_with_singular_values_of_one(name, rank):
+    cell = make_cell(name, UNITS, {"rank": rank})
+    cell.build((None, INPUTS))
+    values = np.linalg.svd(recurrent_matrix(weights_by_name(cell)), compute_uv=False)
+    ones = UNITS if rank is None else rank
+    np.testing.assert_allclose(values, np.arange(UNITS) < ones, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)

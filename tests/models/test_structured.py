@@ -22,12 +22,11 @@ from models.compress.structured import (
     unit_importance,
 )
 from models.errors import ModelsError, UnknownNameError
-from models.network import Architecture, load_network, recurrences, save_network
-from models.tasks.task import SequenceSet, Task
+from models.network import load_network, recurrences, save_network
 from models.training import TrainingSettings, evaluate, predict
+from tests.models.random_networks import INPUTS, UNITS, frames, random_network, random_task
 from tests.models.reference_cells import REFERENCES
 
-INPUTS, UNITS, CLASSES, STEPS = 5, (8, 6), 3, 12
 KEPT = [np.array([0, 2, 3, 7]), np.array([5, 1, 2])]
 TOLERANCE = 2e-5
 ORTHOGONALITY = 1e-5
@@ -37,45 +36,6 @@ VARIANTS = [
     *((name, options) for name in CELLS for options in REFERENCES[name].options),
     ("oru", {"reflections": 6}),
 ]
-
-
-def random_network(cell, options=None, units=UNITS, seed=0):
-    """A network all of whose weights, biases and normalization too, are random."""
-    architecture = Architecture(cell, units, INPUTS, CLASSES, options or {}, dropout=0.1)
-    network = architecture.build()
-    generator = np.random.default_rng(seed)
-    network.set_weights([generator.normal(0, 0.6, w.shape) for w in network.get_weights()])
-    return network, architecture
-
-
-def random_task(seed=1, count=20):
-    generator = np.random.default_rng(seed)
-
-    def data():
-        lengths = generator.integers(3, 9, count)
-        return SequenceSet(
-            [generator.normal(1, 2, (n, INPUTS)).astype(np.float32) for n in lengths],
-            generator.integers(0, CLASSES, count),
-            np.zeros(count, np.int64),
-        )
-
-    return Task(
-        name="random",
-        train=data(),
-        validation=data(),
-        test=data(),
-        labels=tuple("abc"),
-        channels=tuple("vwxyz"),
-        units="",
-        frame_period_s=0.01,
-        frame_period_source="",
-        group_name="",
-        source="",
-    )
-
-
-def frames(seed=2):
-    return np.random.default_rng(seed).normal(0, 1.5, (4, STEPS, INPUTS)).astype(np.float32)
 
 
 def mask_of(size, kept):
