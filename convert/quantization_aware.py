@@ -106,6 +106,7 @@ def train_quantization_aware(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     imitation: float = IMITATION,
+    per_channel: bool = False,
 ) -> tuple[FloatStep, SimulatedNetwork, dict[str, Any]]:
     """Fine-tune a trained network's step graph for int8.
 
@@ -119,6 +120,7 @@ def train_quantization_aware(
         ranges: calibrated on ``step``.
         imitation: share of the loss that asks for the float network's outputs instead of the
             task's targets, in [0, 1].
+        per_channel: whether the export will have a scale per output channel of each matrix.
 
     Returns:
         The step graph with trained weights and limits, the network that simulates it in int8, and
@@ -131,7 +133,9 @@ def train_quantization_aware(
         constant.numpy() for layer in recurrences(network) for constant in layer.cell.begin()
     )
     _, deviation = task.normalization
-    simulated = SimulatedNetwork(step, limits, bounded=step.state_bounds, frozen=derived)
+    simulated = SimulatedNetwork(
+        step, limits, bounded=step.state_bounds, frozen=derived, per_channel=per_channel
+    )
     imitating = _Imitation(
         simulated,
         SimulatedNetwork(step, limits, simulate=False),

@@ -90,6 +90,7 @@ class SimulatedNetwork(keras.Model):
         bounded: names of the states whose magnitude the equations bound.
         frozen: matrices that are not trained, because their structure must stay (an orthogonal
             one); recognized by value. The zeros of a pruned matrix stay in any case.
+        per_channel: whether a matrix has a scale per output channel instead of one.
         simulate: whether tensors are rounded; False gives the float network of the same weights.
 
     Raises:
@@ -102,10 +103,12 @@ class SimulatedNetwork(keras.Model):
         limits: dict[str, tuple[float, float]],
         bounded: Collection[str] = (),
         frozen: tuple[np.ndarray, ...] = (),
+        per_channel: bool = False,
         simulate: bool = True,
     ) -> None:
         super().__init__(name="simulated_network")
         self.simulate = simulate
+        self.per_channel = per_channel
         self._model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(step.flatbuffer, 0))
         graph = self._model.subgraphs[0]
         self._names = [tensor.name.decode() for tensor in graph.tensors]
@@ -255,6 +258,16 @@ class SimulatedNetwork(keras.Model):
     def _rounded_matrix(self, value: tf.Tensor) -> tf.Tensor:
         if not self.simulate:
             return value
+        if self.per_channel:
+            # The operator has its channels last, a matrix of the graph [outputs, inputs] first.
+            value = tf.transpose(value)
+            largest = tf.stop_gradient(tf.reduce_max(tf.abs(value), axis=0))
+            # A channel of zeros has no scale.
+            largest = tf.maximum(largest, 1e-6)
+            rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+                value, -largest, largest, narrow_range=True
+            )
+            return tf.transpose(rounded)
         largest = tf.stop_gradient(tf.reduce_max(tf.abs(value)))
         return tf.quantization.fake_quant_with_min_max_vars(
             value, -largest, largest, narrow_range=True

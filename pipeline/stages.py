@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convert.schemes.scheme import QAT
+from convert.schemes import get_scheme
 from device_runner import machine
 from device_runner.backends import check_backend
 from pipeline.errors import PipelineError
@@ -118,11 +118,14 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
         for network in networks:
             stage = trained[network.label]
             calibrated[network.label] = _calibrate(recipe, network, stage, workspace, track)
-    fine_tuned: dict[str, Stage | None] = dict.fromkeys(trained)
-    if last >= STAGES.index("qat") and any(QAT in name.split(":") for name in recipe.schemes):
+    fine_tuned: dict[str, dict[bool, Stage]] = {label: {} for label in trained}
+    if last >= STAGES.index("qat"):
         for network in networks:
-            stages = trained[network.label], calibrated[network.label]
-            fine_tuned[network.label] = _qat(recipe, network, *stages, workspace, track)
+            for per_channel in _qat_granularities(recipe):
+                stages = trained[network.label], calibrated[network.label]
+                fine_tuned[network.label][per_channel] = _qat(
+                    recipe, network, per_channel, *stages, workspace, track
+                )
     if last >= STAGES.index("convert"):
         for network in networks:
             label = network.label
@@ -142,7 +145,6 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
 def check_names(recipe: Recipe) -> None:
     """Raise for an unknown task, scheme, backend or cell before any work is spent on the rest."""
     from convert.auto import candidates
-    from convert.schemes import get_scheme
     from models.cells import CELLS
     from models.errors import UnknownNameError
     from models.tasks import TASKS
@@ -363,7 +365,6 @@ def _compressed(
     """The compressed network, its architecture and the history of its fine-tuning."""
     from models.compress.clustering import cluster_weights
     from models.compress.low_rank import factorize
-
     from models.compress.pruning import prune_by_magnitude
     from models.compress.structured import structured_prune
 
@@ -427,9 +428,16 @@ def _calibrate(
     )
 
 
+def _qat_granularities(recipe: Recipe) -> list[bool]:
+    """Whether weights have a scale per channel, for each kind of training that is asked for."""
+    options = [get_scheme(name)[1] for name in recipe.schemes]
+    return sorted({option.per_channel for option in options if option.qat})
+
+
 def _qat(
     recipe: Recipe,
     network: Network,
+    per_channel: bool,
     trained: Stage,
     calibrated: Stage,
     workspace: Workspace,
@@ -440,6 +448,7 @@ def _qat(
         "network": trained.key,
         "calibrate": calibrated.key,
         "qat": section.model_dump(),
+        "per_channel": per_channel,
         "batch_size": training.batch_size,
         "clip_norm": training.clip_norm,
     }
@@ -475,6 +484,7 @@ def _qat(
                 checkpoint,
                 _epoch_progress(report),
                 section.imitation,
+                per_channel,
             )
             save_step(folder, step)
             test_loss, test_accuracy = evaluate(simulated, task.test)
@@ -497,7 +507,7 @@ def _convert(
     network: Network,
     trained: Stage,
     calibrated: Stage,
-    fine_tuned: Stage | None,
+    fine_tuned: dict[bool, Stage],
     workspace: Workspace,
     track: Tracker,
 ) -> list[Path]:
@@ -521,8 +531,9 @@ def _convert(
                 report(number, len(recipe.schemes), scheme)
                 path = folder / network.file_name(scheme)
                 source, graph = built, step
-                if fine_tuned and QAT in scheme.split(":"):
-                    graph = load_step(fine_tuned.folder)
+                options = get_scheme(scheme)[1]
+                if options.qat:
+                    graph = load_step(fine_tuned[options.per_channel].folder)
                     source = float_network(graph)
                 export(
                     source,
@@ -542,7 +553,7 @@ def _convert(
         {
             "network": trained.key,
             "calibrate": calibrated.key,
-            "qat": fine_tuned.key if fine_tuned else None,
+            "qat": [stage.key for stage in fine_tuned.values()],
             "schemes": recipe.schemes,
             "recipe": digest(recipe.model_dump()),
         },

@@ -65,9 +65,8 @@ def cluster_weights(
     """
     if clusters < 3:
         raise ModelsError(f"clusters must be 3 or more, not {clusters}")
-    pruned = any(
-        np.any(weight == 0) for layer in recurrences(network) for weight in _matrices(layer)
-    )
+    matrices = [matrix for layer in recurrences(network) for matrix in _matrices(layer)]
+    pruned = any((matrix == 0).any() for matrix in matrices)
     arguments = {
         "number_of_clusters": clusters,
         "cluster_centroids_init": INITIALIZATION,
