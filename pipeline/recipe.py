@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -64,7 +64,7 @@ class PruneSection(TuningSection):
     taken out in ``rounds``)."""
 
     sparsity: float | None = Field(None, gt=0, lt=1)
-    pattern: str = "single"
+    pattern: Literal["single", "2:4", "16x1"] = "single"
     keep: float | None = Field(None, gt=0, lt=1)
     rounds: int = Field(3, ge=1)
 

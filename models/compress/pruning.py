@@ -92,10 +92,15 @@ def prune_by_magnitude(
     batches = -(-len(task.train) // settings.batch_size)
 
     def dividing(layer: Recurrence) -> list[tf.Variable]:
-        return [w for w in layer.cell.get_prunable_weights() if w.shape[0] % together == 0]
+        # TFMOT cannot take a matrix with a single row of blocks.
+        return [
+            weight
+            for weight in layer.cell.get_prunable_weights()
+            if weight.shape[0] % together == 0 and weight.shape[0] // together > 1
+        ]
 
     if not any(dividing(layer) for layer in recurrences(network)):
-        raise ModelsError(f"no matrix has a multiple of {together} inputs, as {pattern} needs")
+        raise ModelsError(f"no matrix has two or more times {together} inputs, as {pattern} needs")
     # TFMOT moves its masks every few steps only, and must do so at the ramp's very end.
     updates = max(1, round(RAMP_SHARE * settings.epochs * batches / MASK_UPDATE_STEPS))
     ramp = updates * MASK_UPDATE_STEPS

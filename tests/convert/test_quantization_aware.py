@@ -119,3 +119,60 @@ def test_an_operator_that_is_not_simulated_is_named(trained, monkeypatch):
     monkeypatch.delitem(simulation.ELEMENTWISE, "TANH")
     with pytest.raises(UnsupportedLayerError, match="TANH"):
         SimulatedNetwork(float_step(trained("gru")[0]), {})
+
+
+def test_zeros_of_a_pruned_network_stay(vowels, trained):
+    network, architecture = trained("gru")
+    pruned = architecture.build()
+    pruned.set_weights(network.get_weights())
+    (layer,) = recurrences(pruned)
+    kernel = layer.cell.recurrent_kernel.numpy()
+    kernel[np.abs(kernel) < np.median(np.abs(kernel))] = 0
+    layer.cell.recurrent_kernel.assign(kernel)
+    step = float_step(pruned)
+    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 500, 1))
+    tuned, _, _ = train_quantization_aware(
+        pruned, architecture, step, ranges, vowels, TrainingSettings(epochs=1)
+    )
+    again = SimulatedNetwork(tuned, tuned.limits, simulate=False)
+    matrix = next(w for w in again.get_weights() if w.shape == kernel.T.shape)
+    assert np.all(matrix[kernel.T == 0] == 0)
+    assert not np.array_equal(matrix, kernel.T)
+
+
+def test_scale_of_an_unbounded_state_is_learned_and_shared(fine_tuned):
+    _, _, step, _ = fine_tuned("lstm")
+    graph = read_graph(step.flatbuffer)
+    signature = graph.signature("step")
+    names = {
+        end: graph.tensors[ends["c"]].name
+        for end, ends in (("in", signature.inputs), ("out", signature.outputs))
+    }
+    assert step.limits[names["in"]] == step.limits[names["out"]]
+    ranges = roll_out(step.flatbuffer, [np.zeros((10, 12), np.float32)])
+    untrained = tensor_limits(graph, ranges, step.state_bounds, "min-max", 8)
+    assert step.limits[names["in"]] != untrained[names["in"]]
+    h = graph.tensors[signature.inputs["h"]].name
+    assert step.limits[h] == untrained[h]
+
+
+def test_scales_per_channel_are_simulated(vowels, trained, tmp_path):
+    network, architecture = trained("gru")
+    step = float_step(network)
+    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 2000, 1))
+    tuned, simulated, _ = train_quantization_aware(
+        network,
+        architecture,
+        step,
+        ranges,
+        vowels,
+        TrainingSettings(epochs=1),
+        per_channel=True,
+    )
+    path = tmp_path / "qat.tflite"
+    export(float_network(tuned), architecture, vowels, "int8:qat:per-channel", path, tuned)
+    stream = Stream(path, "litert")
+    sequence = vowels.test.sequences[0]
+    expected = simulated(sequence[np.newaxis]).numpy()[0]
+    spread = expected.max() - expected.min()
+    assert np.abs(stream.run(sequence) - expected).max() < 0.1 * spread

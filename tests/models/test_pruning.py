@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from models.compress.pruning import prune_by_magnitude
+from models.compress.pruning import PATTERNS, pattern_holds, prune_by_magnitude
+from models.errors import ModelsError, UnknownNameError
 from models.network import Architecture, Recurrence, load_network, recurrences, save_network
 from models.training import TrainingSettings, accuracy, predict
 
@@ -142,3 +143,74 @@ def test_all_recurrences_are_pruned(vowels):
     reached = [share_of_zeros(w) for r in recurrences(pruned) for w in r.get_prunable_weights()]
     assert reached == pytest.approx([0.5] * 4, abs=ONE_POINT)
     assert len(history["sparsity_reached"]) == 4
+
+
+@pytest.mark.parametrize(("pattern", "sparsity"), [("2:4", 0.5), ("16x1", 0.75)])
+def test_the_zeros_lie_in_the_pattern(vowels, trained, pattern, sparsity):
+    keras.utils.set_random_seed(1)
+    network = Architecture("gru", (32,), 12, 9).build()
+    settings = replace(SETTINGS, epochs=4)
+    result, history = prune_by_magnitude(network, vowels, sparsity, settings, pattern=pattern)
+    (layer,) = recurrences(result)
+    recurrent = layer.cell.recurrent_kernel.numpy()
+    assert pattern_holds(recurrent, pattern)
+    assert np.mean(recurrent == 0) == pytest.approx(sparsity, abs=ONE_POINT)
+    kernel = layer.cell.kernel.numpy()
+    divides = kernel.shape[0] % PATTERNS[pattern][0] == 0
+    assert np.mean(kernel == 0) == pytest.approx(sparsity if divides else 0.0, abs=ONE_POINT)
+    assert history["sparsity_reached"]["recurrence_0/kernel"] == pytest.approx(np.mean(kernel == 0))
+
+
+def test_what_is_no_pattern_is_told_apart():
+    matrix = np.ones((32, 2))
+    matrix[:16, 0] = 0
+    assert pattern_holds(matrix, "16x1")
+    assert not pattern_holds(matrix, "2:4")
+    matrix[20, 1] = 0
+    assert not pattern_holds(matrix, "16x1")
+    halves = np.tile([[1.0], [0.0]], (16, 2))
+    assert pattern_holds(halves, "2:4")
+    assert not pattern_holds(halves, "16x1")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sparsity", "error", "message"),
+    [
+        ("2:4", 0.75, ModelsError, "2:4 has a sparsity of 0.5"),
+        ("16x2", 0.5, UnknownNameError, "16x1"),
+    ],
+)
+def test_wrong_patterns_are_refused(vowels, trained, pattern, sparsity, error, message):
+    with pytest.raises(error, match=message):
+        prune_by_magnitude(trained("gru")[0], vowels, sparsity, SETTINGS, pattern=pattern)
+
+
+def test_a_network_that_does_not_divide_into_blocks_is_refused(vowels):
+    network = Architecture("gru", (16,), 12, 9).build()
+    with pytest.raises(ModelsError, match="no matrix has two or more times 16 inputs"):
+        prune_by_magnitude(network, vowels, 0.75, SETTINGS, pattern="16x1")
+
+
+def test_interrupted_pruning_goes_on_where_it_was(vowels, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("models.training.CHECKPOINT_INTERVAL_S", 0)
+    network, _ = trained("gru")
+    settings = replace(SETTINGS, epochs=4)
+    checkpoint = tmp_path / "c.npz"
+
+    def run(progress=None):
+        keras.utils.set_random_seed(1)
+        return prune_by_magnitude(
+            network, vowels, SPARSITY, settings, progress, checkpoint=checkpoint
+        )
+
+    def interrupt(done, epochs, losses):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupt)
+    epochs = []
+    result, _ = run(lambda done, *_: epochs.append(done))
+    assert epochs == [3, 4]
+    (layer,) = recurrences(result)
+    assert share_of_zeros(layer.cell.recurrent_kernel) == pytest.approx(SPARSITY, abs=ONE_POINT)

@@ -36,6 +36,16 @@ def test_defaults_and_labels(recipe_file):
     assert recipe.training.epochs == 3
 
 
+def test_compressions_name_the_files(recipe_file):
+    text = GOOD + (
+        'factorize = { rank = 4 }\nprune = { sparsity = 0.5, pattern = "2:4" }\n'
+        "cluster = { clusters = 16 }\n"
+    )
+    (model,) = load_recipe(recipe_file(text)).models
+    assert list(model.compressions) == ["factorize", "prune", "cluster"]
+    assert model.label == "gru-8-rank4-pruned50-2of4-clustered16"
+
+
 @pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.toml")), ids=str)
 def test_recipes_of_the_project_are_valid(path):
     recipe = load_recipe(path)
@@ -57,6 +67,12 @@ def test_recipes_of_the_project_are_valid(path):
         (GOOD + "prune = { sparsity = 0.5, keep = 0.5 }\n", "give either sparsity"),
         (GOOD + "prune = { epochs = 5 }\n", "give either sparsity"),
         (GOOD + 'distil = { teacher = "gru-9" }\n', "learns from 'gru-9', which is no model above"),
+        (GOOD + 'prune = { sparsity = 0.5, pattern = "4:2" }\n', "'models.prune.pattern' is wrong"),
+        (
+            GOOD.replace("[training]", 'schemes = ["int8:qat"]\n[training]')
+            + "cluster = { clusters = 8 }\n",
+            "'gru-8-clustered8' is clustered",
+        ),
         ("name = ", "cannot be read as TOML"),
     ],
 )

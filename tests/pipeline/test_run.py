@@ -206,6 +206,26 @@ def test_a_failing_benchmark_is_one_line(finished, monkeypatch):
     assert "the benchmark failed" in result.stderr
 
 
+def test_compressions_follow_each_other(tmp_path):
+    """Factorized, pruned in a pattern, clustered; what each says of its result is kept."""
+    recipe = tmp_path / "mini.toml"
+    recipe.write_text(
+        RECIPE.split("[[models]]")[0].replace("seeds = [1, 2]", "seeds = [1]")
+        + '[[models]]\ncell = "gru"\nunits = 16\n'
+        + "factorize = { rank = 4, epochs = 2 }\n"
+        + 'prune = { sparsity = 0.5, pattern = "2:4", epochs = 2 }\n'
+        + "cluster = { clusters = 8, epochs = 2 }\n"
+    )
+    result = CliRunner().invoke(main, ["run", str(recipe), "--runs-dir", str(tmp_path / "runs")])
+    assert result.exit_code == 0, result.output
+    name = "gru-16-rank4-pruned50-2of4-clustered8-s1-int8.tflite"
+    metrics = load_step_model(tmp_path / "runs" / "mini" / name).contract.metrics
+    assert set(metrics["sparsity_reached"].values()) == {0.5}
+    assert max(metrics["distinct_values"].values()) <= 8
+    assert 0 < metrics["energy_kept"]["recurrence_0"] < 1
+    assert re.search(r"cpu: \S+ for gru-16-rank4", result.output)
+
+
 def test_stages_combine(tmp_path):
     """Distilled, then half of its units removed, then trained for int8."""
     recipe = tmp_path / "mini.toml"
