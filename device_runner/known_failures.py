@@ -14,23 +14,30 @@ PER_CHANNEL_HYBRID_VERSION = 12
 OLD_RUNTIMES = frozenset({"tflite_runtime"})
 
 
+SPARSE = (
+    "its int8 weights are stored in TFLite's sparse encoding, which this runtime computes wrongly; "
+    "convert it without EXPERIMENTAL_SPARSITY"
+)
+PER_CHANNEL = (
+    "its weights have a scale a channel, which this runtime reads as one scale a matrix; "
+    "export it as 'dynamic' with one scale a matrix"
+)
+
+
 def known_failure(graph: Graph, backend: str) -> str | None:
     """Why a graph must not be run on a backend, and what to do; None where nothing is known
     against it."""
-    if any(tensor.sparse for tensor in graph.tensors):
-        return (
-            "its weights are stored in TFLite's sparse encoding, which runtimes compute wrongly; "
-            "convert it without EXPERIMENTAL_SPARSITY"
-        )
-    if backend not in OLD_RUNTIMES:
-        return None
+    old = backend in OLD_RUNTIMES
     for operator in graph.operators:
-        if operator.name != "FULLY_CONNECTED" or operator.version >= PER_CHANNEL_HYBRID_VERSION:
+        if operator.name != "FULLY_CONNECTED":
             continue
         data, weights = (graph.tensors[index] for index in operator.inputs[:2])
-        if data.dtype == "float32" and weights.dtype == "int8" and len(weights.scales) > 1:
-            return (
-                "its weights have a scale a channel, which this runtime reads as one scale a "
-                "matrix; export it as 'dynamic' with one scale a matrix"
-            )
+        if weights.dtype != "int8":
+            continue
+        hybrid = data.dtype == "float32"
+        if weights.sparse and (hybrid or old):
+            return SPARSE
+        stated = operator.version >= PER_CHANNEL_HYBRID_VERSION
+        if hybrid and old and len(weights.scales) > 1 and not stated:
+            return PER_CHANNEL
     return None

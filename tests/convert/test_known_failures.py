@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import flatbuffers
 import pytest
@@ -40,13 +39,6 @@ def test_what_we_export_has_no_known_failure(step_models, scheme):
     graph = load_step_model(step_models("lstm", scheme)).graph
     assert known_failure(graph, "tflite_runtime") is None
     assert known_failure(graph, "litert") is None
-
-
-def test_sparse_encoding_is_refused_everywhere(step_models):
-    graph = load_step_model(step_models("lstm", "int8")).graph
-    encoded = replace(graph, tensors=(replace(graph.tensors[0], sparse=True), *graph.tensors[1:]))
-    for backend in ("litert", "tflite_runtime", "tensorflow"):
-        assert "EXPERIMENTAL_SPARSITY" in known_failure(encoded, backend)
 
 
 def test_the_refusal_is_one_line_and_an_exit_code(step_models, monkeypatch, tmp_path):
