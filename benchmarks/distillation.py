@@ -30,6 +30,7 @@ load_tensorflow()
 import tensorflow as tf  # noqa: E402
 import tf_keras as keras  # noqa: E402
 
+from models.attention import AttentionArchitecture  # noqa: E402
 from models.compress.distillation import DistillationSettings, distil  # noqa: E402
 from models.network import Architecture, count_parameters  # noqa: E402
 from models.tasks import TASKS, SequenceSet, Task, load_task  # noqa: E402
@@ -41,20 +42,18 @@ NOISE, OFFSET = 0.7, 0.5
 MEMBER_SEEDS = 1000
 
 
-def new_network(kind: str, task: Task, seed: int) -> keras.Sequential:
-    """An untrained network from "CELL-UNITS", such as "lstm-128"."""
+def new_network(kind: str, task: Task, seed: int) -> keras.Model:
+    """An untrained network from "CELL-UNITS", such as "lstm-128", or from "attention-WIDTH"."""
     cell, _, units = kind.rpartition("-")
     if not cell or not units.isdigit():
         raise click.UsageError(f"'{kind}' is no CELL-UNITS such as lstm-128")
     keras.utils.set_random_seed(seed)
-    network = Architecture(
-        cell,
-        (int(units),),
-        len(task.channels),
-        len(task.labels),
-        input_noise=NOISE,
-        input_offset=OFFSET,
-    ).build()
+    shape = {"inputs": len(task.channels), "outputs": len(task.labels)}
+    noise = {"input_noise": NOISE, "input_offset": OFFSET}
+    if cell == "attention":
+        network = AttentionArchitecture(int(units), **shape, **noise).build()
+    else:
+        network = Architecture(cell, (int(units),), **shape, **noise).build()
     network.get_layer("normalization").adapt(*task.normalization)
     return network
 
