@@ -42,11 +42,6 @@ class TuningSection(_Section):
     epochs: int = Field(30, ge=2)
     learning_rate: float = Field(1e-3, gt=0)
 
-    @property
-    def label(self) -> str:
-        """What compressed networks' files are marked with."""
-        raise NotImplementedError
-
 
 class FactorizeSection(TuningSection):
     """[models.factorize]: recurrent matrices become products of two of this rank."""
@@ -90,6 +85,10 @@ class ClusterSection(TuningSection):
     @property
     def label(self) -> str:
         return f"clustered{self.clusters}"
+
+
+# Each has a ``label``, which marks the files of networks compressed so.
+Compression = FactorizeSection | PruneSection | ClusterSection
 
 
 class DistilSection(_Section):
@@ -147,7 +146,7 @@ class ModelSection(_Section):
         return (self.units,) if isinstance(self.units, int) else tuple(self.units)
 
     @property
-    def compressions(self) -> dict[str, TuningSection]:
+    def compressions(self) -> dict[str, Compression]:
         """What is done to the trained network, by stage, in order."""
         sections = {"factorize": self.factorize, "prune": self.prune, "cluster": self.cluster}
         return {stage: section for stage, section in sections.items() if section}

@@ -18,12 +18,11 @@ from device_runner import machine
 from device_runner.backends import check_backend
 from pipeline.errors import PipelineError
 from pipeline.recipe import (
-    ClusterSection,
+    Compression,
     FactorizeSection,
     ModelSection,
     PruneSection,
     Recipe,
-    TuningSection,
 )
 from pipeline.workspace import STAGES, Stage, Workspace, digest
 
@@ -354,7 +353,7 @@ def _compression_facts(stage: Stage) -> dict[str, Any]:
 
 
 def _compressed(
-    section: TuningSection,
+    section: Compression,
     network: Any,
     architecture: Any,
     task: Any,
@@ -384,12 +383,10 @@ def _compressed(
             pattern=section.pattern,
             checkpoint=checkpoint,
         )
-    elif isinstance(section, ClusterSection):
+    else:
         smaller, history = cluster_weights(
             network, task, section.clusters, settings, progress, checkpoint=checkpoint
         )
-    else:
-        raise TypeError(section)
     return smaller, architecture, history
 
 
