@@ -212,18 +212,18 @@ def test_compressions_follow_each_other(tmp_path):
     recipe.write_text(
         RECIPE.split("[[models]]")[0].replace("seeds = [1, 2]", "seeds = [1]")
         + '[[models]]\ncell = "gru"\nunits = 16\n'
-        + "factorize = { rank = 4, epochs = 2 }\n"
+        + "factorize = { rank = 8, epochs = 2 }\n"
         + 'prune = { sparsity = 0.5, pattern = "2:4", epochs = 2 }\n'
         + "cluster = { clusters = 8, epochs = 2 }\n"
     )
     result = CliRunner().invoke(main, ["run", str(recipe), "--runs-dir", str(tmp_path / "runs")])
     assert result.exit_code == 0, result.output
-    name = "gru-16-rank4-pruned50-2of4-clustered8-s1-int8.tflite"
+    name = "gru-16-rank8-pruned50-2of4-clustered8-s1-int8.tflite"
     metrics = load_step_model(tmp_path / "runs" / "mini" / name).contract.metrics
     assert set(metrics["sparsity_reached"].values()) == {0.5}
     assert max(metrics["distinct_values"].values()) <= 8
     assert 0 < metrics["energy_kept"]["recurrence_0"] < 1
-    assert re.search(r"cpu: \S+ for gru-16-rank4", result.output)
+    assert re.search(r"cpu: \S+ for gru-16-rank8", result.output)
 
 
 def test_stages_combine(tmp_path):
