@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from device_runner.backends import BACKENDS
+from device_runner.backends import PREFERRED
 from device_runner.errors import MissingRuntimeError
 
 
@@ -25,7 +25,7 @@ def verify_on_runtimes(files: Sequence[Path]) -> list[dict[str, Any]]:
         tolerance, refused by the runtime, or crashed).
     """
     verifications = []
-    for backend in BACKENDS:
+    for backend in PREFERRED:
         answers, code = _verify(backend, files)
         if code == MissingRuntimeError.exit_code:
             continue  # not installed here

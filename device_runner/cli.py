@@ -15,7 +15,8 @@ import click
 import numpy as np
 
 from device_runner import inspection, results
-from device_runner.backends import AUTOMATIC
+from device_runner.backends import AUTOMATIC, BACKENDS
+from device_runner.backends.backend import LoadOptions
 from device_runner.contract import load_step_model
 from device_runner.errors import (
     BadInputError,
@@ -66,7 +67,7 @@ class CommandGroup(click.Group):
 
 backend_option = click.option(
     "--backend", default=AUTOMATIC, show_default=True,
-    help="Runtime: litert, tflite_runtime, tensorflow, or auto for the first installed.",
+    help=f"Runtime: {', '.join(BACKENDS)}, or auto for the first installed.",
 )  # fmt: skip
 threads_option = click.option(
     "--threads", type=click.IntRange(1, 64), default=1, show_default=True,
@@ -102,7 +103,7 @@ def verify_command(files: tuple[str, ...], backend: str, threads: int, as_json: 
     failed: DeviceRunnerError | None = None
     for file in files:
         try:
-            verification = verify(Stream(file, backend, threads))
+            verification = verify(Stream(file, backend, LoadOptions(threads)))
         except MissingRuntimeError:
             raise
         except DeviceRunnerError as error:
@@ -154,7 +155,7 @@ def bench(
     as_json: bool,
 ) -> None:
     """Measure what one step of each model costs on this device, models interleaved."""
-    streams = [Stream(file, backend, threads) for file in files]
+    streams = [Stream(file, backend, LoadOptions(threads)) for file in files]
     with output.open("a") if output else open("/dev/null", "w") as sink:
         measured = results.bench(streams, BenchSettings(steps, rounds, warmup), threads)
         lines = [json.dumps(result, allow_nan=False) for result in measured]
@@ -176,7 +177,7 @@ def stream_command(file: str, source: IO[str], backend: str, threads: int) -> No
     Prints after each frame: the line's number, the winning label and all outputs.
     An empty line resets the state.
     """
-    stream = Stream(file, backend, threads)
+    stream = Stream(file, backend, LoadOptions(threads))
     labels = stream.model.labels
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for number, frame in _frames(source):

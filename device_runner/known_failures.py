@@ -11,7 +11,7 @@ from device_runner.flatbuffer import Graph
 # The version of FULLY_CONNECTED that stands for one scale a channel with float activations. A file
 # with a lower one is taken by runtimes that know one scale a matrix only.
 PER_CHANNEL_HYBRID_VERSION = 12
-OLD_RUNTIMES = frozenset({"tflite_runtime"})
+OLD_RUNTIMES = frozenset({"tflite-runtime"})
 
 
 SPARSE = (

@@ -1,24 +1,25 @@
-"""The state loop: one step model, one stream."""
+"""The state loop: step models stepped through streams of inputs."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from device_runner.backends import AUTOMATIC, load_backend
-from device_runner.backends.interpreter import InterpreterBackend
-from device_runner.contract import (
-    INPUT_NAME,
-    OUTPUT_NAME,
-    StepModel,
-    TensorSpec,
-    check_values,
-    load_step_model,
-)
+from device_runner.backends.backend import Backend, LoadOptions
+from device_runner.contract import StepModel, TensorSpec, check_values, load_step_model
 from device_runner.errors import BadInputError
+
+# What a saved state begins with; then the SHA-256 of the model's flatbuffer, of the states, and
+# the states in the contract's order.
+STATE_MAGIC = b"edgestep state 1\n"
+_HASH_BYTES = hashlib.sha256().digest_size
 
 
 class Stream:
@@ -30,36 +31,59 @@ class Stream:
         for frame in frames:            # each a vector in the input's real units
             scores = stream.step(frame)
 
-    The state never leaves the runtime's memory and is never dequantized: its bytes are copied
-    from the output tensor to the input tensor. Not thread-safe: one stream per thread.
+    The state is never dequantized: its bytes are handed from the output to the input, on an
+    accelerator without leaving it.
+
+    Threads: one stream belongs to one thread at a time. Siblings may be stepped from different
+    threads; they wait for each other, as they share one runtime.
 
     Args:
         model: path of a .tflite step model, or one already loaded.
         backend: name of the runtime, or "auto".
-        threads: threads the runtime may use for one step.
+        options: threads, delegate, device.
     """
 
+    #: One step as stored: bytes of the input -> bytes of the output. The fastest way to step.
+    step_bytes: Callable[[Any], bytes]
+
     def __init__(
-        self, model: StepModel | str | Path, backend: str = AUTOMATIC, threads: int = 1
+        self,
+        model: StepModel | str | Path,
+        backend: str = AUTOMATIC,
+        options: LoadOptions | None = None,
     ) -> None:
         self.model = model if isinstance(model, StepModel) else load_step_model(model)
-        self.backend: InterpreterBackend = load_backend(self.model, backend, threads)
-        contract = self.model.contract
-        inputs, outputs = self.backend.inputs, self.backend.outputs
-        states = [(inputs[state.name], outputs[state.name]) for state in contract.states]
-        self._initial = [(inputs[state.name], state.initial_bytes()) for state in contract.states]
-        self._write_input = _bind_write(contract.input, inputs[INPUT_NAME])
-        self._read_output = _bind_read(contract.output, outputs[OUTPUT_NAME])
-        self._advance = _bind_advance(self.backend.invoke, states)
-        self.step_bytes = _bind_step(
-            self.backend.invoke, inputs[INPUT_NAME], outputs[OUTPUT_NAME], states
-        )
-        self.reset()
+        self._attach(_Shared(load_backend(self.model, backend, options)))
+
+    def sibling(self) -> Stream:
+        """Another stream on the same loaded model, at its initial state.
+
+        Siblings cost the memory of their states alone. Stepping them in turns costs a copy of the
+        states at every change from one to the other.
+        """
+        other = object.__new__(Stream)
+        other.model = self.model
+        other._attach(self._shared)
+        return other
+
+    def _attach(self, shared: _Shared) -> None:
+        self._shared = shared
+        self._initial = {state.name: state.initial_bytes() for state in self.model.contract.states}
+        self._parked = self._initial
+        self._encode = _bind_encode(self.model.contract.input)
+        self._decode = _bind_decode(self.model.contract.output)
+        self.step_bytes = _bind_step(self, shared)
+
+    @property
+    def backend(self) -> Backend:
+        """The runtime, holding this stream's state."""
+        with self._shared.lock:
+            self._shared.take(self)
+            return self._shared.backend
 
     def reset(self) -> None:
         """Begin a new sequence: write the initial states."""
-        for view, initial in self._initial:
-            view[:] = initial
+        self._write_state(self._initial)
 
     def step(self, x: np.ndarray) -> np.ndarray:
         """One time step in real units: ``x`` [inputs] float -> ``y`` [outputs] float32.
@@ -67,9 +91,7 @@ class Stream:
         Raises:
             BadInputError: ``x`` has the wrong shape or dtype, or holds NaN or infinity.
         """
-        self._write_input(x)
-        self._advance()
-        return self._read_output()
+        return self._decode(self.step_bytes(self._encode(x)))
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """Step through a sequence without reset: ``x`` [steps, inputs] -> ``y`` [steps, outputs].
@@ -85,54 +107,101 @@ class Stream:
 
     def state_bytes(self) -> dict[str, bytes]:
         """The current state, as stored, by state name."""
-        names = (state.name for state in self.model.contract.states)
-        return {name: bytes(self.backend.inputs[name]) for name in names}
+        with self._shared.lock:
+            owned = self._shared.owner is self
+            return self._shared.backend.read_state() if owned else dict(self._parked)
+
+    def save_state(self) -> bytes:
+        """The current state, to go on from later, in another process or on another device."""
+        states = b"".join(self.state_bytes().values())
+        checksum = hashlib.sha256(states).digest()
+        return STATE_MAGIC + self._model_hash() + checksum + states
+
+    def load_state(self, saved: bytes) -> None:
+        """Go on from what :meth:`save_state` gave.
+
+        Raises:
+            BadInputError: it is no saved state, is damaged, or is another model's.
+        """
+        body = len(STATE_MAGIC) + 2 * _HASH_BYTES
+        if not saved.startswith(STATE_MAGIC) or len(saved) < body:
+            raise BadInputError("this is no saved state; save it with Stream.save_state()")
+        model_hash = saved[len(STATE_MAGIC) : len(STATE_MAGIC) + _HASH_BYTES]
+        if model_hash != self._model_hash():
+            raise BadInputError(
+                f"this state was saved from another model than {self.model.path.name}; "
+                "load it into the model that it came from, or reset()"
+            )
+        checksum, rest = saved[body - _HASH_BYTES : body], saved[body:]
+        sizes = {name: len(initial) for name, initial in self._initial.items()}
+        if hashlib.sha256(rest).digest() != checksum or len(rest) != sum(sizes.values()):
+            raise BadInputError("the saved state is damaged; load another copy, or reset()")
+        states = {}
+        for name, size in sizes.items():
+            states[name], rest = rest[:size], rest[size:]
+        self._write_state(states)
+
+    def _model_hash(self) -> bytes:
+        return bytes.fromhex(self.model.contract.model_sha256)
+
+    def _write_state(self, states: dict[str, bytes]) -> None:
+        with self._shared.lock:
+            if self._shared.owner is self:
+                self._shared.backend.write_state(states)
+            else:
+                self._parked = states
 
 
-def _bind_step(
-    invoke: Callable[[], None],
-    x: memoryview,
-    y: memoryview,
-    states: list[tuple[memoryview, memoryview]],
-) -> Callable[[bytes], bytes]:
-    """The whole step as one closure over byte views: the fastest a Python loop gets."""
+class _Shared:
+    """A loaded model and the stream whose state it holds; the others' are parked with them."""
 
-    def step_bytes(frame: bytes) -> bytes:
-        x[:] = frame
-        invoke()
-        for state_in, state_out in states:
-            state_in[:] = state_out
-        return bytes(y)
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.lock = threading.RLock()
+        self.owner: Stream | None = None
+
+    def take(self, stream: Stream) -> None:
+        """Put the stream's state into the runtime. The lock must be held."""
+        if self.owner is stream:
+            return
+        if self.owner is not None:
+            self.owner._parked = self.backend.read_state()
+        self.backend.write_state(stream._parked)
+        self.owner = stream
+
+
+def _bind_step(stream: Stream, shared: _Shared) -> Callable[[Any], bytes]:
+    """The whole step as one closure: the fastest a Python loop gets."""
+    backend, lock = shared.backend, shared.lock
+    put, invoke, advance, get = backend.put, backend.invoke, backend.advance, backend.get
+
+    def step_bytes(frame: Any) -> bytes:
+        with lock:
+            if shared.owner is not stream:
+                shared.take(stream)
+            put(frame)
+            invoke()
+            advance()
+            return get()
 
     return step_bytes
 
 
-def _bind_advance(
-    invoke: Callable[[], None], states: list[tuple[memoryview, memoryview]]
-) -> Callable[[], None]:
-    """The step between the border tensors: invoke, and the state passed on."""
+def _bind_encode(spec: TensorSpec) -> Callable[[np.ndarray], memoryview]:
+    """A function that checks a frame of real values and gives its bytes as stored.
 
-    def advance() -> None:
-        invoke()
-        for state_in, state_out in states:
-            state_in[:] = state_out
-
-    return advance
-
-
-def _bind_write(spec: TensorSpec, view: memoryview) -> Callable[[np.ndarray], None]:
-    """A function that checks a frame of real values and writes it, quantized, into the input
-    tensor. As :meth:`TensorSpec.quantize`, on memory allocated once: NumPy's small-array calls
-    cost more than a small model's step, so each one counts."""
+    As :meth:`TensorSpec.quantize`, on memory allocated once: NumPy's small-array calls cost more
+    than a small model's step, so each one counts."""
     width = spec.shape[-1]
-    tensor = np.frombuffer(view, spec.dtype)
+    stored = np.empty(width, spec.dtype)
+    raw = stored.data.cast("B")
     values = np.empty(width, np.float32)
     quantized = spec.scale is not None and spec.zero_point is not None
     if quantized:
         scale, zero_point = np.float32(spec.scale), np.float32(spec.zero_point)
         lowest, highest = (np.float32(limit) for limit in _limits(spec.dtype))
 
-    def write(x: np.ndarray) -> None:
+    def encode(x: np.ndarray) -> memoryview:
         try:
             frame = np.asarray(x)
         except ValueError as error:
@@ -148,31 +217,32 @@ def _bind_write(spec: TensorSpec, view: memoryview) -> Callable[[np.ndarray], No
         if not math.isfinite(np.dot(values, values)):
             check_values(frame[np.newaxis], width)
         if not quantized:
-            tensor[:] = values
-            return
+            stored[:] = values
+            return raw
         np.divide(values, scale, out=values)
         np.rint(values, out=values)
         np.add(values, zero_point, out=values)
         np.maximum(values, lowest, out=values)
         np.minimum(values, highest, out=values)
-        tensor[:] = values
+        stored[:] = values
+        return raw
 
-    return write
+    return encode
 
 
-def _bind_read(spec: TensorSpec, view: memoryview) -> Callable[[], np.ndarray]:
-    """A function that reads the output tensor as real values, as :meth:`TensorSpec.dequantize`."""
-    tensor = np.frombuffer(view, spec.dtype)
+def _bind_decode(spec: TensorSpec) -> Callable[[bytes], np.ndarray]:
+    """A function from the output's bytes to real values, as :meth:`TensorSpec.dequantize`."""
+    dtype = np.dtype(spec.dtype)
     if spec.scale is None or spec.zero_point is None:
-        return tensor.copy
+        return lambda stored: np.frombuffer(stored, dtype).copy()
     scale, zero_point = np.float32(spec.scale), np.float32(spec.zero_point)
 
-    def read() -> np.ndarray:
-        values = np.subtract(tensor, zero_point, dtype=np.float32)
+    def decode(stored: bytes) -> np.ndarray:
+        values = np.subtract(np.frombuffer(stored, dtype), zero_point, dtype=np.float32)
         np.multiply(values, scale, out=values)
         return values
 
-    return read
+    return decode
 
 
 def _limits(dtype: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import click
 
 from device_runner import cli as device
 from device_runner.errors import MissingRuntimeError
+from pipeline.bundle import BUNDLE_NAME, write_bundle
 from pipeline.workspace import STAGES
 
 
@@ -25,6 +26,23 @@ def main() -> None:
 
 for command in (device.inspect, device.verify_command, device.bench, device.stream_command):
     main.add_command(command)
+
+
+@main.group("device")
+def device_group() -> None:
+    """The program that goes onto the device."""
+
+
+@device_group.command()
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), default=BUNDLE_NAME,
+              show_default=True, help="The file to write.")  # fmt: skip
+def bundle(output: Path) -> None:
+    """Write the on-device program as one file, to be copied to a device.
+
+    It needs Python 3.10 or newer there, numpy, click and one runtime.
+    """
+    write_bundle(output)
+    click.echo(f"{output}: {output.stat().st_size:,} bytes; run it with 'python3 {output.name}'")
 
 
 @main.command()

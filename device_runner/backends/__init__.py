@@ -3,48 +3,62 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from typing import Protocol
 
 from device_runner.backends import litert, tensorflow, tflite_runtime
-from device_runner.backends.interpreter import InterpreterBackend
+from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError, UnknownBackendError
 
-# In order of preference. Each loads a step model: (model, threads) -> backend,
-# and raises MissingRuntimeError where its runtime is not installed.
-BACKENDS: dict[str, Callable[[StepModel, int], InterpreterBackend]] = {
-    "litert": litert.load,
-    "tflite_runtime": tflite_runtime.load,
-    "tensorflow": tensorflow.load,
+
+class BackendModule(Protocol):
+    """What the file of a backend offers."""
+
+    def load(self, model: StepModel, options: LoadOptions) -> Backend:
+        """Load a step model. MissingRuntimeError: the runtime, delegate or device is not here;
+        BadModelError: it refuses the model."""
+
+    def probe(self) -> str:
+        """The runtime's version, and what it found, in a few words. MissingRuntimeError says why
+        it is not usable here and what to do."""
+
+
+BACKENDS: dict[str, BackendModule] = {
+    "litert": litert,
+    "tflite-runtime": tflite_runtime,
+    "tensorflow": tensorflow,
 }
 AUTOMATIC = "auto"
+# Of these the first that is installed is the automatic choice.
+PREFERRED = ("litert", "tflite-runtime", "tensorflow")
 
 
 def load_backend(
-    model: StepModel, backend: str = AUTOMATIC, threads: int = 1
-) -> InterpreterBackend:
+    model: StepModel, backend: str = AUTOMATIC, options: LoadOptions | None = None
+) -> Backend:
     """Load a step model into a runtime.
 
     Args:
         model: the checked file.
         backend: a name in BACKENDS, or "auto" for the first one that is installed.
-        threads: threads the runtime may use for one step.
+        options: threads, delegate, device.
 
     Raises:
         UnknownBackendError: there is no such backend.
         MissingRuntimeError: its runtime is not installed.
         BadModelError: the runtime refuses the model.
     """
+    options = options or LoadOptions()
     if backend == AUTOMATIC:
         reasons = []
-        for load in BACKENDS.values():
+        for name in PREFERRED:
             try:
-                return load(model, threads)
+                return BACKENDS[name].load(model, options)
             except MissingRuntimeError as error:
                 reasons.append(error.message)
         raise MissingRuntimeError("no runtime: " + "; ".join(reasons))
     check_backend(backend)
-    return BACKENDS[backend](model, threads)
+    return BACKENDS[backend].load(model, options)
 
 
 def check_backend(name: str) -> None:

@@ -9,25 +9,19 @@ because all shapes are static: after ``allocate_tensors()`` nothing is ever real
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 from typing import Any
 
+from device_runner.backends.backend import HostMemoryBackend, refused
 from device_runner.contract import STEP_SIGNATURE, StepModel
 from device_runner.errors import BadModelError
 from device_runner.known_failures import known_failure
 
 
-class InterpreterBackend:
-    """A step model loaded into one interpreter.
-
-    ``inputs`` and ``outputs`` map signature names to writable byte views of the tensors;
-    ``invoke()`` computes one step from the former to the latter.
-    """
+class InterpreterBackend(HostMemoryBackend):
+    """A step model loaded into one interpreter."""
 
     def __init__(self, name: str, version: str, interpreter: Any, model: StepModel) -> None:
-        self.name = name
-        self.version = version
-        # Kept: the views below point into memory that it owns.
+        # Kept: the views point into memory that it owns.
         self.interpreter = interpreter
         if failure := known_failure(model.graph, name):
             raise BadModelError(f"{model.path}: not run on {name} {version}: {failure}")
@@ -36,9 +30,14 @@ class InterpreterBackend:
         except (RuntimeError, ValueError) as error:
             raise refused(name, version, model, error) from error
         signature = model.graph.signature(STEP_SIGNATURE)
-        self.inputs = {key: self._view(index) for key, index in signature.inputs.items()}
-        self.outputs = {key: self._view(index) for key, index in signature.outputs.items()}
-        self.invoke = interpreter.invoke
+        super().__init__(
+            name,
+            version,
+            model,
+            inputs={key: self._view(index) for key, index in signature.inputs.items()},
+            outputs={key: self._view(index) for key, index in signature.outputs.items()},
+            invoke=interpreter.invoke,
+        )
 
     def _view(self, index: int) -> memoryview:
         # The interpreter counts references to its arrays, so only the address is kept.
@@ -46,24 +45,3 @@ class InterpreterBackend:
         address, size = array.__array_interface__["data"][0], array.nbytes
         del array
         return memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
-
-
-def one_line(error: Exception) -> str:
-    """An error's text without line breaks."""
-    return " ".join(str(error).split())[:300]
-
-
-def distribution_version(name: str) -> str:
-    """Version of an installed distribution; "unknown" where it came under another name."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def refused(name: str, version: str, model: StepModel, error: Exception) -> BadModelError:
-    """The error of a runtime that does not take a model, in one line."""
-    return BadModelError(
-        f"{model.path}: {name} {version} refuses the model ({one_line(error)}); "
-        "use a newer runtime, or export with another scheme"
-    )

@@ -1,19 +1,34 @@
-"""LiteRT, the current TFLite runtime (distribution ``ai-edge-litert``)."""
+"""LiteRT, the current TFLite runtime (distribution ``ai-edge-litert``), with XNNPACK on the CPU."""
 
 from __future__ import annotations
 
-from device_runner.backends.interpreter import (
-    InterpreterBackend,
-    distribution_version,
-    one_line,
-    refused,
-)
+from typing import Any
+
+from device_runner.backends.backend import LoadOptions, distribution_version, one_line, refused
+from device_runner.backends.interpreter import InterpreterBackend
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError
 
+NAME = "litert"
 
-def load(model: StepModel, threads: int = 1) -> InterpreterBackend:
-    """Load a step model with LiteRT's interpreter (XNNPACK on the CPU)."""
+
+def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
+    """Load a step model with LiteRT's interpreter."""
+    interpreter_class, version = _interpreter_class(), probe()
+    try:
+        interpreter = interpreter_class(model_content=model.flatbuffer, num_threads=options.threads)
+    except (RuntimeError, ValueError) as error:
+        raise refused(NAME, version, model, error) from error
+    return InterpreterBackend(NAME, version, interpreter, model)
+
+
+def probe() -> str:
+    """LiteRT's version."""
+    _interpreter_class()
+    return distribution_version("ai-edge-litert")
+
+
+def _interpreter_class() -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
@@ -21,9 +36,4 @@ def load(model: StepModel, threads: int = 1) -> InterpreterBackend:
             f"LiteRT is not usable ({one_line(error)}); "
             "install it with 'pip install ai-edge-litert'"
         ) from error
-    version = distribution_version("ai-edge-litert")
-    try:
-        interpreter = Interpreter(model_content=model.flatbuffer, num_threads=threads)
-    except (RuntimeError, ValueError) as error:
-        raise refused("litert", version, model, error) from error
-    return InterpreterBackend("litert", version, interpreter, model)
+    return Interpreter

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from device_runner.backends.interpreter import (
-    InterpreterBackend,
-    distribution_version,
-    one_line,
-    refused,
-)
+from typing import Any
+
+from device_runner.backends.backend import LoadOptions, distribution_version, one_line, refused
+from device_runner.backends.interpreter import InterpreterBackend
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError
 
+NAME = "tflite-runtime"
 
-def load(model: StepModel, threads: int = 1) -> InterpreterBackend:
+
+def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
     """Load a step model with tflite-runtime's interpreter."""
+    interpreter_class, version = _interpreter_class(), probe()
+    try:
+        interpreter = interpreter_class(model_content=model.flatbuffer, num_threads=options.threads)
+    except (RuntimeError, ValueError) as error:
+        raise refused(NAME, version, model, error) from error
+    return InterpreterBackend(NAME, version, interpreter, model)
+
+
+def probe() -> str:
+    """tflite-runtime's version."""
+    _interpreter_class()
+    return distribution_version("tflite-runtime")
+
+
+def _interpreter_class() -> Any:
     try:
         from tflite_runtime.interpreter import Interpreter
     except (ImportError, AttributeError) as error:  # AttributeError: built for another NumPy
@@ -21,9 +36,4 @@ def load(model: StepModel, threads: int = 1) -> InterpreterBackend:
             f"tflite-runtime is not usable ({one_line(error)}); install it with "
             "'pip install tflite-runtime \"numpy<2\"' (Python 3.11 or older)"
         ) from error
-    version = distribution_version("tflite-runtime")
-    try:
-        interpreter = Interpreter(model_content=model.flatbuffer, num_threads=threads)
-    except (RuntimeError, ValueError) as error:
-        raise refused("tflite_runtime", version, model, error) from error
-    return InterpreterBackend("tflite_runtime", version, interpreter, model)
+    return Interpreter

@@ -29,7 +29,7 @@ def test_scales_a_channel_under_an_old_version_are_refused_on_an_old_runtime(
 ):
     model = load_step_model(step_models("lstm", "dynamic:per-channel"))
     graph = read_graph(lowered(model.flatbuffer, version))
-    failure = known_failure(graph, "tflite_runtime")
+    failure = known_failure(graph, "tflite-runtime")
     assert ("a scale a channel" in failure) if wrong else (failure is None)
     assert known_failure(graph, "litert") is None
 
@@ -37,7 +37,7 @@ def test_scales_a_channel_under_an_old_version_are_refused_on_an_old_runtime(
 @pytest.mark.parametrize("scheme", ["float32", "float16", "dynamic", "int8", "int16x8"])
 def test_what_we_export_has_no_known_failure(step_models, scheme):
     graph = load_step_model(step_models("lstm", scheme)).graph
-    assert known_failure(graph, "tflite_runtime") is None
+    assert known_failure(graph, "tflite-runtime") is None
     assert known_failure(graph, "litert") is None
 
 

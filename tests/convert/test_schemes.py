@@ -98,7 +98,7 @@ def test_every_scheme_verifies_on_every_runtime_but_where_refused(step_models):
         (item["backend"], item["file"]): item["failure"] for item in found if item["failure"]
     }
     for (backend, file), failure in failures.items():
-        assert (backend, "dynamic-per-channel" in file) == ("tflite_runtime", True)
+        assert (backend, "dynamic-per-channel" in file) == ("tflite-runtime", True)
         assert "'FULLY_CONNECTED' version '12'" in failure
 
 

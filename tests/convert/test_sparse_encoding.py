@@ -115,7 +115,7 @@ def test_what_sparse_encoding_computes(network, frames, converted, weights, runt
         assert sparse < 1.5 * dense + 1e-5
     else:
         assert sparse > 2 * dense, f"{weights} is right on {runtime} now: see the head of this file"
-    backend = {"ai_edge_litert": "litert"}.get(runtime, runtime)
+    backend = {"ai_edge_litert": "litert"}.get(runtime, "tflite-runtime")
     graph = read_graph(converted(weights, True).read_bytes())
     assert any(tensor.sparse for tensor in graph.tensors)
     assert (known_failure(graph, backend) is None) == right

@@ -358,7 +358,7 @@ def test_unknown_command_suggests_the_nearest(typed, meant, invoke, error_line):
 @pytest.mark.parametrize("command", ["verify", "bench", "stream"])
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("liter", "litert"), ("tflite_run", "tflite_runtime"), ("tensorlow", "tensorflow")],
+    [("liter", "litert"), ("tflite_run", "tflite-runtime"), ("tensorlow", "tensorflow")],
 )
 def test_unknown_backend_suggests_the_nearest(command, typed, meant, int8_file, invoke, error_line):
     result = invoke(command, int8_file, "--backend", typed, input="")
@@ -373,11 +373,11 @@ def test_unknown_backend_without_a_near_one_lists_all(int8_file, invoke, error_l
     assert result.exit_code == USAGE
     line = error_line(result)
     assert "did you mean" not in line
-    assert all(name in line for name in ("litert", "tflite_runtime", "tensorflow"))
+    assert all(name in line for name in ("litert", "tflite-runtime", "tensorflow"))
 
 
 @pytest.mark.parametrize("command", ["verify", "bench", "stream"])
-@pytest.mark.parametrize("backend", ["auto", "litert", "tflite_runtime", "tensorflow"])
+@pytest.mark.parametrize("backend", ["auto", "litert", "tflite-runtime", "tensorflow"])
 def test_missing_runtime_says_how_to_install_it(
     command, backend, no_runtime, int8_file, invoke, error_line
 ):
@@ -405,7 +405,7 @@ def test_broken_runtime_ends_in_one_line(int8_file, invoke, error_line, monkeypa
     for name in [name for name in sys.modules if name.partition(".")[0] == "tflite_runtime"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [BrokenRuntime("tflite_runtime"), *sys.meta_path])
-    result = invoke("verify", int8_file, "--backend", "tflite_runtime")
+    result = invoke("verify", int8_file, "--backend", "tflite-runtime")
     assert result.exit_code == MISSING_RUNTIME
     assert "compiled using NumPy 1.x" in error_line(result)
 

@@ -114,12 +114,12 @@ def test_all_cells_verify_on_tflite_runtime(step_models, run_python):
         for cell in ("simple-rnn", "lstm", "gru")
         for scheme in ("float32", "int8")
     ]
-    verify = ("-m", "device_runner", "verify", *files, "--json", "--backend", "tflite_runtime")
+    verify = ("-m", "device_runner", "verify", *files, "--json", "--backend", "tflite-runtime")
     process = run_python(*verify, cwd=PACKAGE.parent)
     assert process.returncode == 0, process.stderr
     found = [json.loads(line) for line in process.stdout.splitlines()]
     assert [facts["file"] for facts in found] == [str(file) for file in files]
     for facts in found:
-        assert facts["backend"] == "tflite_runtime"
+        assert facts["backend"] == "tflite-runtime"
         assert facts["failure"] is None
         assert facts["steps"] == 48

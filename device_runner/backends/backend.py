@@ -1,0 +1,153 @@
+"""What a runtime must offer to have a step model stepped on it.
+
+One step is four calls, timed apart by the benchmark::
+
+    put(frame)    the input's bytes go to where the runtime reads them
+    invoke()      the step is computed
+    advance()     the state that came out is handed on to be the state that goes in
+    y = get()     the output's bytes
+
+All bytes are in the stored dtype of the model's border tensors; nothing is converted on the way.
+"""
+
+from __future__ import annotations
+
+import abc
+import importlib.metadata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from device_runner.contract import StepModel
+from device_runner.errors import BadModelError
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model is to be loaded. ``threads`` may be used for one step; ``delegate`` is the path
+    of an external delegate's shared library, ``delegate_options`` what is handed to it;
+    ``device`` names one of several accelerators. A backend that has no use for one ignores it."""
+
+    threads: int = 1
+    delegate: str | None = None
+    delegate_options: Mapping[str, str] = field(default_factory=dict)
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which operators run on the accelerator and which on the CPU, by operator name in the order
+    of the graph. A runtime that does not tell has no placement."""
+
+    accelerator: str
+    delegated: tuple[str, ...]
+    on_cpu: tuple[str, ...]
+
+
+class Backend(abc.ABC):
+    """A step model loaded into a runtime; see the module for the four calls.
+
+    Args:
+        name: as listed in :data:`device_runner.backends.BACKENDS`.
+        version: of the runtime.
+    """
+
+    #: Set by subclasses; attributes instead of methods because a step of a small model costs as
+    #: much as some Python calls.
+    put: Callable[[Any], None]
+    invoke: Callable[[], None]
+    advance: Callable[[], None]
+    get: Callable[[], bytes]
+
+    def __init__(self, name: str, version: str) -> None:
+        self.name = name
+        self.version = version
+
+    @abc.abstractmethod
+    def read_state(self) -> dict[str, bytes]:
+        """The state that the next step starts from, as stored, by state name."""
+
+    @abc.abstractmethod
+    def write_state(self, state: Mapping[str, bytes]) -> None:
+        """Make this the state that the next step starts from; all states, each in full."""
+
+    def placement(self) -> Placement | None:
+        """Where the operators run, or None where the runtime does not tell."""
+        return None
+
+
+class HostMemoryBackend(Backend):
+    """A backend whose tensors lie in memory that the CPU reads and writes at fixed addresses.
+
+    Args:
+        inputs, outputs: writable byte views by signature name: x and the states, y and the states.
+        invoke: computes one step from the former to the latter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        model: StepModel,
+        inputs: Mapping[str, memoryview],
+        outputs: Mapping[str, memoryview],
+        invoke: Callable[[], None],
+    ) -> None:
+        super().__init__(name, version)
+        self.inputs, self.outputs, self.invoke = inputs, outputs, invoke
+        names = [state.name for state in model.contract.states]
+        self.put = _bind_put(inputs["x"])
+        self.get = outputs["y"].tobytes
+        self.advance = _bind_advance([(inputs[name], outputs[name]) for name in names])
+        self._states = {name: inputs[name] for name in names}
+
+    def read_state(self) -> dict[str, bytes]:
+        return {name: view.tobytes() for name, view in self._states.items()}
+
+    def write_state(self, state: Mapping[str, bytes]) -> None:
+        for name, view in self._states.items():
+            view[:] = state[name]
+
+
+def _bind_put(view: memoryview) -> Callable[[Any], None]:
+    def put(frame: Any) -> None:
+        view[:] = frame
+
+    return put
+
+
+def _bind_advance(states: Sequence[tuple[memoryview, memoryview]]) -> Callable[[], None]:
+    if len(states) == 1:
+        ((only_in, only_out),) = states
+
+        def advance_one() -> None:
+            only_in[:] = only_out
+
+        return advance_one
+
+    def advance() -> None:
+        for state_in, state_out in states:
+            state_in[:] = state_out
+
+    return advance
+
+
+def one_line(error: Exception) -> str:
+    """An error's text without line breaks."""
+    return " ".join(str(error).split())[:300]
+
+
+def distribution_version(name: str) -> str:
+    """Version of an installed distribution; "unknown" where it came under another name."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def refused(name: str, version: str, model: StepModel, error: Exception) -> BadModelError:
+    """The error of a runtime that does not take a model, in one line."""
+    return BadModelError(
+        f"{model.path}: {name} {version} refuses the model ({one_line(error)}); "
+        "use a newer runtime, or export with another scheme"
+    )

@@ -1,0 +1,36 @@
+"""The on-device program as one file: ``device_runner`` as a zip that Python runs."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import device_runner
+
+BUNDLE_NAME = "edgestep-device.pyz"
+_SHEBANG = b"#!/usr/bin/env python3\n"
+_MAIN = "from device_runner.cli import main\n\nmain(prog_name='edgestep-device')\n"
+# The oldest time that a ZIP can hold: the same sources give the same bytes.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def write_bundle(path: Path) -> Path:
+    """Write the on-device program to ``path``, replacing what is there as a whole.
+
+    It runs wherever Python finds numpy, click and one runtime. (The standard library's zipapp
+    would take a folder with the package and a ``__main__`` inside, and stamps it with the time.)
+    """
+    package = Path(device_runner.__file__).parent
+    files = sorted(file for file in package.rglob("*") if file.suffix in (".py", ".json"))
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as target:
+        target.write(_SHEBANG)
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in files:
+                name = file.relative_to(package.parent).as_posix()
+                archive.writestr(zipfile.ZipInfo(name, _EPOCH), file.read_bytes())
+            archive.writestr(zipfile.ZipInfo("__main__.py", _EPOCH), _MAIN)
+    partial.chmod(0o755)
+    os.replace(partial, path)
+    return path
