@@ -26,11 +26,15 @@ def write_bundle(path: Path) -> Path:
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as target:
         target.write(_SHEBANG)
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(target, "w") as archive:
             for file in files:
                 name = file.relative_to(package.parent).as_posix()
-                archive.writestr(zipfile.ZipInfo(name, _EPOCH), file.read_bytes())
-            archive.writestr(zipfile.ZipInfo("__main__.py", _EPOCH), _MAIN)
+                _add(archive, name, file.read_bytes())
+            _add(archive, "__main__.py", _MAIN.encode())
     partial.chmod(0o755)
     os.replace(partial, path)
     return path
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
