@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import signal
@@ -24,7 +25,10 @@ from device_runner.errors import (
     MissingRuntimeError,
     VerificationError,
 )
-from device_runner.latency import BenchSettings
+from device_runner.latency import PERCENTILES, BenchSettings
+from device_runner.paced import PacedSettings
+from device_runner.result_log import append_result, check_appendable
+from device_runner.scheduling import scheduled
 from device_runner.stream import Stream
 from device_runner.verify import verify
 
@@ -141,8 +145,23 @@ def verify_command(files: tuple[str, ...], backend: str, threads: int, as_json: 
               help="Rounds in which the models take turns.")  # fmt: skip
 @click.option("--warmup", type=click.FloatRange(0, 60), default=BenchSettings.warmup_s,
               show_default=True, help="Untimed run-up of each model, in seconds.")  # fmt: skip
+@click.option("--paced", is_flag=True,
+              help="One frame per frame period, sleeping between; models in turn.")  # fmt: skip
+@click.option("--period", type=click.FloatRange(0, 3600, min_open=True),
+              help="Paced: seconds between frames, if not the model's own.")  # fmt: skip
+@click.option("--duration", type=click.FloatRange(0, 7 * 86400, min_open=True),
+              default=PacedSettings.duration_s, show_default=True,
+              help="Paced: seconds that each model is measured.")  # fmt: skip
+@click.option("--percentile", type=click.Choice([f"{value:g}" for value in PERCENTILES]),
+              help="A percentile that you need: without enough samples, INVALID.")  # fmt: skip
+@click.option("--cpu", "cpus", type=click.IntRange(0), multiple=True,
+              help="Run on this CPU only; may be repeated.")  # fmt: skip
+@click.option("--realtime", type=click.IntRange(1, 99), metavar="PRIORITY",
+              help="Run at this real-time priority (SCHED_FIFO); needs the right to.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="Append the results to this file, one JSON object per line.")  # fmt: skip
+@click.option("--samples", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Write every step's nanoseconds to FOLDER/MODEL.npy.")  # fmt: skip
 @json_option
 def bench(
     files: tuple[str, ...],
@@ -151,19 +170,69 @@ def bench(
     steps: int,
     rounds: int,
     warmup: float,
+    paced: bool,
+    period: float | None,
+    duration: float,
+    percentile: str | None,
+    cpus: tuple[int, ...],
+    realtime: int | None,
     output: Path | None,
+    samples: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure what one step of each model costs on this device, models interleaved."""
-    streams = [Stream(file, backend, LoadOptions(threads)) for file in files]
-    with output.open("a") if output else open("/dev/null", "w") as sink:
-        measured = results.bench(streams, BenchSettings(steps, rounds, warmup), threads)
-        lines = [json.dumps(result, allow_nan=False) for result in measured]
-        click.echo("\n".join(lines) if as_json else results.format_results(measured))
-        sink.writelines(line + "\n" for line in lines)
-    for stream, result in zip(streams, measured, strict=True):
+    """Measure what one step of each model costs on this device.
+
+    Back to back, models taking turns; or, with --paced, at the pace of real use. A result that
+    must not be trusted is marked INVALID, with the reason, and makes the exit code 5.
+    """
+    circumstances = results.Circumstances(
+        threads, cpus, realtime, None if percentile is None else float(percentile)
+    )
+    found: list[dict[str, Any]] = []
+
+    def keep(measured: results.Measured) -> None:
+        found.append(measured.result)
+        if output:
+            append_result(output, measured.result)
+        if samples and measured.samples is not None:
+            np.save(samples / Path(measured.result["file"]).with_suffix(".npy"), measured.samples)
+        if as_json:
+            click.echo(json.dumps(measured.result, allow_nan=False))
+
+    for target in (output and output.parent, samples):
+        if target:
+            target.mkdir(parents=True, exist_ok=True)
+    if output:
+        check_appendable(output)
+    with scheduled(cpus, realtime):
+        streams = [Stream(file, backend, LoadOptions(threads)) for file in files]
+        if paced:
+            pace = PacedSettings(duration, period, keep_samples=samples is not None)
+            for stream in streams:
+                with _progress(stream.model.path.name) as progress:
+                    measured = results.bench_paced(stream, pace, circumstances, progress)
+                keep(measured)
+        else:
+            settings = BenchSettings(steps, rounds, warmup, keep_samples=samples is not None)
+            with _progress("measuring") as progress:
+                everything = results.bench(streams, settings, circumstances, progress)
+            for measured in everything:
+                keep(measured)
+    if not as_json:
+        table = results.format_paced_results if paced else results.format_results
+        click.echo(table(found))
+    for stream, result in zip(streams, found, strict=True):
         if not result["valid"]:
             raise VerificationError(f"{stream.model.path}: {result['invalid_reason']}")
+
+
+@contextlib.contextmanager
+def _progress(label: str) -> Iterator[results.Progress]:
+    """A bar on standard error, if a person sees it."""
+    with click.progressbar(
+        length=1000, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        yield lambda share: bar.update(round(share * 1000) - bar.pos)
 
 
 @main.command("stream")
