@@ -136,7 +136,7 @@ class Tensor:
 class Operator:
     """One operator: its name, the version of its definition, and its tensors' indices, where -1
     stands for an input that is left out. ``options`` holds the fields that :data:`OPTIONS` lists
-    for it."""
+    for it, and is empty where the file gives it another operator's."""
 
     name: str
     version: int
@@ -292,7 +292,7 @@ def _options(name: str, operator: _Table) -> dict[str, float]:
     tag, fields = OPTIONS[name]
     options = operator.table(4)
     if options is not None and operator.integer(3, "B", 0) != tag:
-        raise ValueError(f"the options of operator {name} are another operator's")
+        return {}
     return {
         key: default if options is None else options.scalar(number, kind, default)
         for number, (key, kind, default) in fields.items()

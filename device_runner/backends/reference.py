@@ -22,7 +22,7 @@ from device_runner.backends.backend import HostMemoryBackend, LoadOptions, one_l
 from device_runner.constants import INDEX_DTYPES, quantization, read_constant
 from device_runner.contract import STEP_SIGNATURE, StepModel, TensorSpec
 from device_runner.errors import BadModelError
-from device_runner.flatbuffer import ACTIVATIONS, Graph, Operator, Tensor
+from device_runner.flatbuffer import ACTIVATIONS, OPTIONS, Graph, Operator, Tensor
 
 NAME = "reference"
 ACTIVATION_DTYPES = ("float32", "int8", "uint8", "int16")
@@ -211,6 +211,8 @@ def check_operator(operator: Operator, known: Mapping[str, KnownOperator]) -> No
             f"{limit}; use another backend"
         )
     options = operator.options
+    if not options and operator.name in OPTIONS:
+        raise _misfit(operator, "its options are another operator's")
     if not 0 <= options.get("activation", 0) < len(ACTIVATIONS) - 1:  # but SIGN_BIT
         raise _misfit(operator, f"its activation {options['activation']} is not known here")
     if options.get("weights_format"):
