@@ -42,7 +42,8 @@ def load(model: StepModel, options: LoadOptions) -> MicroBackend:
             arena, interpreter = _smallest(runtime, model, interpreter, arena)
             return MicroBackend(version, interpreter, model, arena)
         if not _TOO_SMALL.search(log):
-            reason = "; ".join(log.split("\n")[-_REASON_LINES:]) or one_line(interpreter)
+            lines = [line.strip() for line in log.splitlines() if line.strip()]
+            reason = "; ".join(lines[-_REASON_LINES:]) or one_line(interpreter)
             raise BadModelError(
                 f"{model.path}: {NAME} {version} refuses the model ({reason}); "
                 "export it as int8 or int16x8"
