@@ -298,7 +298,7 @@ def _transpose(to: _Lowering, operator: Operator) -> None:
 
 
 def _slice(to: _Lowering, operator: Operator) -> None:
-    x, begins, sizes = operator.inputs
+    begins, sizes = operator.inputs[1:]
     parts = [
         slice(begin, None if size == -1 else begin + size)
         for begin, size in zip(to.integers(begins), to.integers(sizes), strict=True)

@@ -37,7 +37,7 @@ def load(model: StepModel, options: LoadOptions) -> MicroBackend:
     runtime, version = _runtime(), probe()
     arena = SMALLEST_ARENA_BYTES
     while True:
-        interpreter, log = _with_log(lambda size=arena: _interpreter(runtime, model, size))
+        interpreter, log = _with_log(_interpreter, runtime, model, arena)
         if not isinstance(interpreter, Exception):
             arena, interpreter = _smallest(runtime, model, interpreter, arena)
             return MicroBackend(version, interpreter, model, arena)
@@ -146,7 +146,7 @@ def _smallest(runtime: Any, model: StepModel, interpreter: Any, arena: int) -> t
     too_small = int(used.group(1)) // ARENA_STEP_BYTES * ARENA_STEP_BYTES if used else 0
     while arena - too_small > ARENA_STEP_BYTES:
         middle = (too_small + arena) // 2 // ARENA_STEP_BYTES * ARENA_STEP_BYTES
-        found, _ = _with_log(lambda size=middle: _interpreter(runtime, model, size))
+        found, _ = _with_log(_interpreter, runtime, model, middle)
         if isinstance(found, Exception):
             too_small = middle
         else:
@@ -154,15 +154,15 @@ def _smallest(runtime: Any, model: StepModel, interpreter: Any, arena: int) -> t
     return arena, interpreter
 
 
-def _with_log(call: Callable[[], Result]) -> tuple[Result, str]:
-    """What ``call`` gives, and what the runtime wrote to standard error meanwhile: it states its
-    reasons nowhere else."""
+def _with_log(call: Callable[..., Result], *arguments: Any) -> tuple[Result, str]:
+    """What ``call(*arguments)`` gives, and what the runtime wrote to standard error meanwhile: it
+    states its reasons nowhere else."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as log:
         saved = os.dup(2)
         os.dup2(log.fileno(), 2)
         try:
-            result = call()
+            result = call(*arguments)
         finally:
             os.dup2(saved, 2)
             os.close(saved)

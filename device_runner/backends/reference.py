@@ -13,7 +13,7 @@ given in :data:`OPERATORS`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -147,7 +147,7 @@ class StepGraph:
                 )
             tensor = self.graph.tensors[index]
             # A constant without elements has no buffer either.
-            if not tensor.constant_bytes and math.prod(tensor.shape):
+            if not tensor.constant_bytes and all(tensor.shape):
                 raise BadModelError(
                     f"operator {operator.name} reads tensor '{tensor.name}', which nothing "
                     "computes before; export or copy the model again"
@@ -155,7 +155,7 @@ class StepGraph:
             value = read_constant(flatbuffer, tensor)
             self.constants[index] = value.astype(np.float64) if value.dtype.kind == "f" else value
 
-    def _rehearse(self, inputs: Sequence[int]) -> None:
+    def _rehearse(self, inputs: Iterable[int]) -> None:
         """Compute one step of zeros. All shapes are static, so what fits now fits always."""
         tensors = self.graph.tensors
         values = {index: np.zeros(tensors[index].shape) for index in inputs}
