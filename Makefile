@@ -28,6 +28,10 @@ test: lint ## lint, check the import rules, run the tests
 test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 	$(BIN)/python -m pytest -m slow
 
+test-arm64: $(STAMP) ## the on-device program on emulated 64-bit Arm boards (built into .cache/arm64)
+	$(BIN)/python -m tests.arm64.emulated_arm
+	$(BIN)/python -m pytest -m arm64 tests/arm64
+
 lint: $(STAMP) ## ruff, mypy and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
