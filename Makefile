@@ -6,7 +6,7 @@ RECIPE ?= recipes/demo.toml
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint train convert bench report clean constraints
+.PHONY: help setup demo test test-slow test-arm64 lint train convert bench report clean constraints
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'

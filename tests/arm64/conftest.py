@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ FORMS = {
 BACKENDS = {"tflite-runtime": "tflite-runtime", "ai-edge-litert": "litert"}
 STEP_GOLDEN = Path(__file__).with_name("step_golden.py")
 
-# (board, runtime, form, scheme, share of equal bytes, largest difference, unit): for the summary.
-differences: list[tuple[str, str, str, str, float, float, str]] = []
+# What differs from x86, by (runtime, scheme, form), then by board: for the summary.
+differences: defaultdict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Run:
     done: subprocess.CompletedProcess
     folder: Path
 
-    def outputs(self, model: Path) -> np.ndarray:
-        """The output tensors as stored, [steps, outputs]."""
+    def outputs(self, model: Path, which: str = "outputs") -> np.ndarray:
+        """step_golden's output tensors as stored, [steps, outputs]; ``which`` as its suffix."""
         spec = load_step_model(model).contract.output
-        stored = (self.folder / model.stem).with_suffix(".outputs").read_bytes()
+        stored = (self.folder / model.stem).with_suffix(f".{which}").read_bytes()
         return np.frombuffer(stored, spec.dtype).reshape(-1, spec.shape[-1])
 
 
@@ -91,7 +92,9 @@ def combinations(arm_python, bundle, models, tmp_path_factory):
         target = folder / f"{python.board}-{python.runtime}"
         target.mkdir()
         backend = BACKENDS[python.runtime]
-        return Run(python.run(STEP_GOLDEN, bundle, backend, target, "-", *files, cwd=folder), target)
+        return Run(
+            python.run(STEP_GOLDEN, bundle, backend, target, "-", *files, cwd=folder), target
+        )
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield {
@@ -160,8 +163,8 @@ def pytest_terminal_summary(terminalreporter):
     if not differences:
         return
     terminalreporter.section("outputs on Arm against x86-64, same runtime")
-    for board, runtime, form, scheme, equal, largest, unit in differences:
-        terminalreporter.write_line(
-            f"{board:15} {runtime:15} {form:17} {scheme:8} "
-            f"{equal:6.1%} of values equal, largest difference {largest:.3g} {unit}"
-        )
+    for (runtime, scheme, form), found in sorted(differences.items()):
+        for difference in sorted(set(found.values())):
+            boards = [board for board in found if found[board] == difference]
+            where = "every board" if len(boards) == len(BOARDS) else ", ".join(boards)
+            terminalreporter.write_line(f"{runtime:15} {scheme:8} {form:17} {where}: {difference}")

@@ -33,7 +33,8 @@ QEMU = "qemu-aarch64-static"
 # Of each a file of pinned wheels lies beside this module.
 RUNTIMES = ("tflite-runtime", "ai-edge-litert")
 # Debian 12 has glibc 2.36. pip takes the tags as they are and derives no older ones.
-WHEEL_PLATFORMS = tuple(f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)) + (
+WHEEL_PLATFORMS = (
+    *(f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)),
     "manylinux2014_aarch64",
 )
 
@@ -205,6 +206,7 @@ APT::Architecture "{architecture}";
 APT::Architectures {{ "{architecture}"; }};
 APT::Install-Recommends "false";
 APT::Sandbox::User "";
+Acquire::Retries "3";
 Dir::State "{folder}";
 Dir::State::status "{folder}/status";
 Dir::Cache "{folder}";
@@ -216,7 +218,12 @@ Dir::Log "{folder}";
 """
     )
     apt = ("apt-get", "-qq", "-c", configuration)
-    _call(*apt, "update")
+    try:
+        _call(*apt, "update")
+    except EmulationError as error:
+        # A mirror that is being renewed, or one source of many out of reach: the lists that were
+        # had may do.
+        _say(f"going on although {error}")
     # What an interrupted build fetched may have been replaced by a newer version since.
     _call(*apt, "autoclean")
     _call(*apt, "install", "--yes", "--download-only", *names)
