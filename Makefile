@@ -6,7 +6,7 @@ RECIPE ?= recipes/demo.toml
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint train convert bench report clean constraints
+.PHONY: help setup demo test test-slow test-arm64 lint train convert bench report clean constraints
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ test: lint ## lint, check the import rules, run the tests
 
 test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 	$(BIN)/python -m pytest -m slow
+
+test-arm64: $(STAMP) ## the on-device program on emulated 64-bit Arm boards (built into .cache/arm64)
+	$(BIN)/python -m tests.arm64.emulated_arm
+	$(BIN)/python -m pytest -m arm64 tests/arm64
 
 lint: $(STAMP) ## ruff, mypy and the import rules
 	$(BIN)/ruff check .
