@@ -5,7 +5,14 @@ from __future__ import annotations
 import difflib
 from typing import Protocol
 
-from device_runner.backends import litert, tensorflow, tflite_runtime
+from device_runner.backends import (
+    litert,
+    micro,
+    onnxruntime,
+    reference,
+    tensorflow,
+    tflite_runtime,
+)
 from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError, UnknownBackendError
@@ -27,6 +34,9 @@ BACKENDS: dict[str, BackendModule] = {
     "litert": litert,
     "tflite-runtime": tflite_runtime,
     "tensorflow": tensorflow,
+    "micro": micro,
+    "onnxruntime": onnxruntime,
+    "reference": reference,
 }
 AUTOMATIC = "auto"
 # Of these the first that is installed is the automatic choice.
