@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Protocol
 
-from device_runner.backends import litert, tensorflow, tflite_runtime
+from device_runner.backends import litert, litert_gpu, tensorflow, tflite_runtime
 from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError, UnknownBackendError
@@ -25,6 +25,7 @@ class BackendModule(Protocol):
 
 BACKENDS: dict[str, BackendModule] = {
     "litert": litert,
+    "litert-gpu": litert_gpu,
     "tflite-runtime": tflite_runtime,
     "tensorflow": tensorflow,
 }
