@@ -18,6 +18,7 @@ import os
 import re
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -125,10 +126,14 @@ class LiteRtGpuBackend(Backend):
         self._y_buffer = outputs[OUTPUT_NAME]
         self._y_size, self._y_dtype = _layout(contract.output)
         self._y = bytes(self._y_size * self._y_dtype.itemsize)
-        self.put = _bind_put(inputs[INPUT_NAME], contract.input.dtype)
-        self.invoke, self.advance, self.get = self._invoke, self._advance, self._get
+        self._x_buffer, self._x_dtype = inputs[INPUT_NAME], contract.input.dtype
+        # LiteRT crashes where a buffer outlives its model, as the garbage collector may have it.
+        weakref.finalize(self, _release, [*inputs.values(), *outputs.values()], compiled)
 
-    def _invoke(self) -> None:
+    def put(self, frame: Any) -> None:
+        self._x_buffer.write(np.frombuffer(frame, self._x_dtype))
+
+    def invoke(self) -> None:
         try:
             self._compiled.run_by_index(*self._runs[self._turn])
             # run_by_index only starts the step; LiteRT offers no other way to wait for its end
@@ -140,10 +145,10 @@ class LiteRtGpuBackend(Backend):
                 "check it with 'edgestep doctor' and start again"
             ) from error
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         self._turn ^= 1
 
-    def _get(self) -> bytes:
+    def get(self) -> bytes:
         return self._y
 
     def read_state(self) -> dict[str, bytes]:
@@ -161,11 +166,12 @@ class LiteRtGpuBackend(Backend):
         return Placement(f"GPU: {self.adapter}{where}", self._operators, ())
 
 
-def _bind_put(buffer: Any, dtype: str) -> Callable[[Any], None]:
-    def put(frame: Any) -> None:
-        buffer.write(np.frombuffer(frame, dtype))
-
-    return put
+def _release(buffers: list[Any], compiled: Any) -> None:
+    with _captured_log():
+        for buffer in buffers:
+            buffer.destroy()
+        compiled.close()
+        compiled.environment.close()
 
 
 def _buffer_types(compiled: Any, position: int, signature: int) -> list[int]:
@@ -237,19 +243,24 @@ def _tail(text: str) -> str:
 
 @contextlib.contextmanager
 def _captured_log() -> Iterator[Callable[[], str]]:
-    """Keeps what the native code writes to standard error, dozens of lines at every load; gives
-    a function that reads it."""
+    """Keeps what the native code writes to standard output and error, dozens of lines at every
+    load; gives a function that reads it."""
+    sys.stdout.flush()
     sys.stderr.flush()
-    terminal = os.dup(2)
+    kept = [(number, os.dup(number)) for number in (1, 2)]
     with tempfile.TemporaryFile() as file:
 
         def read() -> str:
             file.seek(0)
-            return file.read().decode(errors="replace")
+            text = file.read().decode(errors="replace")
+            file.seek(0, os.SEEK_END)
+            return text
 
         try:
-            os.dup2(file.fileno(), 2)
+            for number, _ in kept:
+                os.dup2(file.fileno(), number)
             yield read
         finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+            for number, copy in kept:
+                os.dup2(copy, number)
+                os.close(copy)
