@@ -5,7 +5,14 @@ from __future__ import annotations
 import difflib
 from typing import Protocol
 
-from device_runner.backends import litert, litert_gpu, tensorflow, tflite_runtime
+from device_runner.backends import (
+    edgetpu,
+    external_delegate,
+    litert,
+    litert_gpu,
+    tensorflow,
+    tflite_runtime,
+)
 from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError, UnknownBackendError
@@ -28,6 +35,8 @@ BACKENDS: dict[str, BackendModule] = {
     "litert-gpu": litert_gpu,
     "tflite-runtime": tflite_runtime,
     "tensorflow": tensorflow,
+    "edgetpu": edgetpu,
+    "external-delegate": external_delegate,
 }
 AUTOMATIC = "auto"
 # Of these the first that is installed is the automatic choice.
