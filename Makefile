@@ -10,7 +10,7 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-gpu lint train convert bench report clean constraints
+.PHONY: help setup demo test test-gpu test-slow lint train convert bench report clean constraints
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,7 +27,10 @@ demo: $(STAMP) ## train, convert, verify and measure four recurrent nets on real
 	$(BIN)/edgestep run recipes/demo.toml
 
 test: lint ## lint, check the import rules, run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
+	$(BIN)/python -m pytest -m slow
 
 ifeq ($(DRIVER),swiftshader)
 test-gpu: $(SWIFTSHADER_DRIVER)

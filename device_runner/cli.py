@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import json
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 import numpy as np
@@ -25,7 +26,11 @@ from device_runner.errors import (
     MissingRuntimeError,
     VerificationError,
 )
-from device_runner.latency import BenchSettings
+from device_runner.latency import PERCENTILES, BenchSettings
+from device_runner.paced import PacedSettings
+from device_runner.result_log import append_result, check_appendable
+from device_runner.scheduling import scheduled
+from device_runner.sources import open_source
 from device_runner.stream import Stream
 from device_runner.verify import verify
 
@@ -197,8 +202,23 @@ def verify_command(
               help="Rounds in which the models take turns.")  # fmt: skip
 @click.option("--warmup", type=click.FloatRange(0, 60), default=BenchSettings.warmup_s,
               show_default=True, help="Untimed run-up of each model, in seconds.")  # fmt: skip
+@click.option("--paced", is_flag=True,
+              help="One frame per frame period, sleeping between; models in turn.")  # fmt: skip
+@click.option("--period", type=click.FloatRange(0, 3600, min_open=True),
+              help="Paced: seconds between frames, if not the model's own.")  # fmt: skip
+@click.option("--duration", type=click.FloatRange(0, 7 * 86400, min_open=True),
+              default=PacedSettings.duration_s, show_default=True,
+              help="Paced: seconds that each model is measured.")  # fmt: skip
+@click.option("--percentile", type=click.Choice([f"{value:g}" for value in PERCENTILES]),
+              help="A percentile that you need: without enough samples, INVALID.")  # fmt: skip
+@click.option("--cpu", "cpus", type=click.IntRange(0), multiple=True,
+              help="Run on this CPU only; may be repeated.")  # fmt: skip
+@click.option("--realtime", type=click.IntRange(1, 99), metavar="PRIORITY",
+              help="Run at this real-time priority (SCHED_FIFO); needs the right to.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="Append the results to this file, one JSON object per line.")  # fmt: skip
+@click.option("--samples", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Write every step's nanoseconds to FOLDER/MODEL.npy.")  # fmt: skip
 @json_option
 def bench(
     files: tuple[str, ...],
@@ -207,63 +227,94 @@ def bench(
     steps: int,
     rounds: int,
     warmup: float,
+    paced: bool,
+    period: float | None,
+    duration: float,
+    percentile: str | None,
+    cpus: tuple[int, ...],
+    realtime: int | None,
     output: Path | None,
+    samples: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure what one step of each model costs on this device, models interleaved."""
-    streams = [Stream(file, backend, options) for file in files]
-    with output.open("a") if output else open("/dev/null", "w") as sink:
-        measured = results.bench(streams, BenchSettings(steps, rounds, warmup), options.threads)
-        lines = [json.dumps(result, allow_nan=False) for result in measured]
-        click.echo("\n".join(lines) if as_json else results.format_results(measured))
-        sink.writelines(line + "\n" for line in lines)
-    for stream, result in zip(streams, measured, strict=True):
+    """Measure what one step of each model costs on this device.
+
+    Back to back, models taking turns; or, with --paced, at the pace of real use. A result that
+    must not be trusted is marked INVALID, with the reason, and makes the exit code 5.
+    """
+    circumstances = results.Circumstances(
+        options.threads, cpus, realtime, None if percentile is None else float(percentile)
+    )
+    found: list[dict[str, Any]] = []
+
+    def keep(measured: results.Measured) -> None:
+        found.append(measured.result)
+        if output:
+            append_result(output, measured.result)
+        if samples and measured.samples is not None:
+            np.save(samples / Path(measured.result["file"]).with_suffix(".npy"), measured.samples)
+        if as_json:
+            click.echo(json.dumps(measured.result, allow_nan=False))
+
+    if samples:
+        samples.mkdir(parents=True, exist_ok=True)
+    if output:
+        check_appendable(output)
+    with scheduled(cpus, realtime):
+        streams = [Stream(file, backend, options) for file in files]
+        if paced:
+            pace = PacedSettings(duration, period, keep_samples=samples is not None)
+            for stream in streams:
+                with _progress(stream.model.path.name) as progress:
+                    measured = results.bench_paced(stream, pace, circumstances, progress)
+                keep(measured)
+        else:
+            settings = BenchSettings(steps, rounds, warmup, keep_samples=samples is not None)
+            with _progress("measuring") as progress:
+                everything = results.bench(streams, settings, circumstances, progress)
+            for measured in everything:
+                keep(measured)
+    if not as_json:
+        table = results.format_paced_results if paced else results.format_results
+        click.echo(table(found))
+    for stream, result in zip(streams, found, strict=True):
         if not result["valid"]:
             raise VerificationError(f"{stream.model.path}: {result['invalid_reason']}")
 
 
+@contextlib.contextmanager
+def _progress(label: str) -> Iterator[results.Progress]:
+    """A bar on standard error, if a person sees it."""
+    with click.progressbar(
+        length=1000, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        yield lambda share: bar.update(round(share * 1000) - bar.pos)
+
+
 @main.command("stream")
 @click.argument("file")
-@click.argument("source", type=click.File("r"), default="-")
+@click.argument("source", default="-")
 @backend_option
 @load_options
-def stream_command(file: str, source: IO[str], backend: str, options: LoadOptions) -> None:
-    """Step a model through CSV lines of SOURCE (default: standard input), one frame a line.
+def stream_command(file: str, source: str, backend: str, options: LoadOptions) -> None:
+    """Step a model through the frames of SOURCE and print each decision.
 
-    Prints after each frame: the line's number, the winning label and all outputs.
-    An empty line resets the state.
+    SOURCE is a CSV file or - for standard input (one frame a line; an empty line resets the
+    state), serial:PORT[@BAUD] for CSV lines on a serial port, or, for models of sound, wav:FILE or
+    mic. Printed after each frame: its number, the winning label and all outputs.
     """
     stream = Stream(file, backend, options)
     labels = stream.model.labels
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for number, frame in _frames(source):
-        if frame is None:
-            stream.reset()
-            continue
-        try:
-            y = stream.step(frame)
-        except BadInputError as error:
-            raise BadInputError(f"line {number}: {error.message}") from error
-        values = ",".join(f"{value:.6g}" for value in y)
-        click.echo(f"{number},{labels[int(np.argmax(y))]},{values}")
-        sys.stdout.flush()
-
-
-def _lines(source: IO[str]) -> Iterator[str]:
-    try:
-        yield from source
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"the source is not text ({error}); it must be CSV") from error
-
-
-def _frames(source: IO[str]) -> Iterator[tuple[int, np.ndarray | None]]:
-    for number, line in enumerate(_lines(source), 1):
-        if not line.strip():
-            yield number, None
-            continue
-        try:
-            yield number, np.array([float(cell) for cell in line.split(",")], np.float64)
-        except ValueError as error:
-            raise BadInputError(
-                f"line {number}: {error}; each line is numbers and commas"
-            ) from error
+    with open_source(source, stream.model.contract) as frames:
+        for number, frame in frames:
+            if frame is None:
+                stream.reset()
+                continue
+            try:
+                y = stream.step(frame)
+            except BadInputError as error:
+                raise BadInputError(f"line {number}: {error.message}") from error
+            values = ",".join(f"{value:.6g}" for value in y)
+            click.echo(f"{number},{labels[int(np.argmax(y))]},{values}")
+            sys.stdout.flush()

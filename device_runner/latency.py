@@ -1,9 +1,10 @@
-"""What one step costs: latencies of single steps, several models interleaved in one run.
+"""What one step costs, back to back: several models interleaved in one run.
 
-Three things are timed, each step on its own, in integer nanoseconds of a monotonic clock:
+Timed, each step on its own, in integer nanoseconds of a monotonic clock:
 
-- ``step``: what a user pays: input written, invoke, state passed on, output read;
-- ``invoke``: the bare invoke of the runtime, without the loop around it;
+- ``step``: what a user pays: input written, invoke, state handed on, output read;
+- ``input``, ``invoke``, ``state``, ``output``: these four apart, in steps of their own, as reading
+  the clock between them costs some tens of nanoseconds each;
 - ``float_step``: the step with real-valued input and output, quantized and dequantized in NumPy.
 
 The models take turns in short rounds, so that a change of clock frequency or a busy neighbour
@@ -12,32 +13,36 @@ hits all of them alike: within one run their ratios can be trusted more than the
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from device_runner.backends.backend import Backend
+from device_runner.histogram import Histogram
 from device_runner.stream import Stream
 
-PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 # A percentile p is reported from at least this many samples above it.
 SAMPLES_ABOVE_PERCENTILE = 10
-# Histogram bins per factor of two: neighbouring bins differ by 9 %.
-BINS_PER_OCTAVE = 8
+PARTS = ("input", "invoke", "state", "output")
 
 
 @dataclass(frozen=True)
 class BenchSettings:
     """How to measure. ``steps`` is the number of timed steps of each model, cut into ``rounds``
-    in which the models take turns; ``warmup_s`` is the untimed run-up of each model in seconds."""
+    in which the models take turns; ``warmup_s`` is the untimed run-up of each model in seconds;
+    with ``keep_samples`` the latency of every whole step is kept."""
 
     steps: int = 20_000
     rounds: int = 20
     warmup_s: float = 0.5
+    keep_samples: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class Latency:
     """Statistics of the latencies of single steps; all times in nanoseconds.
 
     ``percentiles`` maps "p50" ... "p99.9" to times, or to None where there were too few samples
-    to say. ``histogram`` lists [lower edge, count] of the non-empty logarithmic bins.
+    to say; they are at most 0.1 % too large. ``histogram`` lists [lower edge, count] of the
+    non-empty bins, 8 per factor of two.
     """
 
     samples: int
@@ -59,38 +65,59 @@ class Latency:
 
 @dataclass(frozen=True)
 class ModelLatency:
-    """All that was measured of one model. Times in nanoseconds; ``headroom`` is how many times
-    the frame period exceeds the p99.9 (or the largest percentile known) of the whole step."""
+    """All that was measured of one model. Times in nanoseconds; ``load`` is the time to load it
+    into the runtime, ``first_step`` that of the very first step; ``headroom`` is how many times
+    the frame period (``deadline``) exceeds the largest known percentile of the whole step.
+    ``samples`` are all whole steps in order, if they were to be kept."""
 
+    load: int
     first_step: int
     step: Latency
+    input: Latency
     invoke: Latency
+    state: Latency
+    output: Latency
     float_step: Latency
     deadline: int
     deadline_misses: int
     headroom: float
+    samples: np.ndarray | None = None
 
 
-def measure(streams: Sequence[Stream], settings: BenchSettings) -> list[ModelLatency]:
+def measure(
+    streams: Sequence[Stream],
+    settings: BenchSettings,
+    progress: Callable[[float], None] | None = None,
+) -> list[ModelLatency]:
     """Measure several models side by side, on their golden sequences over and over.
 
-    The state is carried on all the time, as on an endless stream.
+    The state is carried on all the time, as on an endless stream. ``progress`` is told between
+    rounds which share of the whole is done.
     """
-    probes = [_Probe(stream) for stream in streams]
+    probes = [_Probe(stream, settings) for stream in streams]
     for probe in probes:
         probe.warm_up(settings.warmup_s)
     per_round = math.ceil(settings.steps / settings.rounds)
+    with garbage_uncollected():
+        for done in range(settings.rounds):
+            for probe in probes:
+                probe.run_round(per_round)
+            if progress:
+                progress((done + 1) / settings.rounds)
+    return [probe.result() for probe in probes]
+
+
+@contextlib.contextmanager
+def garbage_uncollected() -> Iterator[None]:
+    """Collect garbage now, and then not before the end of the block."""
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
-        for _ in range(settings.rounds):
-            for probe in probes:
-                probe.run_round(per_round)
+        yield
     finally:
         if collecting:
             gc.enable()
-    return [probe.result() for probe in probes]
 
 
 def clock_overhead_ns() -> int:
@@ -102,89 +129,116 @@ def clock_overhead_ns() -> int:
     return int(np.median(samples))
 
 
-def summarize(samples: Sequence[int]) -> Latency:
-    """Statistics of latencies in nanoseconds; percentiles are nearest-rank, so each is a
-    latency that occurred."""
-    ordered = np.sort(np.asarray(samples, np.int64))
-    count = len(ordered)
-    percentiles: dict[str, int | None] = {}
-    for percentile in PERCENTILES:
-        enough = count * (1 - percentile / 100) >= SAMPLES_ABOVE_PERCENTILE - 1e-6
-        # In tenths of a percent the rank is exact: 0.999 * 10,000 is above 9,990 in floats.
-        rank = -(-round(percentile * 10) * count // 1000) - 1
-        percentiles[f"p{percentile:g}"] = int(ordered[rank]) if enough else None
-    bins = np.floor(np.log2(np.maximum(ordered, 1)) * BINS_PER_OCTAVE).astype(int)
-    numbers, counts = np.unique(bins, return_counts=True)
+def samples_needed(percentile: float) -> int:
+    """How many samples a percentile wants before it is reported."""
+    return math.ceil(SAMPLES_ABOVE_PERCENTILE / (1 - percentile / 100) - 1e-6)
+
+
+def summarize(histogram: Histogram) -> Latency:
+    """Statistics of a histogram of nanoseconds that is not empty."""
     return Latency(
-        samples=count,
-        minimum=int(ordered[0]),
-        mean=float(ordered.mean()),
-        standard_deviation=float(ordered.std()),
-        percentiles=percentiles,
-        maximum=int(ordered[-1]),
-        histogram=[
-            (math.ceil(2 ** (number / BINS_PER_OCTAVE)), int(n))
-            for number, n in zip(numbers, counts, strict=True)
-        ],
+        samples=histogram.count,
+        minimum=histogram.minimum,
+        mean=histogram.mean,
+        standard_deviation=histogram.standard_deviation,
+        percentiles={
+            f"p{percentile:g}": histogram.percentile(percentile)
+            if histogram.count >= samples_needed(percentile)
+            else None
+            for percentile in PERCENTILES
+        },
+        maximum=histogram.maximum,
+        histogram=histogram.bins(),
     )
 
 
-class _Probe:
-    """One model's frames and samples."""
+def headroom(deadline: int, latency: Latency) -> float:
+    """How many times the deadline exceeds the largest percentile known, or else the maximum."""
+    known = [value for value in latency.percentiles.values() if value is not None]
+    return deadline / max(known[-1] if known else latency.maximum, 1)
 
-    def __init__(self, stream: Stream) -> None:
+
+def golden_frames(stream: Stream) -> list[bytes]:
+    """The frames of the model's golden sequences, as stored."""
+    stored = stream.model.contract.input.quantize(stream.model.golden.x)
+    return [row.tobytes() for row in stored]
+
+
+def time_parts(backend: Backend, frame: bytes) -> tuple[int, int, int, int, int]:
+    """One step, with the clock's reading before, between and after its four calls."""
+    clock = time.perf_counter_ns
+    start = clock()
+    backend.put(frame)
+    written = clock()
+    backend.invoke()
+    computed = clock()
+    backend.advance()
+    advanced = clock()
+    backend.get()
+    return start, written, computed, advanced, clock()
+
+
+class _Probe:
+    """One model's frames and what was recorded of it."""
+
+    def __init__(self, stream: Stream, settings: BenchSettings) -> None:
         self.stream = stream
-        golden = stream.model.golden
-        stored = stream.model.contract.input.quantize(golden.x)
-        self.frames: list[bytes] = [row.tobytes() for row in stored]
-        self.vectors: list[np.ndarray] = list(golden.x)
-        self.step_ns: list[int] = []
-        self.invoke_ns: list[int] = []
-        self.float_step_ns: list[int] = []
+        # In the stored form, and in real units.
+        self.frames = itertools.cycle(golden_frames(stream))
+        self.vectors = itertools.cycle(stream.model.golden.x)
+        self.step, self.float_step = Histogram(), Histogram()
+        self.parts = {name: Histogram() for name in PARTS}
+        self.deadline = round(stream.model.contract.frame_period_s * 1e9)
+        self.deadline_misses = 0
         self.first_step = 0
+        self.kept: list[np.ndarray] | None = [] if settings.keep_samples else None
 
     def warm_up(self, seconds: float) -> None:
         self.stream.reset()
         start = time.perf_counter_ns()
-        self.stream.step_bytes(self.frames[0])
+        self.stream.step_bytes(next(self.frames))
         self.first_step = time.perf_counter_ns() - start
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
-            for frame in self.frames:
+            for frame in itertools.islice(self.frames, 20):
                 self.stream.step_bytes(frame)
 
     def run_round(self, count: int) -> None:
         stream = self.stream
         # A few untimed steps first: the caches hold the previous model's weights.
-        for frame in itertools.islice(itertools.cycle(self.frames), 10):
+        for frame in itertools.islice(self.frames, 10):
             stream.step_bytes(frame)
-        _time_calls(stream.step_bytes, _cycle(self.frames, count), self.step_ns)
-        _time_calls(stream.backend.invoke, itertools.repeat((), count), self.invoke_ns)
-        _time_calls(stream.step, _cycle(self.vectors, max(1, count // 10)), self.float_step_ns)
+        samples = np.array(_time_calls(stream.step_bytes, self.frames, count), np.int64)
+        self.step.record(samples)
+        self.deadline_misses += int(np.sum(samples > self.deadline))
+        if self.kept is not None:
+            self.kept.append(samples)
+        backend = stream.backend
+        readings = [time_parts(backend, frame) for frame in itertools.islice(self.frames, count)]
+        for name, nanoseconds in zip(PARTS, np.diff(readings).T, strict=True):
+            self.parts[name].record(nanoseconds)
+        self.float_step.record(_time_calls(stream.step, self.vectors, max(1, count // 10)))
 
     def result(self) -> ModelLatency:
-        step = summarize(self.step_ns)
-        deadline = round(self.stream.model.contract.frame_period_s * 1e9)
-        known = [value for value in step.percentiles.values() if value is not None]
+        step = summarize(self.step)
         return ModelLatency(
+            load=self.stream.load_ns,
             first_step=self.first_step,
             step=step,
-            invoke=summarize(self.invoke_ns),
-            float_step=summarize(self.float_step_ns),
-            deadline=deadline,
-            deadline_misses=int(np.sum(np.asarray(self.step_ns) > deadline)),
-            headroom=deadline / max(known[-1] if known else step.maximum, 1),
+            **{name: summarize(histogram) for name, histogram in self.parts.items()},
+            float_step=summarize(self.float_step),
+            deadline=self.deadline,
+            deadline_misses=self.deadline_misses,
+            headroom=headroom(self.deadline, step),
+            samples=None if self.kept is None else np.concatenate(self.kept),
         )
 
 
-def _time_calls(function: Callable, calls: Iterable[tuple], samples: list[int]) -> None:
+def _time_calls(function: Callable, arguments: Iterator, count: int) -> list[int]:
     clock = time.perf_counter_ns
-    for arguments in calls:
+    samples = []
+    for argument in itertools.islice(arguments, count):
         start = clock()
-        function(*arguments)
+        function(argument)
         samples.append(clock() - start)
-
-
-def _cycle(items: Sequence, count: int) -> Iterator[tuple]:
-    """``count`` argument tuples, going through ``items`` over and over."""
-    return ((item,) for item in itertools.islice(itertools.cycle(items), count))
+    return samples

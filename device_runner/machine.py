@@ -18,6 +18,10 @@ import numpy as np
 OTHERS_ALLOWED_CORES = 0.3
 
 _CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+# The Raspberry Pi's firmware: bits 0 to 3 say what limits the clock now (too little voltage, the
+# clock cap, throttling, the soft temperature limit).
+_PI_FIRMWARE = "soc*/*firmware/get_throttled"
+_PI_NOW = 0xF
 
 
 def describe_machine() -> dict[str, Any]:
@@ -39,18 +43,33 @@ def describe_machine() -> dict[str, Any]:
 def describe_conditions() -> dict[str, Any]:
     """Facts that can change and spoil a measurement: read before and after it.
 
-    Frequency in Hz, temperature in degrees Celsius; times in seconds: ``busy_s`` is what all CPUs
-    together have worked (stolen time included), ``own_s`` this process' part of it.
+    Frequency in Hz, temperature in degrees Celsius; ``throttled`` is what the firmware of a
+    Raspberry Pi says of this moment, ``throttle_events`` a counter of x86 CPUs; times in seconds:
+    ``busy_s`` is what all CPUs together have worked (stolen time included), ``own_s`` this
+    process' part of it.
     """
     frequency = _number(_CPU / "scaling_cur_freq")
     return {
         "governor": _read(_CPU / "scaling_governor"),
         "frequency_hz": None if frequency is None else int(frequency * 1000),
         "temperature_c": _temperature(),
+        "throttled": _throttled_now(),
+        "throttle_events": _throttle_events(),
         "clock_s": time.monotonic(),
         "busy_s": _busy_seconds(),
         "own_s": time.process_time(),
     }
+
+
+def throttling(before: dict[str, Any], after: dict[str, Any]) -> str | None:
+    """How the machine slowed itself down during the measurement, or None."""
+    if before["throttled"] or after["throttled"]:
+        return "the machine throttled (too hot, or too little voltage)"
+    if None not in (before["throttle_events"], after["throttle_events"]):
+        events = after["throttle_events"] - before["throttle_events"]
+        if events > 0:
+            return f"the CPU throttled {events} times for its temperature"
+    return None
 
 
 def warnings_about(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -112,6 +131,21 @@ def _busy_seconds() -> float | None:
     # user, nice, system, (idle, iowait,) irq, softirq, steal: proc(5)
     ticks = [int(field) for field in fields[1:9]]
     return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def _throttled_now() -> bool | None:
+    for path in Path("/sys/devices/platform").glob(_PI_FIRMWARE):
+        try:
+            return bool(int(_read(path) or "", 16) & _PI_NOW)
+        except ValueError:
+            continue
+    return None
+
+
+def _throttle_events() -> int | None:
+    counters = Path("/sys/devices/system/cpu").glob("cpu*/thermal_throttle/core_throttle_count")
+    counts = [value for path in counters if (value := _number(path)) is not None]
+    return int(sum(counts)) if counts else None
 
 
 def _temperature() -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ class Stream:
     The state is never dequantized: its bytes are handed from the output to the input, on an
     accelerator without leaving it.
 
-    Threads: one stream belongs to one thread at a time. Siblings may be stepped from different
-    threads; they wait for each other, as they share one runtime.
+    One stream belongs to one thread at a time. For many streams on one loaded model, from several
+    threads if need be, see :class:`Streams`.
 
     Args:
         model: path of a .tflite step model, or one already loaded.
@@ -53,18 +54,13 @@ class Stream:
         options: LoadOptions | None = None,
     ) -> None:
         self.model = model if isinstance(model, StepModel) else load_step_model(model)
-        self._attach(_Shared(load_backend(self.model, backend, options)))
-
-    def sibling(self) -> Stream:
-        """Another stream on the same loaded model, at its initial state.
-
-        Siblings cost the memory of their states alone. Stepping them in turns costs a copy of the
-        states at every change from one to the other.
-        """
-        other = object.__new__(Stream)
-        other.model = self.model
-        other._attach(self._shared)
-        return other
+        start = time.perf_counter_ns()
+        shared = _Shared(load_backend(self.model, backend, options))
+        #: Nanoseconds that the runtime took to load the model.
+        self.load_ns = time.perf_counter_ns() - start
+        self._attach(shared)
+        shared.take(self)
+        self.step_bytes = shared.backend.step
 
     def _attach(self, shared: _Shared) -> None:
         self._shared = shared
@@ -72,7 +68,6 @@ class Stream:
         self._parked = self._initial
         self._encode = _bind_encode(self.model.contract.input)
         self._decode = _bind_decode(self.model.contract.output)
-        self.step_bytes = _bind_step(self, shared)
 
     @property
     def backend(self) -> Backend:
@@ -152,6 +147,39 @@ class Stream:
                 self._parked = states
 
 
+class Streams:
+    """Many independent streams on one loaded model.
+
+    Example::
+
+        streams = Streams("gru-64-s1-int8.tflite")
+        left, right = streams.open(), streams.open()
+
+    Each costs the memory of its state alone; a change from one to the other costs a copy of the
+    states. Different streams may be stepped from different threads: each step is computed whole,
+    one after the other, as the runtime computes one at a time.
+
+    Args:
+        model, backend, options: as for :class:`Stream`.
+    """
+
+    def __init__(
+        self,
+        model: StepModel | str | Path,
+        backend: str = AUTOMATIC,
+        options: LoadOptions | None = None,
+    ) -> None:
+        self._first = Stream(model, backend, options)
+
+    def open(self) -> Stream:
+        """Another stream, at its initial state."""
+        stream = object.__new__(Stream)
+        stream.model, stream.load_ns = self._first.model, self._first.load_ns
+        stream._attach(self._first._shared)
+        stream.step_bytes = _bind_shared_step(stream, self._first._shared)
+        return stream
+
+
 class _Shared:
     """A loaded model and the stream whose state it holds; the others' are parked with them."""
 
@@ -170,19 +198,15 @@ class _Shared:
         self.owner = stream
 
 
-def _bind_step(stream: Stream, shared: _Shared) -> Callable[[Any], bytes]:
-    """The whole step as one closure: the fastest a Python loop gets."""
-    backend, lock = shared.backend, shared.lock
-    put, invoke, advance, get = backend.put, backend.invoke, backend.advance, backend.get
+def _bind_shared_step(stream: Stream, shared: _Shared) -> Callable[[Any], bytes]:
+    """A step of one of several streams: waits for the others, and puts its own state in place."""
+    lock, step = shared.lock, shared.backend.step
 
     def step_bytes(frame: Any) -> bytes:
         with lock:
             if shared.owner is not stream:
                 shared.take(stream)
-            put(frame)
-            invoke()
-            advance()
-            return get()
+            return step(frame)
 
     return step_bytes
 

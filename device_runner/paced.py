@@ -1,0 +1,165 @@
+"""What one step costs at the pace of real use: one frame per frame period, sleeping between.
+
+Caches cool down and clocks drop while the device sleeps, so a paced step is slower than one of
+many back to back. Frame k is released at start + k * period, an absolute time that no delay moves:
+the loop sleeps until then, steps, and has missed the deadline if it was not done when the next
+frame was released. Frames that were released meanwhile are not dropped, but stepped at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from device_runner.histogram import Histogram
+from device_runner.latency import (
+    PARTS,
+    Latency,
+    garbage_uncollected,
+    golden_frames,
+    headroom,
+    summarize,
+    time_parts,
+)
+from device_runner.stream import Stream
+
+# Untimed frames first, at the same pace.
+WARM_UP_FRAMES = 10
+# Frames whose clock readings are put aside before they go into the histograms.
+BATCH = 1024
+
+
+@dataclass(frozen=True)
+class PacedSettings:
+    """How to measure: for ``duration_s`` seconds, one frame every ``period_s`` seconds, or every
+    frame period of the model's contract."""
+
+    duration_s: float = 10.0
+    period_s: float | None = None
+    keep_samples: bool = False
+
+
+@dataclass(frozen=True)
+class PacedLatency:
+    """All that was measured of one model at its pace. Times in nanoseconds.
+
+    ``step`` is the step alone (its four clocked parts together), ``wake_up`` how late the loop
+    woke, of the frames that it slept for, if any (the jitter of the machine's timer and scheduler),
+    and ``response`` the time from a frame's release to its output. ``deadline_misses`` counts the
+    responses longer than the period (``deadline``), ``queued`` the frames that were released
+    before the one before them was done. ``headroom`` is the period over the largest known
+    percentile of the response. ``samples`` are the responses in order, if they were to be kept.
+    """
+
+    load: int
+    first_step: int
+    frames: int
+    step: Latency
+    input: Latency
+    invoke: Latency
+    state: Latency
+    output: Latency
+    wake_up: Latency | None
+    response: Latency
+    deadline: int
+    deadline_misses: int
+    queued: int
+    headroom: float
+    samples: np.ndarray | None = None
+
+
+def measure_paced(
+    stream: Stream, settings: PacedSettings, progress: Callable[[float], None] | None = None
+) -> PacedLatency:
+    """Step a model's golden sequences over and over, one frame per period.
+
+    ``progress`` is told now and then, while there is time, which share is done.
+    """
+    period = round((settings.period_s or stream.model.contract.frame_period_s) * 1e9)
+    count = max(1, round(settings.duration_s * 1e9 / period))
+    recorder = _Recorder(period, settings.keep_samples)
+    frames = itertools.cycle(golden_frames(stream))
+    stream.reset()
+    start = time.perf_counter_ns()
+    stream.step_bytes(next(frames))
+    first_step = time.perf_counter_ns() - start
+    backend = stream.backend
+    with garbage_uncollected():
+        # time.perf_counter_ns is CLOCK_MONOTONIC, which time.sleep measures with as well.
+        release = time.perf_counter_ns() + period
+        for frame in itertools.islice(frames, WARM_UP_FRAMES):
+            _sleep_until(release)
+            time_parts(backend, frame)
+            release = max(release + period, time.perf_counter_ns())
+        for done, frame in enumerate(itertools.islice(frames, count), 1):
+            slept = _sleep_until(release)
+            recorder.add(release, slept, time_parts(backend, frame))
+            release += period
+            if progress and done % BATCH == 0:
+                progress(done / count)
+    if progress:
+        progress(1.0)
+    return recorder.result(stream.load_ns, first_step)
+
+
+def _sleep_until(release: int) -> bool:
+    """Sleep until a reading of the clock; False where it has passed already."""
+    early = release - time.perf_counter_ns()
+    if early <= 0:
+        return False
+    while early > 0:
+        time.sleep(early / 1e9)
+        early = release - time.perf_counter_ns()
+    return True
+
+
+class _Recorder:
+    def __init__(self, period: int, keep_samples: bool) -> None:
+        self.period = period
+        self.kept: list[np.ndarray] | None = [] if keep_samples else None
+        self.batch: list[tuple[int, ...]] = []
+        names = ("step", *PARTS, "wake_up", "response")
+        self.histograms = {name: Histogram() for name in names}
+        self.misses = self.queued = 0
+
+    def add(self, release: int, slept: bool, readings: tuple[int, ...]) -> None:
+        self.batch.append((release, slept, *readings))
+        if len(self.batch) >= BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        table = np.array(self.batch, np.int64).reshape(len(self.batch), 2 + len(PARTS) + 1)
+        self.batch.clear()
+        release, slept, readings = table[:, 0], table[:, 1].astype(bool), table[:, 2:]
+        response = readings[:, -1] - release
+        parts = np.diff(readings)
+        for name, nanoseconds in zip(PARTS, parts.T, strict=True):
+            self.histograms[name].record(nanoseconds)
+        self.histograms["step"].record(parts.sum(1))
+        self.histograms["wake_up"].record((readings[:, 0] - release)[slept])
+        self.histograms["response"].record(response)
+        self.misses += int(np.sum(response > self.period))
+        self.queued += int(np.sum(~slept))
+        if self.kept is not None:
+            self.kept.append(response)
+
+    def result(self, load: int, first_step: int) -> PacedLatency:
+        self._flush()
+        wake_up = self.histograms.pop("wake_up")
+        summaries = {name: summarize(found) for name, found in self.histograms.items()}
+        return PacedLatency(
+            load=load,
+            first_step=first_step,
+            frames=summaries["response"].samples,
+            **summaries,
+            wake_up=summarize(wake_up) if wake_up.count else None,
+            deadline=self.period,
+            deadline_misses=self.misses,
+            queued=self.queued,
+            headroom=headroom(self.period, summaries["response"]),
+            samples=None if self.kept is None else np.concatenate(self.kept),
+        )
