@@ -268,9 +268,7 @@ def _tensor(index: int, table: _Table, buffers: list[tuple[int, int]]) -> Tensor
     if tensor.sparse:
         return tensor  # its buffer holds the nonzero blocks alone
     if tensor.constant_bytes and tensor.byte_count not in (None, tensor.constant_bytes):
-        raise ValueError(
-            f"tensor {index} needs {tensor.byte_count} bytes, its buffer has {size}"
-        )
+        raise ValueError(f"tensor {index} needs {tensor.byte_count} bytes, its buffer has {size}")
     return tensor
 
 

@@ -25,7 +25,13 @@ def main() -> None:
     """Recurrent networks on small devices: from training to a measured int8 step."""
 
 
-for command in (device.inspect, device.verify_command, device.bench, device.stream_command):
+for command in (
+    device.doctor_command,
+    device.inspect,
+    device.verify_command,
+    device.bench,
+    device.stream_command,
+):
     main.add_command(command)
 
 

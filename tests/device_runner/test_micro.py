@@ -94,9 +94,7 @@ def test_steps_verifies_and_finds_its_arena(step_models, vowels, tmp_path, cell,
     ("scheme", "reason"), [("float16", "Node DEQUANTIZE"), ("dynamic", "FLOAT32 with filter type")]
 )
 def test_what_it_does_not_take_is_refused_in_one_line(step_models, scheme, reason):
-    process = run(
-        "-m", "device_runner", "verify", "--backend", "micro", step_models("gru", scheme)
-    )
+    process = run("-m", "device_runner", "verify", "--backend", "micro", step_models("gru", scheme))
     assert process.returncode == 3
     assert process.stderr.startswith("Error: ")
     assert len(process.stderr.splitlines()) == 1
