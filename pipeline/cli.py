@@ -9,6 +9,7 @@ import click
 from device_runner import cli as device
 from device_runner.errors import MissingRuntimeError
 from pipeline.bundle import BUNDLE_NAME, write_bundle
+from pipeline.remote.command import bench
 from pipeline.workspace import STAGES
 
 
@@ -24,7 +25,7 @@ def main() -> None:
     """Recurrent networks on small devices: from training to a measured int8 step."""
 
 
-for command in (device.inspect, device.verify_command, device.bench, device.stream_command):
+for command in (device.inspect, device.verify_command, bench, device.stream_command):
     main.add_command(command)
 
 
