@@ -6,7 +6,7 @@ RECIPE ?= recipes/demo.toml
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint train convert bench report clean constraints
+.PHONY: help setup demo test test-slow lint train convert bench report clean constraints
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,7 +23,10 @@ demo: $(STAMP) ## train, convert, verify and measure four recurrent nets on real
 	$(BIN)/edgestep run recipes/demo.toml
 
 test: lint ## lint, check the import rules, run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
+	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP) ## ruff, mypy and the import rules
 	$(BIN)/ruff check .

@@ -202,9 +202,8 @@ def bench(
         if as_json:
             click.echo(json.dumps(measured.result, allow_nan=False))
 
-    for target in (output and output.parent, samples):
-        if target:
-            target.mkdir(parents=True, exist_ok=True)
+    if samples:
+        samples.mkdir(parents=True, exist_ok=True)
     if output:
         check_appendable(output)
     with scheduled(cpus, realtime):

@@ -29,14 +29,16 @@ def append_result(path: Path, result: dict[str, Any]) -> None:
         if fcntl:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         end = _end_of_lines(descriptor)
-        os.ftruncate(descriptor, end)
+        if end < os.fstat(descriptor).st_size:
+            os.ftruncate(descriptor, end)
         try:
             written = 0
             while written < len(line):
                 written += os.write(descriptor, line[written:])
             os.fsync(descriptor)
         except OSError as error:
-            os.ftruncate(descriptor, end)
+            if end < os.fstat(descriptor).st_size:
+                os.ftruncate(descriptor, end)
             error.filename = str(path)
             raise
     finally:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# The networks are small and the tests run in parallel: more threads only get in each other's way.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 CELL_NAMES = ("simple-rnn", "lstm", "gru", "oru", "oru-state")
 # (cell, options): every cell in every form that has a graph of its own.

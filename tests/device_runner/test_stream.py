@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from device_runner.contract import StepModel, TensorSpec, load_step_model
 from device_runner.errors import BadInputError
-from device_runner.stream import Stream
+from device_runner.stream import Stream, Streams
 from device_runner.verify import compare
 
 DRIFT_STEPS = 10_000
@@ -351,3 +352,73 @@ def test_float_tensors_are_not_quantized():
     values = np.array([0.1, -3e38], np.float32)
     np.testing.assert_array_equal(spec.quantize(values), values)
     np.testing.assert_array_equal(spec.dequantize(values), values)
+
+
+# States that are saved
+
+
+def test_a_saved_state_goes_on_in_another_stream(stream, model, frames):
+    stream.run(frames[:20])
+    saved = stream.save_state()
+    other = Stream(model, "litert")
+    other.load_state(saved)
+    np.testing.assert_array_equal(other.run(frames[20:40]), stream.run(frames[20:40]))
+
+
+def test_another_models_state_is_refused(int8_stream, float32_stream):
+    before = float32_stream.state_bytes()
+    with pytest.raises(BadInputError, match="saved from another model"):
+        float32_stream.load_state(int8_stream.save_state())
+    assert float32_stream.state_bytes() == before
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_damaged_state_is_refused(int8_file, frames, data):
+    int8_stream = Stream(int8_file, "litert")
+    int8_stream.run(frames[:5])
+    saved = bytearray(int8_stream.save_state())
+    if data.draw(st.booleans()):
+        saved = saved[: data.draw(st.integers(0, len(saved) - 1))]
+    else:
+        saved[data.draw(st.integers(0, len(saved) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    before = int8_stream.state_bytes()
+    with pytest.raises(BadInputError):
+        int8_stream.load_state(bytes(saved))
+    assert int8_stream.state_bytes() == before
+
+
+# Many streams on one model
+
+
+def test_streams_do_not_disturb_each_other(model, frames):
+    streams = Streams(model, "litert")
+    several = [streams.open() for _ in range(3)]
+    expected = [Stream(model, "litert").run(frames[start : start + 40]) for start in (0, 40, 80)]
+    found: list[list[np.ndarray]] = [[], [], []]
+    for step in range(40):
+        for stream, start, outputs in zip(several, (0, 40, 80), found, strict=True):
+            outputs.append(stream.step(frames[start + step]))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_stream_that_waits_can_be_reset_and_saved(model, frames):
+    streams = Streams(model, "litert")
+    one, other = streams.open(), streams.open()
+    one.run(frames[:10])
+    waiting = one.save_state()
+    expected = one.run(frames[10:20])
+    other.run(frames[:5])
+    one.reset()
+    assert one.state_bytes() == Stream(model, "litert").state_bytes()
+    one.load_state(waiting)
+    np.testing.assert_array_equal(one.run(frames[10:20]), expected)
+
+
+def test_streams_may_be_stepped_from_several_threads(model, frames):
+    streams = Streams(model, "litert")
+    expected = Stream(model, "litert").run(frames)
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(streams.open().run, frames) for _ in range(8)]
+        for run in runs:
+            np.testing.assert_array_equal(run.result(60), expected)

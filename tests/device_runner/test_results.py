@@ -1,0 +1,138 @@
+"""Results: their published form, and what makes one invalid."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+import device_runner
+from device_runner import energy, machine, results
+from device_runner.backends.backend import Placement
+from device_runner.energy import EnergyMeter
+from device_runner.latency import BenchSettings
+from device_runner.paced import PacedSettings
+from device_runner.results import Circumstances, bench, bench_paced
+from device_runner.stream import Stream
+
+SHORT = BenchSettings(steps=200, rounds=2, warmup_s=0)
+SCHEMA = json.loads((Path(device_runner.__file__).parent / "result.schema.json").read_text())
+
+
+def check_form(result: dict) -> None:
+    """As a reader finds it: through JSON, against the published schema."""
+    text = json.dumps(result, allow_nan=False)
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(text))
+
+
+@pytest.fixture
+def stream(int8_file) -> Stream:
+    return Stream(int8_file, "litert")
+
+
+def test_the_schema_is_one():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_back_to_back_results_have_the_published_form(stream, float32_file):
+    both = bench([stream, Stream(float32_file, "litert")], SHORT, Circumstances())
+    for measured in both:
+        check_form(measured.result)
+        assert measured.result["valid"]
+        assert measured.samples is None
+
+
+def test_paced_results_have_the_published_form(stream):
+    settings = PacedSettings(duration_s=0.2, period_s=0.002, keep_samples=True)
+    measured = bench_paced(stream, settings, Circumstances(cpus=(0,), realtime=None))
+    check_form(measured.result)
+    assert measured.result["settings"]["mode"] == "paced"
+    assert len(measured.samples) == measured.result["latency_ns"]["frames"] == 100
+
+
+def test_the_form_is_strict(stream):
+    (measured,) = bench([stream], SHORT, Circumstances())
+    for change in ({"unknown": 1}, {"latency_ns": {}}, {"valid": "yes"}):
+        with pytest.raises(jsonschema.ValidationError):
+            check_form({**measured.result, **change})
+
+
+@pytest.mark.parametrize(("percentile", "valid"), [(90.0, True), (95.0, True), (99.0, False)])
+def test_too_few_samples_for_the_wanted_percentile_are_invalid(percentile, valid, stream):
+    (measured,) = bench([stream], SHORT, Circumstances(percentile=percentile))
+    assert measured.result["valid"] is valid
+    if not valid:
+        assert measured.result["invalid_reason"] == "p99 needs 1,000 samples, there are 200"
+
+
+def test_wrong_numerics_are_invalid(stream):
+    golden = stream.model.golden
+    tampered = replace(stream.model, golden=replace(golden, y=golden.y + 100))
+    (measured,) = bench([Stream(tampered, "litert")], SHORT, Circumstances())
+    check_form(measured.result)
+    assert measured.result["invalid_reason"].startswith("rms error 100 is above")
+
+
+def conditions(**changed):
+    return {**machine.describe_conditions(), "throttled": False, "throttle_events": 7, **changed}
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        ({"throttled": True}, "the machine throttled (too hot, or too little voltage)"),
+        ({"throttle_events": 9}, "the CPU throttled 2 times for its temperature"),
+        ({}, None),
+    ],
+)
+def test_throttling_is_invalid(after, reason, stream, monkeypatch):
+    readings = iter([conditions(), conditions(**after)])
+    monkeypatch.setattr(machine, "describe_conditions", lambda: next(readings))
+    (measured,) = bench([stream], SHORT, Circumstances())
+    assert measured.result["invalid_reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("delegated", "wanted", "reason"),
+    [
+        ((), True, "no operator runs on the accelerator: it fell back to the CPU"),
+        ((), False, None),
+        (("FULLY_CONNECTED",), True, None),
+    ],
+)
+def test_a_silent_fall_back_is_invalid(delegated, wanted, reason, stream, monkeypatch):
+    placed = Placement("the accelerator", delegated, ("TANH",))
+    monkeypatch.setattr(stream.backend, "placement", lambda: placed)
+    monkeypatch.setattr(stream.backend, "wants_accelerator", wanted, raising=False)
+    (measured,) = bench([stream], SHORT, Circumstances())
+    check_form(measured.result)
+    assert measured.result["invalid_reason"] == reason
+    table = results.format_results([measured.result])
+    assert f"1 of {len(delegated) + 1} operators are on the CPU, not on the accelerator" in table
+
+
+def test_an_emulated_cpu_is_warned_of(stream, monkeypatch):
+    facts = {**machine.describe_machine(), "emulated": True}
+    monkeypatch.setattr(machine, "describe_machine", lambda: facts)
+    (measured,) = bench([stream], SHORT, Circumstances())
+    check_form(measured.result)
+    assert "this CPU is emulated: the times say nothing of a device" in measured.result["warnings"]
+
+
+def test_energy_is_reported_where_there_is_a_meter(stream, monkeypatch):
+    joules = iter(np.arange(100.0))
+    meter = EnergyMeter("a meter made up", True, lambda: next(joules))
+    monkeypatch.setattr(results, "find_meter", lambda: meter)
+    monkeypatch.setattr(
+        results, "measure_energy", lambda *a: energy.measure_energy(*a, duration_s=0.05)
+    )
+    (measured,) = bench([stream], SHORT, Circumstances())
+    check_form(measured.result)
+    found = measured.result["energy"]
+    assert found["joules"] == 1
+    assert found["joules_per_step"] == pytest.approx(1 / found["steps"])
+    assert "a meter made up" in results.format_results([measured.result])
