@@ -31,4 +31,4 @@ class DeviceError(PipelineError):
 
     def __init__(self, message: str, exit_code: int = 4) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance

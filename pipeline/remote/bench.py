@@ -79,7 +79,9 @@ async def _measure_all(
     for ending in _ENDING_SIGNALS:
         # Only the main thread of a POSIX system can; elsewhere Ctrl-C works as asyncio has it.
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError, AttributeError):
-            asyncio.get_running_loop().add_signal_handler(getattr(signal, ending), all_of_them.cancel)
+            asyncio.get_running_loop().add_signal_handler(
+                getattr(signal, ending), all_of_them.cancel
+            )
     return await all_of_them
 
 

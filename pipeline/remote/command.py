@@ -118,9 +118,7 @@ def _bench_remotely(
         ) from error
     devices = choose_devices(hosts, inventory)
     if python:
-        devices = {
-            name: one.model_copy(update={"python": python}) for name, one in devices.items()
-        }
+        devices = {name: one.model_copy(update={"python": python}) for name, one in devices.items()}
     for model in models:
         load_step_model(model)
     if output:
@@ -141,9 +139,8 @@ def _bench_remotely(
     try:
         failures = bench_devices(devices, models, options, keep, report)
     except KeyboardInterrupt:
-        where = f" in {output}" if output else ""
-        click.echo(f"Interrupted: nothing runs on the devices; finished results are{where or ' lost'}.",
-                   err=True)  # fmt: skip
+        kept = f"finished results are in {output}" if output else "name a file with --output"
+        click.echo(f"Interrupted: the devices were told to stop; {kept}.", err=True)
         raise click.exceptions.Exit(device.INTERRUPTED_EXIT_CODE) from None
     if not as_json:
         for name, ours in found.items():

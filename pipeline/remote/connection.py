@@ -1,14 +1,15 @@
 """An ssh connection to a device: commands and files, and one clear line for what goes wrong.
 
-AsyncSSH does the work: it checks host keys against known_hosts, reads ~/.ssh/config, notices a
-dead connection by unanswered keep-alives, and tells a lost connection from a failed command.
-(Fabric adds unknown host keys by itself; paramiko leaves the last two to its user.)
+AsyncSSH does the work: it checks host keys against known_hosts, reads ~/.ssh/config (ProxyJump
+too), notices a dead connection by unanswered keep-alives, and tells a lost connection from a failed
+command. (Fabric adds unknown host keys by itself; paramiko leaves the other three to its user.)
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -110,18 +111,15 @@ async def connect(name: str, device: Device) -> AsyncIterator[Connection]:
     given: dict[str, Any] = {
         "port": device.port,
         "username": device.user,
-        "known_hosts": device.known_hosts and str(device.known_hosts),
         "client_keys": device.key and [str(device.key)],
     }
-    # What is not given is left to ~/.ssh/config.
-    given = {key: value for key, value in given.items() if value is not None}
     try:
-        # "UserKnownHostsFile none" would mean that any host is trusted.
-        if asyncssh.SSHClientConnectionOptions(host=device.host, **given).known_hosts is None:
-            given["known_hosts"] = b""
         ssh = await asyncssh.connect(
             device.host,
-            **given,
+            # What is not given is left to ~/.ssh/config; which keys to trust is not, because
+            # "UserKnownHostsFile none" there would mean to trust any.
+            **{key: value for key, value in given.items() if value is not None},
+            known_hosts=_known_hosts(device),
             preferred_auth="publickey",
             keepalive_interval=KEEPALIVE_S,
             connect_timeout=CONNECT_TIMEOUT_S,
@@ -163,6 +161,14 @@ async def connect(name: str, device: Device) -> AsyncIterator[Connection]:
             ) from error
         async with sftp:
             yield Connection(ssh, sftp)
+
+
+def _known_hosts(device: Device) -> list[str] | bytes:
+    """Files with trusted host keys; without any, nothing is trusted."""
+    if device.known_hosts:
+        return [str(device.known_hosts)]
+    usual = (Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts"))
+    return [str(path) for path in usual if os.access(path, os.R_OK)] or b""
 
 
 @contextlib.contextmanager

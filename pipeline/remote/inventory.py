@@ -54,7 +54,8 @@ class Device(BaseModel):
         host: name, address, or a Host of ~/.ssh/config.
         port, user: None for what ~/.ssh/config says, else 22 and the user's own name.
         key: private key file; None for the agent's keys and those in ~/.ssh.
-        known_hosts: file with the device's host key; None for ~/.ssh/known_hosts.
+        known_hosts: file with the device's host key; None for ~/.ssh/known_hosts and
+            /etc/ssh/ssh_known_hosts.
         python: the Python that has numpy, click and a runtime, as a command or path there.
         folder: where a temporary folder is made on the device.
         backend, threads, cpus: as of ``edgestep bench``; None and () for its defaults.
@@ -82,7 +83,7 @@ def parse_address(address: str) -> Device:
     """
     found = _ADDRESS.fullmatch(address)
     if not found:
-        raise InventoryError(f"'{address}' is no device; name one as user@host or user@host:port")
+        raise InventoryError(f"{address!r} is no device; name one as user@host or user@host:port")
     if ":" in (found["user"] or ""):
         raise InventoryError(
             "a password on the command line can be read by all; use a key: 'ssh-copy-id user@host'"
