@@ -197,14 +197,15 @@ class _Run:
                 f"{name}: there is no '{python}'; install it ('sudo apt install python3 "
                 "python3-venv' on a Raspberry Pi) or name one with --python"
             )
-        lines = done.output.split()
-        if done.exit_code or len(lines) < 2:
+        # A shell that greets even programs may have said something before.
+        told = re.search(r"^(\d+\.\d+)(\.\d+)\n(\S+)\n((?:\w+\n)*)\Z", done.output, re.M)
+        if done.exit_code or not told:
             raise DeviceError(
                 f"{name}: '{python}' does not run ({_last_line(done.errors)}); "
                 "name another with --python"
             )
-        version, machine, missing = lines[0], lines[1], lines[2:]
-        if tuple(map(int, version.split(".")[:2])) < OLDEST_PYTHON:
+        version, machine, missing = told[1] + told[2], told[3], told[4].split()
+        if tuple(map(int, told[1].split("."))) < OLDEST_PYTHON:
             needed = ".".join(map(str, OLDEST_PYTHON))
             raise DeviceError(
                 f"{name}: '{python}' is Python {version}, {needed} or newer is needed; "
@@ -227,26 +228,25 @@ class _Run:
             _path(f"{self.folder}/{index}") for index in range(len(self.task.models))
         )
         made = await connection.run(
-            f"umask 077 && mkdir -p {folders} && cd {_path(self.folder)} && pwd -P "
-            "&& df -Pk . | tail -n 1"
+            f"umask 077 && mkdir -p {folders} && cd {_path(self.folder)} && pwd -P"
         )
         if made.exit_code:
             raise DeviceError(
                 f"{self.name}: cannot make a folder in {self.device.folder} "
                 f"({_last_line(made.errors)}); name another as 'folder' in the inventory"
             )
-        self.folder, disk = made.output.splitlines()[:2]
+        self.folder = made.output.splitlines()[-1]
         missing = {}
         for place, file in files.items():
             there = await connection.sizes(str(Path(self.folder, place).parent)) or {}
             if there.get(Path(place).name) != file.stat().st_size:
                 missing[place] = file
-        needed = sum(-(-file.stat().st_size // 1024) for file in missing.values())
-        free = int(disk.split()[-3])
-        if free < needed + SPARE_KILOBYTES:
+        needed = SPARE_KILOBYTES + sum(-(-file.stat().st_size // 1024) for file in missing.values())
+        free = await self._free_kilobytes(connection)
+        if free is not None and free < needed:
             raise DeviceError(
                 f"{self.name}: {self.device.folder} has {free:,} kB free, "
-                f"{needed + SPARE_KILOBYTES:,} kB are needed; free space there or name another "
+                f"{needed:,} kB are needed; free space there or name another "
                 "'folder' in the inventory"
             )
         for place, file in missing.items():
@@ -367,12 +367,17 @@ class _Run:
             self.said = told[-1]
             self.report(self.said)
 
+    async def _free_kilobytes(self, connection: Connection) -> int | None:
+        """Space on the folder's disk, or None where df does not tell."""
+        disk = await connection.run(f"df -Pk {shlex.quote(self.folder)}")
+        free = re.search(r"\s(\d+)\s+\d+%\s", disk.output)
+        return int(free[1]) if free else None
+
     async def _failure(self, connection: Connection, exit_code: int) -> DeviceError:
         """Why the program failed, as it said itself if it could."""
         errors = (await connection.read(f"{self._run_folder}/errors")).decode(errors="replace")
         said = re.findall(r"^Error: (.+)$", errors, re.M)
-        disk = await connection.run(f"df -Pk {shlex.quote(self.folder)} | tail -n 1")
-        if disk.output.split()[-3:-2] == ["0"]:
+        if await self._free_kilobytes(connection) == 0:
             return DeviceError(
                 f"{self.name}: the disk of {self.device.folder} is full; "
                 "free space there or name another 'folder' in the inventory",
