@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 import numpy as np
@@ -30,6 +30,7 @@ from device_runner.latency import PERCENTILES, BenchSettings
 from device_runner.paced import PacedSettings
 from device_runner.result_log import append_result, check_appendable
 from device_runner.scheduling import scheduled
+from device_runner.sources import open_source
 from device_runner.stream import Stream
 from device_runner.verify import verify
 
@@ -256,46 +257,28 @@ def _progress_lines(label: str) -> results.Progress:
 
 @main.command("stream")
 @click.argument("file")
-@click.argument("source", type=click.File("r"), default="-")
+@click.argument("source", default="-")
 @backend_option
 @threads_option
-def stream_command(file: str, source: IO[str], backend: str, threads: int) -> None:
-    """Step a model through CSV lines of SOURCE (default: standard input), one frame a line.
+def stream_command(file: str, source: str, backend: str, threads: int) -> None:
+    """Step a model through the frames of SOURCE and print each decision.
 
-    Prints after each frame: the line's number, the winning label and all outputs.
-    An empty line resets the state.
+    SOURCE is a CSV file or - for standard input (one frame a line; an empty line resets the
+    state), serial:PORT[@BAUD] for CSV lines on a serial port, or, for models of sound, wav:FILE or
+    mic. Printed after each frame: its number, the winning label and all outputs.
     """
     stream = Stream(file, backend, LoadOptions(threads))
     labels = stream.model.labels
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for number, frame in _frames(source):
-        if frame is None:
-            stream.reset()
-            continue
-        try:
-            y = stream.step(frame)
-        except BadInputError as error:
-            raise BadInputError(f"line {number}: {error.message}") from error
-        values = ",".join(f"{value:.6g}" for value in y)
-        click.echo(f"{number},{labels[int(np.argmax(y))]},{values}")
-        sys.stdout.flush()
-
-
-def _lines(source: IO[str]) -> Iterator[str]:
-    try:
-        yield from source
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"the source is not text ({error}); it must be CSV") from error
-
-
-def _frames(source: IO[str]) -> Iterator[tuple[int, np.ndarray | None]]:
-    for number, line in enumerate(_lines(source), 1):
-        if not line.strip():
-            yield number, None
-            continue
-        try:
-            yield number, np.array([float(cell) for cell in line.split(",")], np.float64)
-        except ValueError as error:
-            raise BadInputError(
-                f"line {number}: {error}; each line is numbers and commas"
-            ) from error
+    with open_source(source, stream.model.contract) as frames:
+        for number, frame in frames:
+            if frame is None:
+                stream.reset()
+                continue
+            try:
+                y = stream.step(frame)
+            except BadInputError as error:
+                raise BadInputError(f"line {number}: {error.message}") from error
+            values = ",".join(f"{value:.6g}" for value in y)
+            click.echo(f"{number},{labels[int(np.argmax(y))]},{values}")
+            sys.stdout.flush()
