@@ -42,7 +42,9 @@ def read_constant(flatbuffer: bytes, tensor: Tensor) -> np.ndarray:
     if tensor.dtype in QUANTIZED_DTYPES:
         scales, zero_points = quantization(tensor)
         # In double precision: an int32 bias has more digits than float32.
-        values = ((stored - zero_points.astype(np.float64)) * scales).astype(np.float32)
+        real = (stored - zero_points.astype(np.float64)) * scales
+        with np.errstate(over="ignore"):  # told below
+            values = real.astype(np.float32)
     if not np.isfinite(values).all():
         raise BadModelError(f"{what} holds NaN or infinity; train and export the model again")
     return values

@@ -10,6 +10,7 @@ from device_runner import cli as device
 from device_runner.contract import load_step_model
 from device_runner.errors import MissingRuntimeError
 from pipeline.bundle import BUNDLE_NAME, write_bundle
+from pipeline.remote.command import bench
 from pipeline.workspace import STAGES
 
 
@@ -25,7 +26,13 @@ def main() -> None:
     """Recurrent networks on small devices: from training to a measured int8 step."""
 
 
-for command in (device.inspect, device.verify_command, device.bench, device.stream_command):
+for command in (
+    device.doctor_command,
+    device.inspect,
+    device.verify_command,
+    bench,
+    device.stream_command,
+):
     main.add_command(command)
 
 

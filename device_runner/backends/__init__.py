@@ -6,7 +6,10 @@ import difflib
 from typing import Protocol
 
 from device_runner.backends import (
+    edgetpu,
+    external_delegate,
     litert,
+    litert_gpu,
     micro,
     onnxruntime,
     reference,
@@ -32,11 +35,14 @@ class BackendModule(Protocol):
 
 BACKENDS: dict[str, BackendModule] = {
     "litert": litert,
+    "litert-gpu": litert_gpu,
     "tflite-runtime": tflite_runtime,
     "tensorflow": tensorflow,
     "micro": micro,
     "onnxruntime": onnxruntime,
     "reference": reference,
+    "edgetpu": edgetpu,
+    "external-delegate": external_delegate,
 }
 AUTOMATIC = "auto"
 # Of these the first that is installed is the automatic choice.
