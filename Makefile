@@ -4,9 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/demo.toml
 STAMP := $(VENV)/.installed
+# Vulkan driver of test-gpu: "swiftshader" computes on the CPU, "system" is the machine's own.
+DRIVER ?= swiftshader
+SWIFTSHADER := $(CURDIR)/.cache/swiftshader
+SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint train convert bench report clean constraints debian-packages bench-pi bench-coral
+.PHONY: help setup demo test test-slow test-gpu test-arm64 lint train convert bench report \
+  bench-pi bench-coral debian-packages clean constraints
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +46,23 @@ test: lint debian-packages ## lint, check the import rules, run the tests
 
 test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 	$(BIN)/python -m pytest -m slow
+
+test-arm64: $(STAMP) ## the on-device program on emulated 64-bit Arm boards (built into .cache/arm64)
+	$(BIN)/python -m tests.arm64.emulated_arm
+	$(BIN)/python -m pytest -m arm64 tests/arm64
+
+ifeq ($(DRIVER),swiftshader)
+test-gpu: $(SWIFTSHADER_DRIVER)
+test-gpu: export VK_DRIVER_FILES := $(SWIFTSHADER_DRIVER)
+test-gpu: export LD_LIBRARY_PATH := $(SWIFTSHADER):$(LD_LIBRARY_PATH)
+else ifneq ($(DRIVER),system)
+$(error DRIVER is '$(DRIVER)'; it must be swiftshader or system)
+endif
+test-gpu: $(STAMP) ## run the GPU tests (DRIVER=system: on this machine's own GPU)
+	$(BIN)/python -m pytest -m gpu
+
+$(SWIFTSHADER_DRIVER):
+	tests/device_runner/install_swiftshader.sh $(SWIFTSHADER)
 
 lint: $(STAMP) ## ruff, mypy and the import rules
 	$(BIN)/ruff check .
@@ -82,5 +104,5 @@ constraints: $(STAMP) ## resolve the newest versions of everything into constrai
 	  -o constraints.txt pyproject.toml
 
 clean: ## remove everything that was made: .venv, runs, caches
-	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .cache runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
