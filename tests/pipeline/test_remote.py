@@ -25,6 +25,7 @@ from device_runner.stream import Stream
 from device_runner.verify import verify
 from pipeline.cli import main
 from pipeline.errors import DeviceError
+from pipeline.remote import bench
 from pipeline.remote.bench import bench_devices
 from pipeline.remote.inventory import Device
 from pipeline.remote.measurement import Patience
@@ -487,6 +488,35 @@ def test_a_bad_model_is_refused_before_anything_is_copied(models, tmp_path):
     result = invoke(models[0], bad, "--host", "nowhere.invalid")
     assert result.exit_code == 3
     assert str(bad) in error_line(result)
+
+
+def test_options_go_to_the_device_as_they_were_given(models, monkeypatch):
+    sent = []
+
+    def note(devices, files, options, *_):
+        sent.append((list(devices), files, options))
+        return {}
+
+    monkeypatch.setattr(bench, "bench_devices", note)
+    given = ["--delegate", "/usr/lib/x.so", "--delegate-option", "a=1", "--delegate-option", "b=2",
+             "--cpu", "2", "--cpu", "3", "--paced", "--duration", "2.5"]  # fmt: skip
+    result = invoke(models[0], *given, "--host", "pi@one", "--json")
+    assert result.exit_code == 0, result.output
+    ((devices, files, options),) = sent
+    assert devices == ["pi@one"]
+    assert files == [models[0]]
+    one_by_one = sorted(" ".join(pair) for pair in pairs(options))
+    assert one_by_one == sorted(" ".join(pair) for pair in pairs(given))
+
+
+def pairs(options: list[str]) -> list[list[str]]:
+    """An option and its value, if it has one, together."""
+    found: list[list[str]] = []
+    for text in options:
+        if text.startswith("--"):
+            found.append([])
+        found[-1].append(text)
+    return found
 
 
 def test_wrong_use(models, tmp_path):
