@@ -94,7 +94,10 @@ def _given_options(context: click.Context) -> list[str]:
         if option.is_flag:
             found.append(option.opts[0])
         else:
-            for item in value if option.multiple else [value]:
+            items = value if option.multiple else [value]
+            if isinstance(value, dict):  # KEY=VALUE options, taken apart
+                items = [f"{key}={setting}" for key, setting in value.items()]
+            for item in items:
                 found += [option.opts[0], str(item)]
     return found
 

@@ -104,6 +104,11 @@ async def measure(
                     await run.go_on(connection)
                     await run.clean_up(connection)
                 break
+            except RemoteFileError as error:
+                raise DeviceError(
+                    f"{name}: cannot work in {run.folder} ({error}); "
+                    "see whether its disk is full, or name another 'folder' in the inventory"
+                ) from error
             except LostConnectionError as error:
                 if not reached:
                     raise DeviceError(
