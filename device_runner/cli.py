@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -46,6 +47,8 @@ DISK_ERRORS = {
     errno.EEXIST: "a file is in the way; choose another folder",
 }
 INTERRUPTED_EXIT_CODE = 130
+# Set to "lines" by a program that follows ours.
+PROGRESS_VARIABLE = "EDGESTEP_PROGRESS"
 
 
 class CommandGroup(click.Group):
@@ -284,11 +287,28 @@ def bench(
 
 @contextlib.contextmanager
 def _progress(label: str) -> Iterator[results.Progress]:
-    """A bar on standard error, if a person sees it."""
+    """A bar on standard error, if a person sees it; lines, if a program asked for them."""
+    if os.environ.get(PROGRESS_VARIABLE) == "lines":
+        yield _progress_lines(label)
+        return
     with click.progressbar(
         length=1000, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
         yield lambda share: bar.update(round(share * 1000) - bar.pos)
+
+
+def _progress_lines(label: str) -> results.Progress:
+    """Prints "LABEL: 40 %", a line for each percent at most."""
+    told = -1
+
+    def tell(share: float) -> None:
+        nonlocal told
+        percent = int(share * 100)
+        if percent > told:
+            told = percent
+            click.echo(f"{label}: {percent} %", err=True)
+
+    return tell
 
 
 @main.command("stream")

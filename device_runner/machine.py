@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ _CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 # clock cap, throttling, the soft temperature limit).
 _PI_FIRMWARE = "soc*/*firmware/get_throttled"
 _PI_NOW = 0xF
+# The program that the kernel runs. Emulators answer for /proc/self/exe with the emulated program;
+# none of them knows this name.
+_RUNNING_PROGRAM = Path("/proc/thread-self/exe")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -35,9 +39,20 @@ def describe_machine() -> dict[str, Any]:
         "memory_bytes": _memory_bytes(),
         "system": platform.platform(),
         "virtual_machine": "hypervisor" in (_cpu_field("flags") or "").split(),
+        "emulated": emulated(),
         "python": platform.python_version(),
         "numpy": np.__version__,
     }
+
+
+def emulated() -> bool:
+    """Whether this Python's instructions are translated for another CPU, as by qemu's user mode.
+
+    Then the program that the kernel runs, the emulator, is built for another CPU than Python is.
+    A whole emulated machine (qemu-system) hides this, and so does a system without Linux' /proc.
+    """
+    running, python = _built_for(_RUNNING_PROGRAM), _built_for(Path(sys.executable or ""))
+    return None not in (running, python) and running != python
 
 
 def describe_conditions() -> dict[str, Any]:
@@ -96,6 +111,16 @@ def _read(path: Path) -> str | None:
         return path.read_text(errors="replace").strip().strip("\0") or None
     except OSError:
         return None
+
+
+def _built_for(program: Path) -> bytes | None:
+    """The class, byte order and CPU in the header of an ELF program; None of anything else."""
+    try:
+        with program.open("rb") as file:
+            header = file.read(20)
+    except OSError:
+        return None
+    return header[4:6] + header[18:20] if header.startswith(b"\x7fELF") else None
 
 
 def _number(path: Path) -> float | None:

@@ -10,6 +10,9 @@ from device_runner.backends import (
     external_delegate,
     litert,
     litert_gpu,
+    micro,
+    onnxruntime,
+    reference,
     tensorflow,
     tflite_runtime,
 )
@@ -35,6 +38,9 @@ BACKENDS: dict[str, BackendModule] = {
     "litert-gpu": litert_gpu,
     "tflite-runtime": tflite_runtime,
     "tensorflow": tensorflow,
+    "micro": micro,
+    "onnxruntime": onnxruntime,
+    "reference": reference,
     "edgetpu": edgetpu,
     "external-delegate": external_delegate,
 }
