@@ -14,7 +14,6 @@ from device_runner.backends import edgetpu
 from device_runner.backends.backend import LoadOptions
 from device_runner.contract import load_step_model
 from device_runner.errors import BadModelError, MissingRuntimeError, OptionError
-from device_runner.flatbuffer import Operator
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def compiled(int8_file):
     """The int8 model as if the compiler had put its first operators into a custom one."""
     model = load_step_model(int8_file)
     rest = model.graph.operators[3:]
-    custom = Operator(edgetpu.COMPILED_OPERATOR, 1, (0,), rest[0].inputs[:1])
+    custom = replace(model.graph.operators[0], name=edgetpu.COMPILED_OPERATOR)
     return replace(model, graph=replace(model.graph, operators=(custom, *rest)))
 
 
