@@ -69,6 +69,8 @@ def probe() -> str:
 class ExternalDelegateBackend(InterpreterBackend):
     """A step model in an interpreter with a delegate, called ``accelerator`` in the placement."""
 
+    wants_accelerator = True
+
     def __init__(
         self,
         name: str,

@@ -85,6 +85,8 @@ class LiteRtGpuBackend(Backend):
     """A step model on the GPU. ``adapter`` names the GPU; ``state_on_device`` is False where
     LiteRT holds the states in host memory and copies them in every step."""
 
+    wants_accelerator = True
+
     def __init__(self, version: str, adapter: str, compiled: Any, model: StepModel) -> None:
         super().__init__(NAME, version)
         self.adapter = adapter
@@ -111,6 +113,9 @@ class LiteRtGpuBackend(Backend):
             for name, buffer in inputs.items():
                 spec = contract.input if name == INPUT_NAME else self._specs[name]
                 buffer.write(np.zeros(spec.shape, spec.dtype))
+        where = "" if self.state_on_device else ", states copied through host memory"
+        self._place = f"{adapter}{where}"
+        self.version = f"{version} on {self._place}"
         states = [{name: buffers[name] for name in self._specs} for buffers in (inputs, outputs)]
         # The same step twice: in the second one every state's buffers have changed sides.
         self._runs = [
@@ -162,8 +167,8 @@ class LiteRtGpuBackend(Backend):
             buffer.write(np.frombuffer(state[name], self._specs[name].dtype))
 
     def placement(self) -> Placement:
-        where = "" if self.state_on_device else ", states copied through host memory"
-        return Placement(f"GPU: {self.adapter}{where}", self._operators, ())
+        """All operators on the GPU: a graph that does not fit is refused."""
+        return Placement(f"GPU: {self._place}", self._operators, ())
 
 
 def _release(buffers: list[Any], compiled: Any) -> None:

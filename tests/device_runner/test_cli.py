@@ -532,5 +532,5 @@ def test_real_interrupt_of_a_long_bench(int8_file, tmp_path):
 def test_help_names_every_command(invoke):
     result = invoke("--help")
     assert result.exit_code == 0
-    assert set(main.commands) == {"inspect", "verify", "bench", "stream"}
+    assert set(main.commands) == {"doctor", "inspect", "verify", "bench", "stream"}
     assert all(f"\n  {name} " in result.stdout for name in main.commands)

@@ -13,7 +13,7 @@ from device_runner.backends import litert_gpu
 from device_runner.contract import load_step_model
 from device_runner.errors import BadModelError
 from device_runner.flatbuffer import read_graph
-from device_runner.stream import Stream
+from device_runner.stream import Stream, Streams
 from device_runner.verify import verify
 from models.cells import CELLS
 
@@ -82,14 +82,15 @@ def test_state_is_saved_and_loaded_on_both_sides(step_models, frames):
 
 
 @needs_gpu
-def test_siblings_do_not_share_their_state(step_models, frames):
-    stream = Stream(step_models("gru", "float32"), "litert-gpu")
-    sibling = stream.sibling()
-    pairs = [(stream.step(frame), sibling.step(-frame)) for frame in frames[:21]]
-    for used, sign, position in ((stream, 1, 0), (sibling, -1, 1)):
-        used.reset()
-        alone = used.run(sign * frames[:21])
-        np.testing.assert_array_equal([pair[position] for pair in pairs], alone)
+def test_streams_on_one_model_do_not_share_their_state(step_models, frames):
+    streams = Streams(step_models("gru", "float32"), "litert-gpu")
+    signed = [(streams.open(), sign) for sign in (1, -1)]
+    steps = [[stream.step(sign * frame) for stream, sign in signed] for frame in frames[:21]]
+    together = np.array(steps).swapaxes(0, 1)
+    assert not np.array_equal(*together)
+    for (stream, sign), interleaved in zip(signed, together, strict=True):
+        stream.reset()
+        np.testing.assert_array_equal(stream.run(sign * frames[:21]), interleaved)
 
 
 @needs_gpu
