@@ -4,9 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/demo.toml
 STAMP := $(VENV)/.installed
+# Vulkan driver of test-gpu: "swiftshader" computes on the CPU, "system" is the machine's own.
+DRIVER ?= swiftshader
+SWIFTSHADER := $(CURDIR)/.cache/swiftshader
+SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-arm64 lint train convert bench report clean constraints
+.PHONY: help setup demo test test-slow test-gpu test-arm64 lint train convert bench report \
+  bench-pi bench-coral debian-packages clean constraints
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,7 +27,21 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## train, convert, verify and measure four recurrent nets on real data
 	$(BIN)/edgestep run recipes/demo.toml
 
-test: lint ## lint, check the import rules, run the tests
+# On a machine where they cannot be installed, the tests that need them are skipped with a reason.
+DEBIAN_PACKAGES = $(shell grep -v '^\#' tests/debian-packages.txt)
+debian-packages: ## install the Debian packages that some tests need, if that is allowed
+	@command -v dpkg-query >/dev/null || exit 0; \
+	missing=$$(for package in $(DEBIAN_PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed$$' || echo $$package; done); \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing:" $$missing; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install \
+	    --no-install-recommends -y $$missing; } >/dev/null 2>&1 \
+	  || echo "cannot install:" $$missing "(the tests that need them are skipped)"; \
+	else echo "not here:" $$missing "(the tests that need them are skipped)"; fi
+
+test: lint debian-packages ## lint, check the import rules, run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
@@ -31,6 +50,19 @@ test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 test-arm64: $(STAMP) ## the on-device program on emulated 64-bit Arm boards (built into .cache/arm64)
 	$(BIN)/python -m tests.arm64.emulated_arm
 	$(BIN)/python -m pytest -m arm64 tests/arm64
+
+ifeq ($(DRIVER),swiftshader)
+test-gpu: $(SWIFTSHADER_DRIVER)
+test-gpu: export VK_DRIVER_FILES := $(SWIFTSHADER_DRIVER)
+test-gpu: export LD_LIBRARY_PATH := $(SWIFTSHADER):$(LD_LIBRARY_PATH)
+else ifneq ($(DRIVER),system)
+$(error DRIVER is '$(DRIVER)'; it must be swiftshader or system)
+endif
+test-gpu: $(STAMP) ## run the GPU tests (DRIVER=system: on this machine's own GPU)
+	$(BIN)/python -m pytest -m gpu
+
+$(SWIFTSHADER_DRIVER):
+	tests/device_runner/install_swiftshader.sh $(SWIFTSHADER)
 
 lint: $(STAMP) ## ruff, mypy and the import rules
 	$(BIN)/ruff check .
@@ -47,6 +79,21 @@ convert: $(STAMP) ## ... and convert and verify them
 bench: $(STAMP) ## ... and measure them again
 	$(BIN)/edgestep run $(RECIPE) --until bench --again bench
 
+# HOST=user@device [MODELS="a.tflite b.tflite"] [OPTIONS="--python '~/edgestep/bin/python'"]
+MODELS ?= $(wildcard runs/demo/*.tflite)
+bench-pi: $(STAMP) ## measure MODELS (default: those of 'make demo') on HOST=pi@raspberrypi over ssh
+	$(call need-host-and-models,bench-pi)
+	$(BIN)/edgestep bench $(MODELS) --host '$(HOST)' --output runs/devices.jsonl $(OPTIONS)
+
+bench-coral: $(STAMP) ## ... on a Coral Edge TPU there
+	$(call need-host-and-models,bench-coral)
+	$(BIN)/edgestep bench $(MODELS) --host '$(HOST)' --backend edgetpu --output runs/devices.jsonl $(OPTIONS)
+
+define need-host-and-models
+@[ -n '$(HOST)' ] || { echo 'name the device: make $(1) HOST=pi@raspberrypi' >&2; exit 2; }
+@[ -n '$(MODELS)' ] || { echo "no models: run 'make demo' or set MODELS=" >&2; exit 2; }
+endef
+
 report: $(STAMP) ## ... and write the report anew
 	$(BIN)/edgestep run $(RECIPE) --again report
 
@@ -57,5 +104,5 @@ constraints: $(STAMP) ## resolve the newest versions of everything into constrai
 	  -o constraints.txt pyproject.toml
 
 clean: ## remove everything that was made: .venv, runs, caches
-	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .cache runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,13 +7,18 @@ Four loops over the same step model on LiteRT, in one interleaved run:
 - ``tensors``: the same with the interpreter's set_tensor and get_tensor;
 - ``signature``: the same with get_signature_runner, as TFLite's guides show it.
 
+And what ``edgestep bench`` says of a model is held against an independent loop: the median of
+single steps, by the runner's own measurement and by a few lines here that share no code with it.
+
     python benchmarks/step_overhead.py [FILE...] [--json]
 """
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +27,7 @@ import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from device_runner import latency
 from device_runner.contract import (
     INPUT_NAME,
     OUTPUT_NAME,
@@ -29,6 +35,7 @@ from device_runner.contract import (
     StepModel,
     load_step_model,
 )
+from device_runner.latency import BenchSettings
 from device_runner.machine import describe_machine
 from device_runner.stream import Stream
 
@@ -39,6 +46,7 @@ DEFAULT_FILES = tuple(
 )
 ROUNDS = 60
 STEPS_PER_ROUND = 500
+COMPARISONS = 15
 
 Loop = Callable[[int], None]
 
@@ -108,6 +116,40 @@ def signature_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
     return loop
 
 
+def runner_against_independent_loop(model: StepModel, frames: list[np.ndarray]) -> float:
+    """p50 of the runner's measurement over the median of single steps timed here, in turns."""
+    interpreter = Interpreter(model_content=model.flatbuffer, num_threads=1)
+    interpreter.allocate_tensors()
+    signature = model.graph.signature(STEP_SIGNATURE)
+
+    def memory(index: int) -> ctypes.Array:
+        address, _ = interpreter.tensor(index)().__array_interface__["data"]
+        return (ctypes.c_char * interpreter.tensor(index)().nbytes).from_address(address)
+
+    x, y = memory(signature.inputs[INPUT_NAME]), memory(signature.outputs[OUTPUT_NAME])
+    pairs = []
+    for state in model.contract.states:
+        source, target = signature.outputs[state.name], signature.inputs[state.name]
+        pairs.append((memory(target), memory(source)))
+        pairs[-1][0].raw = state.initial_bytes()
+    stored = itertools.cycle([frame.tobytes() for frame in frames])
+    ratios = []
+    for _ in range(COMPARISONS):
+        settings = BenchSettings(steps=STEPS_PER_ROUND * 4, rounds=4, warmup_s=0.05)
+        (measured,) = latency.measure([Stream(model, "litert")], settings)
+        times = []
+        for frame in itertools.islice(stored, STEPS_PER_ROUND * 4):
+            start = time.perf_counter_ns()
+            x.raw = frame
+            interpreter.invoke()
+            for target, source in pairs:
+                target.raw = source.raw
+            y.raw  # noqa: B018  # read, as the runner reads it
+            times.append(time.perf_counter_ns() - start)
+        ratios.append(measured.step.percentiles["p50"] / statistics.median(times))
+    return statistics.median(ratios)
+
+
 LOOPS = {
     "invoke": invoke_loop,
     "stream": stream_loop,
@@ -116,8 +158,8 @@ LOOPS = {
 }
 
 
-def measure(file: Path) -> dict[str, float]:
-    """Median nanoseconds per step of each loop."""
+def measure(file: Path) -> tuple[dict[str, float], float]:
+    """Median nanoseconds per step of each loop, and the runner's p50 over an independent one."""
     model = load_step_model(file)
     frames = list(model.contract.input.quantize(model.golden.x)[:, np.newaxis])
     loops = {name: make(model, frames) for name, make in LOOPS.items()}
@@ -128,7 +170,8 @@ def measure(file: Path) -> dict[str, float]:
             start = time.perf_counter_ns()
             loop(STEPS_PER_ROUND)
             samples[name].append((time.perf_counter_ns() - start) / STEPS_PER_ROUND)
-    return {name: float(np.median(values)) for name, values in samples.items()}
+    times = {name: float(np.median(values)) for name, values in samples.items()}
+    return times, runner_against_independent_loop(model, frames)
 
 
 @click.command()
@@ -143,13 +186,14 @@ def main(files: tuple[Path, ...], as_json: bool) -> None:
         )
         click.echo(
             f"{'model':26}{'invoke':>8}{'stream':>8}{'tensors':>9}{'signature':>11}"
-            f"{'stream/invoke':>15}{'signature/stream':>18}"
+            f"{'stream/invoke':>15}{'signature/stream':>18}{'p50/independent':>17}"
         )
     for file in files or tuple(map(Path, DEFAULT_FILES)):
-        times = measure(file)
+        times, agreement = measure(file)
         ratios = {
             "stream_per_invoke": times["stream"] / times["invoke"],
             "signature_per_stream": times["signature"] / times["stream"],
+            "runner_per_independent_loop": agreement,
         }
         if as_json:
             click.echo(json.dumps({"file": file.name, "nanoseconds": times, **ratios}))
@@ -157,7 +201,7 @@ def main(files: tuple[Path, ...], as_json: bool) -> None:
         click.echo(
             f"{file.stem:26}{times['invoke']:8.0f}{times['stream']:8.0f}{times['tensors']:9.0f}"
             f"{times['signature']:11.0f}{ratios['stream_per_invoke']:15.2f}"
-            f"{ratios['signature_per_stream']:18.2f}"
+            f"{ratios['signature_per_stream']:18.2f}{agreement:17.3f}"
         )
 
 

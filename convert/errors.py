@@ -19,5 +19,9 @@ class ContractViolationError(ConvertError):
     """The converted graph does not keep the step contract; a bug or an unsupported operator."""
 
 
+class NotExportableError(ConvertError):
+    """A step model that has no equal in the other format."""
+
+
 class UnknownSchemeError(UnknownNameError):
     """A scheme, or an option of one, that does not exist; the message suggests the nearest."""

@@ -1,21 +1,23 @@
-"""The on-device commands: inspect, verify, bench, stream."""
+"""The on-device commands: doctor, inspect, verify, bench, stream."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 import numpy as np
 
-from device_runner import inspection, results
+from device_runner import doctor, inspection, results
 from device_runner.backends import AUTOMATIC, BACKENDS
 from device_runner.backends.backend import LoadOptions
 from device_runner.contract import load_step_model
@@ -29,6 +31,7 @@ from device_runner.latency import PERCENTILES, BenchSettings
 from device_runner.paced import PacedSettings
 from device_runner.result_log import append_result, check_appendable
 from device_runner.scheduling import scheduled
+from device_runner.sources import open_source
 from device_runner.stream import Stream
 from device_runner.verify import verify
 
@@ -44,6 +47,8 @@ DISK_ERRORS = {
     errno.EEXIST: "a file is in the way; choose another folder",
 }
 INTERRUPTED_EXIT_CODE = 130
+# Set to "lines" by a program that follows ours.
+PROGRESS_VARIABLE = "EDGESTEP_PROGRESS"
 
 
 class CommandGroup(click.Group):
@@ -73,16 +78,69 @@ backend_option = click.option(
     "--backend", default=AUTOMATIC, show_default=True,
     help=f"Runtime: {', '.join(BACKENDS)}, or auto for the first installed.",
 )  # fmt: skip
-threads_option = click.option(
-    "--threads", type=click.IntRange(1, 64), default=1, show_default=True,
-    help="Threads the runtime may use for one step.",
-)  # fmt: skip
+
+
+def load_options(command: Callable) -> Callable:
+    """The options that say how a runtime loads a model; the command gets ``options``."""
+
+    @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True,
+                  help="Threads the runtime may use for one step.")  # fmt: skip
+    @click.option("--delegate", metavar="PATH",
+                  help="Delegate's shared library, for the backend external-delegate.")  # fmt: skip
+    @click.option("--delegate-option", "delegate_options", metavar="KEY=VALUE", multiple=True,
+                  callback=_pairs, help="Handed to the delegate; may be given again.")  # fmt: skip
+    @click.option("--device", metavar="NAME",
+                  help="One of several accelerators, as the backend names them.")  # fmt: skip
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any,
+        threads: int,
+        delegate: str | None,
+        delegate_options: dict[str, str],
+        device: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        options = LoadOptions(threads, delegate, delegate_options, device)
+        return command(*args, options=options, **kwargs)
+
+    return wrapped
+
+
+def _pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for value in values:
+        key, separator, setting = value.partition("=")
+        if not key or not separator:
+            raise click.BadParameter(f"'{value}' is not of the form KEY=VALUE")
+        pairs[key] = setting
+    return pairs
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Step recurrent TFLite models on this device and measure what a step costs."""
+
+
+@main.command("doctor")
+@json_option
+def doctor_command(as_json: bool) -> None:
+    """Show which backends are usable on this machine, and what the others lack."""
+    usable = False
+    for name in BACKENDS:
+        diagnosis = doctor.diagnose(name)
+        usable |= diagnosis.usable
+        if as_json:
+            click.echo(json.dumps(asdict(diagnosis)))
+        else:
+            state = "usable" if diagnosis.usable else "-"
+            click.echo(f"{name:17}  {state:6}  {diagnosis.finding}")
+    if not usable:
+        raise MissingRuntimeError(
+            "no backend is usable here; begin with 'pip install ai-edge-litert'"
+        )
 
 
 @main.command()
@@ -100,14 +158,16 @@ def inspect(file: str, as_json: bool) -> None:
 @main.command("verify")
 @click.argument("files", nargs=-1, required=True)
 @backend_option
-@threads_option
+@load_options
 @json_option
-def verify_command(files: tuple[str, ...], backend: str, threads: int, as_json: bool) -> None:
+def verify_command(
+    files: tuple[str, ...], backend: str, options: LoadOptions, as_json: bool
+) -> None:
     """Step each model's golden sequences here and compare with the float model's outputs."""
     failed: DeviceRunnerError | None = None
     for file in files:
         try:
-            verification = verify(Stream(file, backend, LoadOptions(threads)))
+            verification = verify(Stream(file, backend, options))
         except MissingRuntimeError:
             raise
         except DeviceRunnerError as error:
@@ -138,7 +198,7 @@ def verify_command(files: tuple[str, ...], backend: str, threads: int, as_json: 
 @main.command()
 @click.argument("files", nargs=-1, required=True)
 @backend_option
-@threads_option
+@load_options
 @click.option("--steps", type=click.IntRange(100), default=BenchSettings.steps, show_default=True,
               help="Timed steps of each model; p99.9 needs 10,000.")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1), default=BenchSettings.rounds, show_default=True,
@@ -166,7 +226,7 @@ def verify_command(files: tuple[str, ...], backend: str, threads: int, as_json: 
 def bench(
     files: tuple[str, ...],
     backend: str,
-    threads: int,
+    options: LoadOptions,
     steps: int,
     rounds: int,
     warmup: float,
@@ -186,7 +246,7 @@ def bench(
     must not be trusted is marked INVALID, with the reason, and makes the exit code 5.
     """
     circumstances = results.Circumstances(
-        threads, cpus, realtime, None if percentile is None else float(percentile)
+        options.threads, cpus, realtime, None if percentile is None else float(percentile)
     )
     found: list[dict[str, Any]] = []
 
@@ -204,7 +264,7 @@ def bench(
     if output:
         check_appendable(output)
     with scheduled(cpus, realtime):
-        streams = [Stream(file, backend, LoadOptions(threads)) for file in files]
+        streams = [Stream(file, backend, options) for file in files]
         if paced:
             pace = PacedSettings(duration, period, keep_samples=samples is not None)
             for stream in streams:
@@ -227,55 +287,54 @@ def bench(
 
 @contextlib.contextmanager
 def _progress(label: str) -> Iterator[results.Progress]:
-    """A bar on standard error, if a person sees it."""
+    """A bar on standard error, if a person sees it; lines, if a program asked for them."""
+    if os.environ.get(PROGRESS_VARIABLE) == "lines":
+        yield _progress_lines(label)
+        return
     with click.progressbar(
         length=1000, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
         yield lambda share: bar.update(round(share * 1000) - bar.pos)
 
 
+def _progress_lines(label: str) -> results.Progress:
+    """Prints "LABEL: 40 %", a line for each percent at most."""
+    told = -1
+
+    def tell(share: float) -> None:
+        nonlocal told
+        percent = int(share * 100)
+        if percent > told:
+            told = percent
+            click.echo(f"{label}: {percent} %", err=True)
+
+    return tell
+
+
 @main.command("stream")
 @click.argument("file")
-@click.argument("source", type=click.File("r"), default="-")
+@click.argument("source", default="-")
 @backend_option
-@threads_option
-def stream_command(file: str, source: IO[str], backend: str, threads: int) -> None:
-    """Step a model through CSV lines of SOURCE (default: standard input), one frame a line.
+@load_options
+def stream_command(file: str, source: str, backend: str, options: LoadOptions) -> None:
+    """Step a model through the frames of SOURCE and print each decision.
 
-    Prints after each frame: the line's number, the winning label and all outputs.
-    An empty line resets the state.
+    SOURCE is a CSV file or - for standard input (one frame a line; an empty line resets the
+    state), serial:PORT[@BAUD] for CSV lines on a serial port, or, for models of sound, wav:FILE or
+    mic. Printed after each frame: its number, the winning label and all outputs.
     """
-    stream = Stream(file, backend, LoadOptions(threads))
+    stream = Stream(file, backend, options)
     labels = stream.model.labels
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for number, frame in _frames(source):
-        if frame is None:
-            stream.reset()
-            continue
-        try:
-            y = stream.step(frame)
-        except BadInputError as error:
-            raise BadInputError(f"line {number}: {error.message}") from error
-        values = ",".join(f"{value:.6g}" for value in y)
-        click.echo(f"{number},{labels[int(np.argmax(y))]},{values}")
-        sys.stdout.flush()
-
-
-def _lines(source: IO[str]) -> Iterator[str]:
-    try:
-        yield from source
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"the source is not text ({error}); it must be CSV") from error
-
-
-def _frames(source: IO[str]) -> Iterator[tuple[int, np.ndarray | None]]:
-    for number, line in enumerate(_lines(source), 1):
-        if not line.strip():
-            yield number, None
-            continue
-        try:
-            yield number, np.array([float(cell) for cell in line.split(",")], np.float64)
-        except ValueError as error:
-            raise BadInputError(
-                f"line {number}: {error}; each line is numbers and commas"
-            ) from error
+    with open_source(source, stream.model.contract) as frames:
+        for number, frame in frames:
+            if frame is None:
+                stream.reset()
+                continue
+            try:
+                y = stream.step(frame)
+            except BadInputError as error:
+                raise BadInputError(f"line {number}: {error.message}") from error
+            values = ",".join(f"{value:.6g}" for value in y)
+            click.echo(f"{number},{labels[int(np.argmax(y))]},{values}")
+            sys.stdout.flush()

@@ -37,3 +37,9 @@ class VerificationError(DeviceRunnerError):
     """The device computes something else than the float model, beyond the tolerance."""
 
     exit_code = 5
+
+
+class OptionError(DeviceRunnerError):
+    """An option is missing, or has a value that the backend does not take."""
+
+    exit_code = 2

@@ -65,6 +65,38 @@ OPERATOR_NAMES = (
 # fmt: on
 CUSTOM_OPERATOR = 32
 
+# The schema's ActivationFunctionType enum: what an operator may apply to its result.
+ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
+_ACTIVATION = ("activation", "b", 0)
+# Of each operator whose options matter to the value that it computes: the tag in the schema's
+# BuiltinOptions union, and of each field its number, name, type and default.
+OPTIONS: dict[str, tuple[int, dict[int, tuple[str, str, float]]]] = {
+    "ADD": (11, {0: _ACTIVATION}),
+    "BATCH_MATMUL": (101, {0: ("adj_x", "?", 0), 1: ("adj_y", "?", 0)}),
+    "CONCATENATION": (10, {0: ("axis", "i", 0), 1: _ACTIVATION}),
+    "DIV": (29, {0: _ACTIVATION}),
+    "FULLY_CONNECTED": (
+        8, {0: _ACTIVATION, 1: ("weights_format", "b", 0), 2: ("keep_num_dims", "?", 0)}
+    ),
+    "MEAN": (27, {0: ("keep_dims", "?", 0)}),
+    "MUL": (21, {0: _ACTIVATION}),
+    "SOFTMAX": (9, {0: ("beta", "f", 0)}),
+    "SPLIT": (35, {0: ("num_splits", "i", 0)}),
+    "STRIDED_SLICE": (
+        32,
+        {
+            0: ("begin_mask", "i", 0),
+            1: ("end_mask", "i", 0),
+            2: ("ellipsis_mask", "i", 0),
+            3: ("new_axis_mask", "i", 0),
+            4: ("shrink_axis_mask", "i", 0),
+            5: ("offset", "?", 0),
+        },
+    ),
+    "SUB": (28, {0: _ACTIVATION}),
+    "SUM": (27, {0: ("keep_dims", "?", 0)}),
+}  # fmt: skip
+
 # The schema's TensorType enum: name as NumPy spells it, and bytes per element
 # (None where elements are packed or of variable size).
 TENSOR_TYPES: tuple[tuple[str, int | None], ...] = (
@@ -77,8 +109,9 @@ TENSOR_TYPES: tuple[tuple[str, int | None], ...] = (
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of a subgraph; ``scales`` is empty where it is not quantized; ``sparse`` where
-    it is stored in TFLite's sparse encoding."""
+    """One tensor of a subgraph; ``scales`` is empty where it is not quantized, and runs along
+    ``quantized_axis`` where there are several; ``sparse`` where it is stored in TFLite's sparse
+    encoding. A constant's bytes begin at ``constant_start`` of the file."""
 
     index: int
     name: str
@@ -89,6 +122,8 @@ class Tensor:
     constant_bytes: int
     static_shape: bool
     sparse: bool
+    quantized_axis: int
+    constant_start: int
 
     @property
     def byte_count(self) -> int | None:
@@ -99,12 +134,15 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator: its name, the version of its definition, and its tensors' indices."""
+    """One operator: its name, the version of its definition, and its tensors' indices, where -1
+    stands for an input that is left out. ``options`` holds the fields that :data:`OPTIONS` lists
+    for it, and is empty where the file gives it another operator's."""
 
     name: str
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    options: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -119,10 +157,14 @@ class Signature:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a TFLite file holds, as far as the step needs it (first subgraph)."""
+    """What a TFLite file holds, as far as the step needs it (first subgraph). ``inputs`` and
+    ``outputs`` are the subgraph's tensors in its own order, which a runtime without signatures
+    counts by."""
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
     signatures: tuple[Signature, ...]
     subgraph_count: int
 
@@ -162,15 +204,19 @@ def read_graph(data: bytes) -> Graph:
 def _graph(model: _Table) -> Graph:
     codes = [_operator_code(code) for code in model.tables(1)]
     subgraphs = list(model.tables(2))
-    buffers = [_buffer_size(buffer) for buffer in model.tables(4)]
+    buffers = [_buffer_extent(buffer) for buffer in model.tables(4)]
     if not subgraphs:
         raise ValueError("no subgraph")
     tensors = tuple(
         _tensor(index, tensor, buffers) for index, tensor in enumerate(subgraphs[0].tables(0))
     )
     operators = tuple(_operator(op, codes, len(tensors)) for op in subgraphs[0].tables(3))
+    inputs, outputs = subgraphs[0].numbers(1, "i"), subgraphs[0].numbers(2, "i")
+    for index in (*inputs, *outputs):
+        if not 0 <= index < len(tensors):
+            raise ValueError(f"the graph names tensor {index} of {len(tensors)}")
     signatures = tuple(_signature(item, subgraphs) for item in model.tables(7))
-    return Graph(tensors, operators, signatures, len(subgraphs))
+    return Graph(tensors, operators, inputs, outputs, signatures, len(subgraphs))
 
 
 def _operator_code(code: _Table) -> tuple[str, int]:
@@ -181,27 +227,31 @@ def _operator_code(code: _Table) -> tuple[str, int]:
     return name, code.integer(2, "i", 1)
 
 
-def _buffer_size(buffer: _Table) -> int:
-    size = buffer.vector_length(0)
+def _buffer_extent(buffer: _Table) -> tuple[int, int]:
+    """Where a buffer's bytes begin in the file, and how many there are."""
+    start, size = buffer.vector(0)
     offset, external = buffer.integer(1, "Q", 0), buffer.integer(2, "Q", 0)
     if offset > 1 and offset + external > len(buffer.data):
         raise ValueError("a weight buffer reaches past the end of the file")
-    return size or external
+    return (start, size) if size else (offset, external)
 
 
-def _tensor(index: int, table: _Table, buffers: list[int]) -> Tensor:
+def _tensor(index: int, table: _Table, buffers: list[tuple[int, int]]) -> Tensor:
     kind = table.integer(1, "b", 0)
     dtype, _ = TENSOR_TYPES[kind] if 0 <= kind < len(TENSOR_TYPES) else (f"type{kind}", None)
     shape = table.numbers(0, "i")
     scales: tuple[float, ...] = ()
     zero_points: tuple[int, ...] = ()
+    axis = 0
     quantization = table.table(4)
     if quantization is not None:
         scales = quantization.numbers(2, "f")
         zero_points = quantization.numbers(3, "q")
+        axis = quantization.integer(6, "i", 0)
     buffer = table.integer(2, "I", 0)
     if buffer >= len(buffers):
         raise ValueError(f"tensor {index} names buffer {buffer} of {len(buffers)}")
+    start, size = buffers[buffer]
     tensor = Tensor(
         index=index,
         name=table.string(3),
@@ -209,16 +259,16 @@ def _tensor(index: int, table: _Table, buffers: list[int]) -> Tensor:
         dtype=dtype,
         scales=scales,
         zero_points=zero_points,
-        constant_bytes=buffers[buffer],
+        constant_bytes=size,
         static_shape=all(n >= 0 for n in (*shape, *table.numbers(7, "i"))),
         sparse=table.table(6) is not None,
+        quantized_axis=axis,
+        constant_start=start,
     )
     if tensor.sparse:
         return tensor  # its buffer holds the nonzero blocks alone
     if tensor.constant_bytes and tensor.byte_count not in (None, tensor.constant_bytes):
-        raise ValueError(
-            f"tensor {index} needs {tensor.byte_count} bytes, its buffer has {buffers[buffer]}"
-        )
+        raise ValueError(f"tensor {index} needs {tensor.byte_count} bytes, its buffer has {size}")
     return tensor
 
 
@@ -230,14 +280,28 @@ def _operator(table: _Table, codes: list[tuple[str, int]], tensor_count: int) ->
     for index in (*inputs, *outputs):
         if not -1 <= index < tensor_count:
             raise ValueError(f"an operator names tensor {index} of {tensor_count}")
-    return Operator(*codes[code], inputs, outputs)
+    name, version = codes[code]
+    return Operator(name, version, inputs, outputs, _options(name, table))
+
+
+def _options(name: str, operator: _Table) -> dict[str, float]:
+    if name not in OPTIONS:
+        return {}
+    tag, fields = OPTIONS[name]
+    options = operator.table(4)
+    if options is not None and operator.integer(3, "B", 0) != tag:
+        return {}
+    return {
+        key: default if options is None else options.scalar(number, kind, default)
+        for number, (key, kind, default) in fields.items()
+    }
 
 
 def _signature(table: _Table, subgraphs: list[_Table]) -> Signature:
     subgraph = table.integer(4, "I", 0)
     if subgraph >= len(subgraphs):
         raise ValueError(f"a signature names subgraph {subgraph} of {len(subgraphs)}")
-    tensor_count = subgraphs[subgraph].vector_length(0)
+    tensor_count = subgraphs[subgraph].vector(0)[1]
     signature = Signature(
         key=table.string(2),
         inputs={item.string(0): item.integer(1, "I", 0) for item in table.tables(0)},
@@ -287,6 +351,10 @@ class _Table:
             default if field is None else int(struct.unpack_from("<" + kind, self.data, field)[0])
         )
 
+    def scalar(self, number: int, kind: str, default: float) -> float:
+        field = self._field(number)
+        return default if field is None else struct.unpack_from("<" + kind, self.data, field)[0]
+
     def table(self, number: int) -> _Table | None:
         field = self._field(number)
         return None if field is None else _Table(self.data, field + _unsigned(self.data, field))
@@ -299,11 +367,12 @@ class _Table:
         start = field + _unsigned(self.data, field)
         return start + 4, _unsigned(self.data, start)
 
-    def vector_length(self, number: int) -> int:
+    def vector(self, number: int) -> tuple[int, int]:
+        """Position of the first element and number of elements, each of a byte or more."""
         start, count = self._vector(number)
         if start + count > len(self.data):
             raise ValueError("a vector reaches past the end of the file")
-        return count
+        return start, count
 
     def _elements(self, number: int, size: int, read: Callable[[int], Item]) -> Iterator[Item]:
         start, count = self._vector(number)

@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from device_runner import cli as device
+from device_runner.contract import load_step_model
 from device_runner.errors import MissingRuntimeError
 from pipeline.bundle import BUNDLE_NAME, write_bundle
+from pipeline.remote.command import bench
 from pipeline.workspace import STAGES
 
 
@@ -24,7 +26,13 @@ def main() -> None:
     """Recurrent networks on small devices: from training to a measured int8 step."""
 
 
-for command in (device.inspect, device.verify_command, device.bench, device.stream_command):
+for command in (
+    device.doctor_command,
+    device.inspect,
+    device.verify_command,
+    bench,
+    device.stream_command,
+):
     main.add_command(command)
 
 
@@ -66,3 +74,24 @@ def run(recipe: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> Non
             "install them with 'pip install edgestep[workstation]'"
         ) from error
     run_recipe(recipe, runs_dir, until, again)
+
+
+@main.command("export-onnx")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
+              help="The file to write; default: FILE with the suffix .onnx.")  # fmt: skip
+def export_onnx_command(file: Path, output: Path | None) -> None:
+    """Write a float32 step model as ONNX, checked in ONNX Runtime against the float model.
+
+    Inputs are x and the states, outputs y and the states' names with _out.
+    """
+    from convert.onnx_export import export_onnx
+
+    model = load_step_model(file)
+    output = output or file.with_suffix(".onnx")
+    verification = export_onnx(model, output)
+    click.echo(
+        f"{output}: {output.stat().st_size:,} bytes; {verification.steps} steps on "
+        f"{verification.backend} {verification.backend_version}, "
+        f"rms error {verification.rms:.3g}, largest {verification.max_abs:.3g}"
+    )

@@ -5,7 +5,17 @@ from __future__ import annotations
 import difflib
 from typing import Protocol
 
-from device_runner.backends import litert, tensorflow, tflite_runtime
+from device_runner.backends import (
+    edgetpu,
+    external_delegate,
+    litert,
+    litert_gpu,
+    micro,
+    onnxruntime,
+    reference,
+    tensorflow,
+    tflite_runtime,
+)
 from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError, UnknownBackendError
@@ -25,8 +35,14 @@ class BackendModule(Protocol):
 
 BACKENDS: dict[str, BackendModule] = {
     "litert": litert,
+    "litert-gpu": litert_gpu,
     "tflite-runtime": tflite_runtime,
     "tensorflow": tensorflow,
+    "micro": micro,
+    "onnxruntime": onnxruntime,
+    "reference": reference,
+    "edgetpu": edgetpu,
+    "external-delegate": external_delegate,
 }
 AUTOMATIC = "auto"
 # Of these the first that is installed is the automatic choice.

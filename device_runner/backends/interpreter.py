@@ -11,19 +11,29 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from device_runner.backends.backend import HostMemoryBackend, refused
+from device_runner.backends.backend import HostMemoryBackend, Placement, refused
+from device_runner.backends.delegation import placement_of
 from device_runner.contract import STEP_SIGNATURE, StepModel
 from device_runner.errors import BadModelError
 from device_runner.known_failures import known_failure
 
 
 class InterpreterBackend(HostMemoryBackend):
-    """A step model loaded into one interpreter."""
+    """A step model loaded into one interpreter; ``runtime`` is the distribution that it is of,
+    where that is not ``name``."""
 
-    def __init__(self, name: str, version: str, interpreter: Any, model: StepModel) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        interpreter: Any,
+        model: StepModel,
+        runtime: str | None = None,
+    ) -> None:
         # Kept: the views point into memory that it owns.
         self.interpreter = interpreter
-        if failure := known_failure(model.graph, name):
+        self._graph = model.graph
+        if failure := known_failure(model.graph, runtime or name):
             raise BadModelError(f"{model.path}: not run on {name} {version}: {failure}")
         try:
             interpreter.allocate_tensors()
@@ -38,6 +48,10 @@ class InterpreterBackend(HostMemoryBackend):
             outputs={key: self._view(index) for key, index in signature.outputs.items()},
             invoke=interpreter.invoke,
         )
+
+    def placement(self) -> Placement | None:
+        """What XNNPACK, the runtimes' own delegate, has taken; the rest is built-in kernels."""
+        return placement_of(self.interpreter, self._graph, "XNNPACK")
 
     def _view(self, index: int) -> memoryview:
         # The interpreter counts references to its arrays, so only the address is kept.

@@ -14,7 +14,7 @@ NAME = "litert"
 
 def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
     """Load a step model with LiteRT's interpreter."""
-    interpreter_class, version = _interpreter_class(), probe()
+    interpreter_class, version = interpreter_module().Interpreter, probe()
     try:
         interpreter = interpreter_class(model_content=model.flatbuffer, num_threads=options.threads)
     except (RuntimeError, ValueError) as error:
@@ -24,16 +24,17 @@ def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
 
 def probe() -> str:
     """LiteRT's version."""
-    _interpreter_class()
+    interpreter_module()
     return distribution_version("ai-edge-litert")
 
 
-def _interpreter_class() -> Any:
+def interpreter_module() -> Any:
+    """The runtime's Python interface; MissingRuntimeError where it is not installed."""
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert import interpreter
     except ImportError as error:
         raise MissingRuntimeError(
             f"LiteRT is not usable ({one_line(error)}); "
             "install it with 'pip install ai-edge-litert'"
         ) from error
-    return Interpreter
+    return interpreter

@@ -14,7 +14,7 @@ NAME = "tflite-runtime"
 
 def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
     """Load a step model with tflite-runtime's interpreter."""
-    interpreter_class, version = _interpreter_class(), probe()
+    interpreter_class, version = interpreter_module().Interpreter, probe()
     try:
         interpreter = interpreter_class(model_content=model.flatbuffer, num_threads=options.threads)
     except (RuntimeError, ValueError) as error:
@@ -24,16 +24,17 @@ def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
 
 def probe() -> str:
     """tflite-runtime's version."""
-    _interpreter_class()
+    interpreter_module()
     return distribution_version("tflite-runtime")
 
 
-def _interpreter_class() -> Any:
+def interpreter_module() -> Any:
+    """The runtime's Python interface; MissingRuntimeError where it is not installed."""
     try:
-        from tflite_runtime.interpreter import Interpreter
+        from tflite_runtime import interpreter
     except (ImportError, AttributeError) as error:  # AttributeError: built for another NumPy
         raise MissingRuntimeError(
             f"tflite-runtime is not usable ({one_line(error)}); install it with "
             "'pip install tflite-runtime \"numpy<2\"' (Python 3.11 or older)"
         ) from error
-    return Interpreter
+    return interpreter

@@ -336,7 +336,6 @@ def test_bad_model_after_a_good_one(int8_file, bad_model, invoke, error_line):
         (("verify",), "FILES"),
         (("inspect",), "FILE"),
         (("inspect", "FILE", "FILE"), "extra argument"),
-        (("stream", "FILE", "nowhere.csv"), "nowhere.csv"),
         (("measure", "FILE"), "No such command 'measure'"),
     ],
 )

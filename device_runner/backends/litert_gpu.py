@@ -1,0 +1,266 @@
+"""LiteRT's GPU accelerator (``CompiledModel`` on WebGPU: Vulkan, Metal or Direct3D).
+
+The states stay on the device: every state has two device buffers that are input and output in
+turns, so that handing the state on moves no byte. Only x and y cross the bus.
+
+A quantized graph is computed in float on the GPU, and LiteRT then gives host memory instead of
+device buffers; the placement says so. ``invoke`` includes the wait for the step's end and the
+transfer of y. A graph that the GPU takes in part only is refused, as the
+rest would run on the CPU without a word.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import math
+import os
+import re
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from device_runner.backends.backend import (
+    Backend,
+    LoadOptions,
+    Placement,
+    distribution_version,
+    one_line,
+)
+from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE, StepModel, TensorSpec
+from device_runner.errors import BadModelError, MissingRuntimeError
+
+NAME = "litert-gpu"
+
+# LiteRT's number for a tensor buffer that lies in host memory.
+HOST_MEMORY = 1
+# A model of one operator, y = tanh(x) with x [1, 4] float32: whether there is a GPU shows only
+# when a model is put onto it.
+_PROBE_MODEL = base64.b64decode(
+    "GAAAAFRGTDMAAA4AFAAQAAwACAAAAAQADgAAABAAAAAcAAAA2AAAAAMAAAABAAAACAAAAAQABAAEAAAAAQAAABAA"
+    "AAAMABQAEAAMAAgABAAMAAAAEAAAADwAAABAAAAARAAAAAEAAAAQAAAAAAAKAAwAAAAIAAQACgAAAAgAAAAMAAAA"
+    "AQAAAAEAAAABAAAAAAAAAAEAAAABAAAAAQAAAAAAAAACAAAANAAAAAQAAADg////CAAAAAwAAAABAAAAeQAAAAIA"
+    "AAABAAAABAAAAAwADAAIAAAAAAAEAAwAAAAIAAAADAAAAAEAAAB4AAAAAgAAAAEAAAAEAAAAAQAAABAAAAAMAAwA"
+    "CwAAAAAABAAMAAAAHAAAAAAAABw="
+)
+# LiteRT tells these things in its log alone.
+_ADAPTER = re.compile(r"Selected adapter: (?P<name>[^,\n]+).*?adapterType=(?P<kind>[^,\n]+)")
+_NO_DEVICE = re.compile(
+    r"(Couldn't load Vulkan: \S+|vkCreateInstance failed\S* .*|No adapters found)"
+)
+_PARTLY = re.compile(r"\d+ operations will run on the GPU.*")
+
+
+def load(model: StepModel, options: LoadOptions) -> LiteRtGpuBackend:
+    """Put a step model onto the GPU."""
+    version = _version()
+    compiled, log = _compile(model.flatbuffer)
+    if compiled is None:
+        _check_device(version, log)
+        partly = _PARTLY.search(log)
+        raise BadModelError(
+            f"{model.path}: the GPU does not take the whole graph "
+            f"({_tail(partly.group() if partly else log)}); "
+            "export it as float32, or use another backend"
+        )
+    if not compiled.is_fully_accelerated():
+        raise BadModelError(
+            f"{model.path}: a part of the graph would run on the CPU; "
+            "export it as float32, or use another backend"
+        )
+    return LiteRtGpuBackend(version, _adapter(log), compiled, model)
+
+
+def probe() -> str:
+    """LiteRT's version, and the GPU that it found."""
+    version = _version()
+    return f"{version} on {_check_device(version)}"
+
+
+class LiteRtGpuBackend(Backend):
+    """A step model on the GPU. ``adapter`` names the GPU; ``state_on_device`` is False where
+    LiteRT holds the states in host memory and copies them in every step."""
+
+    def __init__(self, version: str, adapter: str, compiled: Any, model: StepModel) -> None:
+        super().__init__(NAME, version)
+        self.adapter = adapter
+        self._compiled = compiled
+        self._operators = tuple(operator.name for operator in model.graph.operators)
+        contract = model.contract
+        self._specs = {state.name: state for state in contract.states}
+        signature = compiled.get_signature_list()[STEP_SIGNATURE]
+        index = compiled.get_signature_index(STEP_SIGNATURE)
+        with _captured_log():
+            inputs = {
+                name: compiled.create_input_buffer_by_name(STEP_SIGNATURE, name)
+                for name in signature["inputs"]
+            }
+            outputs = {
+                name: compiled.create_output_buffer_by_name(STEP_SIGNATURE, name)
+                for name in signature["outputs"]
+            }
+            self.state_on_device = not any(
+                HOST_MEMORY in _buffer_types(compiled, position, index)
+                for position, name in enumerate(signature["inputs"])
+                if name != INPUT_NAME
+            )
+            for name, buffer in inputs.items():
+                spec = contract.input if name == INPUT_NAME else self._specs[name]
+                buffer.write(np.zeros(spec.shape, spec.dtype))
+        states = [{name: buffers[name] for name in self._specs} for buffers in (inputs, outputs)]
+        # The same step twice: in the second one every state's buffers have changed sides.
+        self._runs = [
+            (
+                index,
+                [{**inputs, **old}[name] for name in signature["inputs"]],
+                [{**outputs, **new}[name] for name in signature["outputs"]],
+            )
+            for old, new in (states, states[::-1])
+        ]
+        self._states = states
+        self._turn = 0
+        self._y_buffer = outputs[OUTPUT_NAME]
+        self._y_size, self._y_dtype = _layout(contract.output)
+        self._y = bytes(self._y_size * self._y_dtype.itemsize)
+        self._x_buffer, self._x_dtype = inputs[INPUT_NAME], contract.input.dtype
+        # LiteRT crashes where a buffer outlives its model, as the garbage collector may have it.
+        weakref.finalize(self, _release, [*inputs.values(), *outputs.values()], compiled)
+
+    def put(self, frame: Any) -> None:
+        self._x_buffer.write(np.frombuffer(frame, self._x_dtype))
+
+    def invoke(self) -> None:
+        try:
+            self._compiled.run_by_index(*self._runs[self._turn])
+            # run_by_index only starts the step; LiteRT offers no other way to wait for its end
+            # than to read a result.
+            self._y = self._y_buffer.read(self._y_size, self._y_dtype).tobytes()
+        except RuntimeError as error:
+            raise MissingRuntimeError(
+                f"the GPU failed in a step ({one_line(error)}); "
+                "check it with 'edgestep doctor' and start again"
+            ) from error
+
+    def advance(self) -> None:
+        self._turn ^= 1
+
+    def get(self) -> bytes:
+        return self._y
+
+    def read_state(self) -> dict[str, bytes]:
+        return {
+            name: buffer.read(*_layout(self._specs[name])).tobytes()
+            for name, buffer in self._states[self._turn].items()
+        }
+
+    def write_state(self, state: Mapping[str, bytes]) -> None:
+        for name, buffer in self._states[self._turn].items():
+            buffer.write(np.frombuffer(state[name], self._specs[name].dtype))
+
+    def placement(self) -> Placement:
+        where = "" if self.state_on_device else ", states copied through host memory"
+        return Placement(f"GPU: {self.adapter}{where}", self._operators, ())
+
+
+def _release(buffers: list[Any], compiled: Any) -> None:
+    with _captured_log():
+        for buffer in buffers:
+            buffer.destroy()
+        compiled.close()
+        compiled.environment.close()
+
+
+def _buffer_types(compiled: Any, position: int, signature: int) -> list[int]:
+    return compiled.get_input_buffer_requirements(position, signature)["supported_types"]
+
+
+def _layout(spec: TensorSpec) -> tuple[int, np.dtype]:
+    return math.prod(spec.shape), np.dtype(spec.dtype)
+
+
+def _version() -> str:
+    _compiled_model()
+    return distribution_version("ai-edge-litert")
+
+
+def _compiled_model() -> Any:
+    try:
+        from ai_edge_litert import compiled_model
+
+        # Older versions have no options, and compute in float16 where the GPU can.
+        _ = compiled_model.Options, compiled_model.GpuOptions
+    except (ImportError, AttributeError) as error:
+        raise MissingRuntimeError(
+            f"LiteRT's GPU accelerator is not usable ({one_line(error)}); "
+            "install it with 'pip install \"ai-edge-litert>=2.3\"'"
+        ) from error
+    return compiled_model
+
+
+def _compile(flatbuffer: bytes) -> tuple[Any, str]:
+    """The model on the GPU, or None where that fails, and what LiteRT logged meanwhile."""
+    litert = _compiled_model()
+    # The GPU alone: with the CPU beside it, what the GPU does not take would run there silently.
+    options = litert.Options(
+        hardware_accelerators=litert.HardwareAccelerator.GPU,
+        gpu_options=litert.GpuOptions(enforce_f32=True),
+    )
+    with _captured_log() as log:
+        try:
+            compiled = litert.CompiledModel.from_buffer(flatbuffer, options=options)
+        except RuntimeError as error:
+            return None, f"{log()}\n{error}"
+        return compiled, log()
+
+
+def _check_device(version: str, earlier: str = "") -> str:
+    """The GPU's name; MissingRuntimeError where there is none that LiteRT can use. ``earlier`` is
+    the log of an earlier attempt: some reasons are logged once a process."""
+    compiled, log = _compile(_PROBE_MODEL)
+    if compiled is None or not compiled.is_fully_accelerated():
+        found = _NO_DEVICE.search(earlier + log)
+        raise MissingRuntimeError(
+            f"LiteRT {version} finds no GPU ({_tail(found.group() if found else log)}); "
+            "install the GPU's Vulkan driver and the Vulkan loader (Debian: libvulkan1), "
+            "see docs/gpu.md"
+        )
+    return _adapter(log)
+
+
+def _adapter(log: str) -> str:
+    found = _ADAPTER.search(log)
+    return f"{found['name']} ({found['kind']})" if found else "an adapter that LiteRT does not name"
+
+
+def _tail(text: str) -> str:
+    """The end of a text, without line breaks."""
+    return " ".join(text.split())[-300:]
+
+
+@contextlib.contextmanager
+def _captured_log() -> Iterator[Callable[[], str]]:
+    """Keeps what the native code writes to standard output and error, dozens of lines at every
+    load; gives a function that reads it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [(number, os.dup(number)) for number in (1, 2)]
+    with tempfile.TemporaryFile() as file:
+
+        def read() -> str:
+            file.seek(0)
+            text = file.read().decode(errors="replace")
+            file.seek(0, os.SEEK_END)
+            return text
+
+        try:
+            for number, _ in kept:
+                os.dup2(file.fileno(), number)
+            yield read
+        finally:
+            for number, copy in kept:
+                os.dup2(copy, number)
+                os.close(copy)

@@ -1,0 +1,181 @@
+"""TensorFlow Lite Micro, the runtime of microcontrollers, on this computer (distribution
+``tflite-micro``): whether a microcontroller takes the model, what it computes, and how much memory
+it needs. Its kernels here are the portable ones, so a time says nothing about a microcontroller.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from device_runner.backends.backend import Backend, LoadOptions, distribution_version, one_line
+from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE, StepModel
+from device_runner.errors import BadModelError, MissingRuntimeError
+
+NAME = "micro"
+# Between these the arena is doubled until the model fits. No microcontroller has the larger.
+SMALLEST_ARENA_BYTES = 16 * 1024
+LARGEST_ARENA_BYTES = 64 * 1024 * 1024
+ARENA_STEP_BYTES = 64
+# How the runtime says on standard error that the arena is too small, and what it used of one.
+_TOO_SMALL = re.compile(r"missing: \d+|[Ff]ailed to allocate")
+_USED = re.compile(r"Arena allocation total (\d+) bytes")
+# The reason comes last, in two lines: what does not fit, and at which operator.
+_REASON_LINES = 2
+
+Result = TypeVar("Result")
+
+
+def load(model: StepModel, options: LoadOptions) -> MicroBackend:
+    """Load a step model into TensorFlow Lite Micro's interpreter; options have no influence."""
+    runtime, version = _runtime(), probe()
+    arena = SMALLEST_ARENA_BYTES
+    while True:
+        interpreter, log = _with_log(lambda size=arena: _interpreter(runtime, model, size))
+        if not isinstance(interpreter, Exception):
+            arena, interpreter = _smallest(runtime, model, interpreter, arena)
+            return MicroBackend(version, interpreter, model, arena)
+        if not _TOO_SMALL.search(log):
+            lines = [line.strip() for line in log.splitlines() if line.strip()]
+            reason = "; ".join(lines[-_REASON_LINES:]) or one_line(interpreter)
+            raise BadModelError(
+                f"{model.path}: {NAME} {version} refuses the model ({reason}); "
+                "export it as int8 or int16x8"
+            )
+        arena *= 2
+        if arena > LARGEST_ARENA_BYTES:
+            raise BadModelError(
+                f"{model.path}: {NAME} {version} needs more than {LARGEST_ARENA_BYTES:,} bytes of "
+                "memory for the model; make a smaller one"
+            )
+
+
+def probe() -> str:
+    """tflite-micro's version."""
+    _runtime()
+    return distribution_version("tflite-micro")
+
+
+class MicroBackend(Backend):
+    """A step model in TensorFlow Lite Micro's interpreter.
+
+    Args:
+        arena_bytes: size of the one block of memory that it has, for tensors and what describes
+            them: the smallest with which the model loads and steps here, to 64 bytes. A 32-bit
+            microcontroller needs less, as pointers are half as long there.
+
+    Raises:
+        BadModelError: the signature's tensors are not the graph's inputs and outputs.
+    """
+
+    def __init__(self, version: str, interpreter: Any, model: StepModel, arena_bytes: int) -> None:
+        super().__init__(NAME, version)
+        self.interpreter = interpreter
+        self.arena_bytes = arena_bytes
+        graph, contract = model.graph, model.contract
+        signature = graph.signature(STEP_SIGNATURE)
+        # This runtime knows no signature: tensors are counted in the order of the graph.
+        if set(graph.inputs) != set(signature.inputs.values()) or set(graph.outputs) != set(
+            signature.outputs.values()
+        ):
+            raise BadModelError(
+                f"{model.path}: the step's tensors are not the graph's inputs and outputs; "
+                "export the model again"
+            )
+        inputs = {name: graph.inputs.index(index) for name, index in signature.inputs.items()}
+        outputs = {name: graph.outputs.index(index) for name, index in signature.outputs.items()}
+        names = [state.name for state in contract.states]
+        self._inputs = inputs
+        self._specs = {state.name: state for state in contract.states}
+        self._states = {state.name: np.zeros(state.shape, state.dtype) for state in contract.states}
+        states = self._states
+        set_input, get_output = interpreter.set_input, interpreter.get_output
+        x = np.zeros(contract.input.shape, contract.input.dtype)
+        view, x_number, y_number = x.data.cast("B"), inputs[INPUT_NAME], outputs[OUTPUT_NAME]
+        y = np.zeros(contract.output.shape, contract.output.dtype)
+
+        def put(frame: Any) -> None:
+            view[:] = frame
+            set_input(x, x_number)
+
+        def advance() -> None:
+            nonlocal y
+            # Inputs and outputs share memory where their lifetimes allow: all that came out is
+            # read before anything is written.
+            y = get_output(y_number)
+            for name in names:
+                states[name] = get_output(outputs[name])
+            for name in names:
+                set_input(states[name], inputs[name])
+
+        self.put, self.advance = put, advance
+        self.invoke = interpreter.invoke
+        self.get = lambda: y.tobytes()
+        self.write_state({state.name: state.initial_bytes() for state in contract.states})
+
+    def read_state(self) -> dict[str, bytes]:
+        return {name: array.tobytes() for name, array in self._states.items()}
+
+    def write_state(self, state: Mapping[str, bytes]) -> None:
+        for name, spec in self._specs.items():
+            self._states[name] = np.frombuffer(state[name], spec.dtype).reshape(spec.shape)
+            self.interpreter.set_input(self._states[name], self._inputs[name])
+
+
+def _interpreter(runtime: Any, model: StepModel, arena: int) -> Any:
+    """An interpreter that has computed a step, or the error that it ended in."""
+    try:
+        interpreter = runtime.Interpreter.from_bytes(model.flatbuffer, arena_size=arena)
+        interpreter.invoke()
+    except (RuntimeError, ValueError) as error:
+        return error
+    return interpreter
+
+
+def _smallest(runtime: Any, model: StepModel, interpreter: Any, arena: int) -> tuple[int, Any]:
+    """The smallest arena, and an interpreter with it, found between what ``interpreter`` uses of
+    ``arena`` and that. (It needs more to load than it uses after.)"""
+    _, log = _with_log(interpreter.print_allocations)
+    used = _USED.search(log)
+    too_small = int(used.group(1)) // ARENA_STEP_BYTES * ARENA_STEP_BYTES if used else 0
+    while arena - too_small > ARENA_STEP_BYTES:
+        middle = (too_small + arena) // 2 // ARENA_STEP_BYTES * ARENA_STEP_BYTES
+        found, _ = _with_log(lambda size=middle: _interpreter(runtime, model, size))
+        if isinstance(found, Exception):
+            too_small = middle
+        else:
+            arena, interpreter = middle, found
+    return arena, interpreter
+
+
+def _with_log(call: Callable[[], Result]) -> tuple[Result, str]:
+    """What ``call`` gives, and what the runtime wrote to standard error meanwhile: it states its
+    reasons nowhere else."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as log:
+        saved = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            result = call()
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+        log.seek(0)
+        return result, log.read().decode(errors="replace").strip()
+
+
+def _runtime() -> Any:
+    try:
+        from tflite_micro import runtime
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"tflite-micro is not usable ({one_line(error)}); "
+            "install it with 'pip install --pre tflite-micro'"
+        ) from error
+    return runtime

@@ -1,0 +1,121 @@
+"""ONNX Runtime on the CPU (distribution ``onnxruntime``), for comparison.
+
+It runs the ONNX form of a float32 step model, which ``edgestep export-onnx`` writes beside the
+model: ``gru.onnx`` beside ``gru.tflite``. Input, output and states lie in memory that is allocated
+once and bound to the session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device_runner.backends.backend import HostMemoryBackend, LoadOptions, one_line, refused
+from device_runner.contract import StepModel, TensorSpec
+from device_runner.errors import BadModelError, MissingRuntimeError
+
+NAME = "onnxruntime"
+# Property of the ONNX file that names the step model it was made from.
+HASH_PROPERTY = "model_sha256"
+_FATAL = 4
+
+
+def load(model: StepModel, options: LoadOptions) -> OnnxruntimeBackend:
+    """Load the ONNX file beside a step model.
+
+    BadModelError: it is not there, is another model's, or ONNX Runtime refuses it.
+    """
+    onnxruntime = _onnxruntime()
+    path = model.path.with_suffix(".onnx")
+    if not path.is_file():
+        raise BadModelError(
+            f"{path} is not there, which the backend {NAME} runs; write it with "
+            f"'edgestep export-onnx {model.path}' (float32 models)"
+        )
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = _FATAL
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), settings, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its errors have no common base class
+        raise refused(NAME, onnxruntime.__version__, replace(model, path=path), error) from error
+    return OnnxruntimeBackend(onnxruntime.__version__, session, path, model)
+
+
+def probe() -> str:
+    """ONNX Runtime's version."""
+    return _onnxruntime().__version__
+
+
+def state_output_name(state: str) -> str:
+    """What a state that comes out is called in ONNX, where ``state`` is the one that goes in."""
+    return f"{state}_out"
+
+
+class OnnxruntimeBackend(HostMemoryBackend):
+    """The ONNX form of a step model in a session of ONNX Runtime.
+
+    Raises:
+        BadModelError: the session's model is not this model's, or its inputs and outputs are not.
+    """
+
+    def __init__(self, version: str, session: Any, path: Path, model: StepModel) -> None:
+        found = session.get_modelmeta().custom_metadata_map.get(HASH_PROPERTY)
+        if found != model.sha256:
+            raise BadModelError(
+                f"{path} was made from another model than {model.path.name}; "
+                f"write it anew with 'edgestep export-onnx {model.path}'"
+            )
+        contract = model.contract
+        inputs: dict[str, TensorSpec] = {"x": contract.input}
+        outputs: dict[str, TensorSpec] = {"y": contract.output}
+        for state in contract.states:
+            inputs[state.name] = outputs[state_output_name(state.name)] = state
+        for side, nodes, specs in (
+            ("inputs", session.get_inputs(), inputs),
+            ("outputs", session.get_outputs(), outputs),
+        ):
+            declared = {node.name: (node.type, tuple(node.shape)) for node in nodes}
+            if declared != {name: ("tensor(float)", spec.shape) for name, spec in specs.items()}:
+                raise BadModelError(
+                    f"{path} has the {side} {', '.join(declared)}, which are not the step model's; "
+                    f"write it anew with 'edgestep export-onnx {model.path}'"
+                )
+        arrays_in = {name: np.zeros(spec.shape, np.float32) for name, spec in inputs.items()}
+        arrays_out = {name: np.zeros(spec.shape, np.float32) for name, spec in outputs.items()}
+        # Kept: the session reads and writes their memory.
+        self.arrays = (arrays_in, arrays_out)
+        self.session = session
+        binding = session.io_binding()
+        for bind, arrays in ((binding.bind_input, arrays_in), (binding.bind_output, arrays_out)):
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        views_out = {name: array.data.cast("B") for name, array in arrays_out.items()}
+        super().__init__(
+            NAME,
+            version,
+            model,
+            inputs={name: array.data.cast("B") for name, array in arrays_in.items()},
+            outputs={
+                "y": views_out["y"],
+                **{s.name: views_out[state_output_name(s.name)] for s in contract.states},
+            },
+            invoke=lambda: session.run_with_iobinding(binding),
+        )
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"ONNX Runtime is not usable ({one_line(error)}); "
+            "install it with 'pip install onnxruntime'"
+        ) from error
+    return onnxruntime

@@ -1,0 +1,180 @@
+"""Where a stream's frames come from: CSV lines, a WAV file, the microphone, a serial port.
+
+A source is named by a text: ``-`` or a path for CSV, ``wav:PATH``, ``mic``, or
+``serial:PORT`` (``serial:PORT@BAUD``) for CSV lines on a serial port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import wave
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from device_runner import lpc_cepstrum
+from device_runner.contract import Contract
+from device_runner.errors import BadInputError, MissingRuntimeError
+
+DEFAULT_BAUD = 115_200
+_BLOCK_SAMPLES = lpc_cepstrum.SHIFT_SAMPLES
+# Tasks whose inputs are computed from sound, with the rate that the sound must have in Hz.
+FRONT_ENDS: dict[str, tuple[int, Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]]] = {
+    "japanese-vowels": (lpc_cepstrum.SAMPLE_RATE, lpc_cepstrum.cepstra),
+}
+
+# The number of a frame, or of its line, and its values, or None where a new sequence begins.
+Frames = Iterator[tuple[int, np.ndarray | None]]
+
+
+@contextlib.contextmanager
+def open_source(name: str, contract: Contract) -> Iterator[Frames]:
+    """Open a source for a model.
+
+    Raises:
+        BadInputError: it cannot be read, or does not go with the model.
+        MissingRuntimeError: a program, package or device for it is not there.
+    """
+    kind, _, place = name.partition(":")
+    with contextlib.ExitStack() as stack:
+        if kind == "wav" and place:
+            yield _from_wav(place, contract, stack)
+        elif name == "mic":
+            yield _from_microphone(contract, stack)
+        elif kind == "serial" and place:
+            yield csv_frames(_serial_lines(place, stack))
+        else:
+            yield csv_frames(_text_lines(name, stack))
+
+
+def csv_frames(lines: Iterable[str]) -> Frames:
+    """One frame a line, numbers and commas; an empty line begins a new sequence.
+
+    Raises:
+        BadInputError: a line is something else; it is named by its number.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            yield number, None
+            continue
+        try:
+            yield number, np.array([float(cell) for cell in line.split(",")], np.float64)
+        except ValueError as error:
+            raise BadInputError(
+                f"line {number}: {error}; each line is numbers and commas"
+            ) from error
+
+
+def _text_lines(place: str, stack: contextlib.ExitStack) -> Iterator[str]:
+    if place == "-":
+        source: IO[str] = sys.stdin
+    else:
+        try:
+            source = stack.enter_context(Path(place).open(encoding="utf-8"))  # noqa: SIM115
+        except OSError as error:
+            raise BadInputError(
+                f"cannot read {place}: {error.strerror}; name a CSV file, '-', wav:FILE, mic or "
+                "serial:PORT"
+            ) from error
+    return _decoded(source)
+
+
+def _decoded(source: IO[str]) -> Iterator[str]:
+    try:
+        yield from source
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"the source is not text ({error}); it must be CSV") from error
+
+
+def _serial_lines(place: str, stack: contextlib.ExitStack) -> Iterator[str]:
+    try:
+        import serial
+    except ImportError as error:
+        raise MissingRuntimeError(
+            "a serial port needs pyserial; install it with 'pip install pyserial'"
+        ) from error
+    port, _, baud = place.partition("@")
+    try:
+        connection = stack.enter_context(serial.Serial(port, int(baud or DEFAULT_BAUD)))
+    except ValueError as error:
+        raise BadInputError(f"'{place}' is not PORT or PORT@BAUD ({error})") from error
+    except OSError as error:  # pyserial's own errors are of this kind
+        raise MissingRuntimeError(
+            f"cannot open the serial port {port} ({error}); is it plugged in, and may you use it "
+            "(group dialout)?"
+        ) from error
+    return _received(connection)
+
+
+def _received(connection: Any) -> Iterator[str]:
+    try:
+        while line := connection.readline():
+            yield line.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"the serial port sends no CSV ({error}); check the speed") from error
+    except OSError as error:  # pyserial's own errors are of this kind
+        raise MissingRuntimeError(f"the serial port {connection.port} is gone ({error})") from error
+
+
+def _from_wav(place: str, contract: Contract, stack: contextlib.ExitStack) -> Frames:
+    try:
+        sound = stack.enter_context(wave.open(place, "rb"))  # noqa: SIM115
+    except OSError as error:
+        raise BadInputError(f"cannot read {place}: {error.strerror}") from error
+    except (wave.Error, EOFError) as error:
+        raise BadInputError(f"{place} is no WAV file of plain samples ({error})") from error
+    rate, front_end = _front_end(contract)
+    if (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) != (rate, 1, 2):
+        raise BadInputError(
+            f"{place} has {sound.getnchannels()} channel(s) of {8 * sound.getsampwidth()} bits at "
+            f"{sound.getframerate()} Hz; the model's task wants one of 16 bits at {rate} Hz, as "
+            f"'sox {place} -b 16 -c 1 -r {rate} new.wav' makes it"
+        )
+    blocks = iter(lambda: sound.readframes(_BLOCK_SAMPLES), b"")
+    return _numbered(front_end(map(_samples, blocks)))
+
+
+def _from_microphone(contract: Contract, stack: contextlib.ExitStack) -> Frames:
+    rate, front_end = _front_end(contract)
+    recorder = shutil.which("arecord")
+    if recorder is None:
+        raise MissingRuntimeError("the microphone needs arecord; install Debian's alsa-utils")
+    command = [recorder, "--quiet", "-t", "raw", "-f", "S16_LE", "-c", "1", "-r", str(rate)]
+    process = stack.enter_context(
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603
+    )
+    stack.callback(process.terminate)
+    return _numbered(front_end(_recorded(process)))
+
+
+def _recorded(process: subprocess.Popen[bytes]) -> Iterator[np.ndarray]:
+    output: Any = process.stdout
+    while block := output.read(2 * _BLOCK_SAMPLES):
+        yield _samples(block)
+    complaint = process.stderr.read().decode(errors="replace").split("\n")[0]  # type: ignore[union-attr]
+    raise MissingRuntimeError(
+        f"no sound from the microphone ({complaint or 'the recording ended'}); "
+        "'arecord -l' lists what there is"
+    )
+
+
+def _front_end(contract: Contract) -> tuple[int, Callable]:
+    if contract.task not in FRONT_ENDS:
+        raise BadInputError(
+            f"the inputs of '{contract.task}' are not computed from sound; give CSV lines of "
+            f"{contract.input.shape[-1]} numbers"
+        )
+    return FRONT_ENDS[contract.task]
+
+
+def _samples(block: bytes) -> np.ndarray:
+    return np.frombuffer(block, "<i2").astype(np.float64) / 32768
+
+
+def _numbered(frames: Iterable[np.ndarray]) -> Frames:
+    return enumerate(frames, 1)

@@ -1,0 +1,89 @@
+"""The benchmark on several devices at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.bundle import BUNDLE_NAME, write_bundle
+from pipeline.errors import DeviceError
+from pipeline.remote.inventory import Device
+from pipeline.remote.measurement import Patience, Task, measure
+
+# What ends this program is told to the devices first.
+_ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+def bench_devices(
+    devices: Mapping[str, Device],
+    models: Sequence[Path],
+    options: Sequence[str],
+    keep: Callable[[dict[str, Any]], None],
+    report: Callable[[str, str], None],
+    patience: Patience | None = None,
+) -> dict[str, DeviceError]:
+    """Measure step models on all devices side by side; one that fails does not stop the others.
+
+    Args:
+        devices: by the name that results and messages call them.
+        models: step model files.
+        options: of ``bench``, as on its command line.
+        keep: gets each result when it is final, with "device": its name.
+        report: gets (device's name, a line about its progress).
+        patience: how long to wait for devices.
+
+    Returns:
+        What went wrong, by the device's name, in the order of ``devices``.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or another request to end; the devices are left clean before.
+        OSError: ``keep`` could not write, or a model could not be read; left clean as well.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgestep-") as folder:
+        program = write_bundle(Path(folder, BUNDLE_NAME))
+        task = Task(program, models, options, paced="--paced" in options)
+        try:
+            outcomes = asyncio.run(
+                _measure_all(devices, task, keep, report, patience or Patience())
+            )
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+    failures = {}
+    for name, outcome in zip(devices, outcomes, strict=True):
+        if isinstance(outcome, DeviceError):
+            failures[name] = outcome
+        elif outcome:
+            raise outcome
+    return failures
+
+
+async def _measure_all(
+    devices: Mapping[str, Device],
+    task: Task,
+    keep: Callable[[dict[str, Any]], None],
+    report: Callable[[str, str], None],
+    patience: Patience,
+) -> list[BaseException | None]:
+    all_of_them = asyncio.gather(
+        *(
+            measure(name, device, task, keep, _named(report, name), patience)
+            for name, device in devices.items()
+        ),
+        return_exceptions=True,
+    )
+    for ending in _ENDING_SIGNALS:
+        # Only the main thread of a POSIX system can; elsewhere Ctrl-C works as asyncio has it.
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError, AttributeError):
+            asyncio.get_running_loop().add_signal_handler(
+                getattr(signal, ending), all_of_them.cancel
+            )
+    return await all_of_them
+
+
+def _named(report: Callable[[str, str], None], name: str) -> Callable[[str], None]:
+    return lambda text: report(name, text)

@@ -1,0 +1,193 @@
+"""An ssh connection to a device: commands and files, and one clear line for what goes wrong.
+
+AsyncSSH does the work: it checks host keys against known_hosts, reads ~/.ssh/config (ProxyJump
+too), notices a dead connection by unanswered keep-alives, and tells a lost connection from a failed
+command. (Fabric adds unknown host keys by itself; paramiko leaves the other three to its user.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from pipeline.errors import DeviceError
+from pipeline.remote.inventory import Device
+
+CONNECT_TIMEOUT_S = 20.0
+COMMAND_TIMEOUT_S = 60.0
+# A connection that leaves three keep-alives unanswered is lost.
+KEEPALIVE_S = 10.0
+
+
+class LostConnectionError(Exception):
+    """The connection cannot be made, or broke: worth another try."""
+
+
+class RemoteFileError(Exception):
+    """The device answered that a file operation failed."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a command on the device gave."""
+
+    exit_code: int
+    output: str
+    errors: str
+
+
+class Connection:
+    """An open connection. All methods raise LostConnectionError when it breaks, and those about
+    files RemoteFileError when the device refuses."""
+
+    def __init__(self, ssh: asyncssh.SSHClientConnection, sftp: asyncssh.SFTPClient) -> None:
+        self._ssh, self._sftp = ssh, sftp
+
+    async def run(self, command: str) -> Completed:
+        """Run a shell command line to its end."""
+        with _watched():
+            # The login shell may be any; the commands are written for the POSIX shell.
+            done = await asyncio.wait_for(
+                self._ssh.run(f"exec sh -c {shlex.quote(command)}", stdin=asyncssh.DEVNULL),
+                COMMAND_TIMEOUT_S,
+            )
+        if done.exit_status is None:
+            raise LostConnectionError("a command was cut off")
+        return Completed(done.exit_status, str(done.stdout), str(done.stderr))
+
+    async def put(self, file: Path, path: str) -> None:
+        """Copy a local file to ``path``, which appears when it is whole."""
+        partial = path + ".partial"
+        with _watched():
+            await self._sftp.put(str(file), partial)
+            await self._sftp.posix_rename(partial, path)
+
+    async def sizes(self, folder: str) -> dict[str, int] | None:
+        """Sizes in bytes of what is in a folder, by name; None if there is no such folder."""
+        try:
+            with _watched():
+                return {
+                    str(entry.filename): entry.attrs.size or 0
+                    for entry in await self._sftp.readdir(folder)
+                }
+        except asyncssh.SFTPNoSuchFile:
+            return None
+
+    async def read(self, path: str, offset: int = 0) -> bytes:
+        """A file's content from ``offset`` on; b"" if there is no such file."""
+        try:
+            with _watched():
+                async with self._sftp.open(path, "rb") as file:
+                    content = await file.read(-1, offset)
+        except asyncssh.SFTPNoSuchFile:
+            return b""
+        return content if isinstance(content, bytes) else content.encode()
+
+    async def link(self, path: str) -> str | None:
+        """Where a symbolic link points to; None if it is not there or not ours."""
+        try:
+            with _watched():
+                return str(await self._sftp.readlink(path))
+        except (asyncssh.SFTPNoSuchFile, RemoteFileError):
+            return None
+
+
+@contextlib.asynccontextmanager
+async def connect(name: str, device: Device) -> AsyncIterator[Connection]:
+    """Connect to a device, which ``name`` calls in messages.
+
+    Raises:
+        LostConnectionError: it does not answer now.
+        DeviceError: it is not the device that known_hosts knows, refuses the keys, or has no SFTP.
+    """
+    given: dict[str, Any] = {
+        "port": device.port,
+        "username": device.user,
+        "client_keys": device.key and [str(device.key)],
+    }
+    try:
+        ssh = await asyncssh.connect(
+            device.host,
+            # What is not given is left to ~/.ssh/config; which keys to trust is not, because
+            # "UserKnownHostsFile none" there would mean to trust any.
+            **{key: value for key, value in given.items() if value is not None},
+            known_hosts=_known_hosts(device),
+            preferred_auth="publickey",
+            keepalive_interval=KEEPALIVE_S,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            login_timeout=CONNECT_TIMEOUT_S,
+        )
+    except asyncssh.HostKeyNotVerifiable as error:
+        raise DeviceError(
+            f"{name}: its host key is not the one in known_hosts, or not there at all ({error}); "
+            f"connect once with 'ssh' and compare the fingerprint; if the device was set up anew, "
+            f"remove the old key with 'ssh-keygen -R' first"
+        ) from error
+    except asyncssh.PermissionDenied as error:
+        raise DeviceError(
+            f"{name}: it refuses your keys ({_text(error)}); put your public key there with "
+            "'ssh-copy-id', and add a key that has a passphrase to ssh-agent with 'ssh-add'"
+        ) from error
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+        raise DeviceError(
+            f"{name}: the key {device.key} cannot be used ({_text(error)}); "
+            "add a key that has a passphrase to ssh-agent with 'ssh-add' and leave 'key' out"
+        ) from error
+    except (asyncssh.KeyExchangeFailed, asyncssh.ProtocolError, asyncssh.ConfigParseError) as error:
+        raise DeviceError(f"{name}: no ssh connection ({_text(error)}); try 'ssh'") from error
+    except FileNotFoundError as error:
+        raise DeviceError(
+            f"{name}: {error.filename or error}: no such file; check 'key' and 'known_hosts'"
+        ) from error
+    except (asyncssh.Error, OSError, asyncio.TimeoutError) as error:
+        raise LostConnectionError(_text(error)) from error
+    async with ssh:
+        try:
+            with _watched():
+                sftp = await ssh.start_sftp_client()
+        except (LostConnectionError, RemoteFileError) as error:
+            if ssh.is_closed():
+                raise
+            raise DeviceError(
+                f"{name}: it offers no SFTP ({error}); install openssh-sftp-server there"
+            ) from error
+        async with sftp:
+            yield Connection(ssh, sftp)
+
+
+def _known_hosts(device: Device) -> list[str] | bytes:
+    """Files with trusted host keys; without any, nothing is trusted."""
+    if device.known_hosts:
+        return [str(device.known_hosts)]
+    usual = (Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts"))
+    return [str(path) for path in usual if os.access(path, os.R_OK)] or b""
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[None]:
+    """AsyncSSH's errors as ours; a missing file stays what it is."""
+    try:
+        yield
+    except asyncssh.SFTPNoSuchFile:
+        raise
+    except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection) as error:
+        raise LostConnectionError(_text(error)) from error
+    except asyncssh.SFTPError as error:
+        raise RemoteFileError(_text(error)) from error
+    except asyncio.TimeoutError as error:
+        raise LostConnectionError("no answer") from error
+    except (asyncssh.Error, OSError) as error:
+        raise LostConnectionError(_text(error)) from error
+
+
+def _text(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

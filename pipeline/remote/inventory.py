@@ -1,0 +1,152 @@
+"""Devices that are reached over ssh: as the command line names them, or from a TOML file."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from device_runner.backends import AUTOMATIC, BACKENDS
+from pipeline.errors import InventoryError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# [user@]host[:port]; an IPv6 address in brackets. A host never begins with "-" and has no blank.
+_ADDRESS = re.compile(
+    r"(?:(?P<user>[^@\s-][^@\s]*)@)?(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^@\s:\[\]-][^@\s:\[\]]*)"
+    r"(?::(?P<port>\d+))?"
+)
+
+
+def _is_word(text: str) -> str:
+    if not text or text.startswith("-") or re.search(r"\s|[\0-\x1f]", text):
+        raise ValueError("it must be one word that does not begin with '-'")
+    return text
+
+
+def _is_remote_path(text: str) -> str:
+    if not text.startswith(("/", "~/")) or "\n" in text or "\0" in text:
+        raise ValueError("it must be a path on the device that begins with '/' or '~/'")
+    return text
+
+
+def _is_backend(name: str) -> str:
+    if name not in (AUTOMATIC, *BACKENDS):
+        raise ValueError(f"there are: {AUTOMATIC}, {', '.join(BACKENDS)}")
+    return name
+
+
+_Word = Annotated[str, AfterValidator(_is_word)]
+_Cpu = Annotated[int, Field(ge=0)]
+
+
+class Device(BaseModel):
+    """One device: how it is reached, and how models are measured there.
+
+    Args:
+        host: name, address, or a Host of ~/.ssh/config.
+        port, user: None for what ~/.ssh/config says, else 22 and the user's own name.
+        key: private key file; None for the agent's keys and those in ~/.ssh.
+        known_hosts: file with the device's host key; None for ~/.ssh/known_hosts and
+            /etc/ssh/ssh_known_hosts.
+        python: the Python that has numpy, click and a runtime, as a command or path there.
+        folder: where a temporary folder is made on the device.
+        backend, threads, cpus: as of ``edgestep bench``; None and () for its defaults.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: _Word
+    port: int | None = Field(None, ge=1, le=65535)
+    user: _Word | None = None
+    key: Path | None = None
+    known_hosts: Path | None = None
+    python: str = Field("python3", min_length=1, pattern=r"^[^\n\x00-]")
+    folder: Annotated[str, AfterValidator(_is_remote_path)] = "/tmp"  # noqa: S108
+    backend: Annotated[str, AfterValidator(_is_backend)] | None = None
+    threads: int | None = Field(None, ge=1, le=64)
+    cpus: tuple[_Cpu, ...] = ()
+
+
+def parse_address(address: str) -> Device:
+    """The device at ``[user@]host[:port]``.
+
+    Raises:
+        InventoryError: it is not of that form.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if not found:
+        raise InventoryError(f"{address!r} is no device; name one as user@host or user@host:port")
+    if ":" in (found["user"] or ""):
+        raise InventoryError(
+            "a password on the command line can be read by all; use a key: 'ssh-copy-id user@host'"
+        )
+    try:
+        return Device(host=found["host"].strip("[]"), user=found["user"], port=found["port"])
+    except ValidationError as error:
+        raise InventoryError(f"'{address}': {_first_problem(error)}") from error
+
+
+def load_inventory(path: Path) -> dict[str, Device]:
+    """The devices of a TOML file with a table ``[devices.NAME]`` for each, by name.
+
+    ``key`` and ``known_hosts`` may begin with "~/".
+
+    Raises:
+        InventoryError: it cannot be read, has no device, or an entry is unknown or wrong.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InventoryError(f"{path}: cannot be read as TOML ({error})") from error
+    tables = raw.pop("devices", None)
+    if raw or not isinstance(tables, dict) or not tables:
+        raise InventoryError(f"{path}: must consist of tables [devices.NAME], each with a 'host'")
+    devices = {}
+    for name, table in tables.items():
+        try:
+            device = Device.model_validate(table)
+        except ValidationError as error:
+            raise InventoryError(f"{path}: [devices.{name}]: {_first_problem(error)}") from error
+        local = {key: value.expanduser() for key in ("key", "known_hosts")
+                 if (value := getattr(device, key)) is not None}  # fmt: skip
+        devices[name] = device.model_copy(update=local)
+    return devices
+
+
+def choose_devices(hosts: Sequence[str], inventory: Path | None) -> dict[str, Device]:
+    """Devices by the name they are called in results: ``hosts`` are names from the inventory or
+    addresses; without any, the whole inventory.
+
+    Raises:
+        InventoryError: the inventory or an address is wrong, or a device is named twice.
+    """
+    known = load_inventory(inventory) if inventory else {}
+    if not hosts:
+        return known
+    repeated = next((host for host in hosts if hosts.count(host) > 1), None)
+    if repeated:
+        raise InventoryError(f"'{repeated}' is named twice; its measurements would disturb another")
+    return {host: known.get(host) or parse_address(host) for host in hosts}
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems: list[Any] = error.errors(include_url=False, include_context=False)
+    # A misspelt key also leaves the right one missing; the misspelling is what to say.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    where = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{where}'; there are: {', '.join(Device.model_fields)}"
+    if problem["type"] == "missing":
+        return f"the key '{where}' is missing"
+    if not where:
+        return "must be a table of keys"
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"'{where}' is wrong: {reason[0].lower()}{reason[1:]}, found {problem['input']!r}"

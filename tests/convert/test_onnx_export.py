@@ -1,0 +1,113 @@
+"""ONNX of the step model: what LiteRT computes, under documented names, or one clear refusal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from convert.errors import NotExportableError
+from convert.onnx_export import LOWERINGS, export_onnx, to_onnx
+from device_runner.backends import load_backend
+from device_runner.backends.reference import OPERATORS
+from device_runner.contract import Tolerance, load_step_model
+from device_runner.errors import VerificationError
+from pipeline.cli import main
+from tests.conftest import VARIANTS
+from tests.operator_graphs import GRAPHS, operator_model, outputs, random_frames
+
+
+def copied(path, folder):
+    """A copy of a model file, in a folder where nothing else lies."""
+    copy = folder / path.name
+    copy.write_bytes(path.read_bytes())
+    return copy
+
+
+@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+def test_every_cell_is_the_float_model_in_onnx_runtime(step_models, tmp_path, cell, options):
+    model = load_step_model(step_models(cell, "float32", **options))
+    path = tmp_path / "cell.onnx"
+    verification = export_onnx(model, path)
+    assert verification.backend == "onnxruntime"
+    assert verification.max_abs < 1e-4
+    assert verification.steps == len(model.golden.x) > 20
+    made = onnx.load(path)
+    onnx.checker.check_model(made, full_check=True)
+    states = [state.name for state in model.contract.states]
+    assert [tensor.name for tensor in made.graph.input] == ["x", *states]
+    assert {tensor.name for tensor in made.graph.output} == {"y", *(f"{s}_out" for s in states)}
+    assert {p.key: p.value for p in made.metadata_props} == {"model_sha256": model.sha256}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_operators_are_litert_s(tmp_path, name):
+    model = operator_model(name, tmp_path)
+    model.path.with_suffix(".onnx").write_bytes(to_onnx(model))
+    frames = random_frames()
+    found = outputs(load_backend(model, "onnxruntime"), frames)
+    expected = outputs(load_backend(model, "litert"), frames)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_every_float_operator_of_the_reference_has_an_onnx_form():
+    assert set(OPERATORS) - set(LOWERINGS) == {"QUANTIZE", "DEQUANTIZE"}
+
+
+def test_equal_models_are_equal_files(float32_model):
+    assert to_onnx(float32_model) == to_onnx(float32_model)
+
+
+@pytest.fixture(scope="module")
+def float32_model(step_models):
+    return load_step_model(step_models("gru", "float32"))
+
+
+@pytest.mark.parametrize("scheme", ["int8", "float16", "dynamic", "int16x8"])
+def test_other_schemes_are_refused(step_models, scheme):
+    with pytest.raises(NotExportableError, match=f"scheme {scheme}; .* export .* as float32"):
+        to_onnx(load_step_model(step_models("gru", scheme)))
+
+
+def test_ambiguous_names_are_refused(float32_model):
+    graph = float32_model.graph
+    signature = graph.signature("step")
+    state = next(iter(set(signature.inputs) - {"x"}))
+    border = replace(
+        signature,
+        inputs={"x": signature.inputs["x"], "y": signature.inputs[state]},
+        outputs={"y": signature.outputs["y"], "x": signature.outputs[state]},
+    )
+    with pytest.raises(NotExportableError, match="ambiguous; rename the states"):
+        to_onnx(replace(float32_model, graph=replace(graph, signatures=(border,))))
+
+
+def test_what_computes_something_else_is_not_written(float32_model, tmp_path):
+    contract = replace(float32_model.contract, tolerance=Tolerance(1e-12, 1e-12, 1.0))
+    path = tmp_path / "gru.onnx"
+    with pytest.raises(VerificationError, match="on onnxruntime"):
+        export_onnx(replace(float32_model, contract=contract), path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_writes_beside_the_model(step_models, tmp_path):
+    file = copied(step_models("lstm", "float32"), tmp_path)
+    result = CliRunner().invoke(main, ["export-onnx", str(file)])
+    assert result.exit_code == 0, result.output
+    assert str(file.with_suffix(".onnx")) in result.output
+    assert "rms error" in result.output
+    again = CliRunner().invoke(main, ["verify", "--backend", "onnxruntime", str(file)])
+    assert again.exit_code == 0, again.output
+    assert again.output.startswith("ok")
+
+
+def test_command_refuses_in_one_line(step_models, tmp_path):
+    file = copied(step_models("gru", "int8"), tmp_path)
+    result = CliRunner().invoke(main, ["export-onnx", str(file)])
+    assert result.exit_code == 3
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert not file.with_suffix(".onnx").exists()

@@ -1,0 +1,126 @@
+"""Small step graphs, one for each operator that may be in a step, converted by TensorFlow."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from convert.step import to_float_graph
+from device_runner.contract import Contract, Golden, StateSpec, StepModel, TensorSpec, Tolerance
+from device_runner.flatbuffer import read_graph
+
+INPUTS, UNITS = 6, 8
+_values = np.random.default_rng(5).normal(0, 0.7, (UNITS, UNITS)).astype(np.float32)
+MATRIX, ROW = tf.constant(_values), tf.constant(_values[:1])
+INPUT_MATRIX = tf.constant(_values[:INPUTS])
+
+
+def _batched(x, h):
+    """Outer product of two rows, and its product with one of them, as in linear attention."""
+    outer = tf.matmul(x[:, :, None], h[:, None, :])  # [1, 6, 8]
+    return tf.matmul(outer, h[:, :, None])[:, :, 0]
+
+
+# Operator (and what of it): a function of x [1, 6] and h [1, 8] whose graph holds it.
+GRAPHS = {
+    "ADD": lambda x, h: h + ROW,
+    "ADD with RELU": lambda x, h: tf.nn.relu(h + ROW),
+    "BATCH_MATMUL": _batched,
+    "BATCH_MATMUL adjoint": lambda x, h: tf.matmul(
+        tf.reshape(h, (1, 4, 2)), tf.reshape(h * 2.0, (1, 4, 2)), transpose_a=True
+    ),
+    "CONCATENATION": lambda x, h: tf.concat([x, h], -1),
+    "DIV": lambda x, h: ROW / (h * h + 1.0),
+    "EXP": lambda x, h: tf.exp(h),
+    "FULLY_CONNECTED": lambda x, h: tf.matmul(x, INPUT_MATRIX) + ROW[0],
+    "FULLY_CONNECTED with RELU6": lambda x, h: tf.nn.relu6(tf.matmul(h, MATRIX) * 1.0),
+    "FULLY_CONNECTED of three axes": lambda x, h: tf.tensordot(
+        tf.reshape(h, (1, 2, 4)), MATRIX[:4], 1
+    ),
+    "LOGISTIC": lambda x, h: tf.sigmoid(h * 20.0),
+    "MAXIMUM": lambda x, h: tf.maximum(h, ROW),
+    "MEAN": lambda x, h: tf.reduce_mean(h, -1),
+    "MINIMUM": lambda x, h: tf.minimum(h, ROW),
+    "MUL": lambda x, h: h * ROW,
+    "NEG": lambda x, h: -h,
+    "RELU": lambda x, h: tf.nn.relu(h),
+    "RESHAPE": lambda x, h: tf.reshape(h, (1, 2, 4)) * 2.0,
+    "RSQRT": lambda x, h: tf.math.rsqrt(h * h + 0.1),
+    "SLICE": lambda x, h: tf.slice(h, [0, 2], [1, 3]),
+    "SLICE to the end": lambda x, h: tf.slice(h, [0, 2], [-1, -1]),
+    "SOFTMAX": lambda x, h: tf.nn.softmax(h * 3.0),
+    "SPLIT": lambda x, h: tf.split(h, 4, -1)[2] * 2.0,
+    "SQRT": lambda x, h: tf.sqrt(h * h + 0.1),
+    "STRIDED_SLICE": lambda x, h: h[:, 1:-1:2],
+    "STRIDED_SLICE backwards": lambda x, h: h[:, ::-3],
+    "STRIDED_SLICE of one": lambda x, h: h[:, -1] * 2.0,
+    "SUB": lambda x, h: ROW - h,
+    "SUM": lambda x, h: tf.reduce_sum(h * h, -1, keepdims=True),
+    "SUM of two axes": lambda x, h: tf.reduce_sum(tf.reshape(h, (1, 2, 4)), (0, 2)),
+    "TANH": lambda x, h: tf.tanh(h * 3.0),
+    "TRANSPOSE": lambda x, h: tf.transpose(tf.reshape(h, (1, 2, 4)), (0, 2, 1)) * 2.0,
+}
+
+
+class _Module(tf.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+        self.step = tf.function(
+            self._step,
+            input_signature=[
+                tf.TensorSpec((1, INPUTS), tf.float32, name="x"),
+                tf.TensorSpec((1, UNITS), tf.float32, name="h"),
+            ],
+        )
+
+    def _step(self, x, h):
+        return {
+            "y": self.function(x, h),
+            "h": tf.tanh(tf.matmul(h, MATRIX) + tf.matmul(x, INPUT_MATRIX)),
+        }
+
+
+def operator_model(name: str, folder) -> StepModel:
+    """A step model whose ``y`` is the named function, without golden sequences."""
+    flatbuffer = to_float_graph(_Module(GRAPHS[name]))
+    graph = read_graph(flatbuffer)
+    shape = graph.tensors[graph.signature("step").outputs["y"]].shape
+    contract = Contract(
+        input=TensorSpec("x", (1, INPUTS), "float32"),
+        output=TensorSpec("y", shape, "float32"),
+        states=(StateSpec("h", (1, UNITS), "float32"),),
+        task="",
+        cell="",
+        units=(UNITS,),
+        scheme="float32",
+        frame_period_s=1.0,
+        frame_period_source="",
+        channels=(),
+        input_units="",
+        output_meaning="",
+        normalization={},
+        metrics={},
+        parameters=0,
+        tolerance=Tolerance(0, 0, 0),
+        model_sha256="00" * 32,
+    )
+    nothing = Golden(np.zeros((0, INPUTS)), np.zeros((0, 1)), ())
+    return StepModel(folder / "operator.tflite", flatbuffer, 0, graph, contract, (), nothing)
+
+
+def outputs(backend, frames: np.ndarray) -> list[np.ndarray]:
+    """What a backend computes step by step, as flat float32 arrays."""
+    found = []
+    backend.write_state({"h": np.zeros((1, UNITS), np.float32).tobytes()})
+    for frame in frames:
+        backend.put(frame.tobytes())
+        backend.invoke()
+        backend.advance()
+        found.append(np.frombuffer(backend.get(), np.float32))
+    return found
+
+
+def random_frames(steps: int = 5) -> np.ndarray:
+    """[steps, inputs] float32."""
+    return np.random.default_rng(6).normal(0, 1, (steps, INPUTS)).astype(np.float32)
