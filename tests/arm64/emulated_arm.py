@@ -1,10 +1,10 @@
-"""Arm systems, 64 bits and 32, that run on x86-64 through qemu's user mode, built without root's rights.
+"""Arm systems, 64 bits and 32, that run on x86-64 through qemu's user mode; no rights are needed.
 
-``python -m tests.arm64.emulated_arm`` builds it in ``.cache/arm64`` of the project: Debian's
-qemu-user-static, a Debian root of each architecture with Python, and each TFLite runtime's wheels in a folder of
-its own. apt and pip are used as this machine configures them, apt with lists and archives of its
-own, so nothing is installed system-wide. A root is renamed into place when it is complete: an
-interrupted build is begun anew, from the packages that it had fetched.
+``python -m tests.arm64.emulated_arm`` builds them in ``.cache/arm64`` of the project: Debian's
+qemu-user-static, a Debian root of each architecture with Python, and each TFLite runtime's wheels
+in a folder of its own. apt and pip are used as this machine configures them, apt with lists and
+archives of its own, so nothing is installed system-wide. A root is renamed into place when it is
+complete: an interrupted build is begun anew, from the packages that it had fetched.
 
 Each board is a view of the root with the board's ``/proc/cpuinfo``: qemu 7.2 shows programs the
 host's, and the runtimes choose their kernels by it (ai-edge-litert 2.2 and later crash on it).
@@ -255,10 +255,10 @@ Dir::Log "{folder}";
     apt = ("apt-get", "-qq", "-c", configuration)
     try:
         _call(*apt, "update")
-    except EmulationError as error:
+    except EmulationError:
         # A mirror that is being renewed, or one source of many out of reach: the lists that were
         # had may do.
-        _say(f"going on although {error}")
+        _say(f"apt-get could not update every list for {architecture}; going on with what it has")
     # What an interrupted build fetched may have been replaced by a newer version since.
     _call(*apt, "autoclean")
     _call(*apt, "install", "--yes", "--download-only", *names)
