@@ -47,7 +47,7 @@ test: lint debian-packages ## lint, check the import rules, run the tests
 test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 	$(BIN)/python -m pytest -m slow
 
-test-arm64: $(STAMP) ## the on-device program on emulated 64-bit Arm boards (built into .cache/arm64)
+test-arm64: $(STAMP) ## the on-device program on emulated Arm boards (built into .cache/arm64)
 	$(BIN)/python -m tests.arm64.emulated_arm
 	$(BIN)/python -m pytest -m arm64 tests/arm64
 

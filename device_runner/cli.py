@@ -291,9 +291,10 @@ def _progress(label: str) -> Iterator[results.Progress]:
     if os.environ.get(PROGRESS_VARIABLE) == "lines":
         yield _progress_lines(label)
         return
-    with click.progressbar(
-        length=1000, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
+    if not sys.stderr.isatty():  # the bar's own "hidden" came after click 8.1, which Debian 12 has
+        yield lambda share: None
+        return
+    with click.progressbar(length=1000, label=label, file=sys.stderr) as bar:
         yield lambda share: bar.update(round(share * 1000) - bar.pos)
 
 

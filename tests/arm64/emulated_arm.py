@@ -1,10 +1,10 @@
-"""A 64-bit Arm system that runs on x86-64 through qemu's user mode, built without root's rights.
+"""Arm systems, 64 bits and 32, that run on x86-64 through qemu's user mode; no rights are needed.
 
-``python -m tests.arm64.emulated_arm`` builds it in ``.cache/arm64`` of the project: Debian's
-qemu-user-static, a Debian arm64 root with Python, and each TFLite runtime's wheels in a folder of
-its own. apt and pip are used as this machine configures them, apt with lists and archives of its
-own, so nothing is installed system-wide. A root is renamed into place when it is complete: an
-interrupted build is begun anew, from the packages that it had fetched.
+``python -m tests.arm64.emulated_arm`` builds them in ``.cache/arm64`` of the project: Debian's
+qemu-user-static, a Debian root of each architecture with Python, and each TFLite runtime's wheels
+in a folder of its own. apt and pip are used as this machine configures them, apt with lists and
+archives of its own, so nothing is installed system-wide. A root is renamed into place when it is
+complete: an interrupted build is begun anew, from the packages that it had fetched.
 
 Each board is a view of the root with the board's ``/proc/cpuinfo``: qemu 7.2 shows programs the
 host's, and the runtimes choose their kernels by it (ai-edge-litert 2.2 and later crash on it).
@@ -27,16 +27,41 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".cache" / "arm64"
 PYTHON = "3.11"
-ARM_PACKAGES = (f"python{PYTHON}", "libstdc++6")
 QEMU_PACKAGE = "qemu-user-static"
-QEMU = "qemu-aarch64-static"
-# Of each a file of pinned wheels lies beside this module.
-RUNTIMES = ("tflite-runtime", "ai-edge-litert")
-# Debian 12 has glibc 2.36. pip takes the tags as they are and derives no older ones.
-WHEEL_PLATFORMS = (
-    *(f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)),
-    "manylinux2014_aarch64",
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An architecture of Debian: what it is called elsewhere, and what is installed on it.
+
+    Of each runtime a file of pinned wheels lies beside this module.
+    """
+
+    name: str
+    machine: str
+    qemu: str
+    packages: tuple[str, ...]
+    runtimes: tuple[str, ...]
+
+
+ARM64 = Architecture(
+    "arm64",
+    "aarch64",
+    "qemu-aarch64-static",
+    (f"python{PYTHON}", "libstdc++6"),
+    ("tflite-runtime", "ai-edge-litert"),
 )
+# ai-edge-litert has no wheels for it, and NumPy none either.
+ARMHF = Architecture(
+    "armhf",
+    "armv7l",
+    "qemu-arm-static",
+    (f"python{PYTHON}", "libstdc++6", "python3-numpy", "python3-click"),
+    ("tflite-runtime",),
+)
+ARCHITECTURES = (ARM64, ARMHF)
+# Debian 12 has glibc 2.36. pip takes the tags as they are and derives no older ones.
+GLIBC_MINORS = range(17, 37)
 
 
 class EmulationError(RuntimeError):
@@ -48,8 +73,10 @@ class Board:
     """A board as its Linux describes the CPU: qemu's name of it, and fields of /proc/cpuinfo."""
 
     name: str
+    architecture: Architecture
     cpu: str
     features: str
+    generation: int
     variant: str
     part: str
     revision: int
@@ -61,7 +88,7 @@ class Board:
             "BogoMIPS\t: 108.00\n"
             f"Features\t: {self.features}\n"
             "CPU implementer\t: 0x41\n"
-            "CPU architecture: 8\n"
+            f"CPU architecture: {self.generation}\n"
             f"CPU variant\t: {self.variant}\n"
             f"CPU part\t: {self.part}\n"
             f"CPU revision\t: {self.revision}\n"
@@ -75,20 +102,19 @@ class Board:
         return f"emulated {self.cpu} (qemu user mode)"
 
 
+_ARMV7 = "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm"
+_ARMV8 = "fp asimd evtstrm crc32 cpuid"
+_ARMV8_2 = (
+    "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop "
+    "asimddp"
+)
 BOARDS = {
     board.name: board
     for board in (
-        Board("raspberry-pi-3", "cortex-a53", "fp asimd evtstrm crc32 cpuid", "0x0", "0xd03", 4),
-        Board("raspberry-pi-4", "cortex-a72", "fp asimd evtstrm crc32 cpuid", "0x0", "0xd08", 3),
-        Board(
-            "raspberry-pi-5",
-            "cortex-a76",
-            "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc "
-            "dcpop asimddp",
-            "0x4",
-            "0xd0b",
-            1,
-        ),
+        Board("raspberry-pi-2", ARMHF, "cortex-a7", _ARMV7, 7, "0x0", "0xc07", 5),
+        Board("raspberry-pi-3", ARM64, "cortex-a53", _ARMV8, 8, "0x0", "0xd03", 4),
+        Board("raspberry-pi-4", ARM64, "cortex-a72", _ARMV8, 8, "0x0", "0xd08", 3),
+        Board("raspberry-pi-5", ARM64, "cortex-a76", _ARMV8_2, 8, "0x4", "0xd0b", 1),
     )
 }
 
@@ -103,10 +129,11 @@ class ArmPython:
 
     def run(self, *arguments: object, cwd: Path, timeout: float = 300):
         """Run Python with these arguments; paths outside the root are the host's."""
-        view = self.root / "boards" / self.board
+        view, board = self.root / "boards" / self.board, BOARDS[self.board]
+        wheels = self.root / "runtimes" / f"{self.runtime}-{board.architecture.name}"
         return subprocess.run(
             [
-                str(self.root / QEMU), "-cpu", BOARDS[self.board].cpu, "-L", str(view),
+                str(self.root / board.architecture.qemu), "-cpu", board.cpu, "-L", str(view),
                 str(view / "usr/bin" / f"python{PYTHON}"), *map(str, arguments),
             ],
             cwd=cwd,
@@ -114,7 +141,7 @@ class ArmPython:
                 "PATH": "/usr/bin:/bin",
                 "LANG": "C.UTF-8",
                 "HOME": str(cwd),
-                "PYTHONPATH": str(self.root / "runtimes" / self.runtime),
+                "PYTHONPATH": str(wheels),
             },
             capture_output=True,
             text=True,
@@ -151,8 +178,8 @@ def build(cache: Path = CACHE) -> Path:
 def _recipe_hash() -> str:
     """Of all that decides what is in a root: another recipe makes another root."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    for runtime in RUNTIMES:
-        digest.update((HERE / f"{runtime}.txt").read_bytes())
+    for pins in sorted(HERE.glob("*.txt")):
+        digest.update(pins.read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -168,26 +195,34 @@ def _check_host() -> None:
 
 
 def _fill(root: Path, packages: Path) -> None:
-    _say("qemu and Debian packages for arm64")
+    _say("qemu")
     (emulator,) = (
         archive
         for archive in _download("amd64", (QEMU_PACKAGE,), packages)
         if archive.name.startswith(QEMU_PACKAGE)
     )
-    _extract_program(emulator, f"./usr/bin/{QEMU}", root / QEMU)
-    debian = root / "debian"
-    archives = _download("arm64", ARM_PACKAGES, packages)
-    for archive in archives:
-        _call("dpkg-deb", "-x", archive, debian)
-    versions = [emulator.name, *(archive.name for archive in archives)]
-    (root / "packages.txt").write_text("\n".join(versions) + "\n")
+    for architecture in ARCHITECTURES:
+        _extract_program(emulator, f"./usr/bin/{architecture.qemu}", root / architecture.qemu)
+        _say(f"Debian's packages for {architecture.name}")
+        debian = root / f"debian-{architecture.name}"
+        for archive in _download(architecture.name, architecture.packages, packages):
+            _call("dpkg-deb", "-x", archive, debian)
+        _choose_alternatives(debian)
+        for runtime in architecture.runtimes:
+            _say(f"{runtime} for {architecture.name}")
+            _install_wheels(runtime, architecture, root)
     for board in BOARDS.values():
         _add_board(root, board)
-    for runtime in RUNTIMES:
-        _say(f"wheels of {runtime}")
-        _install_wheels(runtime, root / "runtimes" / runtime)
-    for runtime in RUNTIMES:
-        _check_import(ArmPython(root, next(iter(BOARDS)), runtime))
+        for runtime in board.architecture.runtimes:
+            _check_import(ArmPython(root, board.name, runtime))
+
+
+def _choose_alternatives(debian: Path) -> None:
+    """What the packages' scripts would do, which are not run: NumPy's libraries in their place."""
+    for library in debian.glob("usr/lib/*/*/*.so.3"):
+        if library.parent.name in ("blas", "lapack"):
+            place = library.parent.parent / library.name
+            place.symlink_to(os.path.relpath(library, place.parent))
 
 
 def _download(architecture: str, names: Sequence[str], packages: Path) -> list[Path]:
@@ -220,10 +255,10 @@ Dir::Log "{folder}";
     apt = ("apt-get", "-qq", "-c", configuration)
     try:
         _call(*apt, "update")
-    except EmulationError as error:
+    except EmulationError:
         # A mirror that is being renewed, or one source of many out of reach: the lists that were
         # had may do.
-        _say(f"going on although {error}")
+        _say(f"apt-get could not update every list for {architecture}; going on with what it has")
     # What an interrupted build fetched may have been replaced by a newer version since.
     _call(*apt, "autoclean")
     _call(*apt, "install", "--yes", "--download-only", *names)
@@ -253,7 +288,7 @@ def _add_board(root: Path, board: Board) -> None:
     """
     view = root / "boards" / board.name
     view.mkdir(parents=True)
-    for entry in (root / "debian").iterdir():
+    for entry in (root / f"debian-{board.architecture.name}").iterdir():
         (view / entry.name).symlink_to(os.path.relpath(entry, view))
     cpus = view / "sys/devices/system/cpu"
     for folder in (view / "proc/device-tree", cpus):
@@ -264,13 +299,16 @@ def _add_board(root: Path, board: Board) -> None:
         (cpus / name).write_text("0-3\n")
 
 
-def _install_wheels(runtime: str, target: Path) -> None:
-    platforms = [option for tag in WHEEL_PLATFORMS for option in ("--platform", tag)]
+def _install_wheels(runtime: str, architecture: Architecture, root: Path) -> None:
+    name = f"{runtime}-{architecture.name}"
+    tags = [f"manylinux_2_{minor}_{architecture.machine}" for minor in GLIBC_MINORS]
+    tags.append(f"manylinux2014_{architecture.machine}")
     _call(
         sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-        "--target", target, "--no-deps", "--no-compile", "--require-hashes",
+        "--target", root / "runtimes" / name, "--no-deps", "--no-compile", "--require-hashes",
         "--only-binary", ":all:", "--implementation", "cp", "--python-version", PYTHON,
-        *platforms, "--requirement", HERE / f"{runtime}.txt",
+        *(option for tag in tags for option in ("--platform", tag)),
+        "--requirement", HERE / f"{name}.txt",
     )  # fmt: skip
 
 

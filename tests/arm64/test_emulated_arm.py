@@ -3,7 +3,7 @@
 import pytest
 
 from tests.arm64 import emulated_arm
-from tests.arm64.emulated_arm import BOARDS, RUNTIMES, EmulationError, build
+from tests.arm64.emulated_arm import ARCHITECTURES, BOARDS, EmulationError, build
 
 
 @pytest.fixture
@@ -58,15 +58,16 @@ def test_a_failing_command_is_one_line_with_its_reason():
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_every_wheel_is_pinned_with_its_hash(runtime):
-    text = (emulated_arm.HERE / f"{runtime}.txt").read_text()
-    pins = [line for line in text.splitlines() if "==" in line]
-    assert any(pin.startswith(f"{runtime}==") for pin in pins)
-    assert text.count("--hash=sha256:") == len(pins)
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda found: found.name)
+def test_every_wheel_is_pinned_with_its_hash(architecture):
+    for runtime in architecture.runtimes:
+        text = (emulated_arm.HERE / f"{runtime}-{architecture.name}.txt").read_text()
+        pins = [line for line in text.splitlines() if "==" in line]
+        assert any(pin.startswith(f"{runtime}==") for pin in pins)
+        assert text.count("--hash=sha256:") == len(pins)
 
 
-@pytest.mark.parametrize("board", BOARDS.values(), ids=str)
+@pytest.mark.parametrize("board", BOARDS.values(), ids=lambda board: board.name)
 def test_a_board_never_passes_for_the_real_one(board):
     assert board.cpuinfo().count("CPU part\t: " + board.part) == 4
     assert "Raspberry" not in board.cpuinfo()
