@@ -159,6 +159,9 @@ def _description(stream: Stream) -> dict[str, Any]:
         "backend": stream.backend.name,
         "backend_version": stream.backend.version,
         "placement": placement and asdict(placement),
+        "wants_accelerator": stream.backend.wants_accelerator,
+        # A microcontroller's runtime tells the memory that it needs.
+        "arena_bytes": getattr(stream.backend, "arena_bytes", None),
     }
 
 
@@ -294,7 +297,7 @@ def _table(
     lines += ["", *notes]
     for result in results:
         placement = result["placement"]
-        if placement and placement["on_cpu"]:
+        if placement and placement["on_cpu"] and result["wants_accelerator"]:
             on_cpu, delegated = placement["on_cpu"], placement["delegated"]
             lines.append(
                 f"{result['file']}: {len(on_cpu)} of {len(on_cpu) + len(delegated)} operators are "

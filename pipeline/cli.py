@@ -76,6 +76,23 @@ def run(recipe: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> Non
     run_recipe(recipe, runs_dir, until, again)
 
 
+@main.command("restore-contract")
+@click.argument("compiled", type=click.Path(path_type=Path))
+@click.argument("original", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
+              help="The file to write; default: COMPILED itself.")  # fmt: skip
+def restore_contract_command(compiled: Path, original: Path, output: Path | None) -> None:
+    """Make a step model again of what edgetpu_compiler wrote.
+
+    COMPILED is the compiler's file, ORIGINAL the step model that it was given.
+    """
+    from convert.edgetpu import restore_contract
+
+    model = restore_contract(compiled, load_step_model(original), output or compiled)
+    operators = ", ".join(operator.name for operator in model.graph.operators)
+    click.echo(f"{model.path}: {model.file_bytes:,} bytes; operators: {operators}")
+
+
 @main.command("export-onnx")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),

@@ -1,0 +1,106 @@
+"""Compiled models get their contract back.
+
+The compiler is in no package: files stripped of what it drops stand in for its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flatbuffers
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from click.testing import CliRunner
+
+from convert.edgetpu import restore_contract
+from convert.errors import ContractViolationError
+from device_runner.contract import load_step_model
+from device_runner.errors import BadModelError
+from device_runner.stream import Stream
+from device_runner.verify import verify
+from pipeline.cli import main
+
+
+@pytest.fixture(scope="module")
+def original(step_models):
+    return load_step_model(step_models("lstm", "int8"))
+
+
+@pytest.fixture
+def stripped(original, tmp_path):
+    """Writes the original without its contract, after ``edit`` changed the object tree."""
+
+    def write(edit=lambda model: None):
+        model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(original.flatbuffer, 0))
+        edit(model)
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+        path = tmp_path / "lstm_edgetpu.tflite"
+        path.write_bytes(bytes(builder.Output()))
+        return path
+
+    return write
+
+
+def drop_signature(model) -> None:
+    model.signatureDefs = []
+
+
+def drop_signature_and_reorder(model) -> None:
+    drop_signature(model)
+    graph = model.subgraphs[0]
+    graph.inputs, graph.outputs = graph.inputs[::-1], graph.outputs[::-1]
+
+
+@pytest.mark.parametrize("edit", [lambda model: None, drop_signature, drop_signature_and_reorder])
+def test_it_steps_as_the_original(edit, original, stripped, tmp_path):
+    restored = restore_contract(stripped(edit), original, tmp_path / "restored.tflite")
+    assert restored.labels == original.labels
+    assert restored.contract.states == original.contract.states
+    assert restored.contract.versions["compiled from"] == original.contract.model_sha256
+    assert verify(Stream(restored, "litert")).failure is None
+    frames = original.golden.x
+    expected = Stream(original, "litert").run(frames)
+    assert (Stream(restored, "litert").run(frames) == expected).all()
+
+
+def test_restoring_twice_is_restoring_once(original, stripped):
+    path = stripped(drop_signature)
+    restore_contract(path, original, path)
+    once = path.read_bytes()
+    restore_contract(path, original, path)
+    assert path.read_bytes() == once
+
+
+def test_another_models_file_is_refused(original, stripped, step_models):
+    other = load_step_model(step_models("gru", "int8"))
+    path = stripped(drop_signature)
+    before = path.read_bytes()
+    with pytest.raises((BadModelError, ContractViolationError), match=r"lstm_edgetpu\.tflite: "):
+        restore_contract(path, other, path)
+    assert path.read_bytes() == before
+
+
+def test_a_changed_scale_is_refused(original, stripped):
+    def rescale(model) -> None:
+        graph = model.subgraphs[0]
+        found = graph.tensors[graph.outputs[0]].quantization
+        found.scale = found.scale * 2
+
+    path = stripped(rescale)
+    with pytest.raises(ContractViolationError, match="the compiler changed the step's border"):
+        restore_contract(path, original, path)
+
+
+def test_the_command(original, stripped, tmp_path):
+    path = stripped(drop_signature)
+    result = CliRunner().invoke(main, ["restore-contract", str(path), str(original.path)])
+    assert result.exit_code == 0, result.output
+    assert "FULLY_CONNECTED" in result.stdout
+    assert load_step_model(path).contract.cell == "lstm"
+    for bad in (tmp_path / "missing.tflite", tmp_path / "text.tflite"):
+        if bad.name.startswith("text"):
+            bad.write_text("no model")
+        failed = CliRunner().invoke(main, ["restore-contract", str(bad), str(original.path)])
+        assert failed.exit_code == BadModelError.exit_code
+        assert len(failed.stderr.strip().splitlines()) == 1
