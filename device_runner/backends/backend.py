@@ -134,13 +134,14 @@ def _bind_step(
     states: Sequence[tuple[memoryview, memoryview]],
 ) -> Callable[[Any], bytes]:
     """The whole step as one closure over byte views: the fastest a Python loop gets."""
+    read = y.tobytes  # twice as fast as bytes(y)
 
     def step(frame: Any) -> bytes:
         x[:] = frame
         invoke()
         for state_in, state_out in states:
             state_in[:] = state_out
-        return bytes(y)
+        return read()
 
     return step
 
