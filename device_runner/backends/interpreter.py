@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from device_runner.backends.backend import HostMemoryBackend, Placement, refused
+from device_runner.backends.backend import HostMemoryBackend, LoadOptions, Placement, refused
 from device_runner.backends.delegation import placement_of
 from device_runner.contract import STEP_SIGNATURE, StepModel
 from device_runner.errors import BadModelError
@@ -59,3 +59,14 @@ class InterpreterBackend(HostMemoryBackend):
         address, size = array.__array_interface__["data"][0], array.nbytes
         del array
         return memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
+
+
+def load_interpreter(
+    name: str, version: str, interpreter_class: Any, model: StepModel, options: LoadOptions
+) -> InterpreterBackend:
+    """Load a step model with a distribution's Interpreter class."""
+    try:
+        interpreter = interpreter_class(model_content=model.flatbuffer, num_threads=options.threads)
+    except (RuntimeError, ValueError) as error:
+        raise refused(name, version, model, error) from error
+    return InterpreterBackend(name, version, interpreter, model)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from device_runner.backends.backend import LoadOptions, distribution_version, one_line, refused
-from device_runner.backends.interpreter import InterpreterBackend
+from device_runner.backends.backend import LoadOptions, distribution_version, one_line
+from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError
 
@@ -14,12 +14,7 @@ NAME = "litert"
 
 def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
     """Load a step model with LiteRT's interpreter."""
-    interpreter_class, version = interpreter_module().Interpreter, probe()
-    try:
-        interpreter = interpreter_class(model_content=model.flatbuffer, num_threads=options.threads)
-    except (RuntimeError, ValueError) as error:
-        raise refused(NAME, version, model, error) from error
-    return InterpreterBackend(NAME, version, interpreter, model)
+    return load_interpreter(NAME, probe(), interpreter_module().Interpreter, model, options)
 
 
 def probe() -> str:

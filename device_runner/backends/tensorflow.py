@@ -6,8 +6,8 @@ import os
 import warnings
 from typing import Any
 
-from device_runner.backends.backend import LoadOptions, one_line, refused
-from device_runner.backends.interpreter import InterpreterBackend
+from device_runner.backends.backend import LoadOptions, one_line
+from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
 from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError
 
@@ -17,15 +17,9 @@ NAME = "tensorflow"
 def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
     """Load a step model with TensorFlow's own interpreter."""
     tf = _tensorflow()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tf.lite announces its move to LiteRT
-            interpreter = tf.lite.Interpreter(
-                model_content=model.flatbuffer, num_threads=options.threads
-            )
-    except (RuntimeError, ValueError) as error:
-        raise refused(NAME, tf.__version__, model, error) from error
-    return InterpreterBackend(NAME, tf.__version__, interpreter, model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tf.lite announces its move to LiteRT
+        return load_interpreter(NAME, tf.__version__, tf.lite.Interpreter, model, options)
 
 
 def probe() -> str:
