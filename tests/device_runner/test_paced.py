@@ -128,7 +128,7 @@ def check_real_run(stream: Stream, duration_s: float) -> None:
     start = time.perf_counter()
     found = measure_paced(stream, settings)
     # Absolute deadlines: the whole takes its time whatever single frames did.
-    assert duration_s < time.perf_counter() - start < duration_s + 2
+    assert duration_s < time.perf_counter() - start < duration_s + 10
     assert found.frames == len(found.samples) == frames
     # The machine may add misses of its own; those of the stall are all there.
     stalled = found.samples[frames // 2 : frames // 2 + 5]
