@@ -17,6 +17,7 @@ VARIANTS = (*((cell, {}) for cell in CELL_NAMES), ("gru", {"reset_after": False}
 UNITS = 16
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items):
     """Tests of one finished recipe run go to one worker: making it takes a minute."""
     for item in items:
