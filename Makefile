@@ -42,7 +42,7 @@ debian-packages: ## install the Debian packages that some tests need, if that is
 	else echo "not here:" $$missing "(the tests that need them are skipped)"; fi
 
 test: lint debian-packages ## lint, check the import rules, run the tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 	$(BIN)/python -m pytest -m slow

@@ -17,14 +17,6 @@ VARIANTS = (*((cell, {}) for cell in CELL_NAMES), ("gru", {"reset_after": False}
 UNITS = 16
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items):
-    """Tests of one finished recipe run go to one worker: making it takes a minute."""
-    for item in items:
-        if "finished" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("finished"))
-
-
 @pytest.fixture(scope="session")
 def vowels():
     """The task japanese-vowels."""
