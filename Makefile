@@ -85,13 +85,14 @@ bench-pi: $(STAMP) ## measure MODELS (default: those of 'make demo') on HOST=pi@
 	$(call need-host-and-models,bench-pi)
 	$(BIN)/edgestep bench $(MODELS) --host '$(HOST)' --output runs/devices.jsonl $(OPTIONS)
 
+bench-coral: MODELS := $(wildcard runs/demo/*_edgetpu.tflite)
 bench-coral: $(STAMP) ## ... on a Coral Edge TPU there
 	$(call need-host-and-models,bench-coral)
 	$(BIN)/edgestep bench $(MODELS) --host '$(HOST)' --backend edgetpu --output runs/devices.jsonl $(OPTIONS)
 
 define need-host-and-models
 @[ -n '$(HOST)' ] || { echo 'name the device: make $(1) HOST=pi@raspberrypi' >&2; exit 2; }
-@[ -n '$(MODELS)' ] || { echo "no models: run 'make demo' or set MODELS=" >&2; exit 2; }
+@[ -n '$(MODELS)' ] || { echo "no models: run 'make demo' (for a Coral, compile them: docs/coral.md) or set MODELS=" >&2; exit 2; }
 endef
 
 report: $(STAMP) ## ... and write the report anew

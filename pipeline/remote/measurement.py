@@ -389,7 +389,9 @@ class _Run:
                 1,
             )
         if said:
-            return DeviceError(f"{self.name}: {said[-1].replace('../', '')}", exit_code or 1)
+            # The models lie in folders of ours there, of which the user knows nothing.
+            told = re.sub(r"\.\./(\d+/)?", "", said[-1])
+            return DeviceError(f"{self.name}: {told}", exit_code or 1)
         if exit_code > 128:
             return DeviceError(
                 f"{self.name}: the program was ended there by signal {exit_code - 128}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,8 +47,7 @@ class SshServer:
 
     def cut(self) -> None:
         """Kill the processes that serve the open connections, as when a link breaks."""
-        for process in self._sessions():
-            os.kill(process, signal.SIGKILL)
+        _kill(self._sessions())
 
     def runs(self) -> list[int]:
         """Processes whose working folder is in ``folder``."""
@@ -58,8 +59,7 @@ class SshServer:
 
     def kill_runs(self) -> None:
         """Kill what runs there without a trace, as when the device is switched off."""
-        for process in self.runs():
-            os.kill(process, signal.SIGKILL)
+        _kill(self.runs())
 
     def stop(self) -> None:
         self.cut()
@@ -139,3 +139,9 @@ def _link(path: Path) -> str:
         return os.readlink(path)
     except OSError:
         return ""
+
+
+def _kill(processes: Iterable[int]) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):  # it may end by itself meanwhile
+            os.kill(process, signal.SIGKILL)
