@@ -138,14 +138,16 @@ def _distributions(results: list[dict[str, Any]]) -> Figure:
     colors = _colors(_network_of(result) for result in results)
     for position, result in enumerate(reversed(results)):
         step = result["latency_ns"]["step"]
-        edges = np.array([low for low, _ in step["histogram"]]) / 1e3
+        edges = np.array([low for low, _ in step["histogram"]])
+        # Eight bins per factor of two, as device_runner.histogram cuts them.
+        widths = 2.0 ** np.floor(np.log2(np.maximum(edges, 8))) / 8
         counts = np.array([count for _, count in step["histogram"]], float)
         heights = 0.9 * np.log10(1 + counts) / np.log10(1 + counts.max())
         color = colors[_network_of(result)]
         axes.bar(
-            edges,
+            edges / 1e3,
             heights,
-            width=edges * 0.09,
+            width=widths / 1e3,
             bottom=position,
             align="edge",
             color=color,
