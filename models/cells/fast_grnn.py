@@ -8,25 +8,37 @@ import tensorflow as tf
 import tf_keras as keras
 
 from models.cells.cell import RecurrentCell
+from models.errors import ModelsError
+
+
+MIXINGS = ("fixed", "learned")
 
 
 class FastGRNNCell(RecurrentCell):
     """a_t = W x_t + U h_{t-1}; z_t = sigmoid(a_t + b_z); h~_t = tanh(a_t + b_h);
     h_t = (zeta (1 - z_t) + nu) * h~_t + z_t * h_{t-1}; the output is h_t.
 
-    zeta and nu are learned numbers in (0, 1), sigmoids of what is stored. |h| has no bound: per
-    step it grows by up to nu + zeta (1 - z), and at z near 1 nothing takes that away again
-    (|h| <= zeta + nu / (1 - z) where z stays below 1, which the equations do not guarantee).
+    With learned zeta and nu, both in (0, 1), |h| has no bound: |h| <= zeta + nu / (1 - z) holds
+    where z stays below 1, but where z is near 1 every step adds up to nu and nothing takes it away.
+    On streams that are never reset h does run away: a trained net of 32 units reached 77 within
+    some thousand steps, which is the end of an int8 state. So zeta = 1 and nu = 0 are the default.
+    Then h is a mean of candidates, |h| <= 1; only nu is given up for that, as another zeta with
+    nu = 0 is but another scale of U and of the matrix above.
 
     Source: A. Kusupati et al., "FastGRNN: a fast, accurate, stable and tiny kilobyte sized gated
     recurrent neural network" (NeurIPS 2018); starts of zeta, nu and biases as in the authors' code.
     Weights: kernel W [inputs, H], recurrent_kernel U [H, H], bias b_z [H], candidate_bias b_h [H],
-    mixing [2] (zeta, nu before the sigmoid).
+    and with learned zeta and nu mixing [2], both before their sigmoid.
 
     Args:
         units: number of hidden units H.
+        mixing: "fixed" (zeta = 1, nu = 0) or "learned" (as in the paper; for sequences that have
+            an end).
         rank: of U, see :class:`RecurrentCell`.
         input_rank: of W, see :class:`RecurrentCell`.
+
+    Raises:
+        ModelsError: there is no such mixing, or a rank is out of range.
     """
 
     weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -35,9 +47,22 @@ class FastGRNNCell(RecurrentCell):
         "mixing": ("numbers",),
     }
 
+    def __init__(
+        self,
+        units: int,
+        mixing: str = "fixed",
+        rank: int | None = None,
+        input_rank: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if mixing not in MIXINGS:
+            raise ModelsError(f"mixing must be one of {', '.join(MIXINGS)}, not {mixing!r}")
+        super().__init__(units, rank, input_rank, **kwargs)
+        self.mixing_kind = mixing
+
     @property
     def state_bounds(self) -> dict[str, float]:
-        return {}
+        return {"h": 1.0} if self.mixing_kind == "fixed" else {}
 
     def initial_bias(self) -> Any:
         return "ones"
@@ -47,21 +72,33 @@ class FastGRNNCell(RecurrentCell):
         self.candidate_bias = self.add_weight(
             name="candidate_bias", shape=(self.units,), initializer="ones"
         )
-        self.mixing = self.add_weight(
-            name="mixing", shape=(2,), initializer=keras.initializers.Constant([1.0, -4.0])
-        )
+        if self.mixing_kind == "learned":
+            self.mixing = self.add_weight(
+                name="mixing", shape=(2,), initializer=keras.initializers.Constant([1.0, -4.0])
+            )
 
     def begin(self) -> tuple[tf.Tensor, ...]:
-        """b_h - b_z, as b_z is part of the input's product; zeta; zeta + nu."""
+        """b_h - b_z, as b_z is part of the input's product; if they are learned, zeta and
+        zeta + nu."""
+        shift = self.candidate_bias - self.bias
+        if self.mixing_kind == "fixed":
+            return (shift,)
         zeta, nu = tf.unstack(tf.sigmoid(self.mixing))
-        return self.candidate_bias - self.bias, zeta, zeta + nu
+        return shift, zeta, zeta + nu
 
     def step(self, product, states, constants):
         (h,) = states
-        shift, zeta, largest = constants
+        shift, *mixing = constants
         a = product + self.recurrent_product(h)
         z = tf.sigmoid(a)
         candidate = tf.tanh(a + shift)
-        # The same as (zeta (1 - z) + nu) * h~ + z * h, with one product less.
-        h = largest * candidate + z * (h - zeta * candidate)
+        # Both the same as (zeta (1 - z) + nu) * h~ + z * h, with fewer products.
+        if mixing:
+            zeta, largest = mixing
+            h = largest * candidate + z * (h - zeta * candidate)
+        else:
+            h = candidate + z * (h - candidate)
         return h, (h,)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mixing": self.mixing_kind}

@@ -119,10 +119,10 @@ def state_oru(x, states, weights):
     return h, {"h": h}
 
 
-def fast_grnn(x, states, weights):
+def fast_grnn(x, states, weights, mixing="fixed"):
     w, u = weights["kernel"].T, weights["recurrent_kernel"].T
     b_z, b_h = weights["bias"], weights["candidate_bias"]
-    zeta, nu = sigmoid(weights["mixing"])
+    zeta, nu = sigmoid(weights["mixing"]) if mixing == "learned" else (1, 0)
     h = states["h"]
     z = sigmoid(w @ x + u @ h + b_z)
     candidate = np.tanh(w @ x + u @ h + b_h)
@@ -169,7 +169,10 @@ REFERENCES: dict[str, Reference] = {
     ),
     "oru": Reference(oru, ({}, {"reflections": 3}, {"rank": 3})),
     "oru-state": Reference(state_oru, ({}, {"rank": 3})),
-    "fast-grnn": Reference(fast_grnn, ({}, {"rank": 3}, {"rank": 3, "input_rank": 2})),
+    "fast-grnn": Reference(
+        fast_grnn,
+        ({}, {"mixing": "learned"}, {"rank": 3}, {"rank": 3, "input_rank": 2, "mixing": "learned"}),
+    ),
     "min-gru": Reference(min_gru, ({}, {"candidate": "tanh"})),
     "min-lstm": Reference(min_lstm, ({}, {"candidate": "tanh"})),
 }
