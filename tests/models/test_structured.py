@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from models.cells import CELLS, CellEntry
+from models.cells import CELLS, CellEntry, cell_class
 from models.cells.gru import GRUCell
 from models.compress import structured
 from models.compress.structured import (
