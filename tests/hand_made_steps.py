@@ -87,9 +87,7 @@ class Made:
 
     @property
     def vocabularies(self) -> dict[str, int]:
-        return {
-            name: VOCABULARY for name, spec in self.inputs.items() if spec.dtype == tf.int32
-        }
+        return {name: VOCABULARY for name, spec in self.inputs.items() if spec.dtype == tf.int32}
 
     def frames(self, steps: int = sum(LENGTHS), seed: int = 3) -> dict[str, np.ndarray]:
         """Random inputs by name, float32 and representable in float16, or int32 token ids."""
