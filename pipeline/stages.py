@@ -425,8 +425,12 @@ def _calibrate(
                 network.seed,
                 settings.streams,
             )
+            step = float_step(built)
             ranges = roll_out(
-                float_step(built).flatbuffer, streams, lambda done, total: report(done, total, "")
+                step.flatbuffer,
+                streams,
+                lambda done, total: report(done, total, ""),
+                step.initial,
             )
             ranges.save(folder / RANGES_FILE)
 
