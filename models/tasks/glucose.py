@@ -83,9 +83,7 @@ def baselines(task: Task) -> dict[str, float]:
     past = np.concatenate([glucose[:, :SLOPE_STEPS], glucose[:, :-SLOPE_STEPS]], 1)
     return {
         "last value": mean_error(np.zeros_like(glucose), task.test),
-        "linear extrapolation": mean_error(
-            (glucose - past) * AHEAD_STEPS / SLOPE_STEPS, task.test
-        ),
+        "linear extrapolation": mean_error((glucose - past) * AHEAD_STEPS / SLOPE_STEPS, task.test),
     }
 
 
