@@ -35,9 +35,7 @@ def load() -> Task:
     chosen = [i for i, one in enumerate(everything) if one.source in SOURCES]
     lines = [normalize(everything[i].text) + "\n" for i in chosen]
     sides = split_by_name([names[i] for i in chosen])
-    front_end = describe_characters(
-        (lines[i] for i in sides[0]), least_count=LEAST_COUNT, end="\n"
-    )
+    front_end = describe_characters((lines[i] for i in sides[0]), least_count=LEAST_COUNT, end="\n")
     tokenizer = Tokenizer(front_end)
     train, validation, test = (_sequences([lines[i] for i in side], tokenizer) for side in sides)
     return Task(

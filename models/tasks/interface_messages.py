@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from models.errors import MissingDataError
@@ -31,7 +31,7 @@ MORE = (
 _PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[a-z]|\{\w*\}|</?\w+[^>]*>|&\w+;")
 
 
-@lru_cache(maxsize=None)
+@cache
 def django_messages(language: str) -> dict[str, str]:
     """Translated messages by their English text, in all of Django's catalogs together.
 

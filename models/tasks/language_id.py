@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from device_runner.text import Tokenizer, describe_characters
-from models.tasks.interface_messages import DJANGO_CITATION, django_messages, plain
 from models.tasks.hash_split import split_by_name
+from models.tasks.interface_messages import DJANGO_CITATION, django_messages, plain
 from models.tasks.keystrokes import KEYSTROKE_PERIOD_S, KEYSTROKE_SOURCE
 from models.tasks.task import SequenceSet, Task
 from models.tasks.text_baselines import majority_accuracy, ngram_naive_bayes_accuracy
