@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from models.errors import UnknownNameError
-from models.tasks import japanese_vowels, watch_exercises
+from models.tasks import (
+    char_lm,
+    japanese_vowels,
+    language_id,
+    sentiment,
+    translation,
+    watch_exercises,
+)
 from models.tasks.task import SequenceSet, Task, TaskLoader
 
 TASKS: dict[str, TaskLoader] = {
+    "char-lm": char_lm.load,
     "japanese-vowels": japanese_vowels.load,
+    "language-id": language_id.load,
+    "sentiment": sentiment.load,
+    "translation": translation.load,
     "watch-exercises": watch_exercises.load,
 }
 
