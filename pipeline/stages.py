@@ -32,6 +32,7 @@ TRAINING_DISTRIBUTIONS = (
     "tensorflow-model-optimization",
     "sktime",
     "seglearn",
+    "bokeh_sampledata",
 )
 CONVERTING_DISTRIBUTIONS = ("tensorflow", "litert-quantizer", "ai-edge-litert")
 RUNTIME_DISTRIBUTIONS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
@@ -211,6 +212,7 @@ def _train(
     def build(folder: Path) -> None:
         import tf_keras as keras
 
+        from models.augmentation import Augmentation
         from models.compress.distillation import DistillationSettings, distil
         from models.network import (
             Architecture,
@@ -246,9 +248,15 @@ def _train(
                 elif isinstance(layer, ValueHead):
                     layer.adapt(*task.value_spread)
             gradients = {"gradient_norms_at_start": _gradients(built, task)}
-            fitting = settings.model_dump(exclude={"input_noise", "input_offset", "dropout"})
+            augmentation = None
+            if settings.augmentation:
+                amounts = settings.augmentation.model_dump()
+                augmentation = Augmentation(**amounts, vectors=task.vectors)
+            fitting = settings.model_dump(
+                exclude={"input_noise", "input_offset", "dropout", "augmentation"}
+            )
             checkpoint = folder / "checkpoint.npz"
-            training = TrainingSettings(seed=network.seed, **fitting)
+            training = TrainingSettings(seed=network.seed, augmentation=augmentation, **fitting)
             progress = _epoch_progress(report, task)
             if section.distil and teacher:
                 distillation = section.distil.model_dump(exclude={"teacher"})
