@@ -23,15 +23,6 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AugmentationSection(_Section):
-    """[training.augmentation]: as models.augmentation.Augmentation says; which channels turn
-    together is part of the task."""
-
-    stretch: float = Field(0.0, ge=0)
-    gain: float = Field(0.0, ge=0)
-    rotation: float = Field(0.0, ge=0)
-
-
 class TrainingSection(_Section):
     """[training]: as models.training.TrainingSettings and models.network.Architecture say."""
 
@@ -43,7 +34,6 @@ class TrainingSection(_Section):
     input_noise: float = Field(0.0, ge=0)
     input_offset: float = Field(0.0, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
-    augmentation: AugmentationSection | None = None
 
 
 class TuningSection(_Section):
@@ -252,7 +242,6 @@ def _first_problem(error: ValidationError) -> str:
 def _known_keys(place: list[str]) -> list[str]:
     sections: dict[str, type[BaseModel]] = {
         "training": TrainingSection,
-        "augmentation": AugmentationSection,
         "calibration": CalibrationSection,
         "qat": QATSection,
         "bench": BenchSection,

@@ -212,7 +212,6 @@ def _train(
     def build(folder: Path) -> None:
         import tf_keras as keras
 
-        from models.augmentation import Augmentation
         from models.compress.distillation import DistillationSettings, distil
         from models.network import (
             Architecture,
@@ -248,15 +247,9 @@ def _train(
                 elif isinstance(layer, ValueHead):
                     layer.adapt(*task.value_spread)
             gradients = {"gradient_norms_at_start": _gradients(built, task)}
-            augmentation = None
-            if settings.augmentation:
-                amounts = settings.augmentation.model_dump()
-                augmentation = Augmentation(**amounts, vectors=task.vectors)
-            fitting = settings.model_dump(
-                exclude={"input_noise", "input_offset", "dropout", "augmentation"}
-            )
+            fitting = settings.model_dump(exclude={"input_noise", "input_offset", "dropout"})
             checkpoint = folder / "checkpoint.npz"
-            training = TrainingSettings(seed=network.seed, augmentation=augmentation, **fitting)
+            training = TrainingSettings(seed=network.seed, **fitting)
             progress = _epoch_progress(report, task)
             if section.distil and teacher:
                 distillation = section.distil.model_dump(exclude={"teacher"})

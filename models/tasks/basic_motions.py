@@ -36,7 +36,6 @@ def load() -> Task:
         group_name="",
         source="J. Clements, University of East Anglia (2016), UEA archive (Bagnall et al. 2018, "
         "arXiv 1811.00075), which names no licence; read from sktime",
-        vectors=((0, 1, 2), (3, 4, 5)),
     )
 
 

@@ -94,8 +94,6 @@ class Task:
         vocabulary: number of token ids where the inputs are such, else 0.
         front_end: how raw input becomes frames or ids, ready for JSON; kept in a model's contract.
         metric: what it is judged by; None stands for :func:`models.metrics.usual_metric`.
-        vectors: the channels of x, y and z of each sensor with three axes, which an augmentation
-            turns together.
         baselines: what can be had without a network, each with its value of the metric on the
             test data; None stands for those of :mod:`models.baselines`.
     """
@@ -113,7 +111,6 @@ class Task:
     source: str
     vocabulary: int = 0
     front_end: dict[str, Any] | None = None
-    vectors: tuple[tuple[int, int, int], ...] = ()
     metric: Metric | None = None
     baselines: Baselines | None = None
 

@@ -58,7 +58,6 @@ def _task(name: str, window_s: int, stride_s: int, samples: int) -> Task:
     trained = everyone - {*VALIDATION_SUBJECTS, *TEST_SUBJECTS}
     axes = tuple(recordings["X_labels"])
     ages = [f" {number}" for number in range(1, samples + 1)] if samples > 1 else [""]
-    width = len(axes)
     return Task(
         name=name,
         train=_windows(recordings, trained, window_s, stride_s, samples),
@@ -73,9 +72,6 @@ def _task(name: str, window_s: int, stride_s: int, samples: int) -> Task:
         group_name="subject",
         source="Burns et al. (2018), arXiv 1802.01489, BSD-3-Clause; read from seglearn",
         front_end={"kind": "samples", "samples_per_frame": samples} if samples > 1 else None,
-        vectors=tuple(
-            (start, start + 1, start + 2) for start in range(0, width * samples, width // 2)
-        ),
     )
 
 
