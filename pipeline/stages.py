@@ -180,7 +180,7 @@ def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str,
                 "baselines": [asdict(baseline) for baseline in task_baselines(task)],
                 "group_name": task.group_name,
                 "sequences": [len(task.train), len(task.validation), len(task.test)],
-                "outputs": f"{len(task.labels)} {'values' if task.gives_values else 'classes'}",
+                "outputs": _counted(len(task.labels), "value" if task.gives_values else "class"),
                 "source": task.source,
                 "frame_period_s": task.frame_period_s,
                 "frame_period_source": task.frame_period_source,
@@ -189,6 +189,11 @@ def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str,
 
     stage = workspace.stage("baseline", recipe.task, {}, ("models",), TRAINING_DISTRIBUTIONS, build)
     return json.loads((stage.folder / BASELINE_FILE).read_text())
+
+
+def _counted(number: int, what: str) -> str:
+    plural = what + ("es" if what.endswith("s") else "s")
+    return f"{number} {what if number == 1 else plural}"
 
 
 def _train(
