@@ -32,6 +32,7 @@ TRAINING_DISTRIBUTIONS = (
     "tensorflow-model-optimization",
     "sktime",
     "seglearn",
+    "Django",
 )
 CONVERTING_DISTRIBUTIONS = ("tensorflow", "litert-quantizer", "ai-edge-litert")
 RUNTIME_DISTRIBUTIONS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
@@ -426,14 +427,20 @@ def _calibrate(
                 settings.streams,
             )
             ranges = roll_out(
-                float_step(built).flatbuffer, streams, lambda done, total: report(done, total, "")
+                float_step(built, recipe.fold_embedding).flatbuffer,
+                streams,
+                lambda done, total: report(done, total, ""),
             )
             ranges.save(folder / RANGES_FILE)
 
     return workspace.stage(
         "calibrate",
         network.label,
-        {"network": trained.key, "calibration": settings.model_dump()},
+        {
+            "network": trained.key,
+            "calibration": settings.model_dump(),
+            "fold_embedding": recipe.fold_embedding,
+        },
         ("models", "calibration", "convert"),
         CONVERTING_DISTRIBUTIONS,
         build,
@@ -484,7 +491,7 @@ def _qat(
             step, simulated, history = train_quantization_aware(
                 built,
                 architecture,
-                float_step(built),
+                float_step(built, recipe.fold_embedding),
                 Ranges.load(calibrated.folder / RANGES_FILE),
                 task,
                 TrainingSettings(
@@ -536,7 +543,7 @@ def _convert(
         with track(network.label, "convert") as report:
             task = load_task(recipe.task)
             built, architecture = load_network(trained.folder)
-            step = float_step(built)
+            step = float_step(built, recipe.fold_embedding)
             ranges = Ranges.load(calibrated.folder / RANGES_FILE)
             facts = _compression_facts(trained)
             for number, scheme in enumerate(recipe.schemes):
