@@ -108,7 +108,7 @@ class Tokenizer:
         token = front_end.get(role)
         if token is None:
             return None
-        if token not in self._ids:
+        if not isinstance(token, str) or token not in self._ids:
             raise BadModelError(
                 f"the front end's {role} {token!r} is not among its tokens; export the model again"
             )
