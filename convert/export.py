@@ -113,6 +113,7 @@ def export(
         channels=task.channels,
         input_units=task.units,
         output_meaning="logits" if classifies else "values",
+        front_end=task.front_end,
         normalization={"mean": _rounded(mean), "deviation": _rounded(deviation)},
         metrics={},
         parameters=count_parameters(architecture.build()),
