@@ -44,9 +44,9 @@ DRIFT_SEED = 7
 VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-litert")
 
 
-def float_step(network: keras.Sequential) -> FloatStep:
-    """Lower a network to its float32 step graph (see :mod:`convert.step`)."""
-    module = StepModule(network)
+def float_step(network: keras.Model, fold_embedding: bool | None = None) -> FloatStep:
+    """Lower a network to its float32 step graph (see :class:`convert.step.StepModule`)."""
+    module = StepModule(network, fold_embedding)
     return FloatStep(
         to_float_graph(module),
         module.state_bounds,

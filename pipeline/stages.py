@@ -32,6 +32,7 @@ TRAINING_DISTRIBUTIONS = (
     "tensorflow-model-optimization",
     "sktime",
     "seglearn",
+    "Django",
     "bokeh_sampledata",
 )
 CONVERTING_DISTRIBUTIONS = ("tensorflow", "litert-quantizer", "ai-edge-litert")
@@ -449,7 +450,7 @@ def _calibrate(
                 network.seed,
                 settings.streams,
             )
-            step = float_step(built)
+            step = float_step(built, recipe.fold_embedding)
             ranges = roll_out(
                 step.flatbuffer,
                 streams,
@@ -461,7 +462,11 @@ def _calibrate(
     return workspace.stage(
         "calibrate",
         network.label,
-        {"network": trained.key, "calibration": settings.model_dump()},
+        {
+            "network": trained.key,
+            "calibration": settings.model_dump(),
+            "fold_embedding": recipe.fold_embedding,
+        },
         ("models", "calibration", "convert"),
         CONVERTING_DISTRIBUTIONS,
         build,
@@ -513,7 +518,7 @@ def _qat(
             step, simulated, history = train_quantization_aware(
                 built,
                 architecture,
-                float_step(built),
+                float_step(built, recipe.fold_embedding),
                 Ranges.load(calibrated.folder / RANGES_FILE),
                 task,
                 TrainingSettings(
@@ -566,7 +571,7 @@ def _convert(
         with track(network.label, "convert") as report:
             task = load_task(recipe.task)
             built, architecture = load_network(trained.folder)
-            step = float_step(built)
+            step = float_step(built, recipe.fold_embedding)
             ranges = Ranges.load(calibrated.folder / RANGES_FILE)
             facts = _compression_facts(trained)
             for number, scheme in enumerate(recipe.schemes):
