@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from models.errors import UnknownNameError
-from models.tasks import japanese_vowels, watch_exercises
+from models.tasks import japanese_vowels, keywords, watch_exercises
 from models.tasks.task import SequenceSet, Task, TaskLoader
 
 TASKS: dict[str, TaskLoader] = {
     "japanese-vowels": japanese_vowels.load,
+    "keywords": keywords.load,
+    "keywords-synthetic": keywords.load_synthetic,
     "watch-exercises": watch_exercises.load,
 }
 
