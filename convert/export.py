@@ -110,6 +110,7 @@ def export(
         model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
         recipe_hash=recipe_hash,
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
+        front_end=task.front_end,
     )
     contract.validate()
     check_contract(graph, contract)
