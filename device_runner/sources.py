@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import wave
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 

@@ -329,7 +329,7 @@ def _read_wav(path: Path) -> np.ndarray:
         raise ModelsError(f"{path} cannot be read ({error}); unpack the data set again") from error
     if form != (1, 2, SAMPLE_RATE):
         raise ModelsError(
-            f"{path} has {form[0]} channel(s) of {8 * form[1]} bits at {form[2]} Hz; the data set's "
-            f"files are mono of 16 bits at {SAMPLE_RATE} Hz"
+            f"{path} has {form[0]} channel(s) of {8 * form[1]} bits at {form[2]} Hz; the data "
+            f"set's files are mono of 16 bits at {SAMPLE_RATE} Hz"
         )
     return np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float64)

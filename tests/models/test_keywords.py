@@ -216,7 +216,7 @@ def test_synthetic_speech_has_the_layout_and_is_the_same_again(tmp_path):
 @needs_synthesizers
 def test_a_voice_that_is_not_there_is_named(tmp_path):
     for speaker in (Speaker("espeak-ng", "en+nobody"), Speaker("flite", "nobody")):
-        with pytest.raises(MissingDataError, match="has no voice '.*nobody'"):
+        with pytest.raises(MissingDataError, match=r"has no voice '.*nobody'"):
             synthetic_speech.generate(tmp_path / "speech", (speaker,))
     assert not (tmp_path / "speech").exists()
 
