@@ -31,11 +31,12 @@ class SoundFrontEnd:
 
 def sound_front_end(front_end: dict[str, Any] | None) -> SoundFrontEnd | None:
     """The front end that a contract describes; None where its frames are not made of sound."""
-    kind = front_end.get("kind") if front_end else None
-    if kind == log_mel.KIND:
+    if front_end is None:
+        return None
+    if front_end.get("kind") == log_mel.KIND:
         frames = functools.partial(log_mel.log_mel, front_end=front_end)
         return SoundFrontEnd(log_mel.SAMPLE_RATE, frames)
-    if kind == lpc_cepstrum.KIND:
+    if front_end.get("kind") == lpc_cepstrum.KIND:
         return SoundFrontEnd(lpc_cepstrum.SAMPLE_RATE, _cepstra)
     return None
 
