@@ -20,12 +20,9 @@ import numpy as np
 
 from device_runner.contract import Contract, TensorSpec
 from device_runner.errors import BadInputError, MissingRuntimeError
-from device_runner.front_ends import SoundFrontEnd, sound_front_end
+from device_runner.front_ends import BLOCK_SAMPLES, SoundFrontEnd, sound_front_end
 
 DEFAULT_BAUD = 115_200
-# The least that is read at once: 6.4 ms at 10 kHz, 4 ms at 16 kHz.
-_BLOCK_SAMPLES = 64
-
 # The number of a frame, or of its line, and its values (what Stream.step takes), or None where a
 # new sequence begins.
 Frames = Iterator[tuple[int, Any]]
@@ -152,7 +149,7 @@ def _from_wav(place: str, contract: Contract, stack: contextlib.ExitStack) -> Fr
             f"{sound.getframerate()} Hz; the model's task wants one of 16 bits at {rate} Hz, as "
             f"'sox {place} -b 16 -c 1 -r {rate} new.wav' makes it"
         )
-    blocks = iter(lambda: sound.readframes(_BLOCK_SAMPLES), b"")
+    blocks = iter(lambda: sound.readframes(BLOCK_SAMPLES), b"")
     return _numbered(front_end.frames(map(_samples, blocks)))
 
 
@@ -172,7 +169,7 @@ def _from_microphone(contract: Contract, stack: contextlib.ExitStack) -> Frames:
 
 def _recorded(process: subprocess.Popen[bytes]) -> Iterator[np.ndarray]:
     output: Any = process.stdout
-    while block := output.read(2 * _BLOCK_SAMPLES):
+    while block := output.read(2 * BLOCK_SAMPLES):
         yield _samples(block)
     complaint = process.stderr.read().decode(errors="replace").split("\n")[0]  # type: ignore[union-attr]
     raise MissingRuntimeError(

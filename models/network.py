@@ -74,31 +74,6 @@ class SensorNoise(keras.layers.Layer):
 
 
 @keras.utils.register_keras_serializable(package="edgestep")
-class ValueHead(keras.layers.Dense):
-    """A dense layer for values in units of their own: (x @ kernel + bias) * scale + shift.
-
-    With the mean and the standard deviation of the wanted values as ``shift`` and ``scale``
-    [outputs], kernel and bias have the size of any other layer's, so that one learning rate fits
-    all. Both are constants, and a step graph has only the products in it.
-    """
-
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        super().build(input_shape)
-        constant = {"shape": (self.units,), "trainable": False}
-        self.scale = self.add_weight(name="scale", initializer="ones", **constant)
-        self.shift = self.add_weight(name="shift", initializer="zeros", **constant)
-
-    def adapt(self, mean: np.ndarray, deviation: np.ndarray) -> None:
-        """Set the constants; a value that never changes keeps the scale 1."""
-        self.scale.assign(np.where(deviation > 0, deviation, 1))
-        self.shift.assign(mean)
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        kernel, bias = self.kernel * self.scale, self.bias * self.scale + self.shift
-        return tf.linalg.matmul(inputs, kernel) + bias
-
-
-@keras.utils.register_keras_serializable(package="edgestep")
 class TokenEmbedding(keras.layers.Layer):
     """A learned vector per token: ids [batch, steps, 1] int32 -> [batch, steps, width].
 
@@ -123,6 +98,35 @@ class TokenEmbedding(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "input_dim": self.input_dim, "width": self.width}
+
+
+@keras.utils.register_keras_serializable(package="edgestep")
+class ValueHead(keras.layers.Dense):
+    """A dense layer for values in units of their own: (x @ kernel + bias) * scale + shift.
+
+    With the mean and the standard deviation of the wanted values as ``shift`` and ``scale``
+    [outputs], kernel and bias have the size of any other layer's, so that one learning rate fits
+    all. Both are constants, and a step graph has only the products in it.
+    """
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        super().build(input_shape)
+        values = (self.units,)
+        self.scale = self.add_weight(
+            name="scale", shape=values, initializer="ones", trainable=False
+        )
+        self.shift = self.add_weight(
+            name="shift", shape=values, initializer="zeros", trainable=False
+        )
+
+    def adapt(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """Set the constants; a value that never changes keeps the scale 1."""
+        self.scale.assign(np.where(deviation > 0, deviation, 1))
+        self.shift.assign(mean)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        kernel, bias = self.kernel * self.scale, self.bias * self.scale + self.shift
+        return tf.linalg.matmul(inputs, kernel) + bias
 
 
 @keras.utils.register_keras_serializable(package="edgestep")
@@ -212,9 +216,9 @@ class Architecture:
     ``units`` has one entry per recurrence, the lowest first. With a ``vocabulary`` the inputs are
     token ids below it (``inputs`` is 1), and each stands for a learned vector of ``embedding``
     values. With ``residual`` every recurrence but the first adds what it reads to what it gives.
-    ``input_noise`` and ``input_offset`` (standard deviations on the normalized inputs, see
-    :class:`SensorNoise`) and ``dropout`` (share of each recurrence's outputs set to zero) act in
-    training only. With ``gives_values`` the head is a :class:`ValueHead`.
+    With ``gives_values`` the head is a :class:`ValueHead`. ``input_noise`` and ``input_offset``
+    (standard deviations on the normalized inputs, see :class:`SensorNoise`) and ``dropout``
+    (share of each recurrence's outputs set to zero) act in training only.
 
     Raises:
         ModelsError: sizes that do not fit each other.
@@ -228,10 +232,10 @@ class Architecture:
     input_noise: float = 0.0
     input_offset: float = 0.0
     dropout: float = 0.0
-    gives_values: bool = False
     vocabulary: int = 0
     embedding: int = 0
     residual: bool = False
+    gives_values: bool = False
 
     def __post_init__(self) -> None:
         if self.vocabulary and (self.inputs != 1 or self.embedding < 1):

@@ -234,10 +234,10 @@ def _train(
                 input_noise=settings.input_noise,
                 input_offset=settings.input_offset,
                 dropout=settings.dropout,
-                gives_values=task.gives_values,
-                vocabulary=task.vocabulary,
                 embedding=section.embedding,
                 residual=section.residual,
+                vocabulary=task.vocabulary,
+                gives_values=task.gives_values,
             )
             built = architecture.build()
             for layer in built.layers:
