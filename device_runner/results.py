@@ -33,7 +33,7 @@ from device_runner.stream import Stream
 from device_runner.verify import Verification, verify
 
 RESULT_FORMAT = 2
-FRONT_END_FRAMES = 2000
+FRONT_END_FRAMES = 1000
 Progress = Callable[[float], None]
 
 
