@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from models.errors import UnknownNameError
 from models.tasks import japanese_vowels, keywords, watch_exercises
 from models.tasks.task import SequenceSet, Task, TaskLoader
@@ -13,6 +16,22 @@ TASKS: dict[str, TaskLoader] = {
     "watch-exercises": watch_exercises.load,
 }
 
+# Of tasks whose data lies in a folder of the user's: what it depends on, ready for JSON.
+_DATA_FACTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "keywords": keywords.data_facts,
+    "keywords-synthetic": keywords.synthetic_data_facts,
+}
+
+
+def data_facts(name: str) -> dict[str, Any]:
+    """What tells a task's data from other data of the same name, ready for JSON; empty where the
+    data comes inside a package, whose version tells it.
+
+    Raises:
+        MissingDataError: the data is not there.
+    """
+    return _DATA_FACTS[name]() if name in _DATA_FACTS else {}
+
 
 def load_task(name: str) -> Task:
     """Load a task by its name in TASKS; UnknownNameError where there is none."""
@@ -21,4 +40,4 @@ def load_task(name: str) -> Task:
     return TASKS[name]()
 
 
-__all__ = ["TASKS", "SequenceSet", "Task", "load_task"]
+__all__ = ["TASKS", "SequenceSet", "Task", "data_facts", "load_task"]

@@ -17,6 +17,7 @@ is heard after another one of the same speaker, whose frames are left out.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import math
 import os
 import re
@@ -26,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,14 +82,8 @@ def load() -> Task:
         MissingDataError: the variable is not set, or names no such folder.
         ModelsError: the folder holds something else than the data set.
     """
-    place = os.environ.get(FOLDER_VARIABLE)
-    if not place:
-        raise MissingDataError(
-            f"the task keywords needs the data set Speech Commands; set {FOLDER_VARIABLE} to the "
-            "folder you unpacked it into, or take the task keywords-synthetic"
-        )
     return _load_once(
-        Path(place),
+        _named_folder(),
         "keywords",
         "Warden (2018), Speech Commands, CC BY 4.0; read from the folder in " + FOLDER_VARIABLE,
     )
@@ -107,6 +103,44 @@ def load_synthetic() -> Task:
     )
 
 
+def data_facts() -> dict[str, Any]:
+    """What the task keywords depends on: names and sizes of the files, and the front end."""
+    return _facts(_named_folder())
+
+
+def synthetic_data_facts() -> dict[str, Any]:
+    """The same of the task keywords-synthetic."""
+    return _facts(synthetic_speech.ensure())
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    LogMel(FRONT_END)  # says what to install where its library is missing
+    hasher = hashlib.sha256()
+    for path in sorted(folder.glob("*/*.wav")):
+        hasher.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+    for path in (folder / VALIDATION_LIST, folder / TESTING_LIST):
+        hasher.update(path.read_bytes() if path.exists() else b"none")
+    return {
+        "files": hasher.hexdigest(),
+        "front_end": FRONT_END,
+        "library": importlib.metadata.version(FRONT_END["library"]),
+    }
+
+
+def _named_folder() -> Path:
+    place = os.environ.get(FOLDER_VARIABLE)
+    if not place:
+        raise MissingDataError(
+            f"the task keywords needs the data set Speech Commands; set {FOLDER_VARIABLE} to the "
+            "folder you unpacked it into, or take the task keywords-synthetic"
+        )
+    if not Path(place).is_dir():
+        raise MissingDataError(
+            f"there is no folder {place}; set {FOLDER_VARIABLE} to the unpacked data set"
+        )
+    return Path(place)
+
+
 @lru_cache(maxsize=1)
 def _load_once(folder: Path, name: str, source: str) -> Task:
     # A recipe's stages ask for the task again and again; the whole real set takes minutes.
@@ -117,7 +151,6 @@ def load_folder(folder: Path, name: str, source: str) -> Task:
     """A task on the data set in ``folder``.
 
     Raises:
-        MissingDataError: there is no such folder.
         ModelsError: it holds something else than the data set, or a damaged file.
     """
     parts = split(folder, find_clips(folder))
@@ -146,13 +179,8 @@ def find_clips(folder: Path) -> list[Clip]:
     """All recordings of words in a folder, in a fixed order.
 
     Raises:
-        MissingDataError: there is no such folder.
         ModelsError: a keyword has no recordings, or there are no other words.
     """
-    if not folder.is_dir():
-        raise MissingDataError(
-            f"there is no folder {folder}; set {FOLDER_VARIABLE} to the unpacked data set"
-        )
     clips = []
     for path in sorted(folder.glob("*/*.wav")):
         match = _FILE_NAME.fullmatch(path.name)

@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from models.errors import MissingDataError, ModelsError
 
@@ -259,6 +258,8 @@ def _clip(speaker: Speaker, word: str, take: int) -> np.ndarray:
 
 def _speak(speaker: Speaker, word: str, tempo: float, pitch: float) -> np.ndarray:
     """A word at 16 kHz, at ``tempo`` and ``pitch`` times what is usual of the voice."""
+    from scipy.signal import resample_poly  # heavy, and seldom needed
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "word.wav"
         if speaker.program == "flite":

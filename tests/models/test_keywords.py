@@ -12,7 +12,7 @@ import pytest
 
 from device_runner.log_mel import LogMel
 from models.errors import MissingDataError, ModelsError
-from models.tasks import keywords, synthetic_speech
+from models.tasks import data_facts, keywords, synthetic_speech
 from models.tasks.keywords import (
     CLIP_SAMPLES,
     FRONT_END,
@@ -151,6 +151,15 @@ def test_the_variable_names_the_real_set(folder, monkeypatch):
     monkeypatch.delenv(keywords.FOLDER_VARIABLE)
     with pytest.raises(MissingDataError, match="set EDGESTEP_SPEECH_COMMANDS to the folder"):
         keywords.load()
+
+
+def test_other_files_are_other_data(folder, monkeypatch):
+    monkeypatch.setenv(keywords.FOLDER_VARIABLE, str(folder))
+    facts = data_facts("keywords")
+    assert facts == json.loads(json.dumps(facts)) == data_facts("keywords")
+    (folder / "go" / "ben_nohash_0.wav").rename(folder / "go" / "bob_nohash_0.wav")
+    assert data_facts("keywords") != facts
+    assert data_facts("watch-exercises") == {}
 
 
 def remove(path: Path) -> None:
