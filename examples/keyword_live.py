@@ -31,7 +31,7 @@ class KeywordSpotter:
         average_s: time to average over, in seconds.
     """
 
-    def __init__(self, stream: Stream, threshold: float = 0.8, average_s: float = 0.3) -> None:
+    def __init__(self, stream: Stream, threshold: float = 0.7, average_s: float = 0.3) -> None:
         self.stream = stream
         self.threshold = threshold
         frames = max(1, round(average_s / stream.model.contract.frame_period_s))
