@@ -26,6 +26,7 @@ WINDOW_SAMPLES = 480
 HOP_SAMPLES = 160
 LOWEST_HZ, HIGHEST_HZ = 125, 7500
 _HOP_BYTES = 2 * HOP_SAMPLES
+_NO_FRAMES = np.empty((0, CHANNELS), np.float32)
 
 
 def describe(every: int = 1) -> dict[str, Any]:
@@ -100,7 +101,10 @@ class LogMel:
         """
         if samples.dtype != np.int16:
             raise BadInputError(f"sound has dtype {samples.dtype}; 16-bit samples are needed")
-        sound = self._waiting + samples.astype("<i2").tobytes()
+        sound = self._waiting + samples.astype("<i2", copy=False).tobytes()
+        if len(sound) < _HOP_BYTES:  # blocks may be much shorter than a hop: no detour for them
+            self._waiting = sound
+            return _NO_FRAMES
         frames, start = [], 0
         while len(sound) - start >= _HOP_BYTES:
             output = self._library.process_samples(sound[start : start + _HOP_BYTES])
@@ -110,7 +114,7 @@ class LogMel:
                     frames.append(output.features)
                 self._count += 1
         self._waiting = sound[start:]
-        return np.array(frames, np.float32).reshape(-1, CHANNELS)
+        return np.array(frames, np.float32) if frames else _NO_FRAMES
 
 
 def log_mel(blocks: Iterable[np.ndarray], front_end: dict[str, Any]) -> Iterator[np.ndarray]:
