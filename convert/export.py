@@ -44,11 +44,21 @@ DRIFT_SEED = 7
 VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-litert")
 
 
-def float_step(network: keras.Sequential) -> FloatStep:
-    """Lower a network to its float32 step graph (see :mod:`convert.step`)."""
-    module = StepModule(network)
-    # tf.Module wraps its attributes; outside of it a plain dict is wanted.
-    return FloatStep(to_float_graph(module), dict(module.state_bounds))
+def float_step(network: keras.Model, fold_embedding: bool | None = None) -> FloatStep:
+    """Lower a network to its float32 step graph (see :class:`convert.step.StepModule`)."""
+    module = StepModule(network, fold_embedding)
+    return FloatStep(
+        to_float_graph(module),
+        module.state_bounds,
+        initial={
+            name: np.asarray(state.initial, np.float32)[np.newaxis]
+            for name, state in module.states.items()
+            if state.initial is not None
+        },
+        vocabularies={
+            item.name: item.vocabulary for item in module.inputs if item.vocabulary is not None
+        },
+    )
 
 
 def export(

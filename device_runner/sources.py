@@ -48,6 +48,18 @@ def open_source(name: str, contract: Contract) -> Iterator[Frames]:
             yield csv_frames(_text_lines(name, stack), contract)
 
 
+@contextlib.contextmanager
+def open_text(name: str) -> Iterator[Iterator[str]]:
+    """The lines of ``text:PATH``, of a path or, for ``-``, of standard input.
+
+    Raises:
+        BadInputError: it cannot be read, or is no text.
+    """
+    with contextlib.ExitStack() as stack:
+        lines = _text_lines(name.removeprefix("text:"), stack)
+        yield (line.rstrip("\r\n") for line in lines)
+
+
 def csv_frames(lines: Iterable[str], contract: Contract) -> Frames:
     """One frame a line, numbers and commas; an empty line begins a new sequence. Of a model of
     several inputs a line holds all their values one after another, a token's id as a whole number.
@@ -91,8 +103,8 @@ def _text_lines(place: str, stack: contextlib.ExitStack) -> Iterator[str]:
             source = stack.enter_context(Path(place).open(encoding="utf-8"))  # noqa: SIM115
         except OSError as error:
             raise BadInputError(
-                f"cannot read {place}: {error.strerror}; name a CSV file, '-', wav:FILE, mic or "
-                "serial:PORT"
+                f"cannot read {place}: {error.strerror}; name a CSV file, text:FILE, '-', "
+                "wav:FILE, mic or serial:PORT"
             ) from error
     return _decoded(source)
 
@@ -101,7 +113,9 @@ def _decoded(source: IO[str]) -> Iterator[str]:
     try:
         yield from source
     except UnicodeDecodeError as error:
-        raise BadInputError(f"the source is not text ({error}); it must be CSV") from error
+        raise BadInputError(
+            f"the source is not text ({error}); it must be CSV or text in UTF-8"
+        ) from error
 
 
 def _serial_lines(place: str, stack: contextlib.ExitStack) -> Iterator[str]:

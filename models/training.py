@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from models.augmentation import Augmentation
 from models.errors import DivergedError, ModelsError
 from models.metrics import Metric, usual_metric
 from models.network import Recurrence
@@ -30,7 +31,8 @@ class TrainingSettings:
 
     ``learning_rate`` falls to a hundredth along a cosine over ``epochs``; gradients are clipped
     to the global norm ``clip_norm``; training stops after ``patience`` epochs without a lower
-    validation loss, and the weights of the best epoch are kept.
+    validation loss, and the weights of the best epoch are kept. Every epoch sees the training
+    data varied by ``augmentation``, where there is one; the validation data stay as they are.
     """
 
     epochs: int = 100
@@ -39,6 +41,7 @@ class TrainingSettings:
     clip_norm: float = 1.0
     patience: int = 25
     seed: int = 1
+    augmentation: Augmentation | None = None
 
 
 class StepHook(Protocol):
@@ -88,11 +91,14 @@ def fit(
 
     Raises:
         DivergedError: the loss is no longer finite.
+        ModelsError: the augmentation does not suit the task.
     """
+    _check_augmentation(settings.augmentation, task)
     optimizer = keras.optimizers.Adam(settings.learning_rate)
     optimizer.build(network.trainable_variables)
     train_step = _train_step(network, optimizer, settings.clip_norm, loss or task_loss)
     x, targets, lengths = task.train.padded, task.train.targets, task.train.lengths
+    data, own_lengths = x, lengths
     batches = math.ceil(len(x) / settings.batch_size)
     state = _State(network, optimizer, checkpoint)
     history = state.history
@@ -102,7 +108,10 @@ def fit(
             break
         start = time.perf_counter()
         optimizer.learning_rate.assign(_cosine(settings.learning_rate, epoch / settings.epochs))
-        order = np.random.default_rng([settings.seed, epoch]).permutation(len(x))
+        generator = np.random.default_rng([settings.seed, epoch])
+        order = generator.permutation(len(x))
+        if settings.augmentation:
+            x, lengths = settings.augmentation.apply(data, own_lengths, generator)
         losses, norms = [], []
         # np.resize fills the last batch from the front, so that all batches have one shape.
         for batch in np.resize(order, (batches, settings.batch_size)):
@@ -142,6 +151,17 @@ def fit(
     if keep == "best":
         state.restore_best()
     return {**history, "best_epoch": state.best_epoch}
+
+
+def _check_augmentation(augmentation: Augmentation | None, task: Task) -> None:
+    if not augmentation:
+        return
+    if task.vocabulary:
+        raise ModelsError(f"the inputs of {task.name} are token ids; leave out the augmentation")
+    if augmentation.stretch and task.train.targets.ndim > 1:
+        raise ModelsError(
+            f"{task.name} wants something of every step, which 'stretch' would move; set it to 0"
+        )
 
 
 def evaluate(

@@ -31,7 +31,9 @@ for command in (
     device.inspect,
     device.verify_command,
     bench,
+    device.sample_command,
     device.stream_command,
+    device.translate_command,
 ):
     main.add_command(command)
 

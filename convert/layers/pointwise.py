@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from convert.layers.rule import Scaled, StepRule, stateless
+from convert.layers.rule import Lookup, Scaled, StepRule, stateless
 from models.network import Normalization, TokenEmbedding
 
 
@@ -28,8 +28,8 @@ def normalization(layer: Normalization, node: Any) -> StepRule:
 
 
 def token_embedding(layer: TokenEmbedding, node: Any) -> StepRule:
-    """Token ids [1, 1] -> [1, width]."""
-    return stateless(lambda ids: tf.gather(layer.table, tf.reshape(ids, (1,))))
+    """Token ids [1, 1] -> [1, width], left to the layer behind it where that can fold it in."""
+    return stateless(lambda ids: Lookup(layer.table, ids))
 
 
 def add(layer: keras.layers.Layer, node: Any) -> StepRule:

@@ -36,9 +36,30 @@ class Scaled(NamedTuple):
     shift: tf.Tensor
 
 
-def plain(value: tf.Tensor | Scaled) -> tf.Tensor:
-    """The value with its scale and shift applied."""
-    return value.value * value.scale + value.shift if isinstance(value, Scaled) else value
+class Lookup(NamedTuple):
+    """The row of ``table`` [vocabulary, width] at ``token`` [1, 1] that is still to be looked up,
+    so that a product behind it can be computed for all rows at export.
+
+    ``fold`` says whether it shall be; None leaves it to the layer behind.
+    """
+
+    table: tf.Variable
+    token: tf.Tensor
+    fold: bool | None = None
+
+
+def plain(value: tf.Tensor | Scaled | Lookup) -> tf.Tensor:
+    """The value with its scale and shift applied, or looked up."""
+    if isinstance(value, Scaled):
+        return value.value * value.scale + value.shift
+    if isinstance(value, Lookup):
+        return look_up(value.table, value.token)
+    return value
+
+
+def look_up(table: Any, token: tf.Tensor) -> tf.Tensor:
+    """Row of a table [vocabulary, width] for a token id [1, 1] -> [1, width]."""
+    return tf.gather(table, tf.reshape(token, (1,)))
 
 
 Values = tuple[Any, ...]
@@ -55,7 +76,7 @@ class StepRule:
         step: (inputs, states) -> (outputs, new states), each a tuple; states in the order of
             ``states``.
         states: what it keeps.
-        takes_scaled: whether its inputs may be :class:`Scaled`.
+        takes_scaled: whether its inputs may be :class:`Scaled` or :class:`Lookup`.
     """
 
     step: Callable[[Values, Values], tuple[Values, Values]]

@@ -6,14 +6,35 @@ from collections.abc import Callable
 from typing import Any
 
 from models.errors import UnknownNameError
-from models.tasks import japanese_vowels, keywords, watch_exercises
+from models.tasks import (
+    basic_motions,
+    char_lm,
+    engine_fault,
+    glucose,
+    japanese_vowels,
+    keywords,
+    language_id,
+    sentiment,
+    stocks,
+    translation,
+    watch_exercises,
+)
 from models.tasks.task import SequenceSet, Task, TaskLoader
 
 TASKS: dict[str, TaskLoader] = {
+    "basic-motions": basic_motions.load,
+    "char-lm": char_lm.load,
+    "engine-fault": engine_fault.load,
+    "glucose": glucose.load,
     "japanese-vowels": japanese_vowels.load,
     "keywords": keywords.load,
     "keywords-synthetic": keywords.load_synthetic,
+    "language-id": language_id.load,
+    "sentiment": sentiment.load,
+    "stocks": stocks.load,
+    "translation": translation.load,
     "watch-exercises": watch_exercises.load,
+    "watch-exercises-4s": watch_exercises.load_4s,
 }
 
 # Of tasks whose data lies in a folder of the user's: what it depends on, ready for JSON.

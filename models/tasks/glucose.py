@@ -19,15 +19,15 @@ TRAINING_STEPS = 144
 SLOPE_STEPS = 3
 # By time: the first part trains, the last tests.
 TRAINING_SHARE, VALIDATION_SHARE = 0.7, 0.1
-MINUTES_A_DAY = 24 * 60
 
 
 def load() -> Task:
     """Read the recording from the package bokeh_sampledata: one wearer, 52,281 readings over
     six months. At each step the change of the glucose over the next 30 minutes is wanted.
 
-    A sequence is a stretch without a gap. The last half hour of each, whose future is unknown, is
-    left out, and so is the half hour around the borders between training, validation and test.
+    A sequence is a stretch without a gap. Its last half hour, whose future is not known or lies
+    beyond the border to the next part of the data, is left out. The unit of the sensor current is
+    not told; nA is what such sensors give.
 
     Raises:
         MissingDataError: bokeh_sampledata is not installed.
@@ -48,8 +48,8 @@ def load() -> Task:
         validation=validation,
         test=test,
         labels=("glucose in 30 minutes minus glucose now, mg/dL",),
-        channels=("glucose", "sensor current", "sine of the time of day", "cosine of it"),
-        units="glucose in mg/dL, sensor current in nA, time of day as an angle",
+        channels=("glucose", "sensor current"),
+        units="glucose in mg/dL, sensor current in nA",
         frame_period_s=60.0 * SAMPLE_PERIOD_MINUTES,
         frame_period_source="a reading every 5 minutes, as the recording's time stamps show",
         group_name="",
@@ -101,9 +101,8 @@ def _recording() -> tuple[np.ndarray, np.ndarray]:
     # The current is "nil" where the sensor gave none; what it gave last is all that is known then.
     current = data["isig"].replace("nil", None).astype(float).ffill()
     moments = data.index.to_numpy().astype("datetime64[m]").astype(np.int64)
-    angle = 2 * np.pi * (moments % MINUTES_A_DAY) / MINUTES_A_DAY
-    channels = [data["glucose"], current, np.sin(angle), np.cos(angle)]
-    return moments - moments[0], np.stack(channels, 1).astype(np.float32)
+    channels = np.stack([data["glucose"], current], 1).astype(np.float32)
+    return moments - moments[0], channels
 
 
 def _stretches(

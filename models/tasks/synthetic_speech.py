@@ -32,6 +32,7 @@ from pathlib import Path
 import numpy as np
 
 from models.errors import MissingDataError, ModelsError
+from models.tasks.package_file import cache_folder
 
 SAMPLE_RATE = 16_000
 CLIP_SAMPLES = SAMPLE_RATE
@@ -113,8 +114,7 @@ SPEAKERS = (
 
 def default_folder() -> Path:
     """Where the synthetic speech is kept: in the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "edgestep" / "synthetic-speech"
+    return cache_folder() / "synthetic-speech"
 
 
 def ensure(folder: Path | None = None) -> Path:
