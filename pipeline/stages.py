@@ -188,8 +188,18 @@ def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str,
             }
         write_json(folder / BASELINE_FILE, facts)
 
-    stage = workspace.stage("baseline", recipe.task, {}, ("models",), TRAINING_DISTRIBUTIONS, build)
+    stage = workspace.stage(
+        "baseline", recipe.task, _data(recipe), ("models",), TRAINING_DISTRIBUTIONS, build
+    )
     return json.loads((stage.folder / BASELINE_FILE).read_text())
+
+
+def _data(recipe: Recipe) -> dict[str, Any]:
+    """What a stage depends on where the task's data lies in a folder of the user's."""
+    from models.tasks import data_facts
+
+    facts = data_facts(recipe.task)
+    return {"data": facts} if facts else {}
 
 
 def _counted(number: int, what: str) -> str:
@@ -216,6 +226,7 @@ def _train(
         "seed": network.seed,
         "training": settings.model_dump(),
         "teachers": [teacher.key for teacher in teachers],
+        **_data(recipe),
     }
 
     @_with_tensorflow
