@@ -52,16 +52,16 @@ def convert(cell: str, units: int, chunk: int) -> tuple[bytes, bytes]:
         for frame in range(chunk):
             result = module.step(x[frame : frame + 1], *states)
             outputs.append(result["y"])
-            states = tuple(result[name] for name in module.state_sizes)
-        return {"y": tf.concat(outputs, 0), **dict(zip(module.state_sizes, states, strict=True))}
+            states = tuple(result[name] for name in module.states)
+        return {"y": tf.concat(outputs, 0), **dict(zip(module.states, states, strict=True))}
 
     module.chunk = tf.function(
         unrolled,
         input_signature=[
             tf.TensorSpec((chunk, INPUTS), tf.float32, name="x"),
             *(
-                tf.TensorSpec((1, size), tf.float32, name=name)
-                for name, size in module.state_sizes.items()
+                tf.TensorSpec((1, *state.shape), tf.float32, name=name)
+                for name, state in module.states.items()
             ),
         ],
     )

@@ -127,8 +127,9 @@ class SimulatedNetwork(keras.Model):
         self._inputs = {item.name.decode(): item.tensorIndex for item in signature.inputs}
         self._outputs = {item.name.decode(): item.tensorIndex for item in signature.outputs}
         self._states = [name for name in self._inputs if name != INPUT_NAME]
-        self._sizes = {
-            name: int(graph.tensors[self._inputs[name]].shape[-1]) for name in self._states
+        self._shapes = {
+            name: tuple(map(int, graph.tensors[self._inputs[name]].shape[1:]))
+            for name in self._states
         }
         self._operators = [
             (OPERATOR_NAMES[self._model.operatorCodes[op.opcodeIndex].builtinCode], op)
@@ -233,7 +234,7 @@ class SimulatedNetwork(keras.Model):
             results = self._step(frame, state, constants, rounded)
             return results[OUTPUT_NAME], [results[name] for name in self._states]
 
-        initial = [tf.zeros((tf.shape(inputs)[0], size)) for size in self._sizes.values()]
+        initial = [tf.zeros((tf.shape(inputs)[0], *shape)) for shape in self._shapes.values()]
         _, outputs, _ = keras.backend.rnn(step, inputs, initial)
         return outputs
 

@@ -3,94 +3,198 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import ContractViolationError, UnsupportedLayerError
+from convert.layers import step_rule
+from convert.layers.rule import State, StepRule, plain
 from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
 from device_runner.flatbuffer import read_graph
-from models.network import Normalization, Recurrence, SensorNoise
+from models.network import TokenEmbedding
 from models.tensorflow_log import quiet
 
-# Layers that do nothing when a trained network is used.
-TRAINING_ONLY = (keras.layers.InputLayer, keras.layers.Dropout, SensorNoise)
-# Layers that compute each step from that step alone.
-STATELESS = (keras.layers.Dense, keras.layers.Activation)
 CONTROL_FLOW = {"WHILE", "IF", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
+# Layers whose input is token ids.
+EMBEDDINGS = (TokenEmbedding, keras.layers.Embedding)
+
+# A place in the graph that holds a value: the path of models within models that lead to it, and
+# the identity of Keras' symbolic tensor.
+Place = tuple[tuple[int, ...], int]
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One call of a layer: reads values at ``inputs``, writes those at ``outputs``. ``states`` are
+    the layer's, named as in the signature."""
+
+    rule: StepRule
+    inputs: tuple[Place, ...]
+    outputs: tuple[Place, ...]
+    states: tuple[State, ...] = ()
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """An input of the step: ``shape`` with the batch axis; where it takes token ids, how many
+    different ones there are."""
+
+    name: str
+    shape: tuple[int, ...]
+    vocabulary: int | None = None
+
+    @property
+    def spec(self) -> tf.TensorSpec:
+        dtype = tf.float32 if self.vocabulary is None else tf.int32
+        return tf.TensorSpec(self.shape, dtype, name=self.name)
 
 
 class StepModule(tf.Module):
-    """``step(x, state...) -> {y, state...}`` of a Sequential network.
+    """``step(x, state...) -> {y, state...}`` of a network of Keras layers, Sequential or
+    Functional, with one or several inputs and outputs.
 
-    ``state_sizes`` maps the state names, in graph order, to their widths. With one recurrence the
-    states have the cell's names ("h", "c"), with several they are numbered ("h_0", "h_1").
+    The first input is called x and the first output y; further ones have the names that the
+    network gives them. ``states`` maps names to states in graph order: where one layer has states
+    they are called as the layer calls them ("h", "c"), where several have they are numbered
+    ("h_0", "h_1").
 
     Raises:
         UnsupportedLayerError: a layer cannot be stepped.
     """
 
-    def __init__(self, network: keras.Sequential) -> None:
+    def __init__(self, network: keras.Model) -> None:
         super().__init__()
-        for layer in network.layers:
-            if not isinstance(layer, (*TRAINING_ONLY, *STATELESS, Normalization, Recurrence)):
-                raise UnsupportedLayerError(
-                    f"layer '{layer.name}' ({type(layer).__name__}) cannot be stepped; "
-                    "steppable are Normalization, Recurrence, Dense and Activation"
-                )
+        if not hasattr(network, "_nodes_by_depth") or not network.inputs:
+            raise UnsupportedLayerError(
+                f"'{network.name}' ({type(network).__name__}) is no graph of layers; only "
+                "Sequential models with a known input shape and Functional models can be stepped"
+            )
         # Tracked by tf.Module, so that the weights become constants of the graph.
         self.network = network
-        self.inputs = int(network.input_shape[-1])
-        recurrences = [layer for layer in network.layers if isinstance(layer, Recurrence)]
-        self.state_names = {
-            layer.name: tuple(
-                name if len(recurrences) == 1 else f"{name}_{number}"
-                for name in layer.cell.state_names
-            )
-            for number, layer in enumerate(recurrences)
+        self._input_places: tuple[Place, ...] = tuple(((), id(item)) for item in network.inputs)
+        found = dict(zip(self._input_places, self._input_places, strict=True))
+        instructions = list(_flattened(network, found, ()))
+        self._instructions = tuple(_with_named_states(instructions))
+        outputs: list[Place] = [((), id(tensor)) for tensor in network.outputs]
+        self._output_places = tuple(found.get(place, place) for place in outputs)
+        self.states: dict[str, State] = {
+            state.name: state for item in self._instructions for state in item.states
         }
-        self.state_sizes: dict[str, int] = {}
-        self.state_bounds: dict[str, float] = {}
-        for layer in recurrences:
-            pairs = zip(self.state_names[layer.name], layer.cell.state_names, strict=True)
-            for name, name_in_cell in pairs:
-                self.state_sizes[name] = layer.cell.units
-                if name_in_cell in layer.cell.state_bounds:
-                    self.state_bounds[name] = layer.cell.state_bounds[name_in_cell]
+        self.inputs = tuple(
+            _step_input(INPUT_NAME if position == 0 else name, tensor, network)
+            for position, (name, tensor) in enumerate(
+                zip(network.input_names, network.inputs, strict=True)
+            )
+        )
+        self.outputs = (OUTPUT_NAME, *network.output_names[1:])
+        names = [*(item.name for item in self.inputs), *self.outputs, *self.states]
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UnsupportedLayerError(
+                f"two inputs, outputs or states of the step are called '{twice}'; rename the layer"
+            )
         self.step = tf.function(
             self._step,
             input_signature=[
-                tf.TensorSpec((1, self.inputs), tf.float32, name=INPUT_NAME),
+                *(item.spec for item in self.inputs),
                 *(
-                    tf.TensorSpec((1, size), tf.float32, name=name)
-                    for name, size in self.state_sizes.items()
+                    tf.TensorSpec((1, *state.shape), tf.float32, name=name)
+                    for name, state in self.states.items()
                 ),
             ],
         )
 
-    def _step(self, x: tf.Tensor, *states: tf.Tensor) -> dict[str, tf.Tensor]:
-        state = dict(zip(self.state_sizes, states, strict=True))
+    @property
+    def state_bounds(self) -> dict[str, float]:
+        """Magnitudes of states that the equations guarantee, by state name."""
+        return {name: state.bound for name, state in self.states.items() if state.bound is not None}
+
+    def _step(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        count = len(self.inputs)
+        values: dict[Place, Any] = dict(zip(self._input_places, tensors[:count], strict=True))
+        state = dict(zip(self.states, tensors[count:], strict=True))
         results: dict[str, tf.Tensor] = {}
-        value = x
-        pending: Normalization | None = None
-        for layer in self.network.layers:
-            if isinstance(layer, TRAINING_ONLY):
+        for item in self._instructions:
+            inputs = tuple(values[place] for place in item.inputs)
+            if not item.rule.takes_scaled:
+                inputs = tuple(plain(value) for value in inputs)
+            old = tuple(state[own.name] for own in item.states)
+            outputs, new = item.rule.step(inputs, old)
+            values.update(zip(item.outputs, outputs, strict=True))
+            results.update(zip((own.name for own in item.states), new, strict=True))
+        given = (plain(values[place]) for place in self._output_places)
+        return {**dict(zip(self.outputs, given, strict=True)), **results}
+
+
+def _flattened(
+    model: keras.Model, outer: dict[Place, Place], path: tuple[int, ...]
+) -> Iterator[Instruction]:
+    """The calls of a model's layers in the order of computation, those of models within it in
+    their place.
+
+    Args:
+        outer: where the model's inputs are found, by their places in it; extended by where the
+            values of models within it are.
+        path: of calls that lead to the model.
+    """
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if node.is_input:
                 continue
-            if isinstance(layer, Normalization):
-                pending = layer
-            elif isinstance(layer, Recurrence):
-                # The normalization is folded into the input product: no operator, no rounding.
-                affine = (pending.scale, pending.shift) if pending is not None else (None, None)
-                names = self.state_names[layer.name]
-                product = layer.cell.input_product(value, *affine)
-                old = tuple(state[name] for name in names)
-                value, new = layer.cell.step(product, old, layer.cell.begin())
-                results.update(zip(names, new, strict=True))
-                pending = None
+            inputs = tuple(
+                outer.get((path, id(tensor)), (path, id(tensor))) for tensor in node.keras_inputs
+            )
+            outputs = tuple((path, id(tensor)) for tensor in tf.nest.flatten(node.outputs))
+            if isinstance(node.layer, keras.Model):
+                inner, inner_path = node.layer, (*path, id(node))
+                borders = ((inner_path, id(tensor)) for tensor in inner.inputs)
+                found = dict(zip(borders, inputs, strict=True))
+                yield from _flattened(inner, found, inner_path)
+                for place, tensor in zip(outputs, inner.outputs, strict=True):
+                    innermost = (inner_path, id(tensor))
+                    outer[place] = found.get(innermost, innermost)
             else:
-                value = layer(value if pending is None else pending(value))
-                pending = None
-        return {OUTPUT_NAME: value, **results}
+                yield Instruction(step_rule(node.layer, node), inputs, outputs)
+
+
+def _with_named_states(instructions: list[Instruction]) -> Iterator[Instruction]:
+    """The instructions with their states named as in the signature."""
+    several = sum(bool(item.rule.states) for item in instructions) > 1
+    number = 0
+    for item in instructions:
+        if not item.rule.states:
+            yield item
+            continue
+        states = item.rule.states
+        if several:
+            states = tuple(replace(state, name=f"{state.name}_{number}") for state in states)
+        yield replace(item, states=states)
+        number += 1
+
+
+def _step_input(name: str, tensor: Any, network: keras.Model) -> StepInput:
+    """What one step takes of an input [batch, steps, channels], of token ids [batch, steps] or
+    [batch, steps, 1], or of what stays for a sequence, [batch, channels]."""
+    readers = [
+        node.layer
+        for nodes in network._nodes_by_depth.values()
+        for node in nodes
+        if not node.is_input and any(read is tensor for read in node.keras_inputs)
+    ]
+    tables = [layer for layer in readers if isinstance(layer, EMBEDDINGS)]
+    if tables:
+        return StepInput(name, (1, 1), min(layer.input_dim for layer in tables))
+    shape = tensor.shape
+    if len(shape) not in (2, 3) or shape[-1] is None:
+        raise UnsupportedLayerError(
+            f"input '{tensor.name}' has shape {tuple(shape)}; a step takes inputs of shape "
+            "(batch, steps, channels), token ids of shape (batch, steps), and (batch, channels)"
+        )
+    return StepInput(name, (1, int(shape[-1])))
 
 
 def to_float_graph(module: StepModule) -> bytes:

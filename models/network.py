@@ -74,19 +74,57 @@ class SensorNoise(keras.layers.Layer):
 
 
 @keras.utils.register_keras_serializable(package="edgestep")
+class TokenEmbedding(keras.layers.Layer):
+    """A learned vector per token: ids [batch, steps, 1] int32 -> [batch, steps, width].
+
+    Args:
+        input_dim: number of different tokens; ids are below it.
+        width: of a vector.
+    """
+
+    def __init__(self, input_dim: int, width: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.input_dim = input_dim
+        self.width = width
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        self.table = self.add_weight(
+            name="table", shape=(self.input_dim, self.width), initializer="uniform"
+        )
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.table, inputs[..., 0])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "input_dim": self.input_dim, "width": self.width}
+
+
+@keras.utils.register_keras_serializable(package="edgestep")
 class Recurrence(keras.layers.Layer, PrunableLayer):
     """Runs a cell over sequences: [batch, steps, inputs] -> [batch, steps, H].
 
     Unlike ``tf_keras.layers.RNN`` it computes the input product of all steps at once, and what
     the cell derives from its weights once per sequence instead of once per step.
+
+    Args:
+        cell, units, options: as :func:`models.cells.make_cell` takes them.
+        residual: whether the inputs, which then have the width of the outputs, are added to the
+            outputs (K. He et al., "Deep residual learning for image recognition", 2016).
     """
 
     def __init__(
-        self, cell: str, units: int, options: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        cell: str,
+        units: int,
+        options: dict[str, Any] | None = None,
+        residual: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.cell_name = cell
         self.options = dict(options or {})
+        self.residual = residual
         self.cell: RecurrentCell = make_cell(cell, units, self.options)
 
     def build(self, input_shape: tuple[int, ...]) -> None:
@@ -95,8 +133,27 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
         super().build(input_shape)
 
     def initial_states(self, batch: tf.Tensor | int) -> list[tf.Tensor]:
-        """Zeros for every state, [batch, H] each."""
-        return [tf.zeros((batch, self.cell.units)) for _ in self.cell.state_names]
+        """Zeros for every state, [batch, *shape] each."""
+        return [tf.zeros((batch, *shape)) for shape in self.cell.state_shapes]
+
+    def step(
+        self,
+        value: tf.Tensor,
+        states: tuple[tf.Tensor, ...],
+        constants: tuple[tf.Tensor, ...],
+        affine: tuple[tf.Tensor, tf.Tensor] | tuple[()] = (),
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """One time step: inputs [batch, inputs] and states -> output [batch, H] and new states.
+
+        Args:
+            constants: what the cell's ``begin`` gave.
+            affine: scale and shift, [inputs] each, that the inputs still lack.
+        """
+        product = self.cell.input_product(value, *affine)
+        output, new_states = self.cell.step(product, states, constants)
+        if self.residual:
+            output += value * affine[0] + affine[1] if affine else value
+        return output, new_states
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         constants = self.cell.begin()
@@ -108,7 +165,7 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
         _, outputs, _ = keras.backend.rnn(
             step, self.cell.input_product(inputs), self.initial_states(tf.shape(inputs)[0])
         )
-        return outputs
+        return outputs + inputs if self.residual else outputs
 
     def get_prunable_weights(self) -> list[tf.Variable]:
         return self.cell.get_prunable_weights()
@@ -119,6 +176,7 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
             "cell": self.cell_name,
             "units": self.cell.units,
             "options": self.options,
+            "residual": self.residual,
         }
 
 
@@ -126,9 +184,15 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
 class Architecture:
     """Everything that rebuilds a network but its weights.
 
-    ``units`` has one entry per recurrence, the lowest first. ``input_noise`` and
-    ``input_offset`` (standard deviations on the normalized inputs, see :class:`SensorNoise`) and
-    ``dropout`` (share of each recurrence's outputs set to zero) act in training only.
+    ``units`` has one entry per recurrence, the lowest first. With a ``vocabulary`` the inputs are
+    token ids below it (``inputs`` is 1), and each stands for a learned vector of ``embedding``
+    values. With ``residual`` every recurrence but the first adds what it reads to what it gives.
+    ``input_noise`` and ``input_offset`` (standard deviations on the normalized inputs, see
+    :class:`SensorNoise`) and ``dropout`` (share of each recurrence's outputs set to zero) act in
+    training only.
+
+    Raises:
+        ModelsError: sizes that do not fit each other.
     """
 
     cell: str
@@ -139,19 +203,42 @@ class Architecture:
     input_noise: float = 0.0
     input_offset: float = 0.0
     dropout: float = 0.0
+    vocabulary: int = 0
+    embedding: int = 0
+    residual: bool = False
+
+    def __post_init__(self) -> None:
+        if self.vocabulary and (self.inputs != 1 or self.embedding < 1):
+            raise ModelsError(
+                f"a network of token ids has 1 input and an embedding of 1 or more values, not "
+                f"{self.inputs} and {self.embedding}"
+            )
+        if self.embedding and not self.vocabulary:
+            raise ModelsError("an embedding needs a vocabulary; this task has real-valued inputs")
+        if self.vocabulary and (self.input_noise or self.input_offset):
+            raise ModelsError("token ids take no noise; set input_noise and input_offset to 0")
+        if self.residual and len(set(self.units)) > 1:
+            raise ModelsError(f"residual recurrences must be of one size, not of {self.units}")
 
     def build(self) -> keras.Sequential:
         """A new network with random weights: [batch, steps, inputs] -> logits
         [batch, steps, outputs]."""
         network = keras.Sequential(name="network")
-        network.add(keras.layers.InputLayer((None, self.inputs)))
-        network.add(Normalization(name="normalization"))
+        if self.vocabulary:
+            network.add(keras.layers.InputLayer((None, 1), dtype="int32"))
+            network.add(TokenEmbedding(self.vocabulary, self.embedding, name="embedding"))
+        else:
+            network.add(keras.layers.InputLayer((None, self.inputs)))
+            network.add(Normalization(name="normalization"))
         if self.input_noise or self.input_offset:
             network.add(SensorNoise(self.input_noise, self.input_offset, name="sensor_noise"))
-        for layer, units in enumerate(self.units):
-            network.add(Recurrence(self.cell, units, self.options, name=f"recurrence_{layer}"))
+        for number, units in enumerate(self.units):
+            residual = self.residual and number > 0
+            network.add(
+                Recurrence(self.cell, units, self.options, residual, name=f"recurrence_{number}")
+            )
             if self.dropout:
-                network.add(keras.layers.Dropout(self.dropout, name=f"dropout_{layer}"))
+                network.add(keras.layers.Dropout(self.dropout, name=f"dropout_{number}"))
         network.add(keras.layers.Dense(self.outputs, name="head"))
         return network
 

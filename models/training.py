@@ -229,8 +229,7 @@ def gradient_norms_through_time(
             index = 0
             for layer in layers:
                 if isinstance(layer, Recurrence):
-                    product = layer.cell.input_product(value)
-                    value, new = layer.cell.step(product, states[index][-1], constants[index])
+                    value, new = layer.step(value, states[index][-1], constants[index])
                     # The identity cuts a state off from its siblings: an LSTM's h is computed
                     # from its c, and would be counted in both.
                     states[index].append(tuple(tf.identity(state) for state in new))

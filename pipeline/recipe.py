@@ -129,11 +129,14 @@ class BenchSection(_Section):
 
 
 class ModelSection(_Section):
-    """[[models]]: one network."""
+    """[[models]]: one network; ``embedding`` is the width of a token's vector, for tasks of token
+    ids; ``residual`` as models.network.Architecture says."""
 
     cell: str
     units: int | list[int]
     options: dict[str, Any] = {}
+    embedding: int = Field(0, ge=0)
+    residual: bool = False
     distil: DistilSection | None = None
     factorize: FactorizeSection | None = None
     prune: PruneSection | None = None
@@ -155,6 +158,8 @@ class ModelSection(_Section):
     def base_label(self) -> str:
         """What the network is called before it is compressed."""
         parts = [self.cell, *map(str, self.unit_list)]
+        if self.residual:
+            parts.append("residual")
         return "-".join([*parts, "distilled"] if self.distil else parts)
 
     @property

@@ -42,6 +42,8 @@ VERIFICATION_FILE = "verification.jsonl"
 BASELINE_FILE = "baseline.json"
 # What a compression says of its result, for the contract.
 COMPRESSION_FACTS = ("sparsity_reached", "distinct_values", "energy_kept")
+# What a model section says of the network before it is compressed.
+TRAINED_AS = ("cell", "units", "options", "embedding", "residual", "distil")
 # Sequences whose gradients through time are recorded.
 GRADIENT_BATCH = 32
 
@@ -206,7 +208,7 @@ def _train(
     subject = f"{section.base_label}-s{network.seed}"
     depends_on = {
         "task": recipe.task,
-        "model": section.model_dump(include={"cell", "units", "options", "distil"}),
+        "model": section.model_dump(include=set(TRAINED_AS)),
         "seed": network.seed,
         "training": settings.model_dump(),
         "teacher": teacher.key if teacher else None,
@@ -233,6 +235,8 @@ def _train(
                 input_noise=settings.input_noise,
                 input_offset=settings.input_offset,
                 dropout=settings.dropout,
+                embedding=section.embedding,
+                residual=section.residual,
             )
             built = architecture.build()
             for layer in built.layers:

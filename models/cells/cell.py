@@ -67,8 +67,16 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         self.units = units
         self.rank = rank
         self.output_size = units
-        sizes = [units] * len(self.state_names)
-        self.state_size = sizes if len(sizes) > 1 else units
+        sizes = [
+            shape[0] if len(shape) == 1 else tf.TensorShape(shape) for shape in self.state_shapes
+        ]
+        self.state_size = sizes if len(sizes) > 1 else sizes[0]
+
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each state without the batch axis, in the order of ``state_names``. A cell
+        whose shapes depend on options of its own sets those before it calls ``__init__`` here."""
+        return ((self.units,),) * len(self.state_names)
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Create the weights; ``input_shape`` is (batch, inputs)."""
@@ -163,7 +171,7 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
 
         Args:
             product: this step's ``input_product``, [batch, gates * H].
-            states: in the order of ``state_names``, each [batch, H].
+            states: in the order of ``state_names``, each [batch, *shape] as ``state_shapes`` says.
             constants: what ``begin`` gave.
 
         Returns:

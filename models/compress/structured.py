@@ -299,6 +299,11 @@ def _cut(
     kept_units: Sequence[Sequence[int] | np.ndarray],
 ) -> tuple[keras.Sequential, Architecture]:
     check_fit(network, architecture)
+    if architecture.residual or architecture.vocabulary:
+        raise ModelsError(
+            "units cannot be cut out of a network that is residual or reads tokens; "
+            "prune single weights ('sparsity') or factorize it instead"
+        )
     wires = _Wires(_check_indices(kept_inputs, architecture.inputs, "inputs"))
     kept = [
         _check_indices(indices, units, "units")
