@@ -55,7 +55,8 @@ class OperatorFinding:
 class TargetReport:
     """A file held against a target. ``problems`` concern the graph as a whole, ``cost`` is what the
     first operator that does not map costs, ``oldest_runtimes`` is as
-    :func:`convert.targets.runtimes.oldest_runtimes` gives it."""
+    :func:`convert.targets.runtimes.oldest_runtimes` gives it, ``advice`` what to do where the file does
+    not fit."""
 
     file: str
     target: str
@@ -66,6 +67,7 @@ class TargetReport:
     notes: tuple[str, ...]
     cost: str | None
     oldest_runtimes: dict[str, Any]
+    advice: str
 
     @property
     def fits(self) -> bool:
@@ -89,7 +91,7 @@ class TargetReport:
             if first
             else "; ".join(self.problems)
         )
-        return TargetMismatchError(f"{self.file} does not fit {self.target}: {why}")
+        return TargetMismatchError(f"{self.file} does not fit {self.target}: {why}; {self.advice}")
 
 
 def check_file(path: str | Path, target: str, runtime: str | None = None) -> TargetReport:
@@ -153,6 +155,9 @@ def check_graph(
             for code, version in graph.operator_codes
             if not code.startswith("CUSTOM:")
         ),
+        advice="take a newer runtime, or another scheme: " + ", ".join(profile.schemes)
+        if runtime
+        else "schemes made for it: " + ", ".join(profile.schemes),
     )
 
 
