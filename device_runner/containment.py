@@ -22,6 +22,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import click
+
 from device_runner.errors import BadModelError
 
 # Importing TensorFlow takes half a minute on a small board, a GPU's compiler as long.
@@ -32,7 +34,8 @@ _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 # Deaths that are no fault of the model: the parent dies of the same.
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGINT)
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
-_FAILURES = (RuntimeError, ValueError, MemoryError, ArithmeticError, BufferError, SystemError)
+# What is no failure of a runtime: our own errors, and a full disk.
+_NOT_THE_RUNTIMES = (click.ClickException, click.exceptions.Exit, click.Abort, OSError)
 
 _to_parent: int | None = None
 
@@ -66,7 +69,9 @@ def stepping(path: object) -> Iterator[None]:
     """What a runtime raises while it computes becomes one line about the model."""
     try:
         yield
-    except _FAILURES as error:
+    except _NOT_THE_RUNTIMES:
+        raise
+    except Exception as error:  # runtimes raise a dozen types for damaged models
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise BadModelError(
             f"{path}: the runtime fails in a step ({reason}); export or copy the model again"

@@ -57,3 +57,25 @@ def compile_edgetpu(
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
     if not as_json:
         click.echo(f"{compiled.path}: {compiled.file_bytes:,} bytes")
+
+
+@click.command("export-c")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=".",
+              show_default=True, help="The folder to write into.")  # fmt: skip
+@click.option("--prefix", metavar="NAME", help="What all names in C begin with; default: FILE's.")
+def export_c_command(file: Path, output: Path, prefix: str | None) -> None:
+    """Write the step model FILE as C for TensorFlow Lite Micro.
+
+    The model as an array, the state loop in plain C, and an example that binds both to TensorFlow
+    Lite Micro. The memory it needs is measured, and its results are checked, with tflite-micro.
+    """
+    from convert.c_export import export_c
+
+    written = export_c(load_step_model(file), output, prefix)
+    for path in written.files:
+        click.echo(f"{path}: {path.stat().st_size:,} bytes")
+    click.echo(
+        f"arena {written.arena_bytes:,} bytes; {written.steps} steps on tflite-micro "
+        f"{written.micro_version}, rms error {written.rms:.3g}"
+    )
