@@ -21,13 +21,16 @@ from device_runner import doctor, inspection, results
 from device_runner.backends import AUTOMATIC, BACKENDS
 from device_runner.backends.backend import LoadOptions
 from device_runner.containment import contained, loading, stepping
-from device_runner.contract import load_step_model
+from device_runner.contract import load_step_model, read_bytes
 from device_runner.errors import (
     BadInputError,
+    BadModelError,
     DeviceRunnerError,
     MissingRuntimeError,
     VerificationError,
 )
+from device_runner.flatbuffer import read_graph
+from device_runner.graph_drawing import draw_svg, draw_text, states_of
 from device_runner.latency import PERCENTILES, BenchSettings
 from device_runner.paced import PacedSettings
 from device_runner.result_log import append_result, check_appendable
@@ -146,14 +149,35 @@ def doctor_command(as_json: bool) -> None:
 
 @main.command()
 @click.argument("file")
+@click.option("--graph", metavar="FILE.svg|text",
+              help="Draw the graph instead, into an SVG file or as text; of any TFLite file.")  # fmt: skip
 @json_option
-def inspect(file: str, as_json: bool) -> None:
+def inspect(file: str, graph: str | None, as_json: bool) -> None:
     """Show a step model's signature, states, operators, sizes and metrics."""
+    if graph is not None:
+        _draw(file, graph)
+        return
     model = load_step_model(file)
     facts = inspection.inspect_model(model)
     click.echo(
         json.dumps(facts, indent=1) if as_json else inspection.format_inspection(facts, model)
     )
+
+
+def _draw(file: str, form: str) -> None:
+    if form != "text" and not form.endswith(".svg"):
+        raise click.BadParameter(f"'{form}' is neither 'text' nor the name of an .svg file")
+    data = read_bytes(file)
+    try:
+        graph = read_graph(data)
+        drawing = draw_text(graph) if form == "text" else draw_svg(graph)
+    except BadModelError as error:
+        raise BadModelError(f"{file}: {error.message}") from error
+    if form == "text":
+        click.echo(drawing)
+        return
+    Path(form).write_text(drawing, encoding="utf-8")
+    click.echo(f"{form}: {len(graph.operators)} operators, {len(states_of(graph))} states")
 
 
 @main.command("verify")
