@@ -238,15 +238,8 @@ def _problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterat
             if refusal := runtime.refusal(name, version):
                 yield f"the file names it besides: {printable(refusal)}"
     backend = _BACKENDS.get(runtime.distribution) if runtime else None
-    if backend and (failure := _known_failure(graph, backend)):
+    if backend and (failure := known_failure(graph, backend)):
         yield f"{runtime} computes it wrongly: {failure}"
-
-
-def _known_failure(graph: Graph, backend: str) -> str | None:
-    try:
-        return known_failure(graph, backend)
-    except (ValueError, IndexError):  # operators without the inputs that they must have
-        return None
 
 
 def _graph_notes(graph: Graph, profile: Profile) -> Iterator[str]:
