@@ -12,6 +12,7 @@ import numpy as np
 from device_runner.contract import (
     CONTRACT_FILE,
     GOLDEN_FILE,
+    GOLDEN_LENGTHS,
     LABELS_FILE,
     Contract,
     Golden,
@@ -24,13 +25,13 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 def pack(flatbuffer: bytes, contract: Contract, labels: tuple[str, ...], golden: Golden) -> bytes:
     """The bytes of a step model file."""
     arrays = io.BytesIO()
-    # The inputs are float16 values to begin with (see convert.export), so nothing is lost.
-    np.savez_compressed(
-        arrays,
-        x=golden.x.astype(np.float16),
-        y=golden.y,
-        lengths=np.array(golden.lengths, np.int32),
-    )
+    # Real inputs are float16 values to begin with (see convert.export), so nothing is lost.
+    inputs = {
+        name: values.astype(np.float16) if values.dtype.kind == "f" else values
+        for name, values in golden.inputs.items()
+    }
+    lengths = {GOLDEN_LENGTHS: np.array(golden.lengths, np.int32)}
+    np.savez_compressed(arrays, **inputs, **golden.outputs, **lengths)
     packed = io.BytesIO()
     packed.write(flatbuffer)
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:

@@ -322,7 +322,8 @@ def stream_command(file: str, source: str, backend: str, options: LoadOptions) -
 
     SOURCE is a CSV file or - for standard input (one frame a line; an empty line resets the
     state), serial:PORT[@BAUD] for CSV lines on a serial port, or, for models of sound, wav:FILE or
-    mic. Printed after each frame: its number, the winning label and all outputs.
+    mic. A line holds the values of all inputs one after another; of a model of tokens, one id.
+    Printed after each frame: its number, the winning label and all outputs.
     """
     stream = Stream(file, backend, options)
     labels = stream.model.labels
@@ -336,6 +337,7 @@ def stream_command(file: str, source: str, backend: str, options: LoadOptions) -
                 y = stream.step(frame)
             except BadInputError as error:
                 raise BadInputError(f"line {number}: {error.message}") from error
-            values = ",".join(f"{value:.6g}" for value in y)
-            click.echo(f"{number},{labels[int(np.argmax(y))]},{values}")
+            outputs = list(y.values()) if isinstance(y, dict) else [y]
+            values = ",".join(f"{value:.6g}" for output in outputs for value in output.ravel())
+            click.echo(f"{number},{labels[int(outputs[0].argmax(-1).ravel()[0])]},{values}")
             sys.stdout.flush()

@@ -78,6 +78,7 @@ OPTIONS: dict[str, tuple[int, dict[int, tuple[str, str, float]]]] = {
     "FULLY_CONNECTED": (
         8, {0: _ACTIVATION, 1: ("weights_format", "b", 0), 2: ("keep_num_dims", "?", 0)}
     ),
+    "GATHER": (23, {0: ("axis", "i", 0), 1: ("batch_dims", "i", 0)}),
     "MEAN": (27, {0: ("keep_dims", "?", 0)}),
     "MUL": (21, {0: _ACTIVATION}),
     "SOFTMAX": (9, {0: ("beta", "f", 0)}),

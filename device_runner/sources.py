@@ -7,18 +7,19 @@ A source is named by a text: ``-`` or a path for CSV, ``wav:PATH``, ``mic``, or
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import subprocess
 import sys
 import wave
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from device_runner import lpc_cepstrum
-from device_runner.contract import Contract
+from device_runner.contract import Contract, TensorSpec
 from device_runner.errors import BadInputError, MissingRuntimeError
 
 DEFAULT_BAUD = 115_200
@@ -28,8 +29,9 @@ FRONT_ENDS: dict[str, tuple[int, Callable[[Iterable[np.ndarray]], Iterator[np.nd
     "japanese-vowels": (lpc_cepstrum.SAMPLE_RATE, lpc_cepstrum.cepstra),
 }
 
-# The number of a frame, or of its line, and its values, or None where a new sequence begins.
-Frames = Iterator[tuple[int, np.ndarray | None]]
+# The number of a frame, or of its line, and its values (what Stream.step takes), or None where a
+# new sequence begins.
+Frames = Iterator[tuple[int, Any]]
 
 
 @contextlib.contextmanager
@@ -47,13 +49,14 @@ def open_source(name: str, contract: Contract) -> Iterator[Frames]:
         elif name == "mic":
             yield _from_microphone(contract, stack)
         elif kind == "serial" and place:
-            yield csv_frames(_serial_lines(place, stack))
+            yield csv_frames(_serial_lines(place, stack), contract)
         else:
-            yield csv_frames(_text_lines(name, stack))
+            yield csv_frames(_text_lines(name, stack), contract)
 
 
-def csv_frames(lines: Iterable[str]) -> Frames:
-    """One frame a line, numbers and commas; an empty line begins a new sequence.
+def csv_frames(lines: Iterable[str], contract: Contract) -> Frames:
+    """One frame a line, numbers and commas; an empty line begins a new sequence. Of a model of
+    several inputs a line holds all their values one after another, a token's id as a whole number.
 
     Raises:
         BadInputError: a line is something else; it is named by its number.
@@ -63,11 +66,27 @@ def csv_frames(lines: Iterable[str]) -> Frames:
             yield number, None
             continue
         try:
-            yield number, np.array([float(cell) for cell in line.split(",")], np.float64)
+            yield number, _frame(line.split(","), contract.inputs)
         except ValueError as error:
             raise BadInputError(
                 f"line {number}: {error}; each line is numbers and commas"
             ) from error
+
+
+def _frame(cells: list[str], inputs: Sequence[TensorSpec]) -> Any:
+    """A line's cells as what Stream.step takes; ValueError says what they are instead."""
+    widths = [math.prod(spec.frame_shape) for spec in inputs]
+    if len(cells) != sum(widths):
+        raise ValueError(f"it has {len(cells)} values, the model takes {sum(widths)}")
+    parts = []
+    for spec, width in zip(inputs, widths, strict=True):
+        own, cells = cells[:width], cells[width:]
+        if spec.vocabulary is not None:
+            parts.append(np.array([int(cell) for cell in own], np.int64))
+        else:
+            values = np.array([float(cell) for cell in own], np.float64)
+            parts.append(values.reshape(spec.frame_shape))
+    return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 def _text_lines(place: str, stack: contextlib.ExitStack) -> Iterator[str]:
@@ -167,7 +186,7 @@ def _front_end(contract: Contract) -> tuple[int, Callable]:
     if contract.task not in FRONT_ENDS:
         raise BadInputError(
             f"the inputs of '{contract.task}' are not computed from sound; give CSV lines of "
-            f"{contract.input.shape[-1]} numbers"
+            f"{sum(math.prod(spec.frame_shape) for spec in contract.inputs)} numbers"
         )
     return FRONT_ENDS[contract.task]
 

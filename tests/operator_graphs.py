@@ -87,8 +87,8 @@ def operator_model(name: str, folder) -> StepModel:
     graph = read_graph(flatbuffer)
     shape = graph.tensors[graph.signature("step").outputs["y"]].shape
     contract = Contract(
-        input=TensorSpec("x", (1, INPUTS), "float32"),
-        output=TensorSpec("y", shape, "float32"),
+        inputs=(TensorSpec("x", (1, INPUTS), "float32"),),
+        outputs=(TensorSpec("y", shape, "float32"),),
         states=(StateSpec("h", (1, UNITS), "float32"),),
         task="",
         cell="",
@@ -105,7 +105,7 @@ def operator_model(name: str, folder) -> StepModel:
         tolerance=Tolerance(0, 0, 0),
         model_sha256="00" * 32,
     )
-    nothing = Golden(np.zeros((0, INPUTS)), np.zeros((0, 1)), ())
+    nothing = Golden({"x": np.zeros((0, INPUTS))}, {"y": np.zeros((0, 1))}, ())
     return StepModel(folder / "operator.tflite", flatbuffer, 0, graph, contract, (), nothing)
 
 
