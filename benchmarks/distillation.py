@@ -32,10 +32,11 @@ import tf_keras as keras  # noqa: E402
 
 from models.attention import AttentionArchitecture  # noqa: E402
 from models.compress.distillation import DistillationSettings, distil  # noqa: E402
+from models.metrics import accuracy  # noqa: E402
 from models.network import Architecture, count_parameters  # noqa: E402
 from models.tasks import TASKS, SequenceSet, Task, load_task  # noqa: E402
 from models.tasks.task import split_by_label  # noqa: E402
-from models.training import TrainingSettings, accuracy, fit, predict, sequence_loss  # noqa: E402
+from models.training import TrainingSettings, fit, predict, sequence_loss  # noqa: E402
 
 NOISE, OFFSET = 0.7, 0.5
 # Members of one seed's ensemble have seeds of their own, which no other seed's members share.

@@ -150,9 +150,7 @@ def _roles(interpreter, inputs: dict, outputs: dict) -> dict[int, str]:
     return roles
 
 
-def long_streams(
-    sequences: Sequence[Frames], steps: int, seed: int, streams: int = 4
-) -> list[Any]:
+def long_streams(sequences: Sequence[Frames], steps: int, seed: int, streams: int = 4) -> list[Any]:
     """Chain real sequences, in random order and as often as needed, into a few long streams.
 
     Args:

@@ -34,7 +34,7 @@ from device_runner.verify import Verification, compare, verify
 from models.network import Architecture, count_parameters
 from models.tasks.task import SequenceSet, Task
 from models.tensorflow_log import quiet
-from models.training import evaluate, explained_variance
+from models.training import evaluate
 
 # Enough to see a wrong state, few enough not to weigh on a small model's file.
 GOLDEN_STEPS = 48
@@ -89,7 +89,7 @@ def export(
     check_dtypes(graph, scheme)
     sides = border(graph, step)
     golden = _golden(network, task, [spec.name for spec in sides["outputs"]])
-    classifies = task.test.values is None
+    classifies = not task.gives_values
     spread = float(golden.y.max() - golden.y.min())
     mean, deviation = task.normalization
     contract = Contract(
@@ -119,10 +119,10 @@ def export(
     verification = verify(stream)
     if verification.failure:
         raise verification.error(path)
+    metric = task.score
     metrics = {
-        "float_accuracy" if classifies else "float_explained_variance": round(
-            evaluate(network, task.test)[1], 4
-        ),
+        "metric": metric.facts(),
+        f"float_{metric.key}": metric.rounded(evaluate(network, task.test, metric)[1]),
         **evaluate_step_model(stream, task),
         **(training_facts or {}),
     }
@@ -167,34 +167,35 @@ def check_dtypes(graph: Graph, scheme: Scheme) -> None:
 
 
 def evaluate_step_model(stream: Stream, task: Task) -> dict[str, Any]:
-    """The score on the test data, stepped as on the device: accuracy, by group too where the task
-    has groups, or the share of the values' variance that a regression explains."""
-    if task.test.values is not None:
-        outputs = np.zeros((*task.test.targets.shape[:2], len(task.labels)), np.float32)
-        for index, sequence in enumerate(task.test.sequences):
-            stream.reset()
-            outputs[index, : len(sequence)] = first_output(stream.run(sequence))
-        stream.reset()
-        return {"explained_variance": round(explained_variance(outputs, task.test), 4)}
-    right = step_decisions(stream, task.test) == task.test.labels
-    metrics: dict[str, Any] = {"accuracy": round(float(right.mean()), 4)}
+    """The task's metric on the test data, stepped as on the device; by group too where the task
+    has groups."""
+    data, metric = task.test, task.score
+    outputs = step_outputs(stream, data)
+    metrics: dict[str, Any] = {metric.key: metric.rounded(metric.compute(outputs, data))}
     if task.group_name:
-        metrics[f"accuracy_by_{task.group_name}"] = {
-            str(group): round(float(right[task.test.groups == group].mean()), 4)
-            for group in np.unique(task.test.groups)
-        }
+        by_group = {}
+        for group in np.unique(data.groups):
+            chosen = np.flatnonzero(data.groups == group)
+            score = metric.compute(outputs[chosen], data.select(chosen))
+            by_group[str(group)] = metric.rounded(score)
+        metrics[f"{metric.key}_by_{task.group_name}"] = by_group
     return metrics
 
 
-def step_decisions(stream: Stream, data: SequenceSet) -> np.ndarray:
-    """Step every sequence from the initial state; the class decided on after its last step,
-    int64 [sequences]."""
-    decided = []
-    for sequence in data.sequences:
+def step_outputs(stream: Stream, data: SequenceSet) -> np.ndarray:
+    """Step every sequence from the initial state; the outputs of every step, float32
+    [sequences, longest, outputs], zeros after a sequence's end."""
+    outputs = None
+    for index, sequence in enumerate(data.sequences):
         stream.reset()
-        decided.append(int(first_output(stream.run(sequence))[-1].argmax()))
+        given = first_output(stream.run(sequence))
+        if outputs is None:
+            outputs = np.zeros((len(data), data.lengths.max(), given.shape[-1]), np.float32)
+        outputs[index, : len(given)] = given
     stream.reset()
-    return np.array(decided, np.int64)
+    if outputs is None:
+        raise ContractViolationError("there is no data to step through; give a sequence or more")
+    return outputs
 
 
 def drift(stream: Stream, step: FloatStep, task: Task) -> dict[str, float]:
@@ -235,13 +236,16 @@ def _run_float(step: FloatStep, quantized: StepModel, frames: np.ndarray) -> np.
 
 
 def _golden(network: keras.Model, task: Task, outputs: Sequence[str]) -> Golden:
-    """The first test sequences of different labels, cut to a few dozen steps in all; ``outputs``
-    names what the network gives, in its order.
+    """The first test sequences of different labels (or, where they have none, some from all over
+    the test data), cut to a few dozen steps in all; ``outputs`` names what the network gives, in
+    its order.
 
     The inputs are rounded to float16, which halves their size in the file; the network computes
     the outputs from the rounded values, so the pairs are exact. Token ids stay as they are.
     """
     _, first = np.unique(task.test.labels, return_index=True)
+    if len(first) < GOLDEN_SEQUENCES:
+        first = np.unique(np.linspace(0, len(task.test) - 1, GOLDEN_SEQUENCES).astype(int))
     sequences = []
     for index in first[:GOLDEN_SEQUENCES]:
         sequence = task.test.sequences[index][: GOLDEN_STEPS // GOLDEN_SEQUENCES]

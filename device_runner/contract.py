@@ -611,9 +611,7 @@ def outside_vocabulary(token: Any, spec: TensorSpec, where: str = "") -> BadInpu
     )
 
 
-def check_inputs(
-    x: Any, specs: Sequence[TensorSpec]
-) -> dict[str, np.ndarray]:
+def check_inputs(x: Any, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
     """Sequences of all inputs by name, checked as :func:`check_values`.
 
     Args:
@@ -661,9 +659,7 @@ def by_input(x: Any, specs: Sequence[TensorSpec]) -> Sequence[Any]:
 
 def stored_frames(values: Mapping[str, np.ndarray], specs: Sequence[TensorSpec]) -> list[bytes]:
     """Each step's frame as bytes, of checked sequences of all inputs."""
-    columns = [
-        spec.quantize(values[spec.name]) for spec in specs
-    ]
+    columns = [spec.quantize(values[spec.name]) for spec in specs]
     if len(columns) == 1:
         return [frame.tobytes() for frame in columns[0]]
     return [b"".join(frame.tobytes() for frame in frames) for frames in zip(*columns, strict=True)]

@@ -186,9 +186,7 @@ class _Probe:
         # In the stored form, and in real units.
         self.frames = itertools.cycle(golden_frames(stream))
         values = tuple(stream.model.golden.inputs.values())
-        self.vectors = itertools.cycle(
-            values[0] if len(values) == 1 else zip(*values, strict=True)
-        )
+        self.vectors = itertools.cycle(values[0] if len(values) == 1 else zip(*values, strict=True))
         self.step, self.float_step = Histogram(), Histogram()
         self.parts = {name: Histogram() for name in PARTS}
         self.deadline = round(stream.model.contract.frame_period_s * 1e9)

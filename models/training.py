@@ -17,6 +17,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from models.errors import DivergedError, ModelsError
+from models.metrics import Metric, usual_metric
 from models.network import Recurrence
 from models.tasks.task import SequenceSet, Task
 
@@ -82,8 +83,8 @@ def fit(
         loss: what to minimize instead, see :data:`Loss`; the validation loss stays the task's.
 
     Returns:
-        The history: per epoch loss, validation loss and score, gradient norm, seconds; and the
-        index of the epoch that was kept.
+        The history: per epoch loss, validation loss and score (of the task's metric), gradient
+        norm, seconds; and the index of the epoch that was kept.
 
     Raises:
         DivergedError: the loss is no longer finite.
@@ -117,7 +118,7 @@ def fit(
                 f"the loss became {losses[-1]} in epoch {epoch + 1}; "
                 "lower learning_rate or clip_norm in the recipe's [training]"
             )
-        validation_loss, validation_score = evaluate(network, task.validation)
+        validation_loss, validation_score = evaluate(network, task.validation, task.score)
         if not math.isfinite(validation_loss):
             raise DivergedError(
                 f"the validation loss became {validation_loss} in epoch {epoch + 1}; "
@@ -143,21 +144,34 @@ def fit(
     return {**history, "best_epoch": state.best_epoch}
 
 
-def evaluate(network: keras.Model, data: SequenceSet) -> tuple[float, float]:
-    """Mean loss over all steps, and the score: a classifier's accuracy after the last step of
-    each sequence, or the share of the values' variance that a regression explains."""
+def evaluate(
+    network: keras.Model, data: SequenceSet, metric: Metric | None = None
+) -> tuple[float, float]:
+    """Loss (see :func:`task_loss`) and score: the value of ``metric``, or of the one that is
+    usual for such data (:func:`models.metrics.usual_metric`)."""
     outputs = predict(network, data)
     loss = task_loss(tf.constant(outputs), tf.constant(data.targets), tf.constant(data.lengths))
-    score = accuracy if data.values is None else explained_variance
-    return float(loss), score(outputs, data)
+    return float(loss), (metric or usual_metric(data)).compute(outputs, data)
 
 
 def task_loss(outputs: tf.Tensor, targets: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """What a task is fitted by: the cross entropy of every step for class indices [batch], the
-    mean squared error for values [batch, steps, outputs]; see :func:`mean_over_steps`."""
-    if targets.dtype.is_integer:
-        return sequence_loss(outputs, targets, lengths)
-    return mean_over_steps(tf.reduce_mean(tf.square(outputs - targets), -1), lengths)
+    """What a task is fitted by: the cross entropy of every step for class indices [batch], that
+    of the steps where a label is wanted for class indices [batch, steps], the mean squared error
+    for values [batch, steps, outputs]; see :func:`mean_over_steps`."""
+    targets = tf.convert_to_tensor(targets)
+    if not targets.dtype.is_integer:
+        return mean_over_steps(tf.reduce_mean(tf.square(outputs - targets), -1), lengths)
+    if len(targets.shape) == 2:
+        return step_label_loss(outputs, targets)
+    return sequence_loss(outputs, targets, lengths)
+
+
+def step_label_loss(logits: tf.Tensor, step_labels: tf.Tensor) -> tf.Tensor:
+    """Mean cross entropy of all steps where a label is wanted: logits [batch, steps, classes],
+    class indices [batch, steps] (-1: none wanted) -> scalar, in nats; 0 where no step wants one."""
+    wanted = tf.cast(step_labels >= 0, tf.float32)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(step_labels, 0), logits)
+    return tf.math.divide_no_nan(tf.reduce_sum(losses * wanted), tf.reduce_sum(wanted))
 
 
 def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
@@ -181,34 +195,15 @@ def predict(network: keras.Model, data: SequenceSet) -> np.ndarray:
     return network.predict(data.padded, batch_size=256, verbose=0)
 
 
-def accuracy(outputs: np.ndarray, data: SequenceSet) -> float:
-    """Share of sequences whose label has the highest output after the last step."""
-    return float(np.mean(decisions(outputs, data.lengths) == data.labels))
-
-
-def explained_variance(outputs: np.ndarray, data: SequenceSet) -> float:
-    """1 - mean squared error / variance, over all steps and values together."""
-    given = np.concatenate(
-        [one[:length] for one, length in zip(outputs, data.lengths, strict=True)]
-    )
-    wanted = np.concatenate(data.values or [])
-    return float(1 - np.mean((given - wanted) ** 2) / np.mean((wanted - wanted.mean(0)) ** 2))
-
-
-def decisions(outputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The class decided on after the last step of each sequence: outputs
-    [sequences, steps, classes] and lengths [sequences] -> class indices [sequences]."""
-    return outputs[np.arange(len(lengths)), lengths - 1].argmax(-1)
-
-
 def gradient_norms_through_time(
-    network: keras.Sequential, x: np.ndarray, labels: np.ndarray
+    network: keras.Sequential, x: np.ndarray, targets: np.ndarray
 ) -> list[list[float]]:
     """How much of the last step's loss reaches each earlier state.
 
     Args:
         x: sequences of one length, [batch, steps, channels].
-        labels: class indices [batch].
+        targets: what is wanted after the last step: class indices [batch], or values
+            [batch, outputs].
 
     Returns:
         For every recurrence, the norm of d loss(last step) / d state(t), averaged over the batch,
@@ -236,9 +231,12 @@ def gradient_norms_through_time(
                     index += 1
                 else:
                     value = layer(value)
-        loss = tf.reduce_sum(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(tf.constant(labels), value)
-        )
+        wanted = tf.constant(targets)
+        if wanted.dtype.is_integer:
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, value)
+        else:
+            losses = tf.reduce_mean(tf.square(value - wanted), -1)
+        loss = tf.reduce_sum(losses)
     gradients = tape.gradient(loss, [history[:-1] for history in states])
     return [
         [float(tf.reduce_mean(tf.norm(tf.concat(at_step, -1), axis=-1))) for at_step in history]

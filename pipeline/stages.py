@@ -165,26 +165,19 @@ def check_names(recipe: Recipe) -> None:
 def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str, Any]:
     @_with_tensorflow
     def build(folder: Path) -> None:
-        import numpy as np
+        from dataclasses import asdict
 
-        from models.baselines import linear_decisions, majority_accuracy
+        from models.baselines import task_baselines
         from models.tasks import load_task
 
         with track(recipe.task, "baseline"):
             task = load_task(recipe.task)
-            right = linear_decisions(task) == task.test.labels
             facts = {
-                "majority_accuracy": round(majority_accuracy(task), 4),
-                "linear_accuracy": round(float(right.mean()), 4),
-                "linear_accuracy_by_group": {
-                    str(group): round(float(right[task.test.groups == group].mean()), 4)
-                    for group in np.unique(task.test.groups)
-                }
-                if task.group_name
-                else {},
+                "metric": task.score.facts(),
+                "baselines": [asdict(baseline) for baseline in task_baselines(task)],
                 "group_name": task.group_name,
                 "sequences": [len(task.train), len(task.validation), len(task.test)],
-                "classes": len(task.labels),
+                "outputs": f"{len(task.labels)} {'values' if task.gives_values else 'classes'}",
                 "source": task.source,
                 "frame_period_s": task.frame_period_s,
                 "frame_period_source": task.frame_period_source,
@@ -219,7 +212,13 @@ def _train(
         import tf_keras as keras
 
         from models.compress.distillation import DistillationSettings, distil
-        from models.network import Architecture, Normalization, load_network, save_network
+        from models.network import (
+            Architecture,
+            Normalization,
+            ValueHead,
+            load_network,
+            save_network,
+        )
         from models.tasks import load_task
         from models.training import TrainingSettings, evaluate, fit
 
@@ -237,16 +236,20 @@ def _train(
                 dropout=settings.dropout,
                 embedding=section.embedding,
                 residual=section.residual,
+                vocabulary=task.vocabulary,
+                gives_values=task.gives_values,
             )
             built = architecture.build()
             for layer in built.layers:
                 if isinstance(layer, Normalization):
                     layer.adapt(*task.normalization)
+                elif isinstance(layer, ValueHead):
+                    layer.adapt(*task.value_spread)
             gradients = {"gradient_norms_at_start": _gradients(built, task)}
             fitting = settings.model_dump(exclude={"input_noise", "input_offset", "dropout"})
             checkpoint = folder / "checkpoint.npz"
             training = TrainingSettings(seed=network.seed, **fitting)
-            progress = _epoch_progress(report)
+            progress = _epoch_progress(report, task)
             if section.distil and teacher:
                 distillation = section.distil.model_dump(exclude={"teacher"})
                 history = distil(
@@ -262,8 +265,8 @@ def _train(
                 history = fit(built, task, training, checkpoint, progress)
             gradients["gradient_norms_after_training"] = _gradients(built, task)
             save_network(folder, built, architecture)
-            test_loss, test_accuracy = evaluate(built, task.test)
-            facts = {"test_loss": test_loss, "test_accuracy": test_accuracy}
+            test_loss, test_score = evaluate(built, task.test, task.score)
+            facts = {"test_loss": test_loss, "test_score": test_score}
             write_json(folder / HISTORY_FILE, {**history, **gradients, **facts})
             checkpoint.unlink(missing_ok=True)
 
@@ -271,24 +274,32 @@ def _train(
 
 
 def _gradients(network: Any, task: Any) -> list[list[float]]:
+    """Gradients through time from the last step of validation sequences, cut to their median
+    length; where steps have labels, of those that end at one."""
     import numpy as np
 
     from models.training import gradient_norms_through_time
 
     data = task.validation
     steps = int(np.median(data.lengths))
-    chosen = np.flatnonzero(data.lengths >= steps)[:GRADIENT_BATCH]
+    chosen = np.flatnonzero(data.lengths >= steps)
+    wanted = data.targets[chosen] if data.targets.ndim == 1 else data.targets[chosen, steps - 1]
+    if data.step_labels is not None:
+        chosen, wanted = chosen[wanted >= 0], wanted[wanted >= 0]
+    if not len(chosen):
+        return []
+    chosen, wanted = chosen[:GRADIENT_BATCH], wanted[:GRADIENT_BATCH]
     x = np.stack([data.sequences[index][:steps] for index in chosen])
-    return gradient_norms_through_time(network, x, data.labels[chosen])
+    return gradient_norms_through_time(network, x, wanted)
 
 
-def _epoch_progress(report: Callable[[int, int, str], None]) -> Any:
+def _epoch_progress(report: Callable[[int, int, str], None], task: Any) -> Any:
     def progress(epoch: int, epochs: int, entry: dict[str, float]) -> None:
         report(
             epoch,
             epochs,
             f"loss {entry['loss']:.3f}, validation {entry['validation_loss']:.3f} "
-            f"({entry['validation_score']:.1%})",
+            f"({task.score.text(entry['validation_score'])})",
         )
 
     return progress
@@ -337,12 +348,12 @@ def _compress(
                 architecture,
                 task,
                 settings,
-                _epoch_progress(report),
+                _epoch_progress(report, task),
                 checkpoint,
             )
             save_network(folder, compressed, architecture)
-            test_loss, test_accuracy = evaluate(compressed, task.test)
-            facts = {"test_loss": test_loss, "test_accuracy": test_accuracy}
+            test_loss, test_score = evaluate(compressed, task.test, task.score)
+            facts = {"test_loss": test_loss, "test_score": test_score}
             write_json(folder / HISTORY_FILE, {**_compression_facts(before), **history, **facts})
             checkpoint.unlink(missing_ok=True)
 
@@ -483,13 +494,13 @@ def _qat(
                     **section.model_dump(exclude={"imitation"}),
                 ),
                 checkpoint,
-                _epoch_progress(report),
+                _epoch_progress(report, task),
                 section.imitation,
                 per_channel,
             )
             save_step(folder, step)
-            test_loss, test_accuracy = evaluate(simulated, task.test)
-            facts = {"test_loss": test_loss, "test_accuracy": test_accuracy}
+            test_loss, test_score = evaluate(simulated, task.test, task.score)
+            facts = {"test_loss": test_loss, "test_score": test_score}
             write_json(folder / HISTORY_FILE, {**history, **facts})
             checkpoint.unlink(missing_ok=True)
 

@@ -149,9 +149,7 @@ class LiteRtGpuBackend(Backend):
             self._compiled.run_by_index(*self._runs[self._turn])
             # run_by_index only starts the step; LiteRT offers no other way to wait for its end
             # than to read a result.
-            self._y = b"".join(
-                [read(size, dtype).tobytes() for read, size, dtype in self._results]
-            )
+            self._y = b"".join([read(size, dtype).tobytes() for read, size, dtype in self._results])
         except RuntimeError as error:
             raise MissingRuntimeError(
                 f"the GPU failed in a step ({one_line(error)}); "

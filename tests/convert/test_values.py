@@ -10,8 +10,9 @@ from calibration.rollout import long_streams, roll_out
 from convert.export import export, float_step
 from convert.quantization_aware import float_network, train_quantization_aware
 from device_runner.stream import Stream
+from models.metrics import explained_variance
 from models.network import Architecture
-from models.training import TrainingSettings, evaluate, explained_variance, fit, predict
+from models.training import TrainingSettings, evaluate, fit, predict
 
 SETTINGS = TrainingSettings(epochs=15, learning_rate=1e-2)
 

@@ -10,16 +10,10 @@ import tf_keras as keras
 
 import models.training
 from models.errors import DivergedError, ModelsError
+from models.metrics import accuracy
 from models.network import Architecture, recurrences
 from models.tasks.task import SequenceSet
-from models.training import (
-    TrainingSettings,
-    accuracy,
-    evaluate,
-    fit,
-    gradient_norms_through_time,
-    predict,
-)
+from models.training import TrainingSettings, evaluate, fit, gradient_norms_through_time, predict
 from tests.models.reference_cells import REFERENCES, weights_by_name
 from tests.models.weight_comparison import assert_same_weights, largest_difference
 
