@@ -1,10 +1,10 @@
-"""One time step of recurrent layers."""
+"""One time step of our own recurrent layers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from convert.layers.rule import Scaled, State, StepRule, Values
+from convert.layers.rule import Joined, Scaled, State, StepRule, Values, plain
 from models.network import Recurrence
 
 
@@ -15,6 +15,7 @@ def recurrence(layer: Recurrence, node: Any) -> StepRule:
 
     def step(inputs: Values, states: Values) -> tuple[Values, Values]:
         (value,) = inputs
+        value = plain(value) if isinstance(value, Joined) else value
         affine = (value.scale, value.shift) if isinstance(value, Scaled) else ()
         value = value.value if isinstance(value, Scaled) else value
         output, new_states = layer.step(value, states, cell.begin(), affine)
@@ -24,4 +25,4 @@ def recurrence(layer: Recurrence, node: Any) -> StepRule:
         State(name, shape, cell.state_bounds.get(name))
         for name, shape in zip(cell.state_names, cell.state_shapes, strict=True)
     )
-    return StepRule(step, states, takes_scaled=True)
+    return StepRule(step, states, takes_deferred=True)
