@@ -107,10 +107,12 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
     files: list[Path] = []
     baseline = _baseline(recipe, workspace, track)
     for network in networks:
-        teacher = None
-        if network.section.distil:
-            teacher = trained[f"{network.section.distil.teacher}-s{network.seed}"]
-        stage = _train(recipe, network, teacher, workspace, track)
+        distil = network.section.distil
+        teachers = []
+        if distil:
+            seeds = recipe.seeds if distil.ensemble else [network.seed]
+            teachers = [trained[f"{distil.teacher}-s{seed}"] for seed in seeds]
+        stage = _train(recipe, network, teachers, workspace, track)
         for name in network.section.compressions:
             if last >= STAGES.index(name):
                 stage = _compress(recipe, network, name, stage, workspace, track)
@@ -191,20 +193,22 @@ def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str,
 def _train(
     recipe: Recipe,
     network: Network,
-    teacher: Stage | None,
+    teachers: list[Stage],
     workspace: Workspace,
     track: Tracker,
 ) -> Stage:
-    """Train a network, by its teacher where it has one. Networks that differ only in how they
+    """Train a network, by its teachers where it has any. Networks that differ only in how they
     are compressed later share this stage."""
-    section, settings = network.section, recipe.training
+    section = network.section
+    own = section.training.model_dump(exclude_none=True)
+    settings = recipe.training.model_copy(update=own)
     subject = f"{section.base_label}-s{network.seed}"
     depends_on = {
         "task": recipe.task,
         "model": section.model_dump(include=set(TRAINED_AS)),
         "seed": network.seed,
         "training": settings.model_dump(),
-        "teacher": teacher.key if teacher else None,
+        "teachers": [teacher.key for teacher in teachers],
     }
 
     @_with_tensorflow
@@ -246,23 +250,28 @@ def _train(
                 elif isinstance(layer, ValueHead):
                     layer.adapt(*task.value_spread)
             gradients = {"gradient_norms_at_start": _gradients(built, task)}
-            fitting = settings.model_dump(exclude={"input_noise", "input_offset", "dropout"})
+            fitting = settings.model_dump(
+                exclude={"input_noise", "input_offset", "dropout", "keep", "augmentation"}
+            )
             checkpoint = folder / "checkpoint.npz"
-            training = TrainingSettings(seed=network.seed, **fitting)
+            training = TrainingSettings(
+                seed=network.seed, augmentation=_augmentation(recipe), **fitting
+            )
             progress = _epoch_progress(report, task)
-            if section.distil and teacher:
-                distillation = section.distil.model_dump(exclude={"teacher"})
+            if section.distil:
+                distillation = section.distil.model_dump(exclude={"teacher", "ensemble"})
                 history = distil(
-                    load_network(teacher.folder)[0],
+                    [load_network(teacher.folder)[0] for teacher in teachers],
                     built,
                     task,
                     training,
                     DistillationSettings(**distillation),
                     checkpoint,
                     progress,
+                    settings.keep,
                 )
             else:
-                history = fit(built, task, training, checkpoint, progress)
+                history = fit(built, task, training, checkpoint, progress, keep=settings.keep)
             gradients["gradient_norms_after_training"] = _gradients(built, task)
             save_network(folder, built, architecture)
             test_loss, test_score = evaluate(built, task.test, task.score)
@@ -271,6 +280,13 @@ def _train(
             checkpoint.unlink(missing_ok=True)
 
     return workspace.stage("train", subject, depends_on, ("models",), TRAINING_DISTRIBUTIONS, build)
+
+
+def _augmentation(recipe: Recipe) -> Any:
+    from models.augmentation import Augmentation
+
+    section = recipe.training.augmentation
+    return Augmentation(section.stretch, section.gain, section.rotation, tuple(section.vectors))
 
 
 def _gradients(network: Any, task: Any) -> list[list[float]]:
@@ -320,6 +336,7 @@ def _compress(
         name: section.model_dump(),
         "batch_size": training.batch_size,
         "clip_norm": training.clip_norm,
+        "augmentation": training.augmentation.model_dump(),
     }
 
     @_with_tensorflow
@@ -340,6 +357,7 @@ def _compress(
                 learning_rate=section.learning_rate,
                 clip_norm=training.clip_norm,
                 seed=network.seed,
+                augmentation=_augmentation(recipe),
             )
             checkpoint = folder / "checkpoint.npz"
             compressed, architecture, history = _compressed(
@@ -463,6 +481,7 @@ def _qat(
         "per_channel": per_channel,
         "batch_size": training.batch_size,
         "clip_norm": training.clip_norm,
+        "augmentation": training.augmentation.model_dump(),
     }
 
     @_with_tensorflow
@@ -491,6 +510,7 @@ def _qat(
                     batch_size=training.batch_size,
                     clip_norm=training.clip_norm,
                     seed=network.seed,
+                    augmentation=_augmentation(recipe),
                     **section.model_dump(exclude={"imitation"}),
                 ),
                 checkpoint,
