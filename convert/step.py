@@ -157,9 +157,7 @@ class StepModule(tf.Module):
     def changed(self) -> tuple[str, ...]:
         """What the step does otherwise than the network, for people."""
         return _once(
-            f"{item.layer}: {item.rule.changed}"
-            for item in self._instructions
-            if item.rule.changed
+            f"{item.layer}: {item.rule.changed}" for item in self._instructions if item.rule.changed
         )
 
     def _kinds(self) -> dict[str, Kind]:

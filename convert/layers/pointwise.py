@@ -14,9 +14,7 @@ from convert.layers.activations import step_form
 from convert.layers.rule import Joined, Lookup, Scaled, StepRule, look_up, plain, product, stateless
 from models.network import Normalization, TokenEmbedding
 
-PADDING_REMOVED = (
-    "a step is never padding: give only real steps (Keras would skip the padded ones)"
-)
+PADDING_REMOVED = "a step is never padding: give only real steps (Keras would skip the padded ones)"
 
 
 def described(layer: keras.layers.Layer) -> str:
@@ -104,9 +102,7 @@ def rescaling(layer: keras.layers.Rescaling, node: Any) -> StepRule:
     def step(value: tf.Tensor) -> Scaled:
         channels = (value.shape[-1],)
         scale, offset = (tf.constant(item, tf.float32) for item in (layer.scale, layer.offset))
-        return Scaled(
-            value, tf.broadcast_to(scale, channels), tf.broadcast_to(offset, channels)
-        )
+        return Scaled(value, tf.broadcast_to(scale, channels), tf.broadcast_to(offset, channels))
 
     return stateless(step)
 
@@ -248,5 +244,3 @@ def concatenate(layer: keras.layers.Concatenate, node: Any) -> StepRule:
         return Joined(tuple(parts))
 
     return stateless(step, takes_deferred=True)
-
-
