@@ -29,6 +29,7 @@ from device_runner.contract import (
     check_contract,
 )
 from device_runner.flatbuffer import Graph, read_graph
+from device_runner.multiply_adds import multiply_adds
 from device_runner.stream import Stream, Values
 from device_runner.verify import Verification, compare, verify
 from models.network import Architecture, count_parameters
@@ -135,6 +136,7 @@ def export(
         "metric": metric.facts(),
         f"float_{metric.key}": metric.rounded(evaluate(network, task.test, metric)[1]),
         **evaluate_step_model(stream, task),
+        "multiply_adds": multiply_adds(graph),
         **(training_facts or {}),
     }
     if flatbuffer != step.flatbuffer:

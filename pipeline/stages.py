@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -584,7 +585,11 @@ def _convert(
             built, architecture = load_network(trained.folder)
             step = float_step(built, recipe.fold_embedding)
             ranges = Ranges.load(calibrated.folder / RANGES_FILE)
-            facts = _compression_facts(trained)
+            history = json.loads((trained.folder / HISTORY_FILE).read_text())
+            facts = {
+                **_compression_facts(trained),
+                "seconds_per_epoch": round(statistics.median(history["seconds"]), 3),
+            }
             for number, scheme in enumerate(recipe.schemes):
                 report(number, len(recipe.schemes), scheme)
                 path = folder / network.file_name(scheme)
