@@ -10,34 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from convert.targets import TARGETS
+from convert.targets.profile import get_profile
 from models.errors import UnknownNameError
+from models.metrics import ACCURACY, described
 
-# What a candidate may lose against the float model: of the accuracy (or of the explained
-# variance), and of equal decisions over a long stream without reset.
+# What a candidate may lose against the float model: of a metric in percent that many points, of
+# another one that share of its value; and of equal decisions over a long stream without reset.
 SCORE_LOSS = 0.01
+SCORE_LOSS_SHARE = 0.02
 DECISIONS_KEPT = 0.9
 # The largest error over a long stream of one that gives values, as a share of the outputs' spread.
 DRIFT_RMS = 0.05
 
-# Schemes by target, the cheapest first, and why in this order. Sources: docs/quantization.md and
-# the vendors' documentation of each target.
+# Schemes by target, the cheapest first, and why in this order: from the targets' profiles.
 CANDIDATES: dict[str, tuple[tuple[str, ...], str]] = {
-    "cpu": (
-        ("int8", "int8:qat", "dynamic", "int16x8", "float32"),
-        "int8 is smallest and fastest; dynamic keeps the state in float; int16 kernels are slow",
-    ),
-    "gpu": (
-        ("float16", "float32"),
-        "a GPU computes in float; an int8 step runs slower there than on the CPU",
-    ),
-    "edgetpu": (
-        ("int8", "int8:qat"),
-        "an Edge TPU takes graphs of 8-bit integers only",
-    ),
-    "micro": (
-        ("int8", "int8:qat", "int16x8", "float32"),
-        "TFLite Micro has neither hybrid kernels nor float16 weights",
-    ),
+    target: (get_profile(target).schemes, get_profile(target).schemes_reason) for target in TARGETS
 }
 
 
@@ -60,18 +48,27 @@ def candidates(target: str) -> tuple[str, ...]:
 def refusal(metrics: dict[str, Any]) -> str | None:
     """Why a step model of these metrics (as in its contract) is no substitute for the float one;
     None where it is."""
-    for score in ("accuracy", "explained_variance"):
-        if score in metrics:
-            lost = metrics[f"float_{score}"] - metrics[score]
-            if lost > SCORE_LOSS:
-                return f"loses {100 * lost:.1f} points of {score.replace('_', ' ')}"
+    metric = described(metrics)
+    reference = metrics[f"float_{metric.key}"]
+    lost = metric.lost(metrics[metric.key], reference)
+    if metric.is_share and lost > SCORE_LOSS:
+        return f"loses {100 * lost:.1f} points of {metric.name}"
+    if not metric.is_share and lost > SCORE_LOSS_SHARE * abs(reference):
+        return (
+            f"is worse by {lost / abs(reference):.1%} in {metric.name} "
+            f"({metric.text(metrics[metric.key])} against {metric.text(reference)})"
+        )
     drift = metrics.get("drift")
-    if drift and "accuracy" in metrics and drift["argmax_agreement"] < DECISIONS_KEPT:
+    if not drift:
+        return None
+    # Where decisions are not what counts, how far the outputs stray does.
+    decides = metric.name == ACCURACY.name
+    if decides and drift["argmax_agreement"] < DECISIONS_KEPT:
         return (
             f"decides as the float model at only {drift['argmax_agreement']:.0%} of "
             f"{drift['steps']:,} steps without reset"
         )
-    if drift and "accuracy" not in metrics and drift["rms"] > DRIFT_RMS:
+    if not decides and drift["rms"] > DRIFT_RMS:
         return f"drifts by {drift['rms']:.1%} of the spread in {drift['steps']:,} steps"
     return None
 

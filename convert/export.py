@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import tf_keras as keras
 
 from calibration.ranges import Ranges
 from calibration.rollout import long_streams
+from convert.border import border
 from convert.errors import ContractViolationError
 from convert.package import pack, write_atomically
 from convert.schemes import FloatStep, Scheme, ToleranceShare, get_scheme
@@ -20,22 +22,20 @@ from convert.step import StepModule, to_float_graph
 from device_runner.contract import (
     INPUT_NAME,
     OUTPUT_NAME,
-    STEP_SIGNATURE,
     Contract,
     Golden,
-    StateSpec,
     StepModel,
-    TensorSpec,
     Tolerance,
     check_contract,
 )
-from device_runner.flatbuffer import Graph, Tensor, read_graph
-from device_runner.stream import Stream
+from device_runner.flatbuffer import Graph, read_graph
+from device_runner.multiply_adds import multiply_adds
+from device_runner.stream import Stream, Values
 from device_runner.verify import Verification, compare, verify
 from models.network import Architecture, count_parameters
 from models.tasks.task import SequenceSet, Task
 from models.tensorflow_log import quiet
-from models.training import evaluate, explained_variance
+from models.training import evaluate
 
 # Enough to see a wrong state, few enough not to weigh on a small model's file.
 GOLDEN_STEPS = 48
@@ -45,11 +45,21 @@ DRIFT_SEED = 7
 VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-litert")
 
 
-def float_step(network: keras.Sequential) -> FloatStep:
-    """Lower a network to its float32 step graph (see :mod:`convert.step`)."""
-    module = StepModule(network)
-    # tf.Module wraps its attributes; outside of it a plain dict is wanted.
-    return FloatStep(to_float_graph(module), dict(module.state_bounds))
+def float_step(network: keras.Model, fold_embedding: bool | None = None) -> FloatStep:
+    """Lower a network to its float32 step graph (see :class:`convert.step.StepModule`)."""
+    module = StepModule(network, fold_embedding)
+    return FloatStep(
+        to_float_graph(module),
+        module.state_bounds,
+        initial={
+            name: np.asarray(state.initial, np.float32)[np.newaxis]
+            for name, state in module.states.items()
+            if state.initial is not None
+        },
+        vocabularies={
+            item.name: item.vocabulary for item in module.inputs if item.vocabulary is not None
+        },
+    )
 
 
 def export(
@@ -88,19 +98,13 @@ def export(
     flatbuffer = scheme.apply(step, ranges, options)
     graph = read_graph(flatbuffer)
     check_dtypes(graph, scheme)
-    golden = _golden(network, task)
-    classifies = task.test.values is None
+    sides = border(graph, step)
+    golden = _golden(network, task, [spec.name for spec in sides["outputs"]])
+    classifies = not task.gives_values
     spread = float(golden.y.max() - golden.y.min())
     mean, deviation = task.normalization
-    signature = graph.signature(STEP_SIGNATURE)
     contract = Contract(
-        input=_spec(INPUT_NAME, graph.tensors[signature.inputs[INPUT_NAME]]),
-        output=_spec(OUTPUT_NAME, graph.tensors[signature.outputs[OUTPUT_NAME]]),
-        states=tuple(
-            StateSpec(**vars(_spec(name, graph.tensors[index])))
-            for name, index in signature.inputs.items()
-            if name != INPUT_NAME
-        ),
+        **sides,
         task=task.name,
         cell=architecture.cell,
         units=architecture.units,
@@ -117,7 +121,9 @@ def export(
         model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
         recipe_hash=recipe_hash,
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
+        front_end=task.front_end,
     )
+    contract.validate()
     check_contract(graph, contract)
     draft = StepModel(path, flatbuffer, 0, graph, contract, task.labels, golden)
     with quiet():
@@ -125,15 +131,16 @@ def export(
     verification = verify(stream)
     if verification.failure:
         raise verification.error(path)
+    metric = task.score
     metrics = {
-        "float_accuracy" if classifies else "float_explained_variance": round(
-            evaluate(network, task.test)[1], 4
-        ),
+        "metric": metric.facts(),
+        f"float_{metric.key}": metric.rounded(evaluate(network, task.test, metric)[1]),
         **evaluate_step_model(stream, task),
+        "multiply_adds": multiply_adds(graph),
         **(training_facts or {}),
     }
     if flatbuffer != step.flatbuffer:
-        metrics["drift"] = drift(stream, step.flatbuffer, task)
+        metrics["drift"] = drift(stream, step, task)
     least = _tolerance(scheme.tolerance, spread, classifies)
     tolerance = _held_to(least, verification, contract.tolerance)
     contract = replace(contract, metrics=metrics, tolerance=tolerance)
@@ -173,44 +180,45 @@ def check_dtypes(graph: Graph, scheme: Scheme) -> None:
 
 
 def evaluate_step_model(stream: Stream, task: Task) -> dict[str, Any]:
-    """The score on the test data, stepped as on the device: accuracy, by group too where the task
-    has groups, or the share of the values' variance that a regression explains."""
-    if task.test.values is not None:
-        outputs = np.zeros((*task.test.targets.shape[:2], len(task.labels)), np.float32)
-        for index, sequence in enumerate(task.test.sequences):
-            stream.reset()
-            outputs[index, : len(sequence)] = stream.run(sequence)
-        stream.reset()
-        return {"explained_variance": round(explained_variance(outputs, task.test), 4)}
-    right = step_decisions(stream, task.test) == task.test.labels
-    metrics: dict[str, Any] = {"accuracy": round(float(right.mean()), 4)}
+    """The task's metric on the test data, stepped as on the device; by group too where the task
+    has groups."""
+    data, metric = task.test, task.score
+    outputs = step_outputs(stream, data)
+    metrics: dict[str, Any] = {metric.key: metric.rounded(metric.compute(outputs, data))}
     if task.group_name:
-        metrics[f"accuracy_by_{task.group_name}"] = {
-            str(group): round(float(right[task.test.groups == group].mean()), 4)
-            for group in np.unique(task.test.groups)
-        }
+        by_group = {}
+        for group in np.unique(data.groups):
+            chosen = np.flatnonzero(data.groups == group)
+            score = metric.compute(outputs[chosen], data.select(chosen))
+            by_group[str(group)] = metric.rounded(score)
+        metrics[f"{metric.key}_by_{task.group_name}"] = by_group
     return metrics
 
 
-def step_decisions(stream: Stream, data: SequenceSet) -> np.ndarray:
-    """Step every sequence from the initial state; the class decided on after its last step,
-    int64 [sequences]."""
-    decided = []
-    for sequence in data.sequences:
+def step_outputs(stream: Stream, data: SequenceSet) -> np.ndarray:
+    """Step every sequence from the initial state; the outputs of every step, float32
+    [sequences, longest, outputs], zeros after a sequence's end."""
+    outputs = None
+    for index, sequence in enumerate(data.sequences):
         stream.reset()
-        decided.append(int(stream.run(sequence)[-1].argmax()))
+        given = first_output(stream.run(sequence))
+        if outputs is None:
+            outputs = np.zeros((len(data), data.lengths.max(), given.shape[-1]), np.float32)
+        outputs[index, : len(given)] = given
     stream.reset()
-    return np.array(decided, np.int64)
+    if outputs is None:
+        raise ContractViolationError("there is no data to step through; give a sequence or more")
+    return outputs
 
 
-def drift(stream: Stream, float_flatbuffer: bytes, task: Task) -> dict[str, float]:
+def drift(stream: Stream, step: FloatStep, task: Task) -> dict[str, float]:
     """How far a quantized model is from the float one after a long stream of test data without
     reset: errors of the outputs over the first and over the last tenth of DRIFT_STEPS steps, as
     shares of the float outputs' spread, and the share of equal decisions."""
     frames = long_streams(task.test.sequences, DRIFT_STEPS, DRIFT_SEED, streams=1)[0][:DRIFT_STEPS]
-    reference = _run_float(float_flatbuffer, stream.model, frames)
+    reference = _run_float(step, stream.model, frames)
     stream.reset()
-    outputs = stream.run(frames)
+    outputs = first_output(stream.run(frames))
     stream.reset()
     spread = float(reference.max() - reference.min())
     tenth = DRIFT_STEPS // 10
@@ -225,51 +233,53 @@ def drift(stream: Stream, float_flatbuffer: bytes, task: Task) -> dict[str, floa
     }
 
 
-def _run_float(flatbuffer: bytes, quantized: StepModel, frames: np.ndarray) -> np.ndarray:
+def first_output(outputs: Values) -> np.ndarray:
+    """Of what a stream gives the first output, which is the task's."""
+    return outputs[OUTPUT_NAME] if isinstance(outputs, dict) else outputs
+
+
+def _run_float(step: FloatStep, quantized: StepModel, frames: np.ndarray) -> np.ndarray:
     """Outputs of the float step graph on ``frames`` without reset."""
-
-    def as_float(spec: Any) -> Any:
-        return replace(spec, dtype="float32", scale=None, zero_point=None)
-
-    contract = quantized.contract
-    float_contract = replace(
-        contract,
-        input=as_float(contract.input),
-        output=as_float(contract.output),
-        states=tuple(as_float(state) for state in contract.states),
-    )
-    model = replace(
-        quantized, flatbuffer=flatbuffer, graph=read_graph(flatbuffer), contract=float_contract
-    )
+    graph = read_graph(step.flatbuffer)
+    contract = replace(quantized.contract, **border(graph, step))
+    model = replace(quantized, flatbuffer=step.flatbuffer, graph=graph, contract=contract)
     with quiet():
         stream = Stream(model, "litert")
-    return stream.run(frames)
+    return first_output(stream.run(frames))
 
 
-def _golden(network: keras.Model, task: Task) -> Golden:
-    """The first test sequences of different labels, cut to a few dozen steps in all.
+def _golden(network: keras.Model, task: Task, outputs: Sequence[str]) -> Golden:
+    """The first test sequences of different labels (or, where they have none, some from all over
+    the test data), cut to a few dozen steps in all; ``outputs`` names what the network gives, in
+    its order. Of long sequences there are fewer: at their beginnings alone, as before a word is
+    spoken, there is nothing to decide on, and the decisions of a tie say nothing of a runtime.
 
     The inputs are rounded to float16, which halves their size in the file; the network computes
-    the outputs from the rounded values, so the pairs are exact.
+    the outputs from the rounded values, so the pairs are exact. Token ids stay as they are.
     """
     _, first = np.unique(task.test.labels, return_index=True)
+    if len(first) < GOLDEN_SEQUENCES:
+        first = np.unique(np.linspace(0, len(task.test) - 1, GOLDEN_SEQUENCES).astype(int))
+    whole = GOLDEN_STEPS // int(np.median(task.test.lengths))
+    count = min(max(1, whole), GOLDEN_SEQUENCES)
+    # A single one is of a label in the middle: the first may be "silence", or "none of them".
+    chosen = first[:count] if count > 1 else first[len(first) // 2 :][:1]
     sequences = []
-    for index in first[:GOLDEN_SEQUENCES]:
-        sequence = task.test.sequences[index][: GOLDEN_STEPS // GOLDEN_SEQUENCES]
-        sequences.append(sequence.astype(np.float16).astype(np.float32))
-    outputs = [network(sequence[np.newaxis], training=False).numpy()[0] for sequence in sequences]
+    for index in chosen:
+        sequence = task.test.sequences[index][: GOLDEN_STEPS // count]
+        if sequence.dtype.kind == "f":
+            sequence = sequence.astype(np.float16).astype(np.float32)
+        sequences.append(sequence)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
+    for sequence in sequences:
+        results = network(sequence[np.newaxis], training=False)
+        values = results if isinstance(results, list | tuple) else [results]
+        for name, value in zip(outputs, values, strict=True):
+            found[name].append(value.numpy()[0])
     return Golden(
-        np.concatenate(sequences), np.concatenate(outputs), tuple(len(s) for s in sequences)
-    )
-
-
-def _spec(name: str, tensor: Tensor) -> TensorSpec:
-    return TensorSpec(
-        name=name,
-        shape=tensor.shape,
-        dtype=tensor.dtype,
-        scale=tensor.scales[0] if tensor.scales else None,
-        zero_point=tensor.zero_points[0] if tensor.zero_points else None,
+        {INPUT_NAME: np.concatenate(sequences)},
+        {name: np.concatenate(parts) for name, parts in found.items()},
+        tuple(len(s) for s in sequences),
     )
 
 

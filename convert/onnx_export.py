@@ -1,7 +1,8 @@
 """A float32 step model as ONNX, for runtimes other than TFLite's.
 
-ONNX has no separate names for what goes in and what comes out. So the rule is: inputs ``x`` and
-the states by their names (``h``), outputs ``y`` and the states' names with ``_out`` (``h_out``).
+ONNX has no separate names for what goes in and what comes out. So the rule is: inputs and outputs
+(``x``, ``y``) by their names, states that go in by theirs (``h``), states that come out by their
+names with ``_out`` (``h_out``).
 Shapes and dtypes are the step model's. The metadata property ``model_sha256`` says which step
 model the file was made from.
 """
@@ -20,7 +21,7 @@ from convert.errors import NotExportableError
 from convert.package import write_atomically
 from device_runner.backends.onnxruntime import HASH_PROPERTY, NAME, state_output_name
 from device_runner.backends.reference import StepGraph, strided_slice_parts
-from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE, StepModel
+from device_runner.contract import STEP_SIGNATURE, StepModel
 from device_runner.errors import MissingRuntimeError
 from device_runner.flatbuffer import ACTIVATIONS, Operator
 from device_runner.stream import Stream
@@ -111,9 +112,13 @@ class _Lowering:
         signature = model.graph.signature(STEP_SIGNATURE)
         self.inputs = {index: name for name, index in signature.inputs.items()}
         self.outputs = {
-            index: OUTPUT_NAME if name == OUTPUT_NAME else state_output_name(name)
+            index: state_output_name(name) if name in signature.inputs else name
             for name, index in signature.outputs.items()
         }
+        contract = model.contract
+        specs = (*contract.inputs, *contract.outputs, *contract.states)
+        # In the order of the contract.
+        self._order = [name for spec in specs for name in (spec.name, state_output_name(spec.name))]
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
         self._count = 0
@@ -133,11 +138,17 @@ class _Lowering:
         name = f"tensor/{index}"
         if index in self.step.constants and name not in self.initializers:
             value = self.step.constants[index]
-            self._keep(name, value.astype(np.float32) if value.dtype.kind == "f" else value)
+            dtype = "float32" if value.dtype.kind == "f" else self.model.graph.tensors[index].dtype
+            self._keep(name, value.astype(dtype))
         return name
 
     def shape(self, index: int) -> tuple[int, ...]:
         return self.model.graph.tensors[index].shape
+
+    def kind(self, index: int) -> int:
+        """The ONNX number of a tensor's dtype."""
+        dtype = np.dtype(self.model.graph.tensors[index].dtype)
+        return self.onnx.helper.np_dtype_to_tensor_dtype(dtype)
 
     def integers(self, index: int) -> list[int]:
         """A constant of axes or sizes."""
@@ -172,14 +183,13 @@ class _Lowering:
     def graph(self) -> Any:
         """The whole graph."""
         helper = self.onnx.helper
-        kind = self.onnx.TensorProto.FLOAT
         for index in set(self.inputs) & set(self.outputs):  # passed on as it came
             self.add("Identity", [self.inputs[index]], self.outputs[index])
 
         def described(tensors: Mapping[int, str]) -> list[Any]:
             return [
-                helper.make_tensor_value_info(name, kind, self.shape(index))
-                for index, name in sorted(tensors.items(), key=lambda item: item[1] != INPUT_NAME)
+                helper.make_tensor_value_info(name, self.kind(index), self.shape(index))
+                for index, name in sorted(tensors.items(), key=lambda it: self._order.index(it[1]))
             ]
 
         return helper.make_graph(
@@ -242,6 +252,17 @@ def _fully_connected(to: _Lowering, operator: Operator) -> None:
         "Reshape",
         [to.add("Gemm", operands, transB=1), to.constant(to.shape(output), np.int64)],
     )
+
+
+def _gather(to: _Lowering, operator: Operator) -> None:
+    if operator.options["batch_dims"]:
+        raise NotExportableError(
+            f"{to.model.path}: GATHER within a batch has no ONNX form here; "
+            "add it to convert/onnx_export.py"
+        )
+    names = [to.name(index) for index in operator.inputs]
+    output = to.name(operator.outputs[0])
+    to.add("Gather", names, output, axis=int(operator.options["axis"]))
 
 
 def _batch_matmul(to: _Lowering, operator: Operator) -> None:
@@ -350,6 +371,7 @@ LOWERINGS: dict[str, Lower] = {
     "DIV": _activated("Div"),
     "EXP": _same("Exp"),
     "FULLY_CONNECTED": _fully_connected,
+    "GATHER": _gather,
     "LOGISTIC": _same("Sigmoid"),
     "MAXIMUM": _same("Max"),
     "MEAN": _reduce("ReduceMean"),

@@ -7,9 +7,13 @@ associated files; interpreters ignore it) that holds
 - ``labels.txt``: one class name per line;
 - ``golden.npz``: real sequences with the float model's outputs, to verify a device with.
 
-The promise: signature ``step(x, state...) -> (y, state...)``; a state is paired by its name, and
-its in and out tensors have the same shape, dtype, scale and zero point, so that the loop hands
-the bytes on. Everything here is checked before a runtime sees the file.
+The promise: signature ``step(x, state...) -> (y, state...)``, perhaps with further inputs and
+outputs under names of their own; a state is paired by its name, and its in and out tensors have
+the same shape, dtype, scale and zero point, so that the loop hands the bytes on. Everything here
+is checked before a runtime sees the file.
+
+A frame as bytes is all inputs' bytes one after another in the contract's order; what a step gives
+as bytes is all outputs' likewise.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import io
 import json
 import math
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -28,15 +33,26 @@ import numpy as np
 from device_runner.errors import BadInputError, BadModelError
 from device_runner.flatbuffer import Graph, Tensor, read_graph
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 STEP_SIGNATURE = "step"
 INPUT_NAME = "x"
 OUTPUT_NAME = "y"
 CONTRACT_FILE = "contract.json"
 LABELS_FILE = "labels.txt"
 GOLDEN_FILE = "golden.npz"
+# The array of a golden file that is no input or output.
+GOLDEN_LENGTHS = "lengths"
+# np.savez takes "file" for its own argument.
+RESERVED_NAMES = (GOLDEN_LENGTHS, "file")
+# Integers that hold ids, positions or counts, not quantized real values.
+PLAIN_INTEGERS = ("int32", "int64")
+# Operators behind which a token's id is the same number.
+PASSING_IDS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE", "CAST")
+TOKEN_DTYPE, TOKEN_SHAPE = "int32", (1, 1)
 # Larger members are no contract of ours; the limit keeps a hostile ZIP from filling the memory.
 MEMBER_LIMIT_BYTES = 64 * 1024 * 1024
+# What all tensors of a step take; the memory of a small device is far below.
+TENSOR_LIMIT_BYTES = 1024 * 1024 * 1024
 # Asked for here because NumPy warns of it once a runtime has set the CPU to flush subnormal
 # numbers to zero, as tflite-runtime does on Arm when it is imported.
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -45,13 +61,27 @@ LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 @dataclass(frozen=True)
 class TensorSpec:
     """A tensor at the model's border. ``scale`` and ``zero_point`` are None for float tensors:
-    real = scale * (stored - zero_point)."""
+    real = scale * (stored - zero_point).
+
+    With ``vocabulary`` it is an input of token ids in [0, vocabulary): int32 of shape [1, 1],
+    without a scale, in every scheme."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     scale: float | None = None
     zero_point: int | None = None
+    vocabulary: int | None = None
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of one step's values: the tensor's without the batch of 1 in front."""
+        return self.shape[1:] if len(self.shape) > 1 and self.shape[0] == 1 else self.shape
+
+    @property
+    def byte_count(self) -> int:
+        """Size of the tensor's data in bytes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def quantize(self, values: np.ndarray) -> np.ndarray:
         """Real values to the tensor's stored dtype, rounded to nearest and saturated."""
@@ -70,7 +100,8 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class StateSpec(TensorSpec):
-    """A state. ``initial`` is "zeros" or the flat list of initial values in the stored dtype."""
+    """A state, of any static shape. ``initial`` is "zeros" or the flat list of initial values in
+    the stored dtype. An int32 or int64 state may be without a scale: a position or a count."""
 
     initial: str | tuple[float, ...] = "zeros"
 
@@ -87,8 +118,9 @@ class StateSpec(TensorSpec):
 class Tolerance:
     """How far a runtime's outputs may be from the float model's on the golden sequences.
 
-    ``rms`` and ``max_abs`` are in units of the output; ``argmax_agreement`` is the share of steps
-    whose largest output is the float model's.
+    ``rms`` and ``max_abs`` are in units of the first output; ``argmax_agreement`` is the share of
+    steps whose largest value of the first output is the float model's. Errors of further outputs
+    are scaled by how much smaller or larger than the first output's their golden values' spread is.
     """
 
     rms: float
@@ -100,13 +132,16 @@ class Tolerance:
 class Contract:
     """Everything a runner must know about a step model.
 
+    The first of ``inputs`` is called "x", the first of ``outputs`` "y"; further ones have the
+    model's own names. ``front_end`` describes, as JSON, how raw input (text, sound) becomes the
+    frames of x, where it does.
     ``frame_period_s`` is the time between two inputs in seconds, which is the deadline of a step.
     ``normalization`` (mean and standard deviation per channel) is already inside the step: it
     documents what was fitted. ``model_sha256`` is the hash of the flatbuffer alone.
     """
 
-    input: TensorSpec
-    output: TensorSpec
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     states: tuple[StateSpec, ...]
     task: str
     cell: str
@@ -124,7 +159,18 @@ class Contract:
     model_sha256: str
     recipe_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    front_end: dict[str, Any] | None = None
     format_version: int = FORMAT_VERSION
+
+    @property
+    def input(self) -> TensorSpec:
+        """The first input, "x"."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> TensorSpec:
+        """The first output, "y"."""
+        return self.outputs[0]
 
     def to_json(self) -> str:
         """The text of ``contract.json``."""
@@ -155,8 +201,8 @@ class Contract:
             contract = cls(
                 **{
                     **raw,
-                    "input": _spec(TensorSpec, raw["input"]),
-                    "output": _spec(TensorSpec, raw["output"]),
+                    "inputs": tuple(_spec(TensorSpec, spec) for spec in raw["inputs"]),
+                    "outputs": tuple(_spec(TensorSpec, spec) for spec in raw["outputs"]),
                     "states": tuple(_spec(StateSpec, state) for state in raw["states"]),
                     "units": tuple(raw["units"]),
                     "channels": tuple(raw["channels"]),
@@ -172,7 +218,7 @@ class Contract:
                 f"{CONTRACT_FILE} is malformed: {error}; export the model again"
             ) from error
         try:
-            contract._validate()
+            contract.validate()
         except (TypeError, ValueError, OverflowError) as error:
             raise BadModelError(
                 f"{CONTRACT_FILE} is malformed: frame_period_s, tolerance or initial: {error}; "
@@ -180,15 +226,42 @@ class Contract:
             ) from error
         return contract
 
-    def _validate(self) -> None:
+    def validate(self) -> None:
+        """Raise BadModelError, or what NumPy raises for values of a wrong type, unless the fields
+        make a contract."""
+
         def require(condition: bool, what: str) -> None:
             if not condition:
                 raise BadModelError(f"{CONTRACT_FILE}: {what}; export the model again")
 
-        require(self.input.name == INPUT_NAME, f"the input must be called '{INPUT_NAME}'")
-        require(self.output.name == OUTPUT_NAME, f"the output must be called '{OUTPUT_NAME}'")
-        names = [state.name for state in self.states]
-        require(len(set(names)) == len(names), "two states have the same name")
+        for side, specs, first in (
+            ("input", self.inputs, INPUT_NAME),
+            ("output", self.outputs, OUTPUT_NAME),
+        ):
+            require(len(specs) > 0, f"there is no {side}")
+            require(specs[0].name == first, f"the first {side} must be called '{first}'")
+        names = [spec.name for spec in (*self.inputs, *self.outputs, *self.states)]
+        for name in names:
+            require(isinstance(name, str) and name.isprintable(), f"{name!r} is no name")
+        twice = next((name for name in names if names.count(name) > 1), None)
+        require(twice is None, f"two inputs, outputs or states are called '{twice}'")
+        for name in RESERVED_NAMES:
+            require(name not in names, f"no input, output or state may be called '{name}'")
+        for spec in self.inputs:
+            require(
+                spec.vocabulary is not None or not _is_plain_integer(spec),
+                f"input '{spec.name}' is {spec.dtype} without scale, but has no vocabulary",
+            )
+        for spec in (*self.outputs, *self.states):
+            require(spec.vocabulary is None, f"'{spec.name}' has a vocabulary but is no input")
+        for spec in self.outputs:
+            require(not _is_plain_integer(spec), f"output '{spec.name}' has no scale")
+        for spec in (*self.inputs, *self.outputs):
+            require(len(spec.shape) > 0, f"'{spec.name}' is a single number without an axis")
+        require(
+            self.front_end is None or isinstance(self.front_end, dict),
+            "front_end must be an object or null",
+        )
         period = self.frame_period_s
         require(
             isinstance(period, (int, float)) and math.isfinite(period) and period > 0,
@@ -232,20 +305,55 @@ def _spec(kind: type, raw: dict[str, Any]) -> Any:
         raise ValueError(f"tensor '{spec.name}' has the shape {spec.shape}")
     if np.dtype(spec.dtype).kind not in "fiu":
         raise ValueError(f"tensor '{spec.name}' has the dtype {spec.dtype}")
-    if np.dtype(spec.dtype).kind != "f" and (not spec.scale or spec.zero_point is None):
+    if spec.vocabulary is not None:
+        known = isinstance(spec.vocabulary, int) and spec.vocabulary > 0
+        if not known or (spec.dtype, spec.shape, spec.scale) != (TOKEN_DTYPE, TOKEN_SHAPE, None):
+            raise ValueError(
+                f"tensor '{spec.name}' has a vocabulary of {spec.vocabulary}; token ids are "
+                f"{TOKEN_DTYPE} of shape {TOKEN_SHAPE} without scale, of a vocabulary of 1 or more"
+            )
+    unscaled = not spec.scale or spec.zero_point is None
+    if np.dtype(spec.dtype).kind != "f" and unscaled and not _is_plain_integer(spec):
         raise ValueError(f"tensor '{spec.name}' is {spec.dtype} without scale and zero point")
     return spec
 
 
+def _is_plain_integer(spec: TensorSpec) -> bool:
+    return spec.scale is None and spec.zero_point is None and spec.dtype in PLAIN_INTEGERS
+
+
 @dataclass(frozen=True)
 class Golden:
-    """Real sequences with the float model's outputs: ``x`` [steps, inputs] and ``y``
-    [steps, outputs], both float32 in real units; ``lengths`` cuts them into sequences, and the
-    state is reset before each."""
+    """Real sequences with the float model's outputs, by name in the contract's order: each
+    [steps, *frame shape], float32 in real units, or int32 [steps, 1] token ids. ``lengths`` cuts
+    them into sequences, and the state is reset before each."""
 
-    x: np.ndarray
-    y: np.ndarray
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
     lengths: tuple[int, ...]
+
+    @property
+    def x(self) -> np.ndarray:
+        """The first input, [steps, inputs]."""
+        return self.inputs[INPUT_NAME]
+
+    @property
+    def y(self) -> np.ndarray:
+        """The first output, [steps, outputs]."""
+        return self.outputs[OUTPUT_NAME]
+
+    @property
+    def steps(self) -> int:
+        """Number of steps in all sequences."""
+        return sum(self.lengths)
+
+    def sequences(self) -> list[dict[str, np.ndarray]]:
+        """The inputs of each sequence by name."""
+        ends = np.cumsum(self.lengths)
+        return [
+            {name: values[end - length : end] for name, values in self.inputs.items()}
+            for length, end in zip(self.lengths, ends, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -355,18 +463,25 @@ def check_contract(graph: Graph, contract: Contract) -> None:
     Raises:
         BadModelError: a name, shape, dtype, scale or zero point differs, or a state is unpaired.
     """
+    needed = sum(max(0, tensor.byte_count or 0) for tensor in graph.tensors)
+    if needed > TENSOR_LIMIT_BYTES:
+        raise BadModelError(
+            f"its tensors take {needed:,} bytes, a step model's {TENSOR_LIMIT_BYTES:,} at most; "
+            "export or copy it again"
+        )
     signature = graph.signature(STEP_SIGNATURE)
     if signature.subgraph != 0:
         raise BadModelError("the step signature is not the first subgraph; export it again")
-    names = {state.name for state in contract.states}
+    states = {state.name for state in contract.states}
     for side, tensors, border in (
-        ("inputs", signature.inputs, INPUT_NAME),
-        ("outputs", signature.outputs, OUTPUT_NAME),
+        ("inputs", signature.inputs, contract.inputs),
+        ("outputs", signature.outputs, contract.outputs),
     ):
-        if set(tensors) != names | {border}:
+        names = states | {spec.name for spec in border}
+        if set(tensors) != names:
             raise BadModelError(
                 f"unpaired states: the step's {side} are {sorted(tensors)}, "
-                f"the contract names {sorted(names | {border})}; export the model again"
+                f"the contract names {sorted(names)}; export the model again"
             )
         if len(set(tensors.values())) != len(tensors):
             raise BadModelError(f"two {side} of the step are one tensor; export the model again")
@@ -377,11 +492,32 @@ def check_contract(graph: Graph, contract: Contract) -> None:
                 f"tensor '{tensor.name}' at the step's border is constant or of dynamic shape; "
                 "export the model again"
             )
-    _check_tensor(contract.input, graph.tensors[signature.inputs[INPUT_NAME]], "input")
-    _check_tensor(contract.output, graph.tensors[signature.outputs[OUTPUT_NAME]], "output")
+    for spec in contract.inputs:
+        _check_tensor(spec, graph.tensors[signature.inputs[spec.name]], "input")
+        if spec.vocabulary is not None:
+            _check_tables(graph, signature.inputs[spec.name], spec)
+    for spec in contract.outputs:
+        _check_tensor(spec, graph.tensors[signature.outputs[spec.name]], "output")
     for state in contract.states:
         _check_tensor(state, graph.tensors[signature.inputs[state.name]], "state-in")
         _check_tensor(state, graph.tensors[signature.outputs[state.name]], "state-out")
+
+
+def _check_tables(graph: Graph, index: int, spec: TensorSpec) -> None:
+    """Every table that a token's id chooses from must have a row for each id: a runtime fails, or
+    reads beyond the table, in the middle of a stream."""
+    ids = {index}
+    for operator in graph.operators:
+        if operator.name in PASSING_IDS and operator.inputs[0] in ids:
+            ids.update(operator.outputs)
+        if operator.name == "GATHER" and operator.inputs[1] in ids:
+            table = graph.tensors[operator.inputs[0]].shape
+            axis = int(operator.options.get("axis", 0))
+            if not -len(table) <= axis < len(table) or table[axis] < (spec.vocabulary or 0):
+                raise BadModelError(
+                    f"input '{spec.name}' has a vocabulary of {spec.vocabulary}, its table is of "
+                    f"shape {table}; export the model again"
+                )
 
 
 def _check_tensor(spec: TensorSpec, tensor: Tensor, role: str) -> None:
@@ -419,8 +555,11 @@ def _golden(members: dict[str, bytes], contract: Contract) -> Golden:
         raise BadModelError(f"no {GOLDEN_FILE} in the file; export the model again")
     try:
         with np.load(io.BytesIO(members[GOLDEN_FILE]), allow_pickle=False) as arrays:
-            x, y = (arrays[name].astype(np.float32) for name in (INPUT_NAME, OUTPUT_NAME))
-            lengths = tuple(int(n) for n in arrays["lengths"])
+            inputs, outputs = (
+                {spec.name: _golden_values(arrays[spec.name], spec) for spec in specs}
+                for specs in (contract.inputs, contract.outputs)
+            )
+            lengths = tuple(int(n) for n in arrays[GOLDEN_LENGTHS])
     except Exception as error:  # NumPy's readers raise a dozen types for damaged data
         reason = " ".join(str(error).split())
         raise BadModelError(
@@ -428,38 +567,128 @@ def _golden(members: dict[str, bytes], contract: Contract) -> Golden:
         ) from error
     if not lengths or min(lengths) < 1:
         raise BadModelError(f"{GOLDEN_FILE} has an empty sequence; export the model again")
-    for name, array, spec in (("x", x, contract.input), ("y", y, contract.output)):
-        if array.shape != (sum(lengths), spec.shape[-1]) or not np.isfinite(array).all():
+    for spec in (*contract.inputs, *contract.outputs):
+        array = {**inputs, **outputs}[spec.name]
+        expected = (sum(lengths), *spec.frame_shape)
+        if array.shape != expected or not np.isfinite(array).all():
             raise BadModelError(
-                f"{GOLDEN_FILE}: {name} has shape {array.shape} or holds NaN; "
-                f"expected ({sum(lengths)}, {spec.shape[-1]}); export the model again"
+                f"{GOLDEN_FILE}: {spec.name} has shape {array.shape} or holds NaN; "
+                f"expected {expected}; export the model again"
             )
-    return Golden(x, y, lengths)
+        if spec.vocabulary is not None and not _in_vocabulary(array, spec.vocabulary):
+            raise BadModelError(
+                f"{GOLDEN_FILE}: {spec.name} holds ids outside of the vocabulary of "
+                f"{spec.vocabulary}; export the model again"
+            )
+    return Golden(inputs, outputs, lengths)
 
 
-def check_values(x: np.ndarray, inputs: int, what: str = "input") -> np.ndarray:
-    """A sequence of inputs as float32 [steps, inputs].
+def _golden_values(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    return array.astype(np.float32 if spec.vocabulary is None else TOKEN_DTYPE)
+
+
+def _in_vocabulary(ids: np.ndarray, vocabulary: int) -> bool:
+    return not ids.size or bool(ids.min() >= 0 and ids.max() < vocabulary)
+
+
+def check_values(x: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    """A sequence of an input's frames: float32 [steps, *frame shape] in real units, or, of token
+    ids, int32 [steps, 1].
 
     Raises:
-        BadInputError: wrong rank or width, not a number, NaN or infinite.
+        BadInputError: wrong rank or width, not a number, NaN or infinite, or no id of the
+            vocabulary.
     """
+    what = "input" if spec.name == INPUT_NAME else f"input '{spec.name}'"
     try:
         array = np.asarray(x)
     except ValueError as error:
         raise BadInputError(f"{what} is no array of numbers ({error})") from error
-    if array.dtype.kind not in "fiub":
-        raise BadInputError(f"{what} has dtype {array.dtype}; numbers are needed")
-    if array.ndim != 2 or array.shape[1] != inputs:
+    kinds, content = ("iu", "token ids (integers)") if spec.vocabulary else ("fiub", "numbers")
+    if array.dtype.kind not in kinds:
+        raise BadInputError(f"{what} has dtype {array.dtype}; {content} are needed")
+    if array.ndim != 1 + len(spec.frame_shape) or array.shape[1:] != spec.frame_shape:
+        expected = ", ".join(["steps", *map(str, spec.frame_shape)])
         raise BadInputError(
-            f"{what} has shape {array.shape}; the model takes [steps, {inputs}] values"
+            f"{what} has shape {array.shape}; the model takes [{expected}] "
+            f"{'token ids' if spec.vocabulary else 'values'}"
         )
+    if spec.vocabulary is not None:
+        wrong = (array < 0) | (array >= spec.vocabulary)
+        if wrong.any():
+            step = int(np.argwhere(wrong)[0][0])
+            raise outside_vocabulary(array[step, 0], spec, f" at step {step}")
+        return array.astype(TOKEN_DTYPE)
     bad = ~np.isfinite(array)
     if bad.any():
-        step, channel = np.argwhere(bad)[0]
+        step, *channel = (int(position) for position in np.argwhere(bad)[0])
+        place = channel[0] if len(channel) == 1 else tuple(channel)
         raise BadInputError(
-            f"{what} holds {array[step, channel]} at step {step}, channel {channel}; "
+            f"{what} holds {array[(step, *channel)]} at step {step}, channel {place}; "
             "clean the data first"
         )
     if np.abs(array).max(initial=0) > LARGEST_FLOAT32:
         raise BadInputError(f"{what} holds values beyond float32; clean the data first")
     return array.astype(np.float32)
+
+
+def outside_vocabulary(token: Any, spec: TensorSpec, where: str = "") -> BadInputError:
+    """The error for a token id that is not in an input's vocabulary."""
+    return BadInputError(
+        f"input '{spec.name}' holds the token id {token}{where}; the vocabulary's ids are 0 to "
+        f"{(spec.vocabulary or 0) - 1}, encode the text as for training"
+    )
+
+
+def check_inputs(x: Any, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
+    """Sequences of all inputs by name, checked as :func:`check_values`.
+
+    Args:
+        x: what :meth:`device_runner.stream.Stream.run` takes: an array where there is one input;
+            otherwise arrays by name, or a tuple of them in the contract's order.
+
+    Raises:
+        BadInputError: an input is missing, unknown, wrong, or not as long as the others.
+    """
+    values = {
+        spec.name: check_values(value, spec)
+        for spec, value in zip(specs, by_input(x, specs), strict=True)
+    }
+    lengths = {name: len(array) for name, array in values.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
+        raise BadInputError(f"the inputs have not equally many steps: {told}")
+    return values
+
+
+def by_input(x: Any, specs: Sequence[TensorSpec]) -> Sequence[Any]:
+    """What belongs to each input, in the contract's order, of what a user gave for all.
+
+    Raises:
+        BadInputError: there are several inputs and ``x`` is neither a dict nor a tuple of them, or
+            one is missing or unknown.
+    """
+    names = [spec.name for spec in specs]
+    if isinstance(x, Mapping):
+        if set(x) != set(names):
+            raise BadInputError(
+                f"inputs {', '.join(map(str, x)) or 'none'} given; the model takes "
+                f"{', '.join(names)}"
+            )
+        return [x[name] for name in names]
+    if len(specs) == 1:
+        return [x]
+    if not isinstance(x, tuple | list) or len(x) != len(specs):
+        raise BadInputError(
+            f"the model has the inputs {', '.join(names)}; give a dict by name or a tuple of "
+            f"{len(names)}"
+        )
+    return x
+
+
+def stored_frames(values: Mapping[str, np.ndarray], specs: Sequence[TensorSpec]) -> list[bytes]:
+    """Each step's frame as bytes, of checked sequences of all inputs."""
+    columns = [spec.quantize(values[spec.name]) for spec in specs]
+    if len(columns) == 1:
+        return [frame.tobytes() for frame in columns[0]]
+    return [b"".join(frame.tobytes() for frame in frames) for frames in zip(*columns, strict=True)]

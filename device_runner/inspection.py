@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from device_runner.contract import STEP_SIGNATURE, StepModel, TensorSpec
+from device_runner.contract import STEP_SIGNATURE, StateSpec, StepModel, TensorSpec
 
 # More channels or labels than these are shortened in the text.
 NAMES_SHOWN = 7
+# Fields of the front end with longer texts are not shown in full.
+FIELD_SHOWN = 60
 
 
 def inspect_model(model: StepModel) -> dict[str, Any]:
@@ -31,7 +34,7 @@ def inspect_model(model: StepModel) -> dict[str, Any]:
         "tensor_dtypes": dict(Counter(graph.tensors[index].dtype for index in sorted(used))),
         "step_tensors": asdict(graph.signature(STEP_SIGNATURE)),
         "labels": list(model.labels),
-        "golden": {"sequences": len(model.golden.lengths), "steps": len(model.golden.x)},
+        "golden": {"sequences": len(model.golden.lengths), "steps": model.golden.steps},
         "contract": asdict(contract),
     }
 
@@ -47,12 +50,16 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
         f"  frame period {contract.frame_period_s * 1e3:g} ms ({contract.frame_period_source})",
         f"signature {STEP_SIGNATURE}",
         f"  in   {_spec(contract.input)}  {contract.input_units}: {_some(contract.channels)}",
+        *(f"  in   {_spec(spec)}" for spec in contract.inputs[1:]),
         f"  out  {_spec(contract.output)}  {contract.output_meaning}: {_some(model.labels)}",
+        *(f"  out  {_spec(spec)}" for spec in contract.outputs[1:]),
     ]
     lines += [
-        f"  state {_spec(state)}  initial {state.initial}; in and out identical"
+        f"  state {_spec(state)}  initial {_initial(state)}; in and out identical"
         for state in contract.states
     ]
+    if contract.front_end is not None:
+        lines.append(f"front end {_front_end(contract.front_end)}")
     lines.append("operators")
     lines += [
         f"  {op['count']:3d} x {op['name']} (version {op['version']})" for op in facts["operators"]
@@ -78,7 +85,28 @@ def _some(names: tuple[str, ...]) -> str:
     return f"{', '.join(names[: NAMES_SHOWN - 1])}, ... {names[-1]} ({len(names)})"
 
 
+def _initial(state: StateSpec) -> str:
+    if isinstance(state.initial, str):
+        return state.initial
+    return _some(tuple(f"{value:g}" for value in state.initial))
+
+
+def _front_end(description: dict[str, Any]) -> str:
+    """The description's fields, long ones (such as a vocabulary) by their length alone."""
+    parts = []
+    for name, value in description.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if len(text) > FIELD_SHOWN:
+            count = f"{len(value)} entries" if isinstance(value, list | dict) else "..."
+            text = f"({count})"
+        parts.append(f"{name}: {text}")
+    return ", ".join(parts)
+
+
 def _spec(spec: TensorSpec) -> str:
+    if spec.vocabulary is not None:
+        ids = f", token ids 0 to {spec.vocabulary - 1}"
+        return f"{spec.name} [{', '.join(map(str, spec.shape))}] {spec.dtype}{ids}"
     quantization = (
         "" if spec.scale is None else f", scale {spec.scale:.6g}, zero point {spec.zero_point}"
     )

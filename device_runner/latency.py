@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from device_runner.backends.backend import Backend
+from device_runner.contract import stored_frames
 from device_runner.histogram import Histogram
 from device_runner.stream import Stream
 
@@ -160,8 +161,7 @@ def headroom(deadline: int, latency: Latency) -> float:
 
 def golden_frames(stream: Stream) -> list[bytes]:
     """The frames of the model's golden sequences, as stored."""
-    stored = stream.model.contract.input.quantize(stream.model.golden.x)
-    return [row.tobytes() for row in stored]
+    return stored_frames(stream.model.golden.inputs, stream.model.contract.inputs)
 
 
 def time_parts(backend: Backend, frame: bytes) -> tuple[int, int, int, int, int]:
@@ -185,7 +185,8 @@ class _Probe:
         self.stream = stream
         # In the stored form, and in real units.
         self.frames = itertools.cycle(golden_frames(stream))
-        self.vectors = itertools.cycle(stream.model.golden.x)
+        values = tuple(stream.model.golden.inputs.values())
+        self.vectors = itertools.cycle(values[0] if len(values) == 1 else zip(*values, strict=True))
         self.step, self.float_step = Histogram(), Histogram()
         self.parts = {name: Histogram() for name in PARTS}
         self.deadline = round(stream.model.contract.frame_period_s * 1e9)

@@ -6,7 +6,7 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,21 @@ import numpy as np
 
 from device_runner.backends import AUTOMATIC, load_backend
 from device_runner.backends.backend import Backend, LoadOptions
-from device_runner.contract import StepModel, TensorSpec, check_values, load_step_model
+from device_runner.contract import (
+    INPUT_NAME,
+    StepModel,
+    TensorSpec,
+    by_input,
+    check_inputs,
+    check_values,
+    load_step_model,
+    outside_vocabulary,
+    stored_frames,
+)
 from device_runner.errors import BadInputError
+
+#: One step's values, or a sequence's: of one tensor, or by name of several.
+Values = np.ndarray | dict[str, np.ndarray]
 
 # What a saved state begins with; then the SHA-256 of the model's flatbuffer, of the states, and
 # the states in the contract's order.
@@ -44,7 +57,8 @@ class Stream:
         options: threads, delegate, device.
     """
 
-    #: One step as stored: bytes of the input -> bytes of the output. The fastest way to step.
+    #: One step as stored: bytes of the inputs one after another in the contract's order -> bytes
+    #: of the outputs likewise. The fastest way to step.
     step_bytes: Callable[[Any], bytes]
 
     def __init__(
@@ -66,8 +80,8 @@ class Stream:
         self._shared = shared
         self._initial = {state.name: state.initial_bytes() for state in self.model.contract.states}
         self._parked = self._initial
-        self._encode = _bind_encode(self.model.contract.input)
-        self._decode = _bind_decode(self.model.contract.output)
+        self._encode = _bind_encode(self.model.contract.inputs)
+        self._decode = _bind_decode(self.model.contract.outputs)
 
     @property
     def backend(self) -> Backend:
@@ -80,25 +94,41 @@ class Stream:
         """Begin a new sequence: write the initial states."""
         self._write_state(self._initial)
 
-    def step(self, x: np.ndarray) -> np.ndarray:
-        """One time step in real units: ``x`` [inputs] float -> ``y`` [outputs] float32.
+    def step(self, x: Any) -> Values:
+        """One time step.
+
+        Args:
+            x: the input in real units, [inputs] float; of a model of tokens a token's id, an int or
+                an integer array of one. Where there are several inputs: a dict of them by name, or
+                a tuple in the contract's order.
+
+        Returns:
+            [outputs] float32; where there are several outputs, a dict of them by name.
 
         Raises:
-            BadInputError: ``x`` has the wrong shape or dtype, or holds NaN or infinity.
+            BadInputError: ``x`` has the wrong shape or dtype, holds NaN or infinity, or is not in
+                the vocabulary.
         """
         return self._decode(self.step_bytes(self._encode(x)))
 
-    def run(self, x: np.ndarray) -> np.ndarray:
-        """Step through a sequence without reset: ``x`` [steps, inputs] -> ``y`` [steps, outputs].
+    def run(self, x: Any) -> Values:
+        """Step through a sequence without reset.
+
+        Args:
+            x: [steps, inputs] float, or [steps, 1] token ids; where there are several inputs, a
+                dict of such arrays by name, or a tuple in the contract's order.
+
+        Returns:
+            [steps, outputs] float32; where there are several outputs, a dict of them by name.
 
         Raises:
-            BadInputError: as :meth:`step`.
+            BadInputError: as :meth:`step`, or the inputs are not of one length.
         """
         contract = self.model.contract
-        values = check_values(x, contract.input.shape[-1])
-        stored = b"".join(self.step_bytes(row.tobytes()) for row in contract.input.quantize(values))
-        y = np.frombuffer(stored, contract.output.dtype).reshape(-1, contract.output.shape[-1])
-        return contract.output.dequantize(y)
+        frames = stored_frames(check_inputs(x, contract.inputs), contract.inputs)
+        stored = b"".join(map(self.step_bytes, frames))
+        outputs = _decode_sequence(stored, len(frames), contract.outputs)
+        return outputs if len(outputs) > 1 else outputs[contract.output.name]
 
     def state_bytes(self) -> dict[str, bytes]:
         """The current state, as stored, by state name."""
@@ -211,35 +241,61 @@ def _bind_shared_step(stream: Stream, shared: _Shared) -> Callable[[Any], bytes]
     return step_bytes
 
 
-def _bind_encode(spec: TensorSpec) -> Callable[[np.ndarray], memoryview]:
-    """A function that checks a frame of real values and gives its bytes as stored.
+def _bind_encode(specs: Sequence[TensorSpec]) -> Callable[[Any], memoryview]:
+    """A function that checks a step's inputs and gives their bytes as stored."""
+    memory = bytearray(sum(spec.byte_count for spec in specs))
+    raw = memoryview(memory)
+    parts, start = [], 0
+    for spec in specs:
+        stored = np.frombuffer(memory, spec.dtype, math.prod(spec.shape), start)
+        bind = _bind_encode_values if spec.vocabulary is None else _bind_encode_token
+        parts.append(bind(spec, stored, raw))
+        start += spec.byte_count
+    if len(parts) == 1:
+        return parts[0]
+
+    def encode(x: Any) -> memoryview:
+        for part, value in zip(parts, by_input(x, specs), strict=True):
+            part(value)
+        return raw
+
+    return encode
+
+
+def _bind_encode_values(
+    spec: TensorSpec, stored: np.ndarray, raw: memoryview
+) -> Callable[[Any], memoryview]:
+    """A function that checks one input's real values, writes them into ``stored`` [values] as
+    stored, and gives ``raw``.
 
     As :meth:`TensorSpec.quantize`, on memory allocated once: NumPy's small-array calls cost more
     than a small model's step, so each one counts."""
-    width = spec.shape[-1]
-    stored = np.empty(width, spec.dtype)
-    raw = stored.data.cast("B")
-    values = np.empty(width, np.float32)
+    shape, frame_shape = spec.shape, spec.frame_shape
+    what = "input" if spec.name == INPUT_NAME else f"input '{spec.name}'"
+    values = np.empty(stored.size, np.float32)
+    shaped = values.reshape(frame_shape)
     quantized = spec.scale is not None and spec.zero_point is not None
     if quantized:
         scale, zero_point = np.float32(spec.scale), np.float32(spec.zero_point)
         lowest, highest = (np.float32(limit) for limit in _limits(spec.dtype))
 
-    def encode(x: np.ndarray) -> memoryview:
+    def encode(x: Any) -> memoryview:
         try:
             frame = np.asarray(x)
         except ValueError as error:
-            raise BadInputError(f"input is no array of numbers ({error})") from error
-        if frame.shape == (1, width):
-            frame = frame[0]
-        if frame.shape != (width,):
-            raise BadInputError(f"input has shape {frame.shape}; the model takes ({width},)")
+            raise BadInputError(f"{what} is no array of numbers ({error})") from error
+        if frame.shape == shape:
+            frame = frame.reshape(frame_shape)
+        if frame.shape != frame_shape:
+            if isinstance(x, Mapping):
+                return encode(by_input(x, [spec])[0])
+            raise BadInputError(f"{what} has shape {frame.shape}; the model takes {frame_shape}")
         if frame.dtype.kind not in "fiub":
-            raise BadInputError(f"input has dtype {frame.dtype}; numbers are needed")
-        values[:] = frame  # to float32 first, as run() does
+            raise BadInputError(f"{what} has dtype {frame.dtype}; numbers are needed")
+        shaped[...] = frame  # to float32 first, as run() does
         # One product finds every NaN and infinity; an overflow of its own is sorted out after.
         if not math.isfinite(np.dot(values, values)):
-            check_values(frame[np.newaxis], width)
+            check_values(frame[np.newaxis], spec)
         if not quantized:
             stored[:] = values
             return raw
@@ -254,9 +310,57 @@ def _bind_encode(spec: TensorSpec) -> Callable[[np.ndarray], memoryview]:
     return encode
 
 
-def _bind_decode(spec: TensorSpec) -> Callable[[bytes], np.ndarray]:
-    """A function from the output's bytes to real values, as :meth:`TensorSpec.dequantize`."""
-    dtype = np.dtype(spec.dtype)
+def _bind_encode_token(
+    spec: TensorSpec, stored: np.ndarray, raw: memoryview
+) -> Callable[[Any], memoryview]:
+    """As :func:`_bind_encode_values` for one token id."""
+    vocabulary = spec.vocabulary or 0
+
+    def encode(x: Any) -> memoryview:
+        if type(x) is int:
+            token = x
+        elif isinstance(x, Mapping):
+            return encode(by_input(x, [spec])[0])
+        else:
+            try:
+                ids = np.asarray(x)
+            except ValueError as error:
+                raise BadInputError(f"input '{spec.name}' is no token id ({error})") from error
+            if ids.dtype.kind not in "iu" or ids.size != 1:
+                raise BadInputError(
+                    f"input '{spec.name}' has dtype {ids.dtype} and shape {ids.shape}; one token "
+                    f"id is needed, an integer from 0 to {vocabulary - 1}"
+                )
+            token = int(ids.reshape(()))
+        if not 0 <= token < vocabulary:
+            raise outside_vocabulary(token, spec)
+        stored[0] = token
+        return raw
+
+    return encode
+
+
+def _bind_decode(specs: Sequence[TensorSpec]) -> Callable[[bytes], Values]:
+    """A function from the outputs' bytes to real values."""
+    if len(specs) == 1:
+        return _bind_decode_one(specs[0])
+    parts, start = [], 0
+    for spec in specs:
+        end = start + spec.byte_count
+        parts.append((spec.name, slice(start, end), _bind_decode_one(spec)))
+        start = end
+
+    def decode(stored: bytes) -> Values:
+        return {name: one(stored[place]) for name, place, one in parts}
+
+    return decode
+
+
+def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], np.ndarray]:
+    """A function from one output's bytes to real values, as :meth:`TensorSpec.dequantize`."""
+    dtype, shape = np.dtype(spec.dtype), spec.frame_shape
+    if len(shape) != 1:
+        return lambda stored: spec.dequantize(np.frombuffer(stored, dtype)).reshape(shape)
     if spec.scale is None or spec.zero_point is None:
         return lambda stored: np.frombuffer(stored, dtype).copy()
     scale, zero_point = np.float32(spec.scale), np.float32(spec.zero_point)
@@ -267,6 +371,20 @@ def _bind_decode(spec: TensorSpec) -> Callable[[bytes], np.ndarray]:
         return values
 
     return decode
+
+
+def _decode_sequence(
+    stored: bytes, steps: int, specs: Sequence[TensorSpec]
+) -> dict[str, np.ndarray]:
+    """The outputs of several steps, of their bytes one step after another, by name."""
+    table = np.frombuffer(stored, np.uint8).reshape(steps, -1 if steps else 1)
+    outputs, start = {}, 0
+    for spec in specs:
+        end = start + spec.byte_count
+        column = np.ascontiguousarray(table[:, start:end]) if steps else np.empty(0, np.uint8)
+        values = spec.dequantize(column.view(spec.dtype))
+        outputs[spec.name], start = values.reshape(steps, *spec.frame_shape), end
+    return outputs
 
 
 def _limits(dtype: str) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import tf_keras as keras
 
@@ -10,10 +12,45 @@ from models.tasks.task import SequenceSet, Task
 EPOCHS = 300
 
 
-def majority_accuracy(task: Task) -> float:
-    """Test accuracy of always answering the most frequent class of the training data."""
-    answer = np.bincount(task.train.labels).argmax()
-    return float(np.mean(task.test.labels == answer))
+@dataclass(frozen=True)
+class Baseline:
+    """What can be had without a recurrent network: the task's metric on the test data, and by
+    group where the task has groups and the baseline decides by sequence."""
+
+    name: str
+    value: float
+    by_group: dict[str, float] = field(default_factory=dict)
+
+
+def task_baselines(task: Task) -> list[Baseline]:
+    """The task's own baselines; else, for labels of sequences, the most frequent class and a
+    linear classifier; for labels of steps, the most frequent one; for values, their mean over the
+    training data."""
+    if task.baselines:
+        return [Baseline(name, value) for name, value in task.baselines(task).items()]
+    if task.train.values is not None:
+        mean, _ = task.value_spread
+        constant = np.broadcast_to(mean, task.test.targets.shape)
+        return [Baseline("training mean", task.score.compute(constant, task.test))]
+    if task.train.step_labels is not None:
+        wanted = np.concatenate(task.train.step_labels)
+        share = np.bincount(wanted[wanted >= 0], minlength=len(task.labels))
+        # The logarithm of its share is the best logit for a class that nothing is known of.
+        logits = np.log(np.maximum(share, 0.5) / share.sum()).astype(np.float32)
+        constant = np.broadcast_to(logits, (*task.test.targets.shape, len(logits)))
+        return [Baseline("most frequent label", task.score.compute(constant, task.test))]
+    most = np.full(len(task.test), np.bincount(task.train.labels).argmax())
+    return [
+        _decided("majority class", most, task),
+        _decided("linear on means and deviations", linear_decisions(task), task),
+    ]
+
+
+def _decided(name: str, decided: np.ndarray, task: Task) -> Baseline:
+    right = decided == task.test.labels
+    groups = np.unique(task.test.groups) if task.group_name else ()
+    by_group = {str(group): float(right[task.test.groups == group].mean()) for group in groups}
+    return Baseline(name, float(right.mean()), by_group)
 
 
 def linear_decisions(task: Task, seed: int = 1) -> np.ndarray:

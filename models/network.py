@@ -101,6 +101,35 @@ class TokenEmbedding(keras.layers.Layer):
 
 
 @keras.utils.register_keras_serializable(package="edgestep")
+class ValueHead(keras.layers.Dense):
+    """A dense layer for values in units of their own: (x @ kernel + bias) * scale + shift.
+
+    With the mean and the standard deviation of the wanted values as ``shift`` and ``scale``
+    [outputs], kernel and bias have the size of any other layer's, so that one learning rate fits
+    all. Both are constants, and a step graph has only the products in it.
+    """
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        super().build(input_shape)
+        values = (self.units,)
+        self.scale = self.add_weight(
+            name="scale", shape=values, initializer="ones", trainable=False
+        )
+        self.shift = self.add_weight(
+            name="shift", shape=values, initializer="zeros", trainable=False
+        )
+
+    def adapt(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """Set the constants; a value that never changes keeps the scale 1."""
+        self.scale.assign(np.where(deviation > 0, deviation, 1))
+        self.shift.assign(mean)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        kernel, bias = self.kernel * self.scale, self.bias * self.scale + self.shift
+        return tf.linalg.matmul(inputs, kernel) + bias
+
+
+@keras.utils.register_keras_serializable(package="edgestep")
 class Recurrence(keras.layers.Layer, PrunableLayer):
     """Runs a cell over sequences: [batch, steps, inputs] -> [batch, steps, H].
 
@@ -193,9 +222,9 @@ class Architecture:
     ``units`` has one entry per recurrence, the lowest first. With a ``vocabulary`` the inputs are
     token ids below it (``inputs`` is 1), and each stands for a learned vector of ``embedding``
     values. With ``residual`` every recurrence but the first adds what it reads to what it gives.
-    ``input_noise`` and ``input_offset`` (standard deviations on the normalized inputs, see
-    :class:`SensorNoise`) and ``dropout`` (share of each recurrence's outputs set to zero) act in
-    training only.
+    With ``gives_values`` the head is a :class:`ValueHead`. ``input_noise`` and ``input_offset``
+    (standard deviations on the normalized inputs, see :class:`SensorNoise`) and ``dropout``
+    (share of each recurrence's outputs set to zero) act in training only.
 
     Raises:
         ModelsError: sizes that do not fit each other.
@@ -212,6 +241,7 @@ class Architecture:
     vocabulary: int = 0
     embedding: int = 0
     residual: bool = False
+    gives_values: bool = False
 
     def __post_init__(self) -> None:
         if self.vocabulary and (self.inputs != 1 or self.embedding < 1):
@@ -227,7 +257,7 @@ class Architecture:
             raise ModelsError(f"residual recurrences must be of one size, not of {self.units}")
 
     def build(self) -> keras.Sequential:
-        """A new network with random weights: [batch, steps, inputs] -> logits
+        """A new network with random weights: [batch, steps, inputs] -> logits or values
         [batch, steps, outputs]."""
         network = keras.Sequential(name="network")
         if self.vocabulary:
@@ -245,7 +275,8 @@ class Architecture:
             )
             if self.dropout:
                 network.add(keras.layers.Dropout(self.dropout, name=f"dropout_{number}"))
-        network.add(keras.layers.Dense(self.outputs, name="head"))
+        head = ValueHead if self.gives_values else keras.layers.Dense
+        network.add(head(self.outputs, name="head"))
         return network
 
 

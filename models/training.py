@@ -16,11 +16,15 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from models.augmentation import Augmentation
 from models.errors import DivergedError, ModelsError
+from models.metrics import Metric, usual_metric
 from models.network import Recurrence
 from models.tasks.task import SequenceSet, Task
 
 CHECKPOINT_INTERVAL_S = 5.0
+# Sequences that are run at once.
+PREDICTION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class TrainingSettings:
 
     ``learning_rate`` falls to a hundredth along a cosine over ``epochs``; gradients are clipped
     to the global norm ``clip_norm``; training stops after ``patience`` epochs without a lower
-    validation loss, and the weights of the best epoch are kept.
+    validation loss, and the weights of the best epoch are kept. Every epoch sees the training
+    data varied by ``augmentation``, where there is one; the validation data stay as they are.
     """
 
     epochs: int = 100
@@ -38,6 +43,7 @@ class TrainingSettings:
     clip_norm: float = 1.0
     patience: int = 25
     seed: int = 1
+    augmentation: Augmentation | None = None
 
 
 class StepHook(Protocol):
@@ -82,17 +88,21 @@ def fit(
         loss: what to minimize instead, see :data:`Loss`; the validation loss stays the task's.
 
     Returns:
-        The history: per epoch loss, validation loss and score, gradient norm, seconds; and the
-        index of the epoch that was kept.
+        The history: per epoch loss, validation loss and score (of the task's metric), gradient
+        norm, seconds; and the index of the epoch that was kept.
 
     Raises:
         DivergedError: the loss is no longer finite.
+        ModelsError: the augmentation does not suit the task.
     """
+    _check_augmentation(settings.augmentation, task)
     optimizer = keras.optimizers.Adam(settings.learning_rate)
     optimizer.build(network.trainable_variables)
     train_step = _train_step(network, optimizer, settings.clip_norm, loss or task_loss)
     x, targets, lengths = task.train.padded, task.train.targets, task.train.lengths
+    data, own_lengths = x, lengths
     batches = math.ceil(len(x) / settings.batch_size)
+    forward = tf.function(lambda frames: network(frames, training=False))
     state = _State(network, optimizer, checkpoint)
     history = state.history
     last_saved = time.monotonic()
@@ -101,7 +111,10 @@ def fit(
             break
         start = time.perf_counter()
         optimizer.learning_rate.assign(_cosine(settings.learning_rate, epoch / settings.epochs))
-        order = np.random.default_rng([settings.seed, epoch]).permutation(len(x))
+        generator = np.random.default_rng([settings.seed, epoch])
+        order = generator.permutation(len(x))
+        if settings.augmentation:
+            x, lengths = settings.augmentation.apply(data, own_lengths, generator)
         losses, norms = [], []
         # np.resize fills the last batch from the front, so that all batches have one shape.
         for batch in np.resize(order, (batches, settings.batch_size)):
@@ -117,7 +130,9 @@ def fit(
                 f"the loss became {losses[-1]} in epoch {epoch + 1}; "
                 "lower learning_rate or clip_norm in the recipe's [training]"
             )
-        validation_loss, validation_score = evaluate(network, task.validation)
+        validation_loss, validation_score = _judged(
+            predict(network, task.validation, forward), task.validation, task.score
+        )
         if not math.isfinite(validation_loss):
             raise DivergedError(
                 f"the validation loss became {validation_loss} in epoch {epoch + 1}; "
@@ -143,21 +158,48 @@ def fit(
     return {**history, "best_epoch": state.best_epoch}
 
 
-def evaluate(network: keras.Model, data: SequenceSet) -> tuple[float, float]:
-    """Mean loss over all steps, and the score: a classifier's accuracy after the last step of
-    each sequence, or the share of the values' variance that a regression explains."""
-    outputs = predict(network, data)
+def _check_augmentation(augmentation: Augmentation | None, task: Task) -> None:
+    if not augmentation:
+        return
+    if task.vocabulary:
+        raise ModelsError(f"the inputs of {task.name} are token ids; leave out the augmentation")
+    if augmentation.stretch and task.train.targets.ndim > 1:
+        raise ModelsError(
+            f"{task.name} wants something of every step, which 'stretch' would move; set it to 0"
+        )
+
+
+def evaluate(
+    network: keras.Model, data: SequenceSet, metric: Metric | None = None
+) -> tuple[float, float]:
+    """Loss (see :func:`task_loss`) and score: the value of ``metric``, or of the one that is
+    usual for such data (:func:`models.metrics.usual_metric`)."""
+    return _judged(predict(network, data), data, metric or usual_metric(data))
+
+
+def _judged(outputs: np.ndarray, data: SequenceSet, metric: Metric) -> tuple[float, float]:
     loss = task_loss(tf.constant(outputs), tf.constant(data.targets), tf.constant(data.lengths))
-    score = accuracy if data.values is None else explained_variance
-    return float(loss), score(outputs, data)
+    return float(loss), metric.compute(outputs, data)
 
 
 def task_loss(outputs: tf.Tensor, targets: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """What a task is fitted by: the cross entropy of every step for class indices [batch], the
-    mean squared error for values [batch, steps, outputs]; see :func:`mean_over_steps`."""
-    if targets.dtype.is_integer:
-        return sequence_loss(outputs, targets, lengths)
-    return mean_over_steps(tf.reduce_mean(tf.square(outputs - targets), -1), lengths)
+    """What a task is fitted by: the cross entropy of every step for class indices [batch], that
+    of the steps where a label is wanted for class indices [batch, steps], the mean squared error
+    for values [batch, steps, outputs]; see :func:`mean_over_steps`."""
+    targets = tf.convert_to_tensor(targets)
+    if not targets.dtype.is_integer:
+        return mean_over_steps(tf.reduce_mean(tf.square(outputs - targets), -1), lengths)
+    if len(targets.shape) == 2:
+        return step_label_loss(outputs, targets)
+    return sequence_loss(outputs, targets, lengths)
+
+
+def step_label_loss(logits: tf.Tensor, step_labels: tf.Tensor) -> tf.Tensor:
+    """Mean cross entropy of all steps where a label is wanted: logits [batch, steps, classes],
+    class indices [batch, steps] (-1: none wanted) -> scalar, in nats; 0 where no step wants one."""
+    wanted = tf.cast(step_labels >= 0, tf.float32)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(step_labels, 0), logits)
+    return tf.math.divide_no_nan(tf.reduce_sum(losses * wanted), tf.reduce_sum(wanted))
 
 
 def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
@@ -175,40 +217,34 @@ def mean_over_steps(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.reduce_sum(values * mask, 1) / tf.reduce_sum(mask, 1))
 
 
-def predict(network: keras.Model, data: SequenceSet) -> np.ndarray:
+def predict(
+    network: keras.Model, data: SequenceSet, forward: Callable[[Any], tf.Tensor] | None = None
+) -> np.ndarray:
     """Outputs of every step, float32 [sequences, longest, outputs]; after a sequence's end they
-    mean nothing."""
-    return network.predict(data.padded, batch_size=256, verbose=0)
+    mean nothing.
 
-
-def accuracy(outputs: np.ndarray, data: SequenceSet) -> float:
-    """Share of sequences whose label has the highest output after the last step."""
-    return float(np.mean(decisions(outputs, data.lengths) == data.labels))
-
-
-def explained_variance(outputs: np.ndarray, data: SequenceSet) -> float:
-    """1 - mean squared error / variance, over all steps and values together."""
-    given = np.concatenate(
-        [one[:length] for one, length in zip(outputs, data.lengths, strict=True)]
+    Args:
+        forward: the network's forward pass, compiled; to be given where one network is run again
+            and again, as Keras' predict spends 80 ms on preparing.
+    """
+    if forward is None:
+        return network.predict(data.padded, batch_size=PREDICTION_BATCH, verbose=0)
+    x = data.padded
+    starts = range(0, len(x), PREDICTION_BATCH)
+    return np.concatenate(
+        [forward(x[start : start + PREDICTION_BATCH]).numpy() for start in starts]
     )
-    wanted = np.concatenate(data.values or [])
-    return float(1 - np.mean((given - wanted) ** 2) / np.mean((wanted - wanted.mean(0)) ** 2))
-
-
-def decisions(outputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The class decided on after the last step of each sequence: outputs
-    [sequences, steps, classes] and lengths [sequences] -> class indices [sequences]."""
-    return outputs[np.arange(len(lengths)), lengths - 1].argmax(-1)
 
 
 def gradient_norms_through_time(
-    network: keras.Sequential, x: np.ndarray, labels: np.ndarray
+    network: keras.Sequential, x: np.ndarray, targets: np.ndarray
 ) -> list[list[float]]:
     """How much of the last step's loss reaches each earlier state.
 
     Args:
         x: sequences of one length, [batch, steps, channels].
-        labels: class indices [batch].
+        targets: what is wanted after the last step: class indices [batch], or values
+            [batch, outputs].
 
     Returns:
         For every recurrence, the norm of d loss(last step) / d state(t), averaged over the batch,
@@ -236,9 +272,12 @@ def gradient_norms_through_time(
                     index += 1
                 else:
                     value = layer(value)
-        loss = tf.reduce_sum(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(tf.constant(labels), value)
-        )
+        wanted = tf.constant(targets)
+        if wanted.dtype.is_integer:
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, value)
+        else:
+            losses = tf.reduce_mean(tf.square(value - wanted), -1)
+        loss = tf.reduce_sum(losses)
     gradients = tape.gradient(loss, [history[:-1] for history in states])
     return [
         [float(tf.reduce_mean(tf.norm(tf.concat(at_step, -1), axis=-1))) for at_step in history]

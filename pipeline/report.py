@@ -15,6 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from models.metrics import MetricDescription
 from pipeline.stages import HISTORY_FILE, RANGES_FILE, Outcome
 from pipeline.table import Row, make_rows, pareto_front, remarks, title
 
@@ -46,6 +47,7 @@ def write_report(outcome: Outcome) -> Path:
         title=title(outcome),
         recipe=outcome.recipe,
         baseline=outcome.baseline,
+        metric=MetricDescription(**outcome.baseline["metric"]),
         rows=rows,
         remarks=remarks(rows, outcome),
         first=outcome.results[0],
@@ -72,7 +74,7 @@ def _training_facts(label: str, history: dict[str, Any]) -> dict[str, Any]:
         "best_epoch": best + 1,
         "seconds": sum(history["seconds"]),
         "validation_score": history["validation_score"][best],
-        "test_accuracy": history["test_accuracy"],
+        "test_score": history["test_score"],
         "sparsity": history.get("sparsity_reached", {}),
     }
 
@@ -96,21 +98,23 @@ def _tradeoff(rows: list[Row]) -> Figure:
     by_latency, by_size = figure.subplots(1, 2, sharey=True)
     colors = _colors([row.model for row in rows])
     best = pareto_front(rows)
+    metric = rows[0].metric
     for axes, value in ((by_latency, lambda row: row.p50), (by_size, lambda row: row.file_bytes)):
         for model, color in colors.items():
             chosen = [row for row in rows if row.model == model]
             axes.plot(
                 [value(row) for row in chosen],
-                [100 * row.accuracy for row in chosen],
+                [metric.shown(row.score) for row in chosen],
                 color=color,
                 linewidth=0.8,
             )
             for row in chosen:
-                low, high = row.accuracy_range
+                low, high = row.score_range
+                below, above = metric.shown(row.score - low), metric.shown(high - row.score)
                 axes.errorbar(
                     value(row),
-                    100 * row.accuracy,
-                    yerr=[[100 * (row.accuracy - low)], [100 * (high - row.accuracy)]],
+                    metric.shown(row.score),
+                    yerr=[[below], [above]],
                     marker=MARKERS.get(row.scheme, "^"),
                     color=color,
                     capsize=2,
@@ -124,11 +128,16 @@ def _tradeoff(rows: list[Row]) -> Figure:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
-    by_latency.set(xlabel="p50 of a step, microseconds", ylabel="test accuracy, %")
+    by_latency.set(xlabel="p50 of a step, microseconds", ylabel=_label_of(metric))
     by_size.set(xlabel="file size, bytes")
     handles, labels = by_latency.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8)
     return figure
+
+
+def _label_of(metric: MetricDescription) -> str:
+    unit = f", {metric.unit}" if metric.unit else ""
+    return f"test {metric.name}{unit}" + ("" if metric.higher_is_better else "\n(lower is better)")
 
 
 def _distributions(results: list[dict[str, Any]]) -> Figure:
@@ -199,7 +208,7 @@ def _gradient_norms(histories: dict[str, dict[str, Any]]) -> Figure:
         for (label, history), color in zip(
             histories.items(), _colors(histories).values(), strict=True
         ):
-            if name in history:
+            if history.get(name):
                 norms = history[name][0]
                 axes.plot(np.arange(len(norms)) - len(norms), norms, color=color,
                           label=label if axes is panels[0] else None)  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ TRAINING_DISTRIBUTIONS = (
     "tensorflow-model-optimization",
     "sktime",
     "seglearn",
+    "Django",
+    "bokeh_sampledata",
 )
 CONVERTING_DISTRIBUTIONS = ("tensorflow", "litert-quantizer", "ai-edge-litert")
 RUNTIME_DISTRIBUTIONS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
@@ -107,10 +110,12 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
     files: list[Path] = []
     baseline = _baseline(recipe, workspace, track)
     for network in networks:
-        teacher = None
-        if network.section.distil:
-            teacher = trained[f"{network.section.distil.teacher}-s{network.seed}"]
-        stage = _train(recipe, network, teacher, workspace, track)
+        distil = network.section.distil
+        teachers = []
+        if distil:
+            seeds = recipe.seeds if distil.ensemble else [network.seed]
+            teachers = [trained[f"{distil.teacher}-s{seed}"] for seed in seeds]
+        stage = _train(recipe, network, teachers, workspace, track)
         for name in network.section.compressions:
             if last >= STAGES.index(name):
                 stage = _compress(recipe, network, name, stage, workspace, track)
@@ -165,53 +170,64 @@ def check_names(recipe: Recipe) -> None:
 def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str, Any]:
     @_with_tensorflow
     def build(folder: Path) -> None:
-        import numpy as np
+        from dataclasses import asdict
 
-        from models.baselines import linear_decisions, majority_accuracy
+        from models.baselines import task_baselines
         from models.tasks import load_task
 
         with track(recipe.task, "baseline"):
             task = load_task(recipe.task)
-            right = linear_decisions(task) == task.test.labels
             facts = {
-                "majority_accuracy": round(majority_accuracy(task), 4),
-                "linear_accuracy": round(float(right.mean()), 4),
-                "linear_accuracy_by_group": {
-                    str(group): round(float(right[task.test.groups == group].mean()), 4)
-                    for group in np.unique(task.test.groups)
-                }
-                if task.group_name
-                else {},
+                "metric": task.score.facts(),
+                "baselines": [asdict(baseline) for baseline in task_baselines(task)],
                 "group_name": task.group_name,
                 "sequences": [len(task.train), len(task.validation), len(task.test)],
-                "classes": len(task.labels),
+                "outputs": _counted(len(task.labels), "value" if task.gives_values else "class"),
                 "source": task.source,
                 "frame_period_s": task.frame_period_s,
                 "frame_period_source": task.frame_period_source,
             }
         write_json(folder / BASELINE_FILE, facts)
 
-    stage = workspace.stage("baseline", recipe.task, {}, ("models",), TRAINING_DISTRIBUTIONS, build)
+    stage = workspace.stage(
+        "baseline", recipe.task, _data(recipe), ("models",), TRAINING_DISTRIBUTIONS, build
+    )
     return json.loads((stage.folder / BASELINE_FILE).read_text())
+
+
+def _data(recipe: Recipe) -> dict[str, Any]:
+    """What a stage depends on where the task's data lies in a folder of the user's."""
+    from models.tasks import data_facts
+
+    facts = data_facts(recipe.task)
+    return {"data": facts} if facts else {}
+
+
+def _counted(number: int, what: str) -> str:
+    plural = what + ("es" if what.endswith("s") else "s")
+    return f"{number} {what if number == 1 else plural}"
 
 
 def _train(
     recipe: Recipe,
     network: Network,
-    teacher: Stage | None,
+    teachers: list[Stage],
     workspace: Workspace,
     track: Tracker,
 ) -> Stage:
-    """Train a network, by its teacher where it has one. Networks that differ only in how they
+    """Train a network, by its teachers where it has any. Networks that differ only in how they
     are compressed later share this stage."""
-    section, settings = network.section, recipe.training
+    section = network.section
+    own = section.training.model_dump(exclude_none=True)
+    settings = recipe.training.model_copy(update=own)
     subject = f"{section.base_label}-s{network.seed}"
     depends_on = {
         "task": recipe.task,
         "model": section.model_dump(include=set(TRAINED_AS)),
         "seed": network.seed,
         "training": settings.model_dump(),
-        "teacher": teacher.key if teacher else None,
+        "teachers": [teacher.key for teacher in teachers],
+        **_data(recipe),
     }
 
     @_with_tensorflow
@@ -219,7 +235,13 @@ def _train(
         import tf_keras as keras
 
         from models.compress.distillation import DistillationSettings, distil
-        from models.network import Architecture, Normalization, load_network, save_network
+        from models.network import (
+            Architecture,
+            Normalization,
+            ValueHead,
+            load_network,
+            save_network,
+        )
         from models.tasks import load_task
         from models.training import TrainingSettings, evaluate, fit
 
@@ -237,58 +259,82 @@ def _train(
                 dropout=settings.dropout,
                 embedding=section.embedding,
                 residual=section.residual,
+                vocabulary=task.vocabulary,
+                gives_values=task.gives_values,
             )
             built = architecture.build()
             for layer in built.layers:
                 if isinstance(layer, Normalization):
                     layer.adapt(*task.normalization)
+                elif isinstance(layer, ValueHead):
+                    layer.adapt(*task.value_spread)
             gradients = {"gradient_norms_at_start": _gradients(built, task)}
-            fitting = settings.model_dump(exclude={"input_noise", "input_offset", "dropout"})
+            fitting = settings.model_dump(
+                exclude={"input_noise", "input_offset", "dropout", "keep", "augmentation"}
+            )
             checkpoint = folder / "checkpoint.npz"
-            training = TrainingSettings(seed=network.seed, **fitting)
-            progress = _epoch_progress(report)
-            if section.distil and teacher:
-                distillation = section.distil.model_dump(exclude={"teacher"})
+            training = TrainingSettings(
+                seed=network.seed, augmentation=_augmentation(recipe), **fitting
+            )
+            progress = _epoch_progress(report, task)
+            if section.distil:
+                distillation = section.distil.model_dump(exclude={"teacher", "ensemble"})
                 history = distil(
-                    load_network(teacher.folder)[0],
+                    [load_network(teacher.folder)[0] for teacher in teachers],
                     built,
                     task,
                     training,
                     DistillationSettings(**distillation),
                     checkpoint,
                     progress,
+                    settings.keep,
                 )
             else:
-                history = fit(built, task, training, checkpoint, progress)
+                history = fit(built, task, training, checkpoint, progress, keep=settings.keep)
             gradients["gradient_norms_after_training"] = _gradients(built, task)
             save_network(folder, built, architecture)
-            test_loss, test_accuracy = evaluate(built, task.test)
-            facts = {"test_loss": test_loss, "test_accuracy": test_accuracy}
+            test_loss, test_score = evaluate(built, task.test, task.score)
+            facts = {"test_loss": test_loss, "test_score": test_score}
             write_json(folder / HISTORY_FILE, {**history, **gradients, **facts})
             checkpoint.unlink(missing_ok=True)
 
     return workspace.stage("train", subject, depends_on, ("models",), TRAINING_DISTRIBUTIONS, build)
 
 
+def _augmentation(recipe: Recipe) -> Any:
+    from models.augmentation import Augmentation
+
+    section = recipe.training.augmentation
+    return Augmentation(section.stretch, section.gain, section.rotation, tuple(section.vectors))
+
+
 def _gradients(network: Any, task: Any) -> list[list[float]]:
+    """Gradients through time from the last step of validation sequences, cut to their median
+    length; where steps have labels, of those that end at one."""
     import numpy as np
 
     from models.training import gradient_norms_through_time
 
     data = task.validation
     steps = int(np.median(data.lengths))
-    chosen = np.flatnonzero(data.lengths >= steps)[:GRADIENT_BATCH]
+    chosen = np.flatnonzero(data.lengths >= steps)
+    wanted = data.targets[chosen] if data.targets.ndim == 1 else data.targets[chosen, steps - 1]
+    if data.step_labels is not None:
+        chosen, wanted = chosen[wanted >= 0], wanted[wanted >= 0]
+    if not len(chosen):
+        return []
+    chosen, wanted = chosen[:GRADIENT_BATCH], wanted[:GRADIENT_BATCH]
     x = np.stack([data.sequences[index][:steps] for index in chosen])
-    return gradient_norms_through_time(network, x, data.labels[chosen])
+    return gradient_norms_through_time(network, x, wanted)
 
 
-def _epoch_progress(report: Callable[[int, int, str], None]) -> Any:
+def _epoch_progress(report: Callable[[int, int, str], None], task: Any) -> Any:
     def progress(epoch: int, epochs: int, entry: dict[str, float]) -> None:
         report(
             epoch,
             epochs,
             f"loss {entry['loss']:.3f}, validation {entry['validation_loss']:.3f} "
-            f"({entry['validation_score']:.1%})",
+            f"({task.score.text(entry['validation_score'])})",
         )
 
     return progress
@@ -309,6 +355,7 @@ def _compress(
         name: section.model_dump(),
         "batch_size": training.batch_size,
         "clip_norm": training.clip_norm,
+        "augmentation": training.augmentation.model_dump(),
     }
 
     @_with_tensorflow
@@ -329,6 +376,7 @@ def _compress(
                 learning_rate=section.learning_rate,
                 clip_norm=training.clip_norm,
                 seed=network.seed,
+                augmentation=_augmentation(recipe),
             )
             checkpoint = folder / "checkpoint.npz"
             compressed, architecture, history = _compressed(
@@ -337,12 +385,12 @@ def _compress(
                 architecture,
                 task,
                 settings,
-                _epoch_progress(report),
+                _epoch_progress(report, task),
                 checkpoint,
             )
             save_network(folder, compressed, architecture)
-            test_loss, test_accuracy = evaluate(compressed, task.test)
-            facts = {"test_loss": test_loss, "test_accuracy": test_accuracy}
+            test_loss, test_score = evaluate(compressed, task.test, task.score)
+            facts = {"test_loss": test_loss, "test_score": test_score}
             write_json(folder / HISTORY_FILE, {**_compression_facts(before), **history, **facts})
             checkpoint.unlink(missing_ok=True)
 
@@ -414,15 +462,23 @@ def _calibrate(
                 network.seed,
                 settings.streams,
             )
+            step = float_step(built, recipe.fold_embedding)
             ranges = roll_out(
-                float_step(built).flatbuffer, streams, lambda done, total: report(done, total, "")
+                step.flatbuffer,
+                streams,
+                lambda done, total: report(done, total, ""),
+                step.initial,
             )
             ranges.save(folder / RANGES_FILE)
 
     return workspace.stage(
         "calibrate",
         network.label,
-        {"network": trained.key, "calibration": settings.model_dump()},
+        {
+            "network": trained.key,
+            "calibration": settings.model_dump(),
+            "fold_embedding": recipe.fold_embedding,
+        },
         ("models", "calibration", "convert"),
         CONVERTING_DISTRIBUTIONS,
         build,
@@ -452,6 +508,7 @@ def _qat(
         "per_channel": per_channel,
         "batch_size": training.batch_size,
         "clip_norm": training.clip_norm,
+        "augmentation": training.augmentation.model_dump(),
     }
 
     @_with_tensorflow
@@ -473,23 +530,24 @@ def _qat(
             step, simulated, history = train_quantization_aware(
                 built,
                 architecture,
-                float_step(built),
+                float_step(built, recipe.fold_embedding),
                 Ranges.load(calibrated.folder / RANGES_FILE),
                 task,
                 TrainingSettings(
                     batch_size=training.batch_size,
                     clip_norm=training.clip_norm,
                     seed=network.seed,
+                    augmentation=_augmentation(recipe),
                     **section.model_dump(exclude={"imitation"}),
                 ),
                 checkpoint,
-                _epoch_progress(report),
+                _epoch_progress(report, task),
                 section.imitation,
                 per_channel,
             )
             save_step(folder, step)
-            test_loss, test_accuracy = evaluate(simulated, task.test)
-            facts = {"test_loss": test_loss, "test_accuracy": test_accuracy}
+            test_loss, test_score = evaluate(simulated, task.test, task.score)
+            facts = {"test_loss": test_loss, "test_score": test_score}
             write_json(folder / HISTORY_FILE, {**history, **facts})
             checkpoint.unlink(missing_ok=True)
 
@@ -525,9 +583,13 @@ def _convert(
         with track(network.label, "convert") as report:
             task = load_task(recipe.task)
             built, architecture = load_network(trained.folder)
-            step = float_step(built)
+            step = float_step(built, recipe.fold_embedding)
             ranges = Ranges.load(calibrated.folder / RANGES_FILE)
-            facts = _compression_facts(trained)
+            history = json.loads((trained.folder / HISTORY_FILE).read_text())
+            facts = {
+                **_compression_facts(trained),
+                "seconds_per_epoch": round(statistics.median(history["seconds"]), 3),
+            }
             for number, scheme in enumerate(recipe.schemes):
                 report(number, len(recipe.schemes), scheme)
                 path = folder / network.file_name(scheme)

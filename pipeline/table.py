@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from convert.auto import Choice, candidates, choose, refusal
+from models.metrics import MetricDescription, described
 from pipeline.stages import Network, Outcome
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model in one scheme. Accuracies are shares, medians over the seeds; latencies are
-    medians over the seeds' files, in microseconds, None where there were too few samples."""
+    """One model in one scheme. Scores are values of ``metric``, medians over the seeds; latencies
+    are medians over the seeds' files, in microseconds, None where there were too few samples."""
 
     model: str
     scheme: str
@@ -27,9 +28,10 @@ class Row:
     parameters: int
     file_bytes: int
     gzip_bytes: int
-    accuracy: float
-    accuracy_range: tuple[float, float]
-    accuracy_by_group: dict[str, float]
+    metric: MetricDescription
+    score: float
+    score_range: tuple[float, float]
+    score_by_group: dict[str, float]
     drift: float | None
     p50: float
     p99: float | None
@@ -44,9 +46,9 @@ class Row:
     valid: bool
 
     def dominated_by(self, other: Row) -> bool:
-        """Whether the other is nowhere worse and somewhere better: accuracy, bytes, p50."""
-        mine = (-self.accuracy, self.file_bytes, self.p50)
-        theirs = (-other.accuracy, other.file_bytes, other.p50)
+        """Whether the other is nowhere worse and somewhere better: score, bytes, p50."""
+        mine = (self.metric.lost(self.score, 0), self.file_bytes, self.p50)
+        theirs = (self.metric.lost(other.score, 0), other.file_bytes, other.p50)
         return theirs != mine and all(a <= b for a, b in zip(theirs, mine, strict=True))
 
 
@@ -95,13 +97,14 @@ def _row(
         value = median("latency_ns", *path)
         return None if value is None else value / 1e3
 
-    accuracies = [result["metrics"]["accuracy"] for result in results]
+    metric = described(results[0]["metrics"])
+    scores = [result["metrics"][metric.key] for result in results]
     groups: dict[str, list[float]] = defaultdict(list)
     for result in results:
         for name, value in result["metrics"].items():
-            if name.startswith("accuracy_by_"):
-                for group, share in value.items():
-                    groups[group].append(share)
+            if name.startswith(f"{metric.key}_by_"):
+                for group, score in value.items():
+                    groups[group].append(score)
     step = microseconds("step", "percentiles", "p50")
     invoke = microseconds("invoke", "percentiles", "p50")
     packed = [len(gzip.compress((folder / result["file"]).read_bytes())) for result in results]
@@ -113,9 +116,10 @@ def _row(
         parameters=results[0]["parameters"],
         file_bytes=round(median("file_bytes")),
         gzip_bytes=round(statistics.median(packed)),
-        accuracy=statistics.median(accuracies),
-        accuracy_range=(min(accuracies), max(accuracies)),
-        accuracy_by_group={name: statistics.median(values) for name, values in groups.items()},
+        metric=metric,
+        score=statistics.median(scores),
+        score_range=(min(scores), max(scores)),
+        score_by_group={name: statistics.median(values) for name, values in groups.items()},
         drift=median("metrics", "drift", "rms"),
         p50=step,
         p99=microseconds("step", "percentiles", "p99"),
@@ -127,10 +131,12 @@ def _row(
         runtimes=runtimes,
         sparsity=statistics.mean(sparsity.values()) if sparsity else None,
         metrics={
-            "accuracy": statistics.median(accuracies),
-            "float_accuracy": median("metrics", "float_accuracy"),
+            "metric": metric.facts(),
+            metric.key: statistics.median(scores),
+            f"float_{metric.key}": median("metrics", f"float_{metric.key}"),
             "drift": {
-                name: median("metrics", "drift", name) for name in ("steps", "argmax_agreement")
+                name: median("metrics", "drift", name)
+                for name in ("steps", "argmax_agreement", "rms")
             }
             if "drift" in results[0]["metrics"]
             else None,
@@ -152,7 +158,8 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
     table = Table(title=title(outcome), title_justify="left", pad_edge=False, box=None)
     for column in ("model", "scheme"):
         table.add_column(column, no_wrap=True)
-    for column in ("bytes", "gzip", "accuracy", "p50", "p99", "p99.9", "x invoke", "headroom"):
+    score = rows[0].metric.name if rows else "score"
+    for column in ("bytes", "gzip", score, "p50", "p99", "p99.9", "x invoke", "headroom"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -160,7 +167,7 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
             row.scheme + ("" if row.valid else " INVALID"),
             f"{row.file_bytes:,}",
             f"{row.gzip_bytes:,}",
-            f"{row.accuracy:.1%}",
+            row.metric.text(row.score),
             f"{row.p50:.2f}",
             _optional(row.p99),
             _optional(row.p999),
@@ -185,13 +192,15 @@ def title(outcome: Outcome) -> str:
 def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
     """What a reader must know beside the numbers, one sentence a line."""
     baseline, first = outcome.baseline, outcome.results[0]
-    classes, sequences = baseline["classes"], baseline["sequences"]
+    metric = MetricDescription(**baseline["metric"])
     seeds = len(outcome.recipe.seeds)
+    found = ", ".join(f"{one['name']} {metric.text(one['value'])}" for one in baseline["baselines"])
     lines = [
-        f"accuracy: test data ({sequences[2]} sequences, {classes} classes), after the last step"
+        f"{metric.name}: test data ({baseline['sequences'][2]} sequences, {baseline['outputs']})"
+        + (f", {metric.meaning}" if metric.meaning else "")
+        + ("" if metric.higher_is_better else "; lower is better")
         + (f"; median of {seeds} seeds" if seeds > 1 else ""),
-        f"baselines: majority class {baseline['majority_accuracy']:.1%}, "
-        f"linear on means and deviations {baseline['linear_accuracy']:.1%}",
+        f"baselines: {found}",
         f"latency: one whole step, microseconds; headroom: frame period "
         f"({baseline['frame_period_s'] * 1e3:g} ms) / p99.9; x invoke: whole step / bare invoke",
     ]

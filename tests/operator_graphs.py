@@ -37,6 +37,7 @@ GRAPHS = {
     "FULLY_CONNECTED of three axes": lambda x, h: tf.tensordot(
         tf.reshape(h, (1, 2, 4)), MATRIX[:4], 1
     ),
+    "GATHER": lambda x, h: tf.gather(h, [5, 0, 5], axis=1),
     "LOGISTIC": lambda x, h: tf.sigmoid(h * 20.0),
     "MAXIMUM": lambda x, h: tf.maximum(h, ROW),
     "MEAN": lambda x, h: tf.reduce_mean(h, -1),
@@ -87,8 +88,8 @@ def operator_model(name: str, folder) -> StepModel:
     graph = read_graph(flatbuffer)
     shape = graph.tensors[graph.signature("step").outputs["y"]].shape
     contract = Contract(
-        input=TensorSpec("x", (1, INPUTS), "float32"),
-        output=TensorSpec("y", shape, "float32"),
+        inputs=(TensorSpec("x", (1, INPUTS), "float32"),),
+        outputs=(TensorSpec("y", shape, "float32"),),
         states=(StateSpec("h", (1, UNITS), "float32"),),
         task="",
         cell="",
@@ -105,7 +106,7 @@ def operator_model(name: str, folder) -> StepModel:
         tolerance=Tolerance(0, 0, 0),
         model_sha256="00" * 32,
     )
-    nothing = Golden(np.zeros((0, INPUTS)), np.zeros((0, 1)), ())
+    nothing = Golden({"x": np.zeros((0, INPUTS))}, {"y": np.zeros((0, 1))}, ())
     return StepModel(folder / "operator.tflite", flatbuffer, 0, graph, contract, (), nothing)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from calibration.methods import METHODS, MIN_MAX
 from calibration.ranges import Ranges
@@ -32,11 +34,16 @@ class FloatStep:
         state_bounds: magnitudes that the equations guarantee, by state name.
         limits: real range of each activation by tensor name, where it is decided already (by
             quantization-aware training); else None, and it comes from calibrated ranges.
+        initial: real values that a state begins a sequence with, by state name, in the state's
+            shape; a state that is not named begins with zeros.
+        vocabularies: number of token ids, by the name of each input that takes them.
     """
 
     flatbuffer: bytes
     state_bounds: dict[str, float]
     limits: dict[str, tuple[float, float]] | None = None
+    initial: dict[str, np.ndarray] = field(default_factory=dict)
+    vocabularies: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

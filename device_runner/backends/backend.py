@@ -2,18 +2,20 @@
 
 One step is four calls, timed apart by the benchmark::
 
-    put(frame)    the input's bytes go to where the runtime reads them
+    put(frame)    the inputs' bytes go to where the runtime reads them
     invoke()      the step is computed
     advance()     the state that came out is handed on to be the state that goes in
-    y = get()     the output's bytes
+    y = get()     the outputs' bytes
 
 All bytes are in the stored dtype of the model's border tensors; nothing is converted on the way.
+Several inputs' bytes are one after another in the contract's order, and so are several outputs'.
 """
 
 from __future__ import annotations
 
 import abc
 import importlib.metadata
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,7 +91,8 @@ class HostMemoryBackend(Backend):
     """A backend whose tensors lie in memory that the CPU reads and writes at fixed addresses.
 
     Args:
-        inputs, outputs: writable byte views by signature name: x and the states, y and the states.
+        inputs, outputs: writable byte views by signature name: of the model's inputs and the
+            states, and of its outputs and the states.
         invoke: computes one step from the former to the latter.
     """
 
@@ -106,10 +109,14 @@ class HostMemoryBackend(Backend):
         self.inputs, self.outputs, self.invoke = inputs, outputs, invoke
         names = [state.name for state in model.contract.states]
         states = [(inputs[name], outputs[name]) for name in names]
-        self.put = _bind_put(inputs["x"])
-        self.get = outputs["y"].tobytes
+        frames = [inputs[spec.name] for spec in model.contract.inputs]
+        results = [outputs[spec.name] for spec in model.contract.outputs]
         self.advance = _bind_advance(states)
-        self.step = _bind_step(inputs["x"], outputs["y"], invoke, states)  # type: ignore[assignment]
+        # One input and one output are not looped over, as each Python instruction counts here.
+        self.put = _bind_put(frames[0]) if len(frames) == 1 else _bind_put_several(frames)
+        self.get = results[0].tobytes if len(results) == 1 else lambda: b"".join(results)
+        if len(frames) == len(results) == 1:
+            self.step = _bind_step(frames[0], results[0], invoke, states)  # type: ignore[assignment]
         self._states = {name: inputs[name] for name in names}
 
     def read_state(self) -> dict[str, bytes]:
@@ -125,6 +132,24 @@ def _bind_put(view: memoryview) -> Callable[[Any], None]:
         view[:] = frame
 
     return put
+
+
+def _bind_put_several(views: Sequence[memoryview]) -> Callable[[Any], None]:
+    places = frame_places([view.nbytes for view in views])
+    pairs = list(zip(views, places, strict=True))
+
+    def put(frame: Any) -> None:
+        frame = memoryview(frame)
+        for view, place in pairs:
+            view[:] = frame[place]
+
+    return put
+
+
+def frame_places(sizes: Sequence[int]) -> list[slice]:
+    """Where in a frame each input's bytes are, from their sizes."""
+    ends = list(itertools.accumulate(sizes))
+    return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
 def _bind_step(

@@ -1,11 +1,11 @@
 """LiteRT's GPU accelerator (``CompiledModel`` on WebGPU: Vulkan, Metal or Direct3D).
 
 The states stay on the device: every state has two device buffers that are input and output in
-turns, so that handing the state on moves no byte. Only x and y cross the bus.
+turns, so that handing the state on moves no byte. Only inputs and outputs cross the bus.
 
 A quantized graph is computed in float on the GPU, and LiteRT then gives host memory instead of
 device buffers; the placement says so. ``invoke`` includes the wait for the step's end and the
-transfer of y. A graph that the GPU takes in part only is refused, as the
+transfer of the outputs. A graph that the GPU takes in part only is refused, as the
 rest would run on the CPU without a word.
 """
 
@@ -29,9 +29,10 @@ from device_runner.backends.backend import (
     LoadOptions,
     Placement,
     distribution_version,
+    frame_places,
     one_line,
 )
-from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE, StepModel, TensorSpec
+from device_runner.contract import STEP_SIGNATURE, StepModel, TensorSpec
 from device_runner.errors import BadModelError, MissingRuntimeError
 
 NAME = "litert-gpu"
@@ -108,11 +109,11 @@ class LiteRtGpuBackend(Backend):
             self.state_on_device = not any(
                 HOST_MEMORY in _buffer_types(compiled, position, index)
                 for position, name in enumerate(signature["inputs"])
-                if name != INPUT_NAME
+                if name in self._specs
             )
+            specs = {**{spec.name: spec for spec in contract.inputs}, **self._specs}
             for name, buffer in inputs.items():
-                spec = contract.input if name == INPUT_NAME else self._specs[name]
-                buffer.write(np.zeros(spec.shape, spec.dtype))
+                buffer.write(np.zeros(specs[name].shape, specs[name].dtype))
         where = "" if self.state_on_device else ", states copied through host memory"
         self._place = f"{adapter}{where}"
         self.version = f"{version} on {self._place}"
@@ -128,22 +129,27 @@ class LiteRtGpuBackend(Backend):
         ]
         self._states = states
         self._turn = 0
-        self._y_buffer = outputs[OUTPUT_NAME]
-        self._y_size, self._y_dtype = _layout(contract.output)
-        self._y = bytes(self._y_size * self._y_dtype.itemsize)
-        self._x_buffer, self._x_dtype = inputs[INPUT_NAME], contract.input.dtype
+        self._results = [(outputs[spec.name].read, *_layout(spec)) for spec in contract.outputs]
+        self._y = bytes(sum(spec.byte_count for spec in contract.outputs))
+        places = frame_places([spec.byte_count for spec in contract.inputs])
+        self._targets = [
+            (inputs[spec.name].write, spec.dtype, place)
+            for spec, place in zip(contract.inputs, places, strict=True)
+        ]
         # LiteRT crashes where a buffer outlives its model, as the garbage collector may have it.
         weakref.finalize(self, _release, [*inputs.values(), *outputs.values()], compiled)
 
     def put(self, frame: Any) -> None:
-        self._x_buffer.write(np.frombuffer(frame, self._x_dtype))
+        frame = memoryview(frame)
+        for write, dtype, place in self._targets:
+            write(np.frombuffer(frame[place], dtype))
 
     def invoke(self) -> None:
         try:
             self._compiled.run_by_index(*self._runs[self._turn])
             # run_by_index only starts the step; LiteRT offers no other way to wait for its end
             # than to read a result.
-            self._y = self._y_buffer.read(self._y_size, self._y_dtype).tobytes()
+            self._y = b"".join([read(size, dtype).tobytes() for read, size, dtype in self._results])
         except RuntimeError as error:
             raise MissingRuntimeError(
                 f"the GPU failed in a step ({one_line(error)}); "

@@ -14,8 +14,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from device_runner.backends.backend import Backend, LoadOptions, distribution_version, one_line
-from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE, StepModel
+from device_runner.backends.backend import (
+    Backend,
+    LoadOptions,
+    distribution_version,
+    frame_places,
+    one_line,
+)
+from device_runner.contract import STEP_SIGNATURE, StepModel
 from device_runner.errors import BadModelError, MissingRuntimeError
 
 NAME = "micro"
@@ -96,19 +102,24 @@ class MicroBackend(Backend):
         self._states = {state.name: np.zeros(state.shape, state.dtype) for state in contract.states}
         states = self._states
         set_input, get_output = interpreter.set_input, interpreter.get_output
-        x = np.zeros(contract.input.shape, contract.input.dtype)
-        view, x_number, y_number = x.data.cast("B"), inputs[INPUT_NAME], outputs[OUTPUT_NAME]
-        y = np.zeros(contract.output.shape, contract.output.dtype)
+        places = frame_places([spec.byte_count for spec in contract.inputs])
+        targets = []
+        for spec, place in zip(contract.inputs, places, strict=True):
+            x = np.zeros(spec.shape, spec.dtype)
+            targets.append((x, x.reshape(-1).view(np.uint8).data, place, inputs[spec.name]))
+        numbers = [outputs[spec.name] for spec in contract.outputs]
+        results: list[np.ndarray] = []
 
         def put(frame: Any) -> None:
-            view[:] = frame
-            set_input(x, x_number)
+            frame = memoryview(frame)
+            for x, view, place, number in targets:
+                view[:] = frame[place]
+                set_input(x, number)
 
         def advance() -> None:
-            nonlocal y
             # Inputs and outputs share memory where their lifetimes allow: all that came out is
             # read before anything is written.
-            y = get_output(y_number)
+            results[:] = [get_output(number) for number in numbers]
             for name in names:
                 states[name] = get_output(outputs[name])
             for name in names:
@@ -116,7 +127,7 @@ class MicroBackend(Backend):
 
         self.put, self.advance = put, advance
         self.invoke = interpreter.invoke
-        self.get = lambda: y.tobytes()
+        self.get = lambda: b"".join([y.tobytes() for y in results])
         self.write_state({state.name: state.initial_bytes() for state in contract.states})
 
     def read_state(self) -> dict[str, bytes]:
@@ -132,6 +143,10 @@ def _interpreter(runtime: Any, model: StepModel, arena: int) -> Any:
     """An interpreter that has computed a step, or the error that it ended in."""
     try:
         interpreter = runtime.Interpreter.from_bytes(model.flatbuffer, arena_size=arena)
+        # Its memory is not cleared: what lies there may be no token's id.
+        for position, index in enumerate(model.graph.inputs):
+            tensor = model.graph.tensors[index]
+            interpreter.set_input(np.zeros(tensor.shape, tensor.dtype), position)
         interpreter.invoke()
     except (RuntimeError, ValueError) as error:
         return error

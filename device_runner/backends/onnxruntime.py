@@ -20,6 +20,12 @@ from device_runner.errors import BadModelError, MissingRuntimeError
 NAME = "onnxruntime"
 # Property of the ONNX file that names the step model it was made from.
 HASH_PROPERTY = "model_sha256"
+# What ONNX Runtime calls tensors of these elements.
+ELEMENTS = {
+    "float32": "tensor(float)",
+    "int32": "tensor(int32)",
+    "int64": "tensor(int64)",
+}
 _FATAL = 4
 
 
@@ -73,8 +79,8 @@ class OnnxruntimeBackend(HostMemoryBackend):
                 f"write it anew with 'edgestep export-onnx {model.path}'"
             )
         contract = model.contract
-        inputs: dict[str, TensorSpec] = {"x": contract.input}
-        outputs: dict[str, TensorSpec] = {"y": contract.output}
+        inputs: dict[str, TensorSpec] = {spec.name: spec for spec in contract.inputs}
+        outputs: dict[str, TensorSpec] = {spec.name: spec for spec in contract.outputs}
         for state in contract.states:
             inputs[state.name] = outputs[state_output_name(state.name)] = state
         for side, nodes, specs in (
@@ -82,20 +88,21 @@ class OnnxruntimeBackend(HostMemoryBackend):
             ("outputs", session.get_outputs(), outputs),
         ):
             declared = {node.name: (node.type, tuple(node.shape)) for node in nodes}
-            if declared != {name: ("tensor(float)", spec.shape) for name, spec in specs.items()}:
+            wanted = {name: (ELEMENTS.get(s.dtype), s.shape) for name, s in specs.items()}
+            if declared != wanted:
                 raise BadModelError(
                     f"{path} has the {side} {', '.join(declared)}, which are not the step model's; "
                     f"write it anew with 'edgestep export-onnx {model.path}'"
                 )
-        arrays_in = {name: np.zeros(spec.shape, np.float32) for name, spec in inputs.items()}
-        arrays_out = {name: np.zeros(spec.shape, np.float32) for name, spec in outputs.items()}
+        arrays_in = {name: np.zeros(spec.shape, spec.dtype) for name, spec in inputs.items()}
+        arrays_out = {name: np.zeros(spec.shape, spec.dtype) for name, spec in outputs.items()}
         # Kept: the session reads and writes their memory.
         self.arrays = (arrays_in, arrays_out)
         self.session = session
         binding = session.io_binding()
         for bind, arrays in ((binding.bind_input, arrays_in), (binding.bind_output, arrays_out)):
             for name, array in arrays.items():
-                bind(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+                bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         views_out = {name: array.data.cast("B") for name, array in arrays_out.items()}
         super().__init__(
             NAME,
@@ -103,7 +110,7 @@ class OnnxruntimeBackend(HostMemoryBackend):
             model,
             inputs={name: array.data.cast("B") for name, array in arrays_in.items()},
             outputs={
-                "y": views_out["y"],
+                **{spec.name: views_out[spec.name] for spec in contract.outputs},
                 **{s.name: views_out[state_output_name(s.name)] for s in contract.states},
             },
             invoke=lambda: session.run_with_iobinding(binding),

@@ -56,8 +56,8 @@ class ReferenceBackend(HostMemoryBackend):
     def __init__(self, model: StepModel) -> None:
         contract, signature = model.contract, model.graph.signature(STEP_SIGNATURE)
         states: dict[str, TensorSpec] = {state.name: state for state in contract.states}
-        inputs = {"x": contract.input, **states}
-        outputs = {"y": contract.output, **states}
+        inputs = {**{spec.name: spec for spec in contract.inputs}, **states}
+        outputs = {**{spec.name: spec for spec in contract.outputs}, **states}
         stored_in = {name: np.zeros(spec.shape, spec.dtype) for name, spec in inputs.items()}
         stored_out = {name: np.zeros(spec.shape, spec.dtype) for name, spec in outputs.items()}
         try:
@@ -67,7 +67,7 @@ class ReferenceBackend(HostMemoryBackend):
 
         def invoke() -> None:
             values = {
-                signature.inputs[name]: spec.dequantize(stored_in[name]).astype(np.float64)
+                signature.inputs[name]: _computed(spec, stored_in[name])
                 for name, spec in inputs.items()
             }
             results = graph.compute(values)
@@ -82,6 +82,13 @@ class ReferenceBackend(HostMemoryBackend):
             outputs={name: array.data.cast("B") for name, array in stored_out.items()},
             invoke=invoke,
         )
+
+
+def _computed(spec: TensorSpec, stored: np.ndarray) -> np.ndarray:
+    """float64 real values, or int64 where the tensor holds ids or counts."""
+    if spec.scale is None and spec.dtype in INDEX_DTYPES:
+        return stored.astype(np.int64)
+    return spec.dequantize(stored).astype(np.float64)
 
 
 def _quantize(spec: TensorSpec, values: np.ndarray) -> np.ndarray:
@@ -158,7 +165,12 @@ class StepGraph:
     def _rehearse(self, inputs: Iterable[int]) -> None:
         """Compute one step of zeros. All shapes are static, so what fits now fits always."""
         tensors = self.graph.tensors
-        values = {index: np.zeros(tensors[index].shape) for index in inputs}
+        values = {
+            index: np.zeros(
+                tensors[index].shape, np.int64 if _is_index(tensors[index]) else np.float64
+            )
+            for index in inputs
+        }
 
         def check(operator: Operator, results: Values) -> None:
             shapes = [tuple(result.shape) for result in results]
@@ -176,7 +188,8 @@ class StepGraph:
         values: Mapping[int, np.ndarray],
         check: Callable[[Operator, Values], None] | None = None,
     ) -> dict[int, np.ndarray]:
-        """All tensors of a step, float64 by index, from those of its inputs."""
+        """All tensors of a step by index, float64 or, of ids and counts, int64, from those of its
+        inputs."""
         computed = {**self.constants, **values}
         with np.errstate(all="ignore"):
             for compute, operator in self.operators:
@@ -219,7 +232,14 @@ def check_operator(operator: Operator, known: Mapping[str, KnownOperator]) -> No
         raise _misfit(operator, "its weights are shuffled")
 
 
+def _is_index(tensor: Tensor) -> bool:
+    """Whether a tensor holds ids, positions or counts, not real values."""
+    return tensor.dtype in INDEX_DTYPES and not tensor.scales
+
+
 def _check_activation(tensor: Tensor) -> None:
+    if _is_index(tensor):
+        return
     if tensor.dtype not in ACTIVATION_DTYPES:
         raise BadModelError(
             f"tensor '{tensor.name}' is {tensor.dtype}, which is not known here; "
@@ -256,9 +276,13 @@ def _unary(function: Callable[[np.ndarray], np.ndarray]) -> Compute:
     return compute
 
 
-def _binary(function: Callable[..., np.ndarray], activated: bool = True) -> Compute:
+def _binary(
+    function: Callable[..., np.ndarray], activated: bool = True, integers: bool = True
+) -> Compute:
     def compute(operator: Operator, operands: Values) -> Values:
-        result = function(*_real(operator, operands, 2))
+        if not integers or any(operand.dtype.kind != "i" for operand in operands):
+            _real(operator, operands, 2)
+        result = function(*operands)
         return [_activate(operator, result) if activated else result]
 
     return compute
@@ -295,6 +319,24 @@ def _batch_matmul(operator: Operator, operands: Values) -> Values:
     x = x.swapaxes(-1, -2) if operator.options["adj_x"] else x
     y = y.swapaxes(-1, -2) if operator.options["adj_y"] else y
     return [x @ y]
+
+
+def _gather(operator: Operator, operands: Values) -> Values:
+    table, positions = operands
+    if positions.dtype.kind != "i":
+        raise _misfit(operator, "its positions are not integers")
+    axis, batch = int(operator.options["axis"]), int(operator.options["batch_dims"])
+    axis += table.ndim if axis < 0 else 0
+    batch += positions.ndim if batch < 0 else 0
+    if not 0 <= batch <= axis < table.ndim or table.shape[:batch] != positions.shape[:batch]:
+        raise _misfit(operator, f"its axis is {axis}, after {batch} of a batch")
+    if positions.size and not 0 <= positions.min() <= positions.max() < table.shape[axis]:
+        raise _misfit(operator, f"a position is outside of 0 to {table.shape[axis] - 1}")
+    rows = [
+        np.take(table[place], positions[place], axis - batch)
+        for place in np.ndindex(*table.shape[:batch])
+    ]
+    return [np.stack(rows).reshape(*table.shape[:batch], *rows[0].shape)]
 
 
 def _split(operator: Operator, operands: Values) -> Values:
@@ -395,9 +437,10 @@ OPERATORS: dict[str, KnownOperator] = {
     "BATCH_MATMUL": KnownOperator(4, _batch_matmul),
     "CONCATENATION": KnownOperator(3, _concatenation),
     "DEQUANTIZE": KnownOperator(5, _unary(lambda x: x)),
-    "DIV": KnownOperator(2, _binary(np.divide)),
+    "DIV": KnownOperator(2, _binary(np.divide, integers=False)),
     "EXP": KnownOperator(2, _unary(np.exp)),
     "FULLY_CONNECTED": KnownOperator(12, _fully_connected, optional_inputs=True),
+    "GATHER": KnownOperator(5, _gather),
     "LOGISTIC": KnownOperator(3, _unary(_sigmoid)),
     "MAXIMUM": KnownOperator(4, _binary(np.maximum, activated=False)),
     "MEAN": KnownOperator(3, _reduce(np.mean)),

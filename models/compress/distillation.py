@@ -27,15 +27,7 @@ import tf_keras as keras
 from models.errors import ModelsError
 from models.network import Normalization, SensorNoise, recurrences
 from models.tasks.task import Task
-from models.training import (
-    Progress,
-    TrainingSettings,
-    accuracy,
-    fit,
-    mean_over_steps,
-    predict,
-    sequence_loss,
-)
+from models.training import Progress, TrainingSettings, fit, mean_over_steps, predict, task_loss
 
 
 @dataclass(frozen=True)
@@ -112,7 +104,9 @@ def distil(
     )
     pupil = _Pupil(student, teachers, distillation, settings.seed)
     history = fit(pupil, task, settings, checkpoint, progress, keep=keep, loss=pupil.loss)
-    history["teacher_validation_accuracy"] = accuracy(probabilities, task.validation)
+    history["teacher_validation_accuracy"] = task.score.compute(
+        np.log(np.maximum(probabilities, 1e-30)), task.validation
+    )
     return history
 
 
@@ -194,7 +188,7 @@ class _Pupil(keras.Model):
     def loss(self, outputs: tuple, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
         logits, targets, mapped, hidden = outputs
         settings = self.settings
-        total = (1 - settings.soft_weight) * sequence_loss(logits, labels, lengths)
+        total = (1 - settings.soft_weight) * task_loss(logits, labels, lengths)
         if targets is not None:
             soft = soft_target_loss(logits, targets, lengths, settings.temperature)
             total += settings.soft_weight * soft
@@ -263,6 +257,11 @@ def _check(
             raise ModelsError(f"{name} has NaN or infinite weights; train it again")
         if settings.hint_weight and not recurrences(network):
             raise ModelsError(f"{name} has no recurrence to take hints from; set hint_weight to 0")
+    if task.gives_values:
+        raise ModelsError(
+            f"the task {task.name} asks for values, and distillation teaches class probabilities; "
+            "leave out 'distil'"
+        )
     own = {id(variable) for variable in student.weights}
     for name, teacher in named[1:]:
         if any(id(variable) in own for variable in teacher.weights):

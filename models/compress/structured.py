@@ -193,12 +193,12 @@ def structured_prune(
             for score, units, count in zip(scores, start, counts, strict=True)
         ]
         network, architecture = keep_units(network, architecture, kept)
-        cut_loss, cut_accuracy = evaluate(network, task.validation)
+        cut_loss, cut_accuracy = evaluate(network, task.validation, task.score)
         done = (number - 1) * settings.epochs
         fitted = fit(
             network, task, settings, progress=_shifted(progress, done, rounds * settings.epochs)
         )
-        tuned_loss, tuned_accuracy = evaluate(network, task.validation)
+        tuned_loss, tuned_accuracy = evaluate(network, task.validation, task.score)
         history["best_epoch"] = len(history.get("loss", [])) + fitted.pop("best_epoch")
         for name, values in fitted.items():
             history.setdefault(name, []).extend(values)
@@ -323,8 +323,8 @@ def _cut(
         recurrences(network), recurrences(smaller), kept, strict=True
     ):
         wires = _cut_cell(source.cell, target.cell, wires, indices)
-    kernel, bias = network.get_layer("head").get_weights()
-    smaller.get_layer("head").set_weights([wires.cut(kernel, 0), bias])
+    kernel, *rest = network.get_layer("head").get_weights()
+    smaller.get_layer("head").set_weights([wires.cut(kernel, 0), *rest])
     return smaller, smaller_architecture
 
 

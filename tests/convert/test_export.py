@@ -7,13 +7,14 @@ import pytest
 
 from convert import export as export_module
 from convert.errors import ContractViolationError, UnknownSchemeError
-from convert.export import export, step_decisions
+from convert.export import export, step_outputs
 from convert.schemes import SCHEMES
 from convert.verify import verify_on_runtimes
 from device_runner.contract import load_step_model
 from device_runner.errors import BadModelError, VerificationError
 from device_runner.stream import Stream
-from models.training import decisions, predict
+from models.metrics import decisions
+from models.training import predict
 from tests.conftest import CELL_NAMES
 
 
@@ -45,7 +46,7 @@ def test_golden_sequences_are_real_and_the_networks_own(step_models, vowels, tra
 
 def test_accuracy_in_the_contract_is_that_of_the_stepped_file(step_models, vowels):
     path = step_models("gru", "int8")
-    decided = step_decisions(Stream(path, "litert"), vowels.test)
+    decided = decisions(step_outputs(Stream(path, "litert"), vowels.test), vowels.test.lengths)
     accuracy = load_step_model(path).contract.metrics["accuracy"]
     assert accuracy == pytest.approx(np.mean(decided == vowels.test.labels), abs=1e-4)
 
@@ -53,7 +54,8 @@ def test_accuracy_in_the_contract_is_that_of_the_stepped_file(step_models, vowel
 def test_stepped_float_decides_as_the_network(step_models, vowels, trained):
     network, _ = trained("oru")
     whole = decisions(predict(network, vowels.test), vowels.test.lengths)
-    stepped = step_decisions(Stream(step_models("oru", "float32"), "litert"), vowels.test)
+    stream = Stream(step_models("oru", "float32"), "litert")
+    stepped = decisions(step_outputs(stream, vowels.test), vowels.test.lengths)
     assert np.mean(whole == stepped) > 0.99
 
 

@@ -135,9 +135,11 @@ class FakeStream:
             get=lambda: self.spend(300),
         )
         self.load_ns = 5000
-        golden = Golden(np.zeros((6, 2), np.float32), np.zeros((6, 1), np.float32), (6,))
+        golden = Golden(
+            {"x": np.zeros((6, 2), np.float32)}, {"y": np.zeros((6, 1), np.float32)}, (6,)
+        )
         contract = SimpleNamespace(
-            input=TensorSpec("x", (1, 2), "float32"), frame_period_s=frame_period_s
+            inputs=(TensorSpec("x", (1, 2), "float32"),), frame_period_s=frame_period_s
         )
         self.model = SimpleNamespace(golden=golden, contract=contract)
 

@@ -40,8 +40,12 @@ class FakeStream:
         self.backend = SimpleNamespace(
             put=lambda frame: None, invoke=self.invoke, advance=lambda: None, get=lambda: b""
         )
-        golden = Golden(np.zeros((6, 2), np.float32), np.zeros((6, 1), np.float32), (6,))
-        contract = SimpleNamespace(input=TensorSpec("x", (1, 2), "float32"), frame_period_s=0.01)
+        golden = Golden(
+            {"x": np.zeros((6, 2), np.float32)}, {"y": np.zeros((6, 1), np.float32)}, (6,)
+        )
+        contract = SimpleNamespace(
+            inputs=(TensorSpec("x", (1, 2), "float32"),), frame_period_s=0.01
+        )
         self.model = SimpleNamespace(golden=golden, contract=contract)
 
     def invoke(self) -> None:

@@ -9,8 +9,9 @@ import tf_keras as keras
 from models.compress.clustering import cluster_weights
 from models.compress.pruning import prune_by_magnitude
 from models.errors import ModelsError
+from models.metrics import accuracy
 from models.network import recurrences
-from models.training import TrainingSettings, accuracy, predict
+from models.training import TrainingSettings, predict
 
 CLUSTERS = 16
 SETTINGS = TrainingSettings(epochs=4, learning_rate=1e-3)

@@ -8,8 +8,9 @@ import tf_keras as keras
 
 from models.compress.pruning import PATTERNS, pattern_holds, prune_by_magnitude
 from models.errors import ModelsError, UnknownNameError
+from models.metrics import accuracy
 from models.network import Architecture, Recurrence, load_network, recurrences, save_network
-from models.training import TrainingSettings, accuracy, predict
+from models.training import TrainingSettings, predict
 
 SPARSITY = 0.6
 ONE_POINT = 0.01

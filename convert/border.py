@@ -1,0 +1,88 @@
+"""A step graph's inputs, outputs and states as the contract describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from convert.errors import ContractViolationError
+from convert.schemes.scheme import FloatStep
+from device_runner.contract import (
+    INPUT_NAME,
+    OUTPUT_NAME,
+    STEP_SIGNATURE,
+    StateSpec,
+    TensorSpec,
+)
+from device_runner.flatbuffer import Graph, Tensor
+
+
+def border(graph: Graph, step: FloatStep) -> dict[str, Any]:
+    """The fields ``inputs``, ``outputs`` and ``states`` of a step graph's contract.
+
+    A name on both sides of the signature is a state. x and y come first, all else in the
+    signature's order.
+
+    Args:
+        graph: with the signature ``step``: the graph of ``step``, or what a scheme made of it.
+        step: knows where the states begin and which inputs are token ids.
+
+    Raises:
+        ContractViolationError: an initial value is given for no state, or in another shape, or a
+            vocabulary for no input.
+    """
+    signature = graph.signature(STEP_SIGNATURE)
+    states = [name for name in signature.inputs if name in signature.outputs]
+    inputs = _first(INPUT_NAME, signature.inputs.keys() - set(states), signature.inputs)
+    outputs = _first(OUTPUT_NAME, signature.outputs.keys() - set(states), signature.outputs)
+    for names, known in ((step.initial, states), (step.vocabularies, inputs)):
+        if unknown := [name for name in names if name not in known]:
+            raise ContractViolationError(
+                f"'{unknown[0]}' is none of the step graph's {', '.join(known)}; "
+                "name it as the signature does"
+            )
+    return {
+        "inputs": tuple(
+            TensorSpec(
+                **_facts(name, graph.tensors[signature.inputs[name]]),
+                vocabulary=step.vocabularies.get(name),
+            )
+            for name in inputs
+        ),
+        "outputs": tuple(
+            TensorSpec(**_facts(name, graph.tensors[signature.outputs[name]])) for name in outputs
+        ),
+        "states": tuple(
+            _state(name, graph.tensors[signature.inputs[name]], step.initial.get(name))
+            for name in states
+        ),
+    }
+
+
+def _first(name: str, names: Iterable[str], order: Iterable[str]) -> list[str]:
+    chosen = set(names)
+    return sorted((key for key in order if key in chosen), key=lambda key: key != name)
+
+
+def _state(name: str, tensor: Tensor, initial: np.ndarray | None) -> StateSpec:
+    spec = StateSpec(**_facts(name, tensor))
+    if initial is None or not np.any(initial):
+        return spec
+    if np.shape(initial) != spec.shape:
+        raise ContractViolationError(
+            f"state '{name}' of shape {spec.shape} has initial values of shape {np.shape(initial)}"
+        )
+    stored = spec.quantize(initial).ravel().tolist()
+    return StateSpec(**_facts(name, tensor), initial=tuple(stored))
+
+
+def _facts(name: str, tensor: Tensor) -> dict[str, Any]:
+    return {
+        "name": name,
+        "shape": tensor.shape,
+        "dtype": tensor.dtype,
+        "scale": tensor.scales[0] if tensor.scales else None,
+        "zero_point": tensor.zero_points[0] if tensor.zero_points else None,
+    }

@@ -1,0 +1,158 @@
+"""What a network is judged by on a task's data: metrics with their unit and direction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from models.tasks.task import SequenceSet
+
+PERCENT = "%"
+
+
+@dataclass(frozen=True)
+class MetricDescription:
+    """How to read a metric's values.
+
+    Attributes:
+        name: "accuracy", "mean absolute error".
+        unit: "%", "mg/dL" or "" for a bare number. Where it is "%" the values are shares (0.97),
+            and only their text is in percent.
+        higher_is_better: the direction.
+        meaning: at which steps and of what it is taken, for people.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    meaning: str = ""
+
+    @property
+    def key(self) -> str:
+        """What its value is called in a contract: "mean_absolute_error"."""
+        return self.name.replace(" ", "_")
+
+    @property
+    def is_share(self) -> bool:
+        return self.unit == PERCENT
+
+    def shown(self, value: float) -> float:
+        """The value in its unit: a share in percent, another one as it is."""
+        return 100 * value if self.is_share else value
+
+    def text(self, value: float) -> str:
+        """The value with its unit: "97.3%", "17.82 mg/dL"."""
+        if self.is_share:
+            return f"{value:.1%}"
+        return f"{value:.4g} {self.unit}".rstrip()
+
+    def rounded(self, value: float) -> float:
+        """The value to four decimals or four digits, whichever is more."""
+        if not math.isfinite(value) or value == 0:
+            return float(value)
+        return round(float(value), max(4, 3 - math.floor(math.log10(abs(value)))))
+
+    def lost(self, value: float, reference: float) -> float:
+        """By how much ``value`` is worse than ``reference``, in the metric's own numbers; below 0
+        where it is better."""
+        return reference - value if self.higher_is_better else value - reference
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON; ``MetricDescription(**facts)`` reads it back."""
+        names = ("name", "unit", "higher_is_better", "meaning")
+        return {name: value for name, value in asdict(self).items() if name in names}
+
+
+@dataclass(frozen=True)
+class Metric(MetricDescription):
+    """A metric and how it is computed.
+
+    Attributes:
+        compute: (outputs [sequences, longest, outputs], data) -> its value. The outputs are
+            logits or values after every step; after a sequence's end they mean nothing.
+    """
+
+    compute: Callable[[np.ndarray, SequenceSet], float] = lambda outputs, data: math.nan
+
+
+def decisions(outputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The class decided on after the last step of each sequence: outputs
+    [sequences, steps, classes] and lengths [sequences] -> class indices [sequences]."""
+    return outputs[np.arange(len(lengths)), lengths - 1].argmax(-1)
+
+
+def accuracy(outputs: np.ndarray, data: SequenceSet) -> float:
+    """Share of sequences whose label has the highest output after the last step."""
+    return float(np.mean(decisions(outputs, data.lengths) == data.labels))
+
+
+def step_accuracy(outputs: np.ndarray, data: SequenceSet) -> float:
+    """Share of the steps where a label is wanted at which that label has the highest output."""
+    logits, wanted = _wanted_steps(outputs, data)
+    return float(np.mean(logits.argmax(-1) == wanted))
+
+
+def bits_per_step(outputs: np.ndarray, data: SequenceSet) -> float:
+    """Mean cross entropy of the steps where a label is wanted, in bits."""
+    logits, wanted = _wanted_steps(outputs, data)
+    logits = logits.astype(np.float64)
+    logits -= logits.max(-1, keepdims=True)
+    surprise = np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(wanted)), wanted]
+    return float(surprise.mean() / math.log(2))
+
+
+def explained_variance(outputs: np.ndarray, data: SequenceSet) -> float:
+    """1 - mean squared error / variance, over all steps and values together."""
+    given, wanted = step_values(outputs, data)
+    return float(1 - np.mean((given - wanted) ** 2) / np.mean((wanted - wanted.mean(0)) ** 2))
+
+
+def mean_absolute_error(outputs: np.ndarray, data: SequenceSet) -> float:
+    """Over all steps and values together, in the values' own unit."""
+    given, wanted = step_values(outputs, data)
+    return float(np.mean(np.abs(given - wanted)))
+
+
+def step_values(outputs: np.ndarray, data: SequenceSet) -> tuple[np.ndarray, np.ndarray]:
+    """Given and wanted values of all steps of all sequences, [steps, outputs] each."""
+    pairs = zip(outputs, data.lengths, strict=True)
+    given = np.concatenate([one[:length] for one, length in pairs])
+    return given, np.concatenate(data.values or [])
+
+
+def _wanted_steps(outputs: np.ndarray, data: SequenceSet) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs [n, classes] and class indices [n] of the steps where a label is wanted."""
+    wanted = data.targets
+    where = wanted >= 0
+    return outputs[:, : wanted.shape[1]][where], wanted[where]
+
+
+ACCURACY = Metric("accuracy", PERCENT, True, "after the last step of each sequence", accuracy)
+STEP_ACCURACY = Metric(
+    "accuracy", PERCENT, True, "at every step where a label is wanted", step_accuracy
+)
+EXPLAINED_VARIANCE = Metric(
+    "explained variance", PERCENT, True, "of the values at every step", explained_variance
+)
+
+
+def usual_metric(data: SequenceSet) -> Metric:
+    """What data of this kind is judged by where a task says nothing else: the accuracy after the
+    last step, that of the steps where a label is wanted, or the explained variance of values."""
+    if data.values is not None:
+        return EXPLAINED_VARIANCE
+    return ACCURACY if data.step_labels is None else STEP_ACCURACY
+
+
+def described(facts: dict[str, Any]) -> MetricDescription:
+    """The metric that the ``metrics`` of a contract are about; contracts that do not say are of
+    the accuracy or the explained variance."""
+    if facts.get("metric"):
+        return MetricDescription(**facts["metric"])
+    known = EXPLAINED_VARIANCE if "explained_variance" in facts else ACCURACY
+    return MetricDescription(**known.facts())
