@@ -108,7 +108,7 @@ class Tokenizer:
         token = front_end.get(role)
         if token is None:
             return None
-        if token not in self._ids:
+        if not isinstance(token, str) or token not in self._ids:
             raise BadModelError(
                 f"the front end's {role} {token!r} is not among its tokens; export the model again"
             )
@@ -158,7 +158,7 @@ def _by_count(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _name(token: str) -> str:
-    if token == " ":
+def _name(text: str) -> str:
+    if text == " ":
         return "(space)"
-    return token if token.isprintable() else f"({ascii(token)[1:-1]})"
+    return text if text.isprintable() else f"({ascii(text)[1:-1]})"
