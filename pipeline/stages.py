@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -188,8 +189,18 @@ def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str,
             }
         write_json(folder / BASELINE_FILE, facts)
 
-    stage = workspace.stage("baseline", recipe.task, {}, ("models",), TRAINING_DISTRIBUTIONS, build)
+    stage = workspace.stage(
+        "baseline", recipe.task, _data(recipe), ("models",), TRAINING_DISTRIBUTIONS, build
+    )
     return json.loads((stage.folder / BASELINE_FILE).read_text())
+
+
+def _data(recipe: Recipe) -> dict[str, Any]:
+    """What a stage depends on where the task's data lies in a folder of the user's."""
+    from models.tasks import data_facts
+
+    facts = data_facts(recipe.task)
+    return {"data": facts} if facts else {}
 
 
 def _counted(number: int, what: str) -> str:
@@ -216,6 +227,7 @@ def _train(
         "seed": network.seed,
         "training": settings.model_dump(),
         "teachers": [teacher.key for teacher in teachers],
+        **_data(recipe),
     }
 
     @_with_tensorflow
@@ -450,10 +462,12 @@ def _calibrate(
                 network.seed,
                 settings.streams,
             )
+            step = float_step(built, recipe.fold_embedding)
             ranges = roll_out(
-                float_step(built, recipe.fold_embedding).flatbuffer,
+                step.flatbuffer,
                 streams,
                 lambda done, total: report(done, total, ""),
+                step.initial,
             )
             ranges.save(folder / RANGES_FILE)
 
@@ -571,7 +585,11 @@ def _convert(
             built, architecture = load_network(trained.folder)
             step = float_step(built, recipe.fold_embedding)
             ranges = Ranges.load(calibrated.folder / RANGES_FILE)
-            facts = _compression_facts(trained)
+            history = json.loads((trained.folder / HISTORY_FILE).read_text())
+            facts = {
+                **_compression_facts(trained),
+                "seconds_per_epoch": round(statistics.median(history["seconds"]), 3),
+            }
             for number, scheme in enumerate(recipe.schemes):
                 report(number, len(recipe.schemes), scheme)
                 path = folder / network.file_name(scheme)

@@ -1,4 +1,4 @@
-"""One time step of recurrent layers."""
+"""One time step of our own recurrent layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from convert.layers.rule import Lookup, Scaled, State, StepRule, Values, look_up, plain
+from convert.layers.rule import Joined, Lookup, Scaled, State, StepRule, Values, look_up, plain
 from models.network import Recurrence
 
 # Folding an embedding into the input product is worth no more than this share of the weights of
@@ -23,11 +23,11 @@ def recurrence(layer: Recurrence, node: Any) -> StepRule:
 
     def step(inputs: Values, states: Values) -> tuple[Values, Values]:
         (value,) = inputs
-        if isinstance(value, Lookup):
-            if _folds(layer, value):
-                product = look_up(_products(layer, value.table), value.token)
-                output, new_states = cell.step(product, states, cell.begin())
-                return (output,), new_states
+        if isinstance(value, Lookup) and _folds(layer, value):
+            product = look_up(_products(layer, value.table), value.token)
+            output, new_states = cell.step(product, states, cell.begin())
+            return (output,), new_states
+        if isinstance(value, Joined | Lookup):
             value = plain(value)
         affine = (value.scale, value.shift) if isinstance(value, Scaled) else ()
         value = value.value if isinstance(value, Scaled) else value
@@ -38,7 +38,7 @@ def recurrence(layer: Recurrence, node: Any) -> StepRule:
         State(name, shape, cell.state_bounds.get(name))
         for name, shape in zip(cell.state_names, cell.state_shapes, strict=True)
     )
-    return StepRule(step, states, takes_scaled=True)
+    return StepRule(step, states, takes_deferred=True)
 
 
 def _folds(layer: Recurrence, lookup: Lookup) -> bool:

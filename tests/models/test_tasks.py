@@ -10,7 +10,7 @@ import pytest
 
 from models.errors import MissingDataError, UnknownNameError
 from models.network import Normalization
-from models.tasks import TASKS, load_task
+from models.tasks import TASKS, keywords, load_task
 from models.tasks.task import SequenceSet, split_by_label
 
 SENSOR_TASKS = (
@@ -21,13 +21,27 @@ SENSOR_TASKS = (
     "watch-exercises",
     "watch-exercises-4s",
 )
-# engine-fault is fetched: see test_engine_fault.py.
-TESTED_ELSEWHERE = {"char-lm", "engine-fault", "language-id", "sentiment", "translation"}
+# engine-fault is fetched: see test_engine_fault.py. The keyword tasks: see test_keywords.py.
+TESTED_ELSEWHERE = {
+    "char-lm",
+    "engine-fault",
+    "keywords",
+    "keywords-synthetic",
+    "language-id",
+    "sentiment",
+    "translation",
+}
 
 
 @pytest.fixture(scope="module")
 def watch():
     return load_task("watch-exercises")
+
+
+@pytest.fixture(scope="module")
+def keywords_synthetic(small_speech):
+    """The task, on a few clips: the real one takes a minute to be made."""
+    return keywords.load_folder(small_speech, "keywords-synthetic", "")
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +57,10 @@ def loaded(vowels, watch):
     return get
 
 
-@pytest.fixture(params=SENSOR_TASKS)
+@pytest.fixture(params=[*SENSOR_TASKS, "keywords-synthetic"])
 def task(request, loaded):
+    if request.param == "keywords-synthetic":
+        return request.getfixturevalue("keywords_synthetic")
     return loaded(request.param)
 
 

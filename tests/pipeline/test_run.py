@@ -258,3 +258,29 @@ def test_a_task_of_values_goes_the_whole_way(tmp_path):
     html = (tmp_path / "runs" / "mini" / "report.html").read_text()
     assert "Mean absolute error by stock" in html
     assert " bp</td>" in html
+
+
+def test_teachers_of_all_seeds_teach_together(tmp_path):
+    """On augmented data; the student has epochs of its own."""
+    recipe = tmp_path / "mini.toml"
+    recipe.write_text(
+        RECIPE.split("[[models]]")[0].replace("epochs = 3", "epochs = 1")
+        + "[training.augmentation]\nstretch = 0.1\n"
+        + '[[models]]\ncell = "simple-rnn"\nunits = 8\n'
+        + '[[models]]\ncell = "simple-rnn"\nunits = 4\ntraining = { epochs = 2 }\n'
+        + 'distil = { teacher = "simple-rnn-8", ensemble = true }\n'
+    )
+    arguments = ["run", str(recipe), "--runs-dir", str(tmp_path / "runs"), "--until", "train"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    stages_of = tmp_path / "runs" / "mini" / "stages"
+
+    def facts(subject, file):
+        (path,) = (stages_of / subject).glob(f"train-*/{file}")
+        return json.loads(path.read_text())
+
+    taught = [facts(f"simple-rnn-4-distilled-s{seed}", "depends_on.json") for seed in (1, 2)]
+    assert len(set(taught[0]["teachers"])) == 2
+    assert taught[0]["teachers"] == taught[1]["teachers"]
+    assert len(facts("simple-rnn-4-distilled-s1", "history.json")["loss"]) == 2
+    assert len(facts("simple-rnn-8-s1", "history.json")["loss"]) == 1
