@@ -84,7 +84,7 @@ def _frame(cells: list[str], inputs: Sequence[TensorSpec]) -> Any:
     widths = [math.prod(spec.frame_shape) for spec in inputs]
     if len(cells) != sum(widths):
         raise ValueError(f"it has {len(cells)} values, the model takes {sum(widths)}")
-    parts = []
+    parts: list[np.ndarray] = []
     for spec, width in zip(inputs, widths, strict=True):
         own, cells = cells[:width], cells[width:]
         if spec.vocabulary is not None:

@@ -461,10 +461,12 @@ def _calibrate(
                 network.seed,
                 settings.streams,
             )
+            step = float_step(built, recipe.fold_embedding)
             ranges = roll_out(
-                float_step(built, recipe.fold_embedding).flatbuffer,
+                step.flatbuffer,
                 streams,
                 lambda done, total: report(done, total, ""),
+                step.initial,
             )
             ranges.save(folder / RANGES_FILE)
 

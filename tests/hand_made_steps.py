@@ -151,10 +151,17 @@ MADE = {
 }  # fmt: skip
 
 
-def step_model(name: str, folder: Path, scheme: str = "float32", **changes: Any) -> StepModel:
-    """A step model file in ``folder``, loaded; ``changes`` to its contract."""
+def step_model(
+    name: str,
+    folder: Path,
+    scheme: str = "float32",
+    step: FloatStep | None = None,
+    **changes: Any,
+) -> StepModel:
+    """A step model file in ``folder``, loaded, of the step graph or another form of it;
+    ``changes`` to its contract."""
     made = MADE[name]
-    step = made.float_step()
+    step = step or made.float_step()
     chosen, options = get_scheme(scheme)
     ranges = roll_out(step.flatbuffer, [made.frames(300, 4)], initial=made.initial)
     flatbuffer = chosen.apply(step, ranges, options)

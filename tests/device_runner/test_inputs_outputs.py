@@ -14,8 +14,8 @@ import pytest
 from convert.export import check_dtypes
 from convert.onnx_export import export_onnx
 from convert.schemes import get_scheme
-from device_runner.contract import Contract, load_step_model
-from device_runner.errors import BadInputError
+from device_runner.contract import Contract, TensorSpec, load_step_model
+from device_runner.errors import BadInputError, BadModelError
 from device_runner.stream import Stream, Streams
 from device_runner.verify import verify
 from tests.hand_made_steps import MADE, VOCABULARY, step_model
@@ -321,6 +321,11 @@ def test_a_further_output_that_is_wrong_fails_the_verification(made):
     verification = verify(Stream(replace(model, golden=golden), "litert"))
     assert verification.failure is not None
     assert verification.rms == pytest.approx(0.3 * np.ptp(model.golden.y), rel=1e-3)
+
+
+def test_a_table_with_too_few_rows_is_refused(tmp_path):
+    with pytest.raises(BadModelError, match=r"vocabulary of 21, its table is of shape \(20, 6\)"):
+        step_model("tokens", tmp_path, inputs=(TensorSpec("x", (1, 1), "int32", vocabulary=21),))
 
 
 def test_saved_files_load_again(made):
