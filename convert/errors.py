@@ -25,3 +25,17 @@ class NotExportableError(ConvertError):
 
 class UnknownSchemeError(UnknownNameError):
     """A scheme, or an option of one, that does not exist; the message suggests the nearest."""
+
+
+class UnknownTargetError(UnknownNameError):
+    """A target that does not exist; the message suggests the nearest."""
+
+
+class UnknownRuntimeError(UnknownNameError):
+    """A runtime whose operators are not known here; the message suggests the nearest."""
+
+
+class TargetMismatchError(ConvertError):
+    """The model does not fit the target."""
+
+    exit_code = 5

@@ -12,9 +12,15 @@ import pytest
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
-CELL_NAMES = ("simple-rnn", "lstm", "gru", "oru", "oru-state")
+CELL_NAMES = (
+    "simple-rnn", "lstm", "gru", "oru", "oru-state", "fast-grnn", "min-gru", "min-lstm"
+)  # fmt: skip
 # (cell, options): every cell in every form that has a graph of its own.
 VARIANTS = (*((cell, {}) for cell in CELL_NAMES), ("gru", {"reset_after": False}))
+# Cells whose gates see the input alone have none.
+VARIANTS_WITH_RECURRENT_MATRIX = tuple(
+    (cell, options) for cell, options in VARIANTS if not cell.startswith("min-")
+)
 UNITS = 16
 
 
