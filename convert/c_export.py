@@ -86,9 +86,7 @@ def export_c(model: StepModel, folder: Path, prefix: str | None = None) -> CExpo
     prefix = prefix or _c_name(model.path.stem)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", prefix):
         raise NotExportableError(f"'{prefix}' is no name in C; choose another with --prefix")
-    report = check_graph(
-        model.graph, model.flatbuffer, get_profile("micro"), None, str(model.path)
-    )
+    report = check_graph(model.graph, model.flatbuffer, get_profile("micro"), None, str(model.path))
     if not report.fits:
         raise report.error()
     measured = _measure(model)
@@ -195,7 +193,11 @@ class _Source:
             "frame_period_us": round(contract.frame_period_s * 1e6),
             "sizes": "\n".join(
                 f"#define {self._macro(name)}_SIZE {_count(spec)}"
-                for spec, name in (*self.inputs.items(), *self.outputs.items(), *self.states.items())
+                for spec, name in (
+                    *self.inputs.items(),
+                    *self.outputs.items(),
+                    *self.states.items(),
+                )
             ),
             "label_count": max(1, len(self.model.labels)),
             "labels": ",\n".join(f"  {_c_string(label)}" for label in self.model.labels or ("",)),
@@ -278,9 +280,7 @@ class _Source:
         if not isinstance(spec.initial, str):
             return f"  memcpy(state->{name}, initial_{name}, sizeof(state->{name}));"
         zero = _literal(float(0)) if spec.dtype == "float32" else str(spec.zero_point or 0)
-        return (
-            f"  for (int i = 0; i < {self._macro(name)}_SIZE; ++i) state->{name}[i] = {zero};"
-        )
+        return f"  for (int i = 0; i < {self._macro(name)}_SIZE; ++i) state->{name}[i] = {zero};"
 
     def _quantize(self, spec: TensorSpec, name: str) -> str:
         """A C function from real values to the stored ones, as :meth:`TensorSpec.quantize`."""

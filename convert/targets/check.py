@@ -244,7 +244,9 @@ def _problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterat
 
 def _graph_notes(graph: Graph, profile: Profile) -> Iterator[str]:
     used = {index for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
-    dtypes = {graph.tensors[index].dtype for index in used if not graph.tensors[index].constant_bytes}
+    dtypes = {
+        graph.tensors[index].dtype for index in used if not graph.tensors[index].constant_bytes
+    }
     if slow := sorted(dtypes & profile.slow_dtypes):
         yield f"{', '.join(slow)}: {profile.slow_reason}"
     if any(signature.key == STEP_SIGNATURE for signature in graph.signatures):

@@ -48,7 +48,9 @@ def test_profiles_name_what_exists(target):
 
 def test_every_rule_is_used():
     profiles = [get_profile(target) for target in TARGETS]
-    used = {rule for one in profiles for entry in (one.operators or {}).values() for rule in entry.rules}
+    used = {
+        rule for one in profiles for entry in (one.operators or {}).values() for rule in entry.rules
+    }
     assert used | {rule for one in profiles for rule in one.all_rules} == set(RULES)
 
 
@@ -187,7 +189,9 @@ def test_exit_codes_and_json(step_models, tmp_path):
     damaged.write_bytes(step_models("lstm", "int8").read_bytes()[:300])
     assert run(damaged, "--target", "cpu").exit_code == 3
     assert run(tmp_path / "missing.tflite", "--target", "cpu").exit_code == 3
-    old = run(step_models("gru", "dynamic"), "--target", "cpu", "--runtime", "tflite-runtime==2.2.0")
+    old = run(
+        step_models("gru", "dynamic"), "--target", "cpu", "--runtime", "tflite-runtime==2.2.0"
+    )
     assert old.exit_code == 5
     assert "TensorFlow Lite 2.3.0" in old.stderr
 
