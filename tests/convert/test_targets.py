@@ -138,7 +138,7 @@ def test_an_unknown_target_is_refused(step_models):
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("target", TARGETS)
 def test_each_scheme_fits_where_it_should(step_models, target, scheme):
-    """What docs/targets.md says; measured on tflite-micro, LiteRT and SwiftShader where they are."""
+    """As docs/targets.md says."""
     fits = {
         "cpu": SCHEMES,
         "gpu": ("float32", "float16", "dynamic", "int8"),

@@ -39,7 +39,11 @@ def broken(run_python, int8_file, tmp_path):
     def run(body: str, *arguments: object):
         script = BROKEN.format(body=body)
         return run_python(
-            "-c", script, *arguments, cwd=tmp_path, PYTHONPATH=os.pathsep.join(sys.path[:1] + [os.getcwd()])
+            "-c",
+            script,
+            *arguments,
+            cwd=tmp_path,
+            PYTHONPATH=os.pathsep.join([*sys.path[:1], os.getcwd()]),
         )
 
     return run
@@ -80,7 +84,9 @@ def test_a_crash_in_a_later_step_is_contained_too(run_python, int8_file, tmp_pat
     assert "SIGABRT" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)]
+)
 def test_signals_reach_the_child(int8_file, number, code):
     """Sent to the parent alone, as a supervisor does: both are gone, and the code says why."""
     command = [sys.executable, "-m", "device_runner", "bench", str(int8_file), "--paced"]

@@ -46,9 +46,7 @@ def test_boxes_do_not_overlap_and_edges_go_down(graph):
     assert all(nodes[out].layer > nodes[into].layer == 0 for out, into in loops)
     draw_svg(graph)
     root = ElementTree.fromstring(draw_svg(graph))
-    boxes = [
-        (float(e.get("x")), float(e.get("y"))) for e in root.iter(f"{SVG}rect") if e.get("x")
-    ]
+    boxes = [(float(e.get("x")), float(e.get("y"))) for e in root.iter(f"{SVG}rect") if e.get("x")]
     assert len(set(boxes)) == len(boxes)
     for i, (x, y) in enumerate(boxes):
         assert not [1 for a, b in boxes[:i] if b == y and abs(a - x) < 150]

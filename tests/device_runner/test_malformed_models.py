@@ -1,8 +1,8 @@
 """Mutated model files: every command ends with one line and a code, whatever the bytes are.
 
-Two kinds. Files that were damaged: the SHA-256 in the contract finds them before a runtime does, so
-the commands run in this process. And files that were made: the hash is right, so a runtime gets them,
-which may crash on them; those run as users run them, in processes of their own.
+Two kinds. Files that were damaged: the SHA-256 in the contract finds them before a runtime does,
+so the commands run in this process. And files that were made: the hash is right, so a runtime gets
+them, which may crash on them; those run as users run them, in processes of their own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ TARGETS = ("cpu", "gpu", "edgetpu", "micro")
 CODES = {0, 3, 4, 5}
 
 
-def damaged(data: bytes, flatbuffer: bytes, members: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+def damaged(
+    data: bytes, flatbuffer: bytes, members: dict[str, bytes]
+) -> Iterator[tuple[str, bytes]]:
     """Files whose hash, if they have one, is not theirs."""
     rng = random.Random(20)
     for length in (0, 1, 7, 8, 40, *(len(data) * i // 25 for i in range(1, 25)), len(data) - 1):
@@ -56,8 +58,11 @@ def damaged(data: bytes, flatbuffer: bytes, members: dict[str, bytes]) -> Iterat
     bomb = b"\0" * 80_000_000
     yield "bomb", _zipped(flatbuffer, {**members, "labels.txt": bomb})
     yield "bomb of another name", _zipped(flatbuffer, {**members, "bomb.bin": bomb})
-    yield "bomb that lies", _zipped(flatbuffer, {**members, "labels.txt": bomb}).replace(
-        len(bomb).to_bytes(4, "little"), (9).to_bytes(4, "little")
+    yield (
+        "bomb that lies",
+        _zipped(flatbuffer, {**members, "labels.txt": bomb}).replace(
+            len(bomb).to_bytes(4, "little"), (9).to_bytes(4, "little")
+        ),
     )
     yield "bomb of arrays", _zipped(flatbuffer, {**members, "golden.npz": _array_bomb()})
     yield "path", _zipped(flatbuffer, {**members, "../../outside": b"x"})
@@ -71,8 +76,9 @@ def damaged(data: bytes, flatbuffer: bytes, members: dict[str, bytes]) -> Iterat
     for field in ("inputs", "outputs", "states", "tolerance", "model_sha256", "frame_period_s"):
         for value in (None, [], {}, -1, "x", [[1]], 10**400):
             changed = json.dumps({**contract, field: value}).encode()
-            yield f"{field} {str(value)[:5]}", _zipped(
-                flatbuffer, {**members, "contract.json": changed}
+            yield (
+                f"{field} {str(value)[:5]}",
+                _zipped(flatbuffer, {**members, "contract.json": changed}),
             )
 
 
@@ -134,7 +140,7 @@ def test_damaged_files_end_in_one_line(invoke, int8_file, tmp_path, error_line):
 
 
 def resigned(model, count: int, seed: int) -> Iterator[bytes]:
-    """Files of changed flatbuffers with the hash that belongs to them, which the reader lets pass."""
+    """Files of changed flatbuffers with the hash that belongs to them."""
     rng = random.Random(seed)
     made = 0
     # Most bytes are weights, where a change is only another network: the words of the tables are
@@ -187,7 +193,9 @@ def run_as_a_user(path: Path, backend: str, command: str) -> str | None:
     return None
 
 
-def ended_wrongly(model, folder: Path, count: int, seed: int, cases: list[tuple[str, str]]) -> list[str]:
+def ended_wrongly(
+    model, folder: Path, count: int, seed: int, cases: list[tuple[str, str]]
+) -> list[str]:
     files = []
     for number, data in enumerate(resigned(model, count, seed)):
         path = folder / f"made-{number}.tflite"
