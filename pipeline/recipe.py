@@ -201,13 +201,15 @@ class ModelSection(_Section):
 
 class Recipe(_Section):
     """A whole recipe. Every network is trained with every seed and exported in every scheme; for
-    each target (convert.auto.CANDIDATES) one of the schemes is recommended."""
+    each target (convert.auto.CANDIDATES) one of the schemes is recommended. ``fold_embedding``
+    is as convert.step.StepModule says."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     task: str
     seeds: list[int] = Field(default=[1], min_length=1)
     schemes: list[str] = Field(default=["float32", "int8"], min_length=1)
     targets: list[str] = ["cpu"]
+    fold_embedding: bool | None = None
     training: TrainingSection = TrainingSection()
     calibration: CalibrationSection = CalibrationSection()
     qat: QATSection = QATSection()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ TRAINING_DISTRIBUTIONS = (
     "tensorflow-model-optimization",
     "sktime",
     "seglearn",
+    "Django",
+    "bokeh_sampledata",
 )
 CONVERTING_DISTRIBUTIONS = ("tensorflow", "litert-quantizer", "ai-edge-litert")
 RUNTIME_DISTRIBUTIONS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
@@ -179,15 +182,30 @@ def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str,
                 "baselines": [asdict(baseline) for baseline in task_baselines(task)],
                 "group_name": task.group_name,
                 "sequences": [len(task.train), len(task.validation), len(task.test)],
-                "outputs": f"{len(task.labels)} {'values' if task.gives_values else 'classes'}",
+                "outputs": _counted(len(task.labels), "value" if task.gives_values else "class"),
                 "source": task.source,
                 "frame_period_s": task.frame_period_s,
                 "frame_period_source": task.frame_period_source,
             }
         write_json(folder / BASELINE_FILE, facts)
 
-    stage = workspace.stage("baseline", recipe.task, {}, ("models",), TRAINING_DISTRIBUTIONS, build)
+    stage = workspace.stage(
+        "baseline", recipe.task, _data(recipe), ("models",), TRAINING_DISTRIBUTIONS, build
+    )
     return json.loads((stage.folder / BASELINE_FILE).read_text())
+
+
+def _data(recipe: Recipe) -> dict[str, Any]:
+    """What a stage depends on where the task's data lies in a folder of the user's."""
+    from models.tasks import data_facts
+
+    facts = data_facts(recipe.task)
+    return {"data": facts} if facts else {}
+
+
+def _counted(number: int, what: str) -> str:
+    plural = what + ("es" if what.endswith("s") else "s")
+    return f"{number} {what if number == 1 else plural}"
 
 
 def _train(
@@ -209,6 +227,7 @@ def _train(
         "seed": network.seed,
         "training": settings.model_dump(),
         "teachers": [teacher.key for teacher in teachers],
+        **_data(recipe),
     }
 
     @_with_tensorflow
@@ -443,15 +462,23 @@ def _calibrate(
                 network.seed,
                 settings.streams,
             )
+            step = float_step(built, recipe.fold_embedding)
             ranges = roll_out(
-                float_step(built).flatbuffer, streams, lambda done, total: report(done, total, "")
+                step.flatbuffer,
+                streams,
+                lambda done, total: report(done, total, ""),
+                step.initial,
             )
             ranges.save(folder / RANGES_FILE)
 
     return workspace.stage(
         "calibrate",
         network.label,
-        {"network": trained.key, "calibration": settings.model_dump()},
+        {
+            "network": trained.key,
+            "calibration": settings.model_dump(),
+            "fold_embedding": recipe.fold_embedding,
+        },
         ("models", "calibration", "convert"),
         CONVERTING_DISTRIBUTIONS,
         build,
@@ -503,7 +530,7 @@ def _qat(
             step, simulated, history = train_quantization_aware(
                 built,
                 architecture,
-                float_step(built),
+                float_step(built, recipe.fold_embedding),
                 Ranges.load(calibrated.folder / RANGES_FILE),
                 task,
                 TrainingSettings(
@@ -556,9 +583,13 @@ def _convert(
         with track(network.label, "convert") as report:
             task = load_task(recipe.task)
             built, architecture = load_network(trained.folder)
-            step = float_step(built)
+            step = float_step(built, recipe.fold_embedding)
             ranges = Ranges.load(calibrated.folder / RANGES_FILE)
-            facts = _compression_facts(trained)
+            history = json.loads((trained.folder / HISTORY_FILE).read_text())
+            facts = {
+                **_compression_facts(trained),
+                "seconds_per_epoch": round(statistics.median(history["seconds"]), 3),
+            }
             for number, scheme in enumerate(recipe.schemes):
                 report(number, len(recipe.schemes), scheme)
                 path = folder / network.file_name(scheme)

@@ -18,7 +18,8 @@ import numpy as np
 
 from convert.errors import ContractViolationError
 from convert.schemes.scheme import Options
-from device_runner.flatbuffer import OPERATOR_NAMES, read_graph
+from device_runner.constants import read_constant
+from device_runner.flatbuffer import OPERATOR_NAMES, Graph, read_graph
 
 # The first version of each operator with 8-bit or 16-bit integer tensors. An operator that is not
 # here is refused: enter it after its numerics were checked on every runtime.
@@ -26,8 +27,10 @@ INTEGER_VERSIONS = {
     8: {
         "ADD": 2,
         "FULLY_CONNECTED": 4,
+        "GATHER": 2,
         "LOGISTIC": 2,
         "MUL": 2,
+        "RESHAPE": 1,
         "RSQRT": 2,
         "SPLIT": 2,
         "SUB": 2,
@@ -37,8 +40,10 @@ INTEGER_VERSIONS = {
     16: {
         "ADD": 3,
         "FULLY_CONNECTED": 7,
+        "GATHER": 4,
         "LOGISTIC": 3,
         "MUL": 4,
+        "RESHAPE": 1,
         "SPLIT": 4,
         "SUB": 5,
         "TANH": 3,
@@ -63,7 +68,8 @@ def quantize_integers(
         ContractViolationError: an operator of the graph is not known in these integers.
     """
     versions = INTEGER_VERSIONS[bits]
-    for operator in read_graph(flatbuffer).operators:
+    graph = read_graph(flatbuffer)
+    for operator in graph.operators:
         if operator.name not in versions:
             raise ContractViolationError(
                 f"the step graph contains {operator.name}, which is not known in {bits}-bit "
@@ -71,7 +77,7 @@ def quantize_integers(
             )
     calibration = {
         name: {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
-        for name, (low, high) in limits.items()
+        for name, (low, high) in {**limits, **_gathered(graph, flatbuffer)}.items()
     }
 
     def configure(worker: Any, qtyping: Any) -> None:
@@ -84,6 +90,21 @@ def quantize_integers(
         )
 
     return _set_versions(_quantize(flatbuffer, configure, calibration), versions)
+
+
+def _gathered(graph: Graph, flatbuffer: bytes) -> dict[str, tuple[float, float]]:
+    """Range of what GATHER takes from a constant table, by tensor name: the table's own, as it has
+    one scale with what is taken from it, whichever rows the calibration data has seen."""
+    limits = {}
+    for operator in graph.operators:
+        if (
+            operator.name == "GATHER"
+            and (table := graph.tensors[operator.inputs[0]]).constant_bytes
+        ):
+            values = read_constant(flatbuffer, table)
+            low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+            limits[graph.tensors[operator.outputs[0]].name] = low, high
+    return limits
 
 
 def quantize_weights(flatbuffer: bytes, options: Options) -> bytes:
@@ -145,6 +166,7 @@ def _set_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
+    _drop_idle_requantizations(model)
     for code in model.operatorCodes:
         name = OPERATOR_NAMES[code.builtinCode]
         code.version = max(code.version, versions.get(name, 1))
@@ -157,3 +179,30 @@ def _set_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
     builder = flatbuffers.Builder(len(flatbuffer))
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+def _drop_idle_requantizations(model: Any) -> None:
+    """Remove each QUANTIZE that leaves dtype, scale and zero point as they are: the quantizer puts
+    one behind a GATHER from a constant table."""
+    graph = model.subgraphs[0]
+    outputs = set(graph.outputs)
+    replaced: dict[int, int] = {}
+    kept = []
+    for operator in graph.operators:
+        operator.inputs = np.array(
+            [replaced.get(int(i), int(i)) for i in operator.inputs], np.int32
+        )
+        name = OPERATOR_NAMES[model.operatorCodes[operator.opcodeIndex].builtinCode]
+        if name == "QUANTIZE" and operator.outputs[0] not in outputs:
+            ends = operator.inputs[0], operator.outputs[0]
+            source, target = (graph.tensors[index] for index in ends)
+            if source.type == target.type and _grid(source) == _grid(target):
+                replaced[int(ends[1])] = int(ends[0])
+                continue
+        kept.append(operator)
+    graph.operators = kept
+
+
+def _grid(tensor: Any) -> tuple[list[float], list[int]]:
+    quantization = tensor.quantization
+    return list(quantization.scale), list(quantization.zeroPoint)

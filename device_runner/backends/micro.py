@@ -143,6 +143,10 @@ def _interpreter(runtime: Any, model: StepModel, arena: int) -> Any:
     """An interpreter that has computed a step, or the error that it ended in."""
     try:
         interpreter = runtime.Interpreter.from_bytes(model.flatbuffer, arena_size=arena)
+        # Its memory is not cleared: what lies there may be no token's id.
+        for position, index in enumerate(model.graph.inputs):
+            tensor = model.graph.tensors[index]
+            interpreter.set_input(np.zeros(tensor.shape, tensor.dtype), position)
         interpreter.invoke()
     except (RuntimeError, ValueError) as error:
         return error

@@ -440,7 +440,7 @@ OPERATORS: dict[str, KnownOperator] = {
     "DIV": KnownOperator(2, _binary(np.divide, integers=False)),
     "EXP": KnownOperator(2, _unary(np.exp)),
     "FULLY_CONNECTED": KnownOperator(12, _fully_connected, optional_inputs=True),
-    "GATHER": KnownOperator(4, _gather),
+    "GATHER": KnownOperator(5, _gather),
     "LOGISTIC": KnownOperator(3, _unary(_sigmoid)),
     "MAXIMUM": KnownOperator(4, _binary(np.maximum, activated=False)),
     "MEAN": KnownOperator(3, _reduce(np.mean)),

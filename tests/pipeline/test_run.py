@@ -245,6 +245,21 @@ def test_stages_combine(tmp_path):
     assert contract.scheme == "int8:qat"
 
 
+def test_a_task_of_values_goes_the_whole_way(tmp_path):
+    """An error in a unit, where lower is better, in place of the accuracy."""
+    text = RECIPE.replace("japanese-vowels", "stocks").replace("seeds = [1, 2]", "seeds = [1]")
+    recipe = tmp_path / "mini.toml"
+    recipe.write_text(text.replace("epochs = 3\n[calib", "epochs = 1\n[calib"))
+    result = CliRunner().invoke(main, ["run", str(recipe), "--runs-dir", str(tmp_path / "runs")])
+    assert result.exit_code == 0, result.output
+    assert "mean absolute error: test data (5 sequences, 1 value)" in result.output
+    assert "lower is better" in result.output
+    assert "last value 115.3 bp" in result.output
+    html = (tmp_path / "runs" / "mini" / "report.html").read_text()
+    assert "Mean absolute error by stock" in html
+    assert " bp</td>" in html
+
+
 def test_teachers_of_all_seeds_teach_together(tmp_path):
     """On augmented data; the student has epochs of its own."""
     recipe = tmp_path / "mini.toml"
