@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from convert.targets import TARGETS
+from convert.targets.profile import get_profile
 from models.errors import UnknownNameError
 from models.metrics import ACCURACY, described
 
@@ -21,25 +23,9 @@ DECISIONS_KEPT = 0.9
 # The largest error over a long stream of one that gives values, as a share of the outputs' spread.
 DRIFT_RMS = 0.05
 
-# Schemes by target, the cheapest first, and why in this order. Sources: docs/quantization.md and
-# the vendors' documentation of each target.
+# Schemes by target, the cheapest first, and why in this order: from the targets' profiles.
 CANDIDATES: dict[str, tuple[tuple[str, ...], str]] = {
-    "cpu": (
-        ("int8", "int8:qat", "dynamic", "int16x8", "float32"),
-        "int8 is smallest and fastest; dynamic keeps the state in float; int16 kernels are slow",
-    ),
-    "gpu": (
-        ("float16", "float32"),
-        "a GPU computes in float; an int8 step runs slower there than on the CPU",
-    ),
-    "edgetpu": (
-        ("int8", "int8:qat"),
-        "an Edge TPU takes graphs of 8-bit integers only",
-    ),
-    "micro": (
-        ("int8", "int8:qat", "int16x8", "float32"),
-        "TFLite Micro has neither hybrid kernels nor float16 weights",
-    ),
+    target: (get_profile(target).schemes, get_profile(target).schemes_reason) for target in TARGETS
 }
 
 

@@ -15,6 +15,10 @@ class UnsupportedLayerError(ConvertError):
     """A layer or operator that cannot be stepped or simulated."""
 
 
+class SourceModelError(ConvertError):
+    """A model to be imported that is missing, damaged, or not what it is said to be."""
+
+
 class ContractViolationError(ConvertError):
     """The converted graph does not keep the step contract; a bug or an unsupported operator."""
 
@@ -25,3 +29,17 @@ class NotExportableError(ConvertError):
 
 class UnknownSchemeError(UnknownNameError):
     """A scheme, or an option of one, that does not exist; the message suggests the nearest."""
+
+
+class UnknownTargetError(UnknownNameError):
+    """A target that does not exist; the message suggests the nearest."""
+
+
+class UnknownRuntimeError(UnknownNameError):
+    """A runtime whose operators are not known here; the message suggests the nearest."""
+
+
+class TargetMismatchError(ConvertError):
+    """The model does not fit the target."""
+
+    exit_code = 5

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import ContractViolationError, UnsupportedLayerError
 from convert.layers import step_rule
-from convert.layers.rule import State, StepRule, plain
+from convert.layers.rule import Lookup, State, StepRule, plain
+from convert.own_outputs import with_own_outputs
 from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
 from device_runner.flatbuffer import read_graph
 from models.network import TokenEmbedding
@@ -27,11 +30,21 @@ EMBEDDINGS = (TokenEmbedding, keras.layers.Embedding)
 Place = tuple[tuple[int, ...], int]
 
 
+class Kind(Enum):
+    """What a value of a network stands for: one step, the whole sequence up to its end, or all of
+    it, as an input does that does not change over a sequence."""
+
+    STEP = "step"
+    SUMMARY = "summary"
+    CONSTANT = "constant"
+
+
 @dataclass(frozen=True)
 class Instruction:
     """One call of a layer: reads values at ``inputs``, writes those at ``outputs``. ``states`` are
     the layer's, named as in the signature."""
 
+    layer: str
     rule: StepRule
     inputs: tuple[Place, ...]
     outputs: tuple[Place, ...]
@@ -41,11 +54,12 @@ class Instruction:
 @dataclass(frozen=True)
 class StepInput:
     """An input of the step: ``shape`` with the batch axis; where it takes token ids, how many
-    different ones there are."""
+    different ones there are; ``kind`` is STEP or CONSTANT."""
 
     name: str
     shape: tuple[int, ...]
     vocabulary: int | None = None
+    kind: Kind = Kind.STEP
 
     @property
     def spec(self) -> tf.TensorSpec:
@@ -62,12 +76,18 @@ class StepModule(tf.Module):
     they are called as the layer calls them ("h", "c"), where several have they are numbered
     ("h_0", "h_1").
 
+    Args:
+        fold_embedding: whether the products of an embedding and a recurrence behind it become one
+            table, so that the step has no input product; None: where the table is not much larger
+            than what it replaces (:mod:`convert.layers.recurrent`).
+
     Raises:
         UnsupportedLayerError: a layer cannot be stepped.
     """
 
-    def __init__(self, network: keras.Model) -> None:
+    def __init__(self, network: keras.Model, fold_embedding: bool | None = None) -> None:
         super().__init__()
+        self._fold = fold_embedding
         if not hasattr(network, "_nodes_by_depth") or not network.inputs:
             raise UnsupportedLayerError(
                 f"'{network.name}' ({type(network).__name__}) is no graph of layers; only "
@@ -91,6 +111,7 @@ class StepModule(tf.Module):
             )
         )
         self.outputs = (OUTPUT_NAME, *network.output_names[1:])
+        self.output_kinds = self._kinds()
         names = [*(item.name for item in self.inputs), *self.outputs, *self.states]
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -113,6 +134,63 @@ class StepModule(tf.Module):
         """Magnitudes of states that the equations guarantee, by state name."""
         return {name: state.bound for name, state in self.states.items() if state.bound is not None}
 
+    @property
+    def initial(self) -> dict[str, np.ndarray]:
+        """Values with the batch axis that states begin with, of those that begin with no zeros."""
+        return {
+            name: state.initial[np.newaxis]
+            for name, state in self.states.items()
+            if state.initial is not None
+        }
+
+    @property
+    def vocabularies(self) -> dict[str, int]:
+        """Number of token ids, by the name of each input that takes them."""
+        return {item.name: item.vocabulary for item in self.inputs if item.vocabulary is not None}
+
+    @property
+    def float_only(self) -> tuple[str, ...]:
+        """Why the step cannot be computed in integers; empty where it can."""
+        return _once(item.rule.float_only for item in self._instructions)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """What the step does otherwise than the network, for people."""
+        return _once(
+            f"{item.layer}: {item.rule.changed}" for item in self._instructions if item.rule.changed
+        )
+
+    def _kinds(self) -> dict[str, Kind]:
+        """What each output stands for, by its name.
+
+        Raises:
+            UnsupportedLayerError: a layer joins a step with what is known at the sequence's end.
+        """
+        kinds = {
+            place: item.kind for place, item in zip(self._input_places, self.inputs, strict=True)
+        }
+        for item in self._instructions:
+            given = {kinds[place] for place in item.inputs}
+            if {Kind.STEP, Kind.SUMMARY} <= given:
+                raise UnsupportedLayerError(
+                    f"layer '{item.layer}' joins a step with the summary of the whole sequence, "
+                    "which is known at its end alone; set return_sequences=True in front of it"
+                )
+            kind = next((k for k in (Kind.SUMMARY, Kind.STEP) if k in given), Kind.CONSTANT)
+            sums_up = item.rule.sums_up
+            for number, place in enumerate(item.outputs):
+                sums = sums_up[number] if isinstance(sums_up, tuple) else sums_up
+                if sums and kind is not Kind.STEP:
+                    raise UnsupportedLayerError(
+                        f"layer '{item.layer}' runs over time, but its input has no steps left; "
+                        "set return_sequences=True in front of it"
+                    )
+                kinds[place] = Kind.SUMMARY if sums else kind
+        return {
+            name: kinds[place]
+            for name, place in zip(self.outputs, self._output_places, strict=True)
+        }
+
     def _step(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         count = len(self.inputs)
         values: dict[Place, Any] = dict(zip(self._input_places, tensors[:count], strict=True))
@@ -120,10 +198,14 @@ class StepModule(tf.Module):
         results: dict[str, tf.Tensor] = {}
         for item in self._instructions:
             inputs = tuple(values[place] for place in item.inputs)
-            if not item.rule.takes_scaled:
+            if not item.rule.takes_deferred:
                 inputs = tuple(plain(value) for value in inputs)
             old = tuple(state[own.name] for own in item.states)
             outputs, new = item.rule.step(inputs, old)
+            outputs = tuple(
+                value._replace(fold=self._fold) if isinstance(value, Lookup) else value
+                for value in outputs
+            )
             values.update(zip(item.outputs, outputs, strict=True))
             results.update(zip((own.name for own in item.states), new, strict=True))
         given = (plain(values[place]) for place in self._output_places)
@@ -158,7 +240,7 @@ def _flattened(
                     innermost = (inner_path, id(tensor))
                     outer[place] = found.get(innermost, innermost)
             else:
-                yield Instruction(step_rule(node.layer, node), inputs, outputs)
+                yield Instruction(node.layer.name, step_rule(node.layer, node), inputs, outputs)
 
 
 def _with_named_states(instructions: list[Instruction]) -> Iterator[Instruction]:
@@ -188,28 +270,33 @@ def _step_input(name: str, tensor: Any, network: keras.Model) -> StepInput:
     tables = [layer for layer in readers if isinstance(layer, EMBEDDINGS)]
     if tables:
         return StepInput(name, (1, 1), min(layer.input_dim for layer in tables))
+    kind = Kind.STEP if len(tensor.shape) == 3 else Kind.CONSTANT
     shape = tensor.shape
     if len(shape) not in (2, 3) or shape[-1] is None:
         raise UnsupportedLayerError(
             f"input '{tensor.name}' has shape {tuple(shape)}; a step takes inputs of shape "
             "(batch, steps, channels), token ids of shape (batch, steps), and (batch, channels)"
         )
-    return StepInput(name, (1, int(shape[-1])))
+    return StepInput(name, (1, int(shape[-1])), kind=kind)
+
+
+def _once(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for text in texts if text))
 
 
 def to_float_graph(module: StepModule) -> bytes:
     """Convert a step module to a float32 .tflite flatbuffer with the signature ``step``.
 
     Raises:
-        ContractViolationError: the graph has control flow, a Flex or custom operator, a dynamic
-            shape, or two outputs in one tensor.
+        ContractViolationError: the graph has control flow, a Flex or custom operator, or a dynamic
+            shape.
     """
     with tempfile.TemporaryDirectory() as folder, quiet():
         tf.saved_model.save(module, folder, signatures={STEP_SIGNATURE: module.step})
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=[STEP_SIGNATURE]
         )
-        flatbuffer = bytes(converter.convert())
+        flatbuffer = with_own_outputs(bytes(converter.convert()))
     graph = read_graph(flatbuffer)
     for operator in graph.operators:
         if operator.name in CONTROL_FLOW or operator.name.startswith("CUSTOM"):
@@ -219,7 +306,4 @@ def to_float_graph(module: StepModule) -> bytes:
             )
     if not all(tensor.static_shape for tensor in graph.tensors):
         raise ContractViolationError("the step graph has a dynamic shape; fix the cell's shapes")
-    outputs = graph.signature(STEP_SIGNATURE).outputs
-    if len(set(outputs.values())) != len(outputs):
-        raise ContractViolationError("two outputs of the step are one tensor; separate them")
     return flatbuffer

@@ -1,4 +1,4 @@
-"""The on-device commands: doctor, inspect, verify, bench, stream."""
+"""The on-device commands: doctor, inspect, verify, bench, stream, sample, translate."""
 
 from __future__ import annotations
 
@@ -20,19 +20,30 @@ import numpy as np
 from device_runner import doctor, inspection, results
 from device_runner.backends import AUTOMATIC, BACKENDS
 from device_runner.backends.backend import LoadOptions
-from device_runner.contract import load_step_model
+from device_runner.containment import contained, loading, stepping
+from device_runner.contract import load_step_model, read_bytes
 from device_runner.errors import (
     BadInputError,
+    BadModelError,
     DeviceRunnerError,
     MissingRuntimeError,
     VerificationError,
 )
+from device_runner.flatbuffer import read_graph
+from device_runner.generation import (
+    generate,
+    generating_tokenizer,
+    tokenizer_of,
+    translate,
+)
+from device_runner.graph_drawing import draw_svg, draw_text, states_of
 from device_runner.latency import PERCENTILES, BenchSettings
 from device_runner.paced import PacedSettings
 from device_runner.result_log import append_result, check_appendable
 from device_runner.scheduling import scheduled
-from device_runner.sources import open_source
-from device_runner.stream import Stream
+from device_runner.sources import open_source, open_text
+from device_runner.stream import Stream, Values
+from device_runner.text import is_text
 from device_runner.verify import verify
 
 DISK_ERRORS = {
@@ -145,9 +156,14 @@ def doctor_command(as_json: bool) -> None:
 
 @main.command()
 @click.argument("file")
+@click.option("--graph", metavar="FILE.svg|text",
+              help="Draw the graph instead, into an SVG file or as text; of any TFLite file.")  # fmt: skip
 @json_option
-def inspect(file: str, as_json: bool) -> None:
+def inspect(file: str, graph: str | None, as_json: bool) -> None:
     """Show a step model's signature, states, operators, sizes and metrics."""
+    if graph is not None:
+        _draw(file, graph)
+        return
     model = load_step_model(file)
     facts = inspection.inspect_model(model)
     click.echo(
@@ -155,11 +171,28 @@ def inspect(file: str, as_json: bool) -> None:
     )
 
 
+def _draw(file: str, form: str) -> None:
+    if form != "text" and not form.endswith(".svg"):
+        raise click.BadParameter(f"'{form}' is neither 'text' nor the name of an .svg file")
+    data = read_bytes(file)
+    try:
+        graph = read_graph(data)
+        drawing = draw_text(graph) if form == "text" else draw_svg(graph)
+    except BadModelError as error:
+        raise BadModelError(f"{file}: {error.message}") from error
+    if form == "text":
+        click.echo(drawing)
+        return
+    Path(form).write_text(drawing, encoding="utf-8")
+    click.echo(f"{form}: {len(graph.operators)} operators, {len(states_of(graph))} states")
+
+
 @main.command("verify")
 @click.argument("files", nargs=-1, required=True)
 @backend_option
 @load_options
 @json_option
+@contained
 def verify_command(
     files: tuple[str, ...], backend: str, options: LoadOptions, as_json: bool
 ) -> None:
@@ -167,7 +200,9 @@ def verify_command(
     failed: DeviceRunnerError | None = None
     for file in files:
         try:
-            verification = verify(Stream(file, backend, options))
+            stream = _open(file, backend, options)
+            with stepping(file):
+                verification = verify(stream)
         except MissingRuntimeError:
             raise
         except DeviceRunnerError as error:
@@ -223,6 +258,7 @@ def verify_command(
 @click.option("--samples", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Write every step's nanoseconds to FOLDER/MODEL.npy.")  # fmt: skip
 @json_option
+@contained
 def bench(
     files: tuple[str, ...],
     backend: str,
@@ -264,16 +300,17 @@ def bench(
     if output:
         check_appendable(output)
     with scheduled(cpus, realtime):
-        streams = [Stream(file, backend, options) for file in files]
+        streams = [_open(file, backend, options) for file in files]
         if paced:
             pace = PacedSettings(duration, period, keep_samples=samples is not None)
             for stream in streams:
-                with _progress(stream.model.path.name) as progress:
+                path = stream.model.path
+                with _progress(path.name) as progress, stepping(path):
                     measured = results.bench_paced(stream, pace, circumstances, progress)
                 keep(measured)
         else:
             settings = BenchSettings(steps, rounds, warmup, keep_samples=samples is not None)
-            with _progress("measuring") as progress:
+            with _progress("measuring") as progress, stepping(", ".join(files)):
                 everything = results.bench(streams, settings, circumstances, progress)
             for measured in everything:
                 keep(measured)
@@ -283,6 +320,16 @@ def bench(
     for stream, result in zip(streams, found, strict=True):
         if not result["valid"]:
             raise VerificationError(f"{stream.model.path}: {result['invalid_reason']}")
+
+
+def _open(file: str, backend: str, options: LoadOptions) -> Stream:
+    """A stream that has stepped once, from its beginning again."""
+    model = load_step_model(file)
+    with loading(file):
+        stream = Stream(model, backend, options)
+        stream.step_bytes(bytes(sum(spec.byte_count for spec in model.contract.inputs)))
+        stream.reset()
+    return stream
 
 
 @contextlib.contextmanager
@@ -317,17 +364,27 @@ def _progress_lines(label: str) -> results.Progress:
 @click.argument("source", default="-")
 @backend_option
 @load_options
-def stream_command(file: str, source: str, backend: str, options: LoadOptions) -> None:
+@click.option("--each-token", is_flag=True,
+              help="Models of text: print a decision after each token, not each line.")  # fmt: skip
+@contained
+def stream_command(
+    file: str, source: str, backend: str, options: LoadOptions, each_token: bool
+) -> None:
     """Step a model through the frames of SOURCE and print each decision.
 
     SOURCE is a CSV file or - for standard input (one frame a line; an empty line resets the
     state), serial:PORT[@BAUD] for CSV lines on a serial port, or, for models of sound, wav:FILE or
     mic. A line holds the values of all inputs one after another; of a model of tokens, one id.
     Printed after each frame: its number, the winning label and all outputs.
+
+    Models of text read text:FILE, or lines of text on standard input: each line is a sequence of
+    its own. Printed after each line (or token: its number in the line comes second) is the same.
     """
-    stream = Stream(file, backend, options)
-    labels = stream.model.labels
+    stream = _open(file, backend, options)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if source.startswith("text:") or is_text(stream.model.contract.front_end):
+        _stream_text(stream, source, each_token)
+        return
     with open_source(source, stream.model.contract) as frames:
         for number, frame in frames:
             if frame is None:
@@ -337,7 +394,74 @@ def stream_command(file: str, source: str, backend: str, options: LoadOptions) -
                 y = stream.step(frame)
             except BadInputError as error:
                 raise BadInputError(f"line {number}: {error.message}") from error
-            outputs = list(y.values()) if isinstance(y, dict) else [y]
-            values = ",".join(f"{value:.6g}" for output in outputs for value in output.ravel())
-            click.echo(f"{number},{labels[int(outputs[0].argmax(-1).ravel()[0])]},{values}")
+            click.echo(f"{number},{_decision(stream, y)}")
+            sys.stdout.flush()
+
+
+def _stream_text(stream: Stream, source: str, each_token: bool) -> None:
+    tokenizer = tokenizer_of(stream.model)
+    with open_text(source) as lines:
+        for number, line in enumerate(lines, 1):
+            stream.reset()
+            tokens = tokenizer.encode(line).tolist()
+            for position, token in enumerate(tokens, 1):
+                y = stream.step(token)
+                if each_token:
+                    click.echo(f"{number},{position},{_decision(stream, y)}")
+                elif position == len(tokens):
+                    click.echo(f"{number},{_decision(stream, y)}")
+            sys.stdout.flush()
+
+
+def _decision(stream: Stream, y: Values) -> str:
+    """The winning label of the first output, and the values of all."""
+    outputs = list(y.values()) if isinstance(y, dict) else [y]
+    values = ",".join(f"{value:.6g}" for output in outputs for value in output.ravel())
+    return f"{stream.model.labels[int(outputs[0].argmax(-1).ravel()[0])]},{values}"
+
+
+@main.command("sample")
+@click.argument("file")
+@backend_option
+@load_options
+@click.option("--length", type=click.IntRange(1), default=300, show_default=True,
+              help="Tokens to write.")  # fmt: skip
+@click.option("--temperature", type=click.FloatRange(0, 100), default=0.7, show_default=True,
+              help="How bold to draw; 0 takes the likeliest token.")  # fmt: skip
+@click.option("--prompt", default="", help="Text to go on from; default: the start of a line.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
+              help="Of the draw.")  # fmt: skip
+@contained
+def sample_command(
+    file: str, backend: str, options: LoadOptions,
+    length: int, temperature: float, prompt: str, seed: int,
+) -> None:  # fmt: skip
+    """Let a language model write text, after PROMPT."""
+    stream = _open(file, backend, options)
+    tokenizer = generating_tokenizer(stream.model)
+    read = tokenizer.encode(prompt, verbatim=True).tolist()
+    if tokenizer.end_id is not None:
+        read = [tokenizer.end_id, *read]
+    written = generate(stream, read, length, temperature, seed)
+    click.echo(prompt + tokenizer.decode(written))
+
+
+@main.command("translate")
+@click.argument("file")
+@click.argument("source", default="-")
+@backend_option
+@load_options
+@click.option("--length", type=click.IntRange(1), default=200, show_default=True,
+              help="Tokens of a translation at most.")  # fmt: skip
+@contained
+def translate_command(
+    file: str, source: str, backend: str, options: LoadOptions, length: int
+) -> None:
+    """Translate each line of SOURCE: text:FILE, or - for standard input."""
+    stream = _open(file, backend, options)
+    tokenizer = generating_tokenizer(stream.model)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    with open_text(source) as lines:
+        for line in lines:
+            click.echo(translate(stream, tokenizer, line, length))
             sys.stdout.flush()

@@ -51,6 +51,8 @@ PASSING_IDS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE", "C
 TOKEN_DTYPE, TOKEN_SHAPE = "int32", (1, 1)
 # Larger members are no contract of ours; the limit keeps a hostile ZIP from filling the memory.
 MEMBER_LIMIT_BYTES = 64 * 1024 * 1024
+# What all tensors of a step take; the memory of a small device is far below.
+TENSOR_LIMIT_BYTES = 1024 * 1024 * 1024
 # Asked for here because NumPy warns of it once a runtime has set the CPU to flush subnormal
 # numbers to zero, as tflite-runtime does on Arm when it is imported.
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -461,6 +463,12 @@ def check_contract(graph: Graph, contract: Contract) -> None:
     Raises:
         BadModelError: a name, shape, dtype, scale or zero point differs, or a state is unpaired.
     """
+    needed = sum(max(0, tensor.byte_count or 0) for tensor in graph.tensors)
+    if needed > TENSOR_LIMIT_BYTES:
+        raise BadModelError(
+            f"its tensors take {needed:,} bytes, a step model's {TENSOR_LIMIT_BYTES:,} at most; "
+            "export or copy it again"
+        )
     signature = graph.signature(STEP_SIGNATURE)
     if signature.subgraph != 0:
         raise BadModelError("the step signature is not the first subgraph; export it again")

@@ -72,6 +72,7 @@ _ACTIVATION = ("activation", "b", 0)
 # BuiltinOptions union, and of each field its number, name, type and default.
 OPTIONS: dict[str, tuple[int, dict[int, tuple[str, str, float]]]] = {
     "ADD": (11, {0: _ACTIVATION}),
+    "AVERAGE_POOL_2D": (5, {5: _ACTIVATION}),
     "BATCH_MATMUL": (101, {0: ("adj_x", "?", 0), 1: ("adj_y", "?", 0)}),
     "CONCATENATION": (10, {0: ("axis", "i", 0), 1: _ACTIVATION}),
     "DIV": (29, {0: _ACTIVATION}),
@@ -79,8 +80,10 @@ OPTIONS: dict[str, tuple[int, dict[int, tuple[str, str, float]]]] = {
         8, {0: _ACTIVATION, 1: ("weights_format", "b", 0), 2: ("keep_num_dims", "?", 0)}
     ),
     "GATHER": (23, {0: ("axis", "i", 0), 1: ("batch_dims", "i", 0)}),
+    "MAX_POOL_2D": (5, {5: _ACTIVATION}),
     "MEAN": (27, {0: ("keep_dims", "?", 0)}),
     "MUL": (21, {0: _ACTIVATION}),
+    "PACK": (59, {0: ("values_count", "i", 0), 1: ("axis", "i", 0)}),
     "SOFTMAX": (9, {0: ("beta", "f", 0)}),
     "SPLIT": (35, {0: ("num_splits", "i", 0)}),
     "STRIDED_SLICE": (
@@ -160,7 +163,8 @@ class Signature:
 class Graph:
     """What a TFLite file holds, as far as the step needs it (first subgraph). ``inputs`` and
     ``outputs`` are the subgraph's tensors in its own order, which a runtime without signatures
-    counts by."""
+    counts by. ``operator_codes`` are the operators (name, version) that the file names for all its
+    subgraphs, which a runtime looks up when it loads the file."""
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
@@ -168,6 +172,7 @@ class Graph:
     outputs: tuple[int, ...]
     signatures: tuple[Signature, ...]
     subgraph_count: int
+    operator_codes: tuple[tuple[str, int], ...]
 
     def signature(self, key: str) -> Signature:
         """The signature called ``key``; BadModelError where there is none."""
@@ -217,7 +222,7 @@ def _graph(model: _Table) -> Graph:
         if not 0 <= index < len(tensors):
             raise ValueError(f"the graph names tensor {index} of {len(tensors)}")
     signatures = tuple(_signature(item, subgraphs) for item in model.tables(7))
-    return Graph(tensors, operators, inputs, outputs, signatures, len(subgraphs))
+    return Graph(tensors, operators, inputs, outputs, signatures, len(subgraphs), tuple(codes))
 
 
 def _operator_code(code: _Table) -> tuple[str, int]:

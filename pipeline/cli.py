@@ -11,6 +11,7 @@ from device_runner.contract import load_step_model
 from device_runner.errors import MissingRuntimeError
 from pipeline.bundle import BUNDLE_NAME, write_bundle
 from pipeline.remote.command import bench
+from pipeline.target_commands import check, compile_edgetpu, export_c_command
 from pipeline.workspace import STAGES
 
 
@@ -31,7 +32,12 @@ for command in (
     device.inspect,
     device.verify_command,
     bench,
+    device.sample_command,
     device.stream_command,
+    device.translate_command,
+    check,
+    compile_edgetpu,
+    export_c_command,
 ):
     main.add_command(command)
 

@@ -6,7 +6,8 @@ What is special about a recurrent graph is decided here:
   bound a state (|h| <= 1), the bound is its range; else the largest value of the roll-out with a
   margin, because a state that saturates once stays wrong for many steps;
 - the product of a gate with such a state (f * c in an LSTM) gets the state's range: calibrated
-  on its own it would saturate before the state does.
+  on its own it would saturate before the state does;
+- tensors that an operator only passes on (a slice, a join) have one range.
 """
 
 from __future__ import annotations
@@ -17,6 +18,17 @@ from convert.errors import ContractViolationError
 from device_runner.flatbuffer import Graph
 
 STATE_MARGIN = 1.1
+# Operators whose inputs and outputs are on one grid.
+SAME_GRID = {
+    "CONCATENATION",
+    "MAXIMUM",
+    "MINIMUM",
+    "RESHAPE",
+    "SLICE",
+    "SPLIT",
+    "STRIDED_SLICE",
+    "TRANSPOSE",
+}
 
 
 def tensor_limits(
@@ -44,13 +56,53 @@ def tensor_limits(
             limits[name] = symmetric_limits(magnitude, bits)
             if state not in bounds:
                 unbounded[name] = limits[name]
-    gates = {index for op in graph.operators if op.name == "LOGISTIC" for index in op.outputs}
     for op in graph.operators:
-        if op.name == "MUL" and gates & set(op.inputs):
-            for index in op.inputs:
-                if (name := graph.tensors[index].name) in unbounded:
+        names = [graph.tensors[index].name for index in op.inputs if index >= 0]
+        if op.name == "MUL" and any(_is_gate(limits.get(name)) for name in names):
+            for name in names:
+                if name in unbounded:
                     limits[graph.tensors[op.outputs[0]].name] = unbounded[name]
-    return limits
+    states = {name for names in ranges.states.values() for name in names}
+    return {**limits, **_shared(graph, ranges, limits, states, bits)}
+
+
+def _is_gate(limit: tuple[float, float] | None) -> bool:
+    """Whether a range is that of a factor from 0 to 1."""
+    return limit is not None and limit[0] >= 0 and limit[1] <= 1
+
+
+def _shared(
+    graph: Graph,
+    ranges: Ranges,
+    limits: dict[str, tuple[float, float]],
+    states: set[str],
+    bits: int,
+) -> dict[str, tuple[float, float]]:
+    """One range for all tensors that operators only pass on, by tensor name: wide enough for
+    each, and symmetric where a state is among them."""
+    group: dict[str, set[str]] = {name: {name} for name in limits}
+
+    def join(names: list[str]) -> None:
+        known = [name for name in names if name in group]
+        joined = set().union(*(group[name] for name in known))
+        group.update(dict.fromkeys(joined, joined))
+
+    for names in ranges.states.values():
+        join(list(names))
+    for op in graph.operators:
+        if op.name in SAME_GRID:
+            join([graph.tensors[index].name for index in (*op.inputs, *op.outputs) if index >= 0])
+    found = {}
+    for names in {id(members): members for members in group.values()}.values():
+        if len({limits[name] for name in names}) > 1:
+            low = min(limits[name][0] for name in names)
+            high = max(limits[name][1] for name in names)
+            if names & states:
+                # A state's own range already ends a step below its magnitude.
+                bound = max(-low, high)
+                low, high = symmetric_limits(bound, bits) if -low < bound else (low, high)
+            found.update(dict.fromkeys(names, (low, high)))
+    return found
 
 
 def symmetric_limits(magnitude: float, bits: int) -> tuple[float, float]:

@@ -20,6 +20,9 @@ CELLS: dict[str, str] = {
     "gru": "gru.GRUCell",
     "oru": "oru.ORUCell",
     "oru-state": "oru.StateORUCell",
+    "fast-grnn": "fast_grnn.FastGRNNCell",
+    "min-gru": "min_gru.MinGRUCell",
+    "min-lstm": "min_lstm.MinLSTMCell",
 }
 
 

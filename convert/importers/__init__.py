@@ -1,0 +1,1 @@
+"""Existing models: read, checked, and rebuilt of Keras layers that can be stepped."""

@@ -1,0 +1,79 @@
+"""Activation functions: what bounds them, and forms of them that any TFLite runtime has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+Function = Callable[[Any], tf.Tensor]
+
+
+def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
+    """Keras 2's: 0.2 x + 0.5, cut to [0, 1]. RELU6 is in every runtime's integers."""
+    return tf.nn.relu6(1.2 * x + 3.0) * (1 / 6)
+
+
+def hard_sigmoid_3(x: tf.Tensor) -> tf.Tensor:
+    """Keras 3's: x / 6 + 0.5, cut to [0, 1]."""
+    return tf.nn.relu6(x + 3.0) * (1 / 6)
+
+
+def hard_silu(x: tf.Tensor) -> tf.Tensor:
+    """x * hard_sigmoid_3(x), A. Howard et al., "Searching for MobileNetV3" (2019)."""
+    return x * hard_sigmoid_3(x)
+
+
+def softsign(x: tf.Tensor) -> tf.Tensor:
+    """x / (1 + |x|)."""
+    return x / (1.0 + tf.abs(x))
+
+
+# Where TFLite has no operator for Keras' own form, or one that fewer runtimes have.
+FORMS: dict[Any, Function] = {
+    keras.activations.hard_sigmoid: hard_sigmoid,
+    keras.activations.softsign: softsign,
+}
+
+# Real range (low, high) of those that are bounded.
+BOUNDS: dict[Any, tuple[float, float]] = {
+    keras.activations.tanh: (-1.0, 1.0),
+    keras.activations.sigmoid: (0.0, 1.0),
+    keras.activations.hard_sigmoid: (0.0, 1.0),
+    hard_sigmoid_3: (0.0, 1.0),
+    keras.activations.softmax: (0.0, 1.0),
+    keras.activations.softsign: (-1.0, 1.0),
+    softsign: (-1.0, 1.0),
+    tf.nn.relu6: (0.0, 6.0),
+}
+
+# Low ends alone, of those without a high one.
+LOW_ENDS: dict[Any, float] = {
+    keras.activations.relu: 0.0,
+    keras.activations.softplus: 0.0,
+    keras.activations.exponential: 0.0,
+    keras.activations.elu: -1.0,
+}
+
+
+def step_form(activation: Any) -> Function:
+    """The function to put into a step graph."""
+    return FORMS.get(activation, activation)
+
+
+def magnitude(activation: Any) -> float | None:
+    """The largest magnitude that it can give, or None."""
+    limits = BOUNDS.get(activation)
+    return max(-limits[0], limits[1]) if limits else None
+
+
+def low_end(activation: Any) -> float | None:
+    """The lowest value that it can give, or None."""
+    return BOUNDS[activation][0] if activation in BOUNDS else LOW_ENDS.get(activation)
+
+
+def is_gate(activation: Any) -> bool:
+    """Whether it gives values from 0 to 1 alone."""
+    return BOUNDS.get(activation) == (0.0, 1.0)

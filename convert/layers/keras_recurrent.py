@@ -1,0 +1,170 @@
+"""One time step of Keras' recurrent layers.
+
+Computed as our own cells are (models/cells): input and state have products of their own, and the
+bias is on the input's side, so that a quantized state keeps its own grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import tf_keras as keras
+
+from convert.errors import UnsupportedLayerError
+from convert.layers.activations import is_gate, magnitude, step_form
+from convert.layers.pointwise import described
+from convert.layers.rule import State, StepRule, Values, plain, product
+from models.cells.cell import RecurrentCell
+
+
+class CellStep(NamedTuple):
+    """A cell's states and (input, states) -> (output, new states)."""
+
+    states: tuple[State, ...]
+    step: Callable[[Any, Values], tuple[Any, Values]]
+
+
+def _bias(cell: Any) -> tf.Tensor | None:
+    return cell.bias if cell.use_bias else None
+
+
+def simple_rnn_cell(cell: keras.layers.SimpleRNNCell) -> CellStep:
+    """h = activation(W x + b + U h)."""
+    activation = step_form(cell.activation)
+
+    def step(x: Any, states: Values) -> tuple[Any, Values]:
+        h = activation(
+            product(x, cell.kernel, _bias(cell)) + tf.matmul(states[0], cell.recurrent_kernel)
+        )
+        return h, (h,)
+
+    return CellStep((State("h", (cell.units,), magnitude(cell.activation)),), step)
+
+
+def lstm_cell(cell: keras.layers.LSTMCell) -> CellStep:
+    """As models/cells/lstm.py, with any activations."""
+    activation, gate = step_form(cell.activation), step_form(cell.recurrent_activation)
+    bounds = magnitude(cell.activation), magnitude(cell.recurrent_activation)
+
+    def step(x: Any, states: Values) -> tuple[Any, Values]:
+        h, c = states
+        given = product(x, cell.kernel, _bias(cell)) + tf.matmul(h, cell.recurrent_kernel)
+        i, f, candidate, o = tf.split(given, 4, axis=-1)
+        c = gate(f) * c + gate(i) * activation(candidate)
+        h = gate(o) * activation(c)
+        return h, (h, c)
+
+    bound = None if None in bounds else bounds[0] * bounds[1]  # type: ignore[operator]
+    return CellStep((State("h", (cell.units,), bound), State("c", (cell.units,))), step)
+
+
+def gru_cell(cell: keras.layers.GRUCell) -> CellStep:
+    """As models/cells/gru.py, with any activations."""
+    activation, gate = step_form(cell.activation), step_form(cell.recurrent_activation)
+
+    def step(x: Any, states: Values) -> tuple[Any, Values]:
+        (h,) = states
+        units, kernel = cell.units, cell.recurrent_kernel
+        bias = recurrent_bias = None
+        if cell.use_bias:
+            bias, recurrent_bias = tf.unstack(cell.bias) if cell.reset_after else (cell.bias, None)
+        xz, xr, xh = tf.split(product(x, cell.kernel, bias), 3, axis=-1)
+        if cell.reset_after:
+            hz, hr, hh = tf.split(product(h, kernel, recurrent_bias), 3, axis=-1)
+            candidate = activation(xh + gate(xr + hr) * hh)
+        else:
+            hz, hr = tf.split(tf.matmul(h, kernel[:, : 2 * units]), 2, axis=-1)
+            reset = gate(xr + hr) * h
+            candidate = activation(xh + tf.matmul(reset, kernel[:, 2 * units :]))
+        # z * h + (1 - z) * h~, with one product less and no constant 1 to quantize.
+        h = candidate + gate(xz + hz) * (h - candidate)
+        return h, (h,)
+
+    # Between the state before and the candidate, where z is between 0 and 1.
+    bound = magnitude(cell.activation) if is_gate(cell.recurrent_activation) else None
+    return CellStep((State("h", (cell.units,), bound),), step)
+
+
+def own_cell(cell: RecurrentCell) -> CellStep:
+    """A cell of ours within Keras' RNN layer."""
+
+    def step(x: Any, states: Values) -> tuple[Any, Values]:
+        return cell.step(cell.input_product(plain(x)), states, cell.begin())
+
+    states = zip(cell.state_names, cell.state_shapes, strict=True)
+    return CellStep(
+        tuple(State(name, shape, cell.state_bounds.get(name)) for name, shape in states), step
+    )
+
+
+def stacked_cells(cells: keras.layers.StackedRNNCells) -> CellStep:
+    """Cells one upon the other, each with states of its own."""
+    steps = [cell_step(cell) for cell in cells.cells]
+
+    def step(x: Any, states: Values) -> tuple[Any, Values]:
+        new: list[Any] = []
+        for item in steps:
+            own, states = states[: len(item.states)], states[len(item.states) :]
+            x, given = item.step(x, own)
+            new += given
+        return x, tuple(new)
+
+    named = [
+        State(f"{state.name}{number}", state.shape, state.bound)
+        for number, item in enumerate(steps)
+        for state in item.states
+    ]
+    return CellStep(tuple(named), step)
+
+
+CELLS: dict[type, Callable[[Any], CellStep]] = {
+    keras.layers.SimpleRNNCell: simple_rnn_cell,
+    keras.layers.LSTMCell: lstm_cell,
+    keras.layers.GRUCell: gru_cell,
+    keras.layers.StackedRNNCells: stacked_cells,
+    RecurrentCell: own_cell,
+}
+
+
+def cell_step(cell: Any) -> CellStep:
+    """How a cell is stepped; UnsupportedLayerError where it is of no known kind."""
+    for kind in type(cell).__mro__:
+        if kind in CELLS:
+            return CELLS[kind](cell)
+    known = ", ".join(sorted(kind.__name__ for kind in CELLS))
+    raise UnsupportedLayerError(
+        f"cell '{cell.name}' ({type(cell).__name__}) cannot be stepped; steppable are {known}"
+    )
+
+
+def recurrent_layer(layer: keras.layers.RNN, node: Any) -> StepRule:
+    """SimpleRNN, LSTM, GRU, and RNN with a cell or stacked cells."""
+    if layer.go_backwards:
+        raise UnsupportedLayerError(
+            f"{described(layer)} reads the sequence backwards (go_backwards), so its first step "
+            "needs the last one; train it forwards"
+        )
+    if getattr(layer, "time_major", False):
+        raise UnsupportedLayerError(
+            f"{described(layer)} has the time axis first (time_major); put the batch axis first"
+        )
+    if len(node.keras_inputs) > 1 or node.call_kwargs.get("initial_state") is not None:
+        raise UnsupportedLayerError(
+            f"{described(layer)} begins with another layer's state (initial_state); a step model "
+            "begins with zeros: feed that layer's output as a further input of every step"
+        )
+    item = cell_step(layer.cell)
+
+    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+        output, new = item.step(inputs[0], states)
+        return ((output, *new) if layer.return_state else (output,)), new
+
+    of_states = (True,) * len(item.states) if layer.return_state else ()
+    return StepRule(
+        step,
+        item.states,
+        takes_deferred=True,
+        sums_up=(not layer.return_sequences, *of_states),
+    )

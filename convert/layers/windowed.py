@@ -1,0 +1,254 @@
+"""One time step of layers that look back over the last steps: causal convolution and pooling.
+
+The last inputs are the state. A convolution's window lies in one row, so that its step is one
+product with a matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from convert.errors import UnsupportedLayerError
+from convert.layers.activations import BOUNDS, LOW_ENDS, low_end, step_form
+from convert.layers.pointwise import described
+from convert.layers.rule import State, StepRule, Values, stateless
+
+ALTERNATIVES = (
+    "a step has no future frames; use padding='causal', or ZeroPadding1D((n, 0)) in front of "
+    "padding='valid', and train again"
+)
+# Below every value that float32 holds, but finite.
+LOWEST = float(np.finfo(np.float32).min)
+
+
+def _past_steps(layer: Any, node: Any, size: int, dilation: int = 1) -> int:
+    """How many steps a window looks back; refuses what looks ahead, strides, or skips steps."""
+    reach = (size - 1) * dilation
+    strides = layer.strides if isinstance(layer.strides, tuple) else (layer.strides,)
+    if set(strides) != {1}:
+        raise UnsupportedLayerError(
+            f"{described(layer)} has strides {strides[0]}; only strides=1, one output for each "
+            "step, can be stepped"
+        )
+    if layer.data_format != "channels_last":
+        raise UnsupportedLayerError(f"{described(layer)} has its channels first; put them last")
+    if layer.padding == "causal" or reach == 0:
+        return reach
+    source = getattr(node.keras_inputs[0], "_keras_history", None)
+    padding = getattr(source, "layer", None)
+    if layer.padding == "valid" and isinstance(padding, keras.layers.ZeroPadding1D):
+        if tuple(padding.padding) == (reach, 0):
+            return reach
+    raise UnsupportedLayerError(
+        f"{described(layer)} has padding='{layer.padding}', which looks ahead or drops steps; "
+        f"{ALTERNATIVES}"
+    )
+
+
+def zero_padding(layer: keras.layers.ZeroPadding1D, node: Any) -> StepRule:
+    """Padding in front belongs to the window behind it, whose state begins with zeros."""
+    ahead = [after.layer for after in layer.outbound_nodes]
+    windowed = (keras.layers.Conv1D, keras.layers.DepthwiseConv1D, *POOLING)
+    if not ahead or not all(isinstance(item, windowed) for item in ahead):
+        raise UnsupportedLayerError(
+            f"{described(layer)} lengthens the sequence; it can be stepped only as (n, 0) directly "
+            "in front of a convolution or pooling with padding='valid' that looks back n steps"
+        )
+    if layer.padding[1]:
+        raise UnsupportedLayerError(
+            f"{described(layer)} pads {layer.padding[1]} steps behind; {ALTERNATIVES}"
+        )
+    return stateless(lambda value: value)
+
+
+def _window(
+    channels: int, reach: int, dilation: int
+) -> Callable[[tf.Tensor, Values], tuple[tf.Tensor, Values]]:
+    """(input [1, channels], past) -> (window [1, taps * channels], new past)."""
+
+    def look(value: tf.Tensor, states: Values) -> tuple[tf.Tensor, Values]:
+        if not reach:
+            return value, ()
+        row = tf.concat([states[0], value], -1)
+        past = row[:, channels:]
+        if dilation == 1:
+            return row, (past,)
+        taps = [
+            row[:, start * channels : (start + 1) * channels]
+            for start in range(0, reach + 1, dilation)
+        ]
+        return tf.concat(taps, -1), (past,)
+
+    return look
+
+
+def _past(channels: int, reach: int) -> tuple[State, ...]:
+    return (State("past", (reach * channels,)),) if reach else ()
+
+
+def causal_convolution(layer: keras.layers.Conv1D, node: Any) -> StepRule:
+    """Conv1D, with groups too: a product of the window with the kernel as one matrix."""
+    size, dilation = layer.kernel_size[0], layer.dilation_rate[0]
+    channels = int(node.input_shapes[-1])
+    reach = _past_steps(layer, node, size, dilation)
+    look = _window(channels, reach, dilation)
+    activation = step_form(layer.activation)
+
+    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+        window, new = look(inputs[0], states)
+        matrix = tf.reshape(_ungrouped(layer, channels), (size * channels, layer.filters))
+        result = tf.matmul(window, matrix)
+        result = result + layer.bias if layer.use_bias else result
+        return (activation(result),), new
+
+    return StepRule(step, _past(channels, reach))
+
+
+def _ungrouped(layer: keras.layers.Conv1D, channels: int) -> tf.Tensor:
+    """The kernel [size, channels, filters], with zeros between groups."""
+    if layer.groups == 1:
+        return layer.kernel
+    width, filters = channels // layer.groups, layer.filters // layer.groups
+    rows = [
+        tf.pad(
+            layer.kernel[:, :, group * filters : (group + 1) * filters],
+            ((0, 0), (group * width, channels - (group + 1) * width), (0, 0)),
+        )
+        for group in range(layer.groups)
+    ]
+    return tf.concat(rows, -1)
+
+
+def _depthwise(kernel: tf.Tensor, channels: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Window [1, size * channels] -> [1, channels * multiplier]; kernel [size, channels,
+    multiplier]."""
+    size, multiplier = int(kernel.shape[0]), int(kernel.shape[2])
+
+    def compute(window: tf.Tensor) -> tf.Tensor:
+        total = None
+        for tap, part in enumerate(tf.split(window, size, -1) if size > 1 else [window]):
+            if multiplier > 1:
+                part = tf.matmul(part, np.repeat(np.eye(channels, dtype="f"), multiplier, 1))
+            weighted = part * tf.reshape(kernel[tap], (1, channels * multiplier))
+            total = weighted if total is None else total + weighted
+        return total
+
+    return compute
+
+
+def depthwise_convolution(layer: keras.layers.DepthwiseConv1D, node: Any) -> StepRule:
+    """Each channel with a kernel of its own."""
+    size, dilation = layer.kernel_size[0], layer.dilation_rate[0]
+    channels = int(node.input_shapes[-1])
+    reach = _past_steps(layer, node, size, dilation)
+    look = _window(channels, reach, dilation)
+    activation = step_form(layer.activation)
+
+    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+        window, new = look(inputs[0], states)
+        result = _depthwise(tf.convert_to_tensor(layer.depthwise_kernel), channels)(window)
+        result = result + layer.bias if layer.use_bias else result
+        return (activation(result),), new
+
+    return StepRule(step, _past(channels, reach))
+
+
+def separable_convolution(layer: keras.layers.SeparableConv1D, node: Any) -> StepRule:
+    """Each channel with a kernel of its own, then a product over the channels."""
+    size, dilation = layer.kernel_size[0], layer.dilation_rate[0]
+    channels = int(node.input_shapes[-1])
+    reach = _past_steps(layer, node, size, dilation)
+    look = _window(channels, reach, dilation)
+    activation = step_form(layer.activation)
+
+    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+        window, new = look(inputs[0], states)
+        result = _depthwise(tf.convert_to_tensor(layer.depthwise_kernel), channels)(window)
+        result = tf.matmul(result, layer.pointwise_kernel[0])
+        result = result + layer.bias if layer.use_bias else result
+        return (activation(result),), new
+
+    return StepRule(step, _past(channels, reach))
+
+
+def causal_pooling(layer: Any, node: Any) -> StepRule:
+    """The mean or the largest of the last steps."""
+    size = layer.pool_size if isinstance(layer.pool_size, int) else layer.pool_size[0]
+    channels = int(node.input_shapes[-1])
+    reach = _past_steps(layer, node, size)
+    look = _window(channels, reach, 1)
+    largest = isinstance(layer, keras.layers.MaxPooling1D)
+
+    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+        window, new = look(inputs[0], states)
+        parts = tf.split(window, size, -1) if size > 1 else [window]
+        result = parts[0]
+        for part in parts[1:]:
+            result = tf.maximum(result, part) if largest else result + part
+        return (result if largest else result * (1 / size),), new
+
+    return StepRule(step, _past(channels, reach))
+
+
+POOLING = (keras.layers.MaxPooling1D, keras.layers.AveragePooling1D)
+
+
+def running_mean(layer: keras.layers.GlobalAveragePooling1D, node: Any) -> StepRule:
+    """The mean over all steps so far: mean + (x - mean) / n."""
+    channels = int(node.input_shapes[-1])
+
+    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+        mean, count = states
+        count = count + 1.0
+        mean = mean + (inputs[0] - mean) / count
+        return (mean,), (mean, count)
+
+    return StepRule(
+        step,
+        (State("mean", (channels,)), State("count", (1,))),
+        sums_up=True,
+        float_only=(
+            f"{described(layer)} divides by the number of steps, which integers of 8 or 16 bits "
+            "do not hold; take the recurrence's last output instead, or"
+        ),
+    )
+
+
+def running_max(layer: keras.layers.GlobalMaxPooling1D, node: Any) -> StepRule:
+    """The largest value of each channel so far."""
+    channels = int(node.input_shapes[-1])
+    lowest = _lowest(node.keras_inputs[0])
+
+    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+        largest = tf.maximum(states[0], inputs[0])
+        return (largest,), (largest,)
+
+    initial = np.full((channels,), LOWEST if lowest is None else lowest, np.float32)
+    return StepRule(
+        step,
+        (State("max", (channels,), initial=initial),),
+        sums_up=True,
+        float_only=""
+        if lowest is not None
+        else (
+            f"{described(layer)} begins below every value, which has no integer; put a layer with "
+            "a bounded activation (tanh, relu) in front of it, or"
+        ),
+    )
+
+
+def _lowest(tensor: Any) -> float | None:
+    """The lowest value that the layer which gives a tensor can give, if its activation tells."""
+    layer = getattr(getattr(tensor, "_keras_history", None), "layer", None)
+    activation = getattr(layer, "activation", None)
+    if isinstance(layer, keras.layers.ReLU) and not layer.negative_slope:
+        return 0.0
+    known = activation in BOUNDS or activation in LOW_ENDS
+    if isinstance(layer, keras.layers.LSTM | keras.layers.GRU) and low_end(activation) != -1.0:
+        return None
+    return low_end(activation) if known else None

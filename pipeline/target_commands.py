@@ -1,0 +1,81 @@
+"""``edgestep check``, ``compile-edgetpu`` and ``export-c``: a model and a target."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from device_runner.contract import load_step_model
+
+
+@click.command("check")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--target", metavar="TARGET", required=True, help="cpu, gpu, edgetpu or micro.")
+@click.option("--runtime", metavar="NAME[==VERSION]",
+              help="The runtime that is to load the file, as tflite-runtime==2.14.0.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def check(file: Path, target: str, runtime: str | None, as_json: bool) -> None:
+    """Show operator by operator what of FILE maps onto a target, and why the rest does not.
+
+    FILE is any TFLite file; nothing is run. The exit code is 0 where the whole graph maps, 5 where
+    it does not, 3 where the file is damaged.
+    """
+    from convert.targets.check import check_file, format_report
+
+    report = check_file(file, target, runtime)
+    click.echo(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
+    if not report.fits:
+        raise report.error()
+
+
+@click.command("compile-edgetpu")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
+              help="The file to write; default: FILE with _edgetpu in its name.")  # fmt: skip
+@click.option("--min-runtime", type=click.IntRange(10), metavar="N",
+              help="The oldest Edge TPU runtime that must load the result.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def compile_edgetpu(
+    file: Path, output: Path | None, min_runtime: int | None, as_json: bool
+) -> None:
+    """Compile the int8 step model FILE with edgetpu_compiler, and keep its contract.
+
+    Shows which operators the compiler put onto the Edge TPU. Where the compiler is not on PATH, says
+    what to run on a machine that has it.
+    """
+    from convert.edgetpu_compiler import compile_for_edgetpu
+    from convert.targets.check import check_file, format_report
+
+    model = load_step_model(file)
+    static = check_file(file, "edgetpu")
+    if static.problems or not any(one.status == "maps" for one in static.operators):
+        raise static.error()
+    output = output or file.with_name(f"{file.stem}_edgetpu.tflite")
+    compiled, report = compile_for_edgetpu(model, output, min_runtime)
+    click.echo(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
+    if not as_json:
+        click.echo(f"{compiled.path}: {compiled.file_bytes:,} bytes")
+
+
+@click.command("export-c")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=".",
+              show_default=True, help="The folder to write into.")  # fmt: skip
+@click.option("--prefix", metavar="NAME", help="What all names in C begin with; default: FILE's.")
+def export_c_command(file: Path, output: Path, prefix: str | None) -> None:
+    """Write the step model FILE as C for TensorFlow Lite Micro.
+
+    The model as an array, the state loop in plain C, and an example that binds both to TensorFlow
+    Lite Micro. The memory it needs is measured, and its results are checked, with tflite-micro.
+    """
+    from convert.c_export import export_c
+
+    written = export_c(load_step_model(file), output, prefix)
+    for path in written.files:
+        click.echo(f"{path}: {path.stat().st_size:,} bytes")
+    click.echo(
+        f"arena {written.arena_bytes:,} bytes; {written.steps} steps on tflite-micro "
+        f"{written.micro_version}, rms error {written.rms:.3g}"
+    )

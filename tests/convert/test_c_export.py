@@ -1,0 +1,198 @@
+"""A step model as C: the generated state loop compiled and run with a real interpreter behind its
+interface, the array read back, the example compiled against a fake of TensorFlow Lite Micro."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from convert.c_export import C_TYPES, _c_string, _literal, export_c
+from device_runner.contract import STEP_SIGNATURE, load_step_model
+from device_runner.stream import Stream
+from pipeline.cli import main
+
+needs_micro = pytest.mark.skipif(
+    importlib.util.find_spec("tflite_micro") is None,
+    reason="tflite-micro is not installed (extra 'micro')",
+)
+needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O2")
+INVOKE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+
+
+class Loop:
+    """The compiled state loop, with a stepping function behind its interface."""
+
+    def __init__(self, folder: Path, prefix: str, model) -> None:
+        library = folder / f"{prefix}.so"
+        sources = [folder / f"{prefix}_model.c", folder / f"{prefix}_step.c"]
+        command = ["gcc", *STRICT, "-shared", "-fPIC", "-o", library, *sources, "-lm"]
+        subprocess.run([str(part) for part in command], check=True)
+        self.library = ctypes.CDLL(str(library))
+        self.prefix, self.model = prefix, model
+        graph, signature = model.graph, model.graph.signature(STEP_SIGNATURE)
+        self.inputs = {
+            name: np.zeros(graph.tensors[index].shape, graph.tensors[index].dtype)
+            for name, index in signature.inputs.items()
+        }
+        self.outputs = {
+            name: np.zeros(graph.tensors[index].shape, graph.tensors[index].dtype)
+            for name, index in signature.outputs.items()
+        }
+        self.fails = False
+        backend = Stream(model, "litert").backend
+        states = [state.name for state in model.contract.states]
+
+        def invoke(_) -> int:
+            if self.fails:
+                return 7
+            backend.write_state({name: self.inputs[name].tobytes() for name in states})
+            backend.put(self.inputs["x"].tobytes())
+            backend.invoke()
+            backend.advance()
+            self.outputs["y"][...] = np.frombuffer(backend.get(), self.outputs["y"].dtype)
+            for name, stored in backend.read_state().items():
+                out = self.outputs[name]
+                out[...] = np.frombuffer(stored, out.dtype).reshape(out.shape)
+            for array in self.inputs.values():
+                array.view(np.uint8)[...] = 0xAA  # an arena may be overwritten while it computes
+            return 0
+
+        pointers = ctypes.c_void_p * len(graph.inputs)
+        found = {index: self.inputs[name] for name, index in signature.inputs.items()}
+        ins = pointers(*(found[index].ctypes.data for index in graph.inputs))
+        found = {index: self.outputs[name] for name, index in signature.outputs.items()}
+        outs = pointers(*(found[index].ctypes.data for index in graph.outputs))
+
+        class Runtime(ctypes.Structure):
+            _fields_ = (
+                ("inputs", pointers), ("outputs", pointers), ("invoke", INVOKE),
+                ("context", ctypes.c_void_p),
+            )  # fmt: skip
+
+        self.runtime = Runtime(ins, outs, INVOKE(invoke), None)
+        self.state = ctypes.create_string_buffer(sum(a.nbytes for n, a in self.inputs.items()))
+
+    def reset(self) -> None:
+        self.library[f"{self.prefix}_reset"](self.state)
+
+    def step(self, x: np.ndarray) -> tuple[int, np.ndarray]:
+        x = np.ascontiguousarray(x, np.float32)
+        y = np.zeros(self.outputs["y"].size, np.float32)
+        code = self.library[f"{self.prefix}_step"](
+            ctypes.byref(self.runtime), self.state,
+            x.ctypes.data_as(ctypes.c_void_p), y.ctypes.data_as(ctypes.c_void_p),
+        )  # fmt: skip
+        return code, y
+
+
+@needs_micro
+@needs_gcc
+@pytest.mark.parametrize(
+    ("cell", "scheme"), [("lstm", "int8"), ("gru", "float32"), ("lstm", "int16x8")]
+)
+def test_the_compiled_loop_steps_as_the_stream(step_models, vowels, tmp_path, cell, scheme):
+    model = load_step_model(step_models(cell, scheme))
+    written = export_c(model, tmp_path, "net")
+    assert [path.name for path in written.files] == [
+        "net_model.c", "net_step.h", "net_step.c", "net_tflm.cc"
+    ]  # fmt: skip
+    loop, stream = Loop(tmp_path, "net", model), Stream(model, "litert")
+    frames = np.concatenate(vowels.test.sequences)[:100].astype(np.float32)
+    # Beyond the range of x: saturated on both sides.
+    frames[50] *= 100
+    expected = stream.run(frames)
+    for _ in range(2):
+        loop.reset()
+        found = []
+        for number, frame in enumerate(frames):
+            if number == 30:
+                loop.fails = True
+                assert loop.step(frame)[0] == 7, "a failure of the interpreter is handed on"
+                loop.fails = False
+            code, y = loop.step(frame)
+            assert code == 0
+            found.append(y)
+        assert (np.array(found) == expected).all()
+    size = ctypes.c_size_t.in_dll(loop.library, "net_model_bytes").value
+    array = (ctypes.c_ubyte * size).in_dll(loop.library, "net_model")
+    assert bytes(array) == model.flatbuffer
+
+
+@needs_micro
+def test_the_example_is_well_formed(step_models, tmp_path):
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    export_c(load_step_model(step_models("gru", "int8")), tmp_path, "net")
+    fake = Path(__file__).parent / "fake_tflm.h"
+    for header in ("micro_interpreter", "micro_mutable_op_resolver"):
+        path = tmp_path / "tensorflow/lite/micro" / f"{header}.h"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'#include "{fake}"\n')
+    schema = tmp_path / "tensorflow/lite/schema/schema_generated.h"
+    schema.parent.mkdir(parents=True)
+    schema.write_text("")
+    command = ["g++", "-std=c++11", "-Wall", "-Werror", f"-I{tmp_path}", "-c", "-o", "/dev/null"]
+    done = subprocess.run([*command, str(tmp_path / "net_tflm.cc")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_micro
+def test_the_command(step_models, tmp_path):
+    path = step_models("lstm", "int8")
+    result = CliRunner().invoke(main, ["export-c", str(path), "--output", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "arena" in result.stdout
+    header = (tmp_path / "lstm_int8_step.h").read_text()
+    assert "#define LSTM_INT8_ARENA_BYTES" in header
+
+
+@pytest.mark.parametrize("scheme", ["dynamic", "float16"])
+def test_what_micro_does_not_take_is_refused(step_models, tmp_path, scheme):
+    path = step_models("gru", scheme)
+    result = CliRunner().invoke(main, ["export-c", str(path), "--output", str(tmp_path)])
+    assert result.exit_code == 5
+    assert "does not fit micro" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_prefix_that_is_no_name_is_refused(step_models, tmp_path):
+    arguments = ["export-c", str(step_models("gru", "int8")), "--prefix", "1; system()"]
+    result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path)])
+    assert result.exit_code == 3
+    assert "no name in C" in result.stderr
+
+
+@needs_gcc
+def test_literals_and_strings_are_exact(tmp_path):
+    values = np.random.default_rng(1).normal(0, 1, 200).astype(np.float32) * np.logspace(
+        -30, 30, 200
+    )
+    values = values.astype(np.float32)
+    text = 'a "b" \\ ?? é 😀 \n'
+    source = tmp_path / "literals.c"
+    source.write_text(
+        f"float values[] = {{{', '.join(_literal(float(value)) for value in values)}}};\n"
+        f"const char text[] = {_c_string(text)};\n"
+    )
+    library = tmp_path / "literals.so"
+    subprocess.run(["gcc", *STRICT, "-shared", "-fPIC", "-o", library, source], check=True)
+    loaded = ctypes.CDLL(str(library))
+    found = np.array((ctypes.c_float * len(values)).in_dll(loaded, "values"))
+    assert (found == values).all()
+    raw = (ctypes.c_char * (len(text.encode()) + 1)).in_dll(loaded, "text")
+    assert raw.value.decode() == text
+
+
+def test_every_c_type_has_numpys_size():
+    sizes = {"float": 4}
+    for dtype, kind in C_TYPES.items():
+        bits = sizes.get(kind) or int("".join(filter(str.isdigit, kind))) // 8
+        assert np.dtype(dtype).itemsize == bits
