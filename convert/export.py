@@ -102,6 +102,10 @@ def export(
     golden = _golden(network, task, [spec.name for spec in sides["outputs"]])
     classifies = not task.gives_values
     spread = float(golden.y.max() - golden.y.min())
+    if task.gives_values:
+        # Where hardly anything can be foretold the outputs hardly move, and what counts is the
+        # size of an error beside the values that are wanted.
+        spread = max(spread, float(task.value_spread[1].max()))
     mean, deviation = task.normalization
     contract = Contract(
         **sides,
