@@ -48,7 +48,18 @@ def float_step(network: keras.Sequential) -> FloatStep:
     """Lower a network to its float32 step graph (see :mod:`convert.step`)."""
     module = StepModule(network)
     # tf.Module wraps its attributes; outside of it a plain dict is wanted.
-    return FloatStep(to_float_graph(module), dict(module.state_bounds))
+    return step_of(module)
+
+
+def step_of(module: StepModule) -> FloatStep:
+    """The float32 step graph of a step module."""
+    return FloatStep(
+        to_float_graph(module),
+        dict(module.state_bounds),
+        initial=module.initial,
+        vocabularies=module.vocabularies,
+        float_only=tuple(module.float_only),
+    )
 
 
 def export(
