@@ -57,8 +57,19 @@ def _layer_list(path: Path) -> dict[str, Any]:
     if root is None:
         raise ImportFailedError(f"{METADATA} holds no model")
     facts = json.loads(root.metadata)
-    listed = {"class_name": facts.get("class_name"), "config": facts.get("config")}
+    listed = {"class_name": facts.get("class_name"), "config": _without_tuples(facts.get("config"))}
     return read_layer_list(json.dumps(listed))
+
+
+def _without_tuples(value: Any) -> Any:
+    """The list of layers with lists where the format marks tuples."""
+    if isinstance(value, list):
+        return [_without_tuples(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") == "__tuple__":
+        return [_without_tuples(item) for item in value.get("items", [])]
+    return {key: _without_tuples(item) for key, item in value.items()}
 
 
 def _check_sizes(weights: Path, config: dict[str, Any]) -> None:
