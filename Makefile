@@ -11,7 +11,7 @@ SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-gpu test-arm64 lint train convert bench report \
-  bench-pi bench-coral debian-packages clean constraints
+  bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## train, convert, verify and measure four recurrent nets on real data
 	$(BIN)/edgestep run recipes/demo.toml
+
+speech-data: $(STAMP) ## synthesize the speech of the task keywords-synthetic (flite, espeak-ng)
+	$(BIN)/python -m models.tasks.synthetic_speech
 
 # On a machine where they cannot be installed, the tests that need them are skipped with a reason.
 DEBIAN_PACKAGES = $(shell grep -v '^\#' tests/debian-packages.txt)

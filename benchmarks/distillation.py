@@ -31,6 +31,7 @@ import tensorflow as tf  # noqa: E402
 import tf_keras as keras  # noqa: E402
 
 from models.attention import AttentionArchitecture  # noqa: E402
+from models.augmentation import Augmentation  # noqa: E402
 from models.compress.distillation import DistillationSettings, distil  # noqa: E402
 from models.metrics import accuracy  # noqa: E402
 from models.network import Architecture, count_parameters  # noqa: E402
@@ -39,6 +40,8 @@ from models.tasks.task import split_by_label  # noqa: E402
 from models.training import TrainingSettings, fit, predict, sequence_loss  # noqa: E402
 
 NOISE, OFFSET = 0.7, 0.5
+# Channels of x, y and z of each sensor, for the rotation.
+VECTORS = {"watch-exercises": ((0, 1, 2), (3, 4, 5))}
 # Members of one seed's ensemble have seeds of their own, which no other seed's members share.
 MEMBER_SEEDS = 1000
 
@@ -96,7 +99,18 @@ def spread(values: list[float]) -> str:
 @click.option("--seeds", default=5, show_default=True, help="How many.")
 @click.option("--first-seed", default=1, show_default=True)
 @click.option("--epochs", default=200, show_default=True, help="Of teacher and students.")
+@click.option("--teacher-epochs", type=int, help="Of the teacher alone.")
 @click.option("--patience", default=60, show_default=True, help="Of both, in epochs.")
+@click.option(
+    "--keep",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="The epoch whose weights stay, in all networks.",
+)
+@click.option("--stretch", default=0.0, show_default=True, help="Augmentation, for all networks.")
+@click.option("--gain", default=0.0, show_default=True, help="Likewise.")
+@click.option("--rotation", default=0.0, show_default=True, help="Likewise, in degrees.")
 @click.option("--learning-rate", default=5e-3, show_default=True, help="Of the students.")
 @click.option("--teacher-learning-rate", default=2e-3, show_default=True)
 @click.option("--temperature", default=DistillationSettings.temperature, show_default=True)
@@ -118,7 +132,12 @@ def main(
     seeds: int,
     first_seed: int,
     epochs: int,
+    teacher_epochs: int | None,
     patience: int,
+    keep: str,
+    stretch: float,
+    gain: float,
+    rotation: float,
     learning_rate: float,
     teacher_learning_rate: float,
     temperature: float,
@@ -132,6 +151,7 @@ def main(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     whole = load_task(task_name)
     distillation = DistillationSettings(temperature, soft_weight, hint_weight)
+    augmentation = Augmentation(stretch, gain, rotation, VECTORS.get(task_name, ()))
     results: dict[str, dict[str, Any]] = {
         kind: {
             f"{name}{figure}": []
@@ -143,7 +163,11 @@ def main(
     start = time.monotonic()
     for seed in range(first_seed, first_seed + seeds):
         settings = TrainingSettings(
-            epochs=epochs, learning_rate=learning_rate, patience=patience, seed=seed
+            epochs=epochs,
+            learning_rate=learning_rate,
+            patience=patience,
+            seed=seed,
+            augmentation=augmentation,
         )
         task = whole if data == "test" else recut(whole, seed)
         measured = task.test if data == "test" else task.validation
@@ -155,14 +179,20 @@ def main(
             fit(
                 teacher[-1],
                 task,
-                replace(settings, learning_rate=teacher_learning_rate, seed=member_seed),
+                replace(
+                    settings,
+                    epochs=teacher_epochs or epochs,
+                    learning_rate=teacher_learning_rate,
+                    seed=member_seed,
+                ),
+                keep=keep,
             )
         for kind in students:
             alone, distilled = (new_network(kind, task, seed) for _ in range(2))
             keras.utils.set_random_seed(seed)
-            fit(alone, task, settings)
+            fit(alone, task, settings, keep=keep)
             keras.utils.set_random_seed(seed)
-            distil(teacher, distilled, task, settings, distillation)
+            distil(teacher, distilled, task, settings, distillation, keep=keep)
             entry = results[kind]
             for name, networks in (
                 ("teacher", teacher),
@@ -190,7 +220,12 @@ def main(
                 "student_network": kind,
                 "first_seed": first_seed,
                 "epochs": epochs,
+                "teacher_epochs": teacher_epochs or epochs,
                 "patience": patience,
+                "keep": keep,
+                "stretch": stretch,
+                "gain": gain,
+                "rotation": rotation,
                 "learning_rate": learning_rate,
                 "teacher_learning_rate": teacher_learning_rate,
                 **vars(distillation),

@@ -8,7 +8,7 @@ sequences would saturate on the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -65,8 +65,8 @@ def roll_out(
         for name in inputs
         if name in outputs
     }
-    for name, value in (initial or {}).items():
-        beginnings[inputs[name]["index"]][...] = value
+    for name, beginning in (initial or {}).items():
+        beginnings[inputs[name]["index"]][...] = beginning
     taken = {name: item for name, item in inputs.items() if name not in outputs}
     done = 0
     for stream in streams:
@@ -76,8 +76,8 @@ def roll_out(
         frames = _by_tensor(stream, taken)
         length = _steps(stream)
         for position in range(1, length + 1):
-            for index, values in frames.items():
-                interpreter.set_tensor(index, values[position - 1])
+            for index, sequence in frames.items():
+                interpreter.set_tensor(index, sequence[position - 1])
             interpreter.invoke()
             for index, values in block.items():
                 values.append(interpreter.get_tensor(index))
@@ -175,5 +175,7 @@ def long_streams(sequences: Sequence[Frames], steps: int, seed: int, streams: in
 def _chained(pieces: Sequence[Frames]) -> Frames:
     first = pieces[0]
     if isinstance(first, Mapping):
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in first}
-    return np.concatenate(pieces)
+        return {
+            name: np.concatenate([cast(Any, piece)[name] for piece in pieces]) for name in first
+        }
+    return np.concatenate(cast(Any, pieces))

@@ -1,4 +1,4 @@
-"""A step model as C: the file as an array, the state loop, and an example for TensorFlow Lite Micro.
+"""A step model as C: the file as an array, the state loop, an example for TensorFlow Lite Micro.
 
 The state loop is plain C99 against a small declared interface (addresses of the interpreter's
 tensors and a call that computes), so that it is compiled and run without TensorFlow Lite Micro;
@@ -86,9 +86,7 @@ def export_c(model: StepModel, folder: Path, prefix: str | None = None) -> CExpo
     prefix = prefix or _c_name(model.path.stem)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", prefix):
         raise NotExportableError(f"'{prefix}' is no name in C; choose another with --prefix")
-    report = check_graph(
-        model.graph, model.flatbuffer, get_profile("micro"), None, str(model.path)
-    )
+    report = check_graph(model.graph, model.flatbuffer, get_profile("micro"), None, str(model.path))
     if not report.fits:
         raise report.error()
     measured = _measure(model)
@@ -195,7 +193,11 @@ class _Source:
             "frame_period_us": round(contract.frame_period_s * 1e6),
             "sizes": "\n".join(
                 f"#define {self._macro(name)}_SIZE {_count(spec)}"
-                for spec, name in (*self.inputs.items(), *self.outputs.items(), *self.states.items())
+                for spec, name in (
+                    *self.inputs.items(),
+                    *self.outputs.items(),
+                    *self.states.items(),
+                )
             ),
             "label_count": max(1, len(self.model.labels)),
             "labels": ",\n".join(f"  {_c_string(label)}" for label in self.model.labels or ("",)),
@@ -278,9 +280,7 @@ class _Source:
         if not isinstance(spec.initial, str):
             return f"  memcpy(state->{name}, initial_{name}, sizeof(state->{name}));"
         zero = _literal(float(0)) if spec.dtype == "float32" else str(spec.zero_point or 0)
-        return (
-            f"  for (int i = 0; i < {self._macro(name)}_SIZE; ++i) state->{name}[i] = {zero};"
-        )
+        return f"  for (int i = 0; i < {self._macro(name)}_SIZE; ++i) state->{name}[i] = {zero};"
 
     def _quantize(self, spec: TensorSpec, name: str) -> str:
         """A C function from real values to the stored ones, as :meth:`TensorSpec.quantize`."""
@@ -288,15 +288,16 @@ class _Source:
         head = f"static void write_{name}(const {_real_type(spec)} *from, void *to) {{\n"
         if spec.scale is None or spec.zero_point is None:
             return f"{head}  memcpy(to, from, {size} * sizeof({kind}));\n}}\n\n"
-        limits = np.iinfo(spec.dtype)
+        lowest, highest = (
+            _literal(float(limit)) for limit in (np.iinfo(spec.dtype).min, np.iinfo(spec.dtype).max)
+        )
         return (
             f"{head}  {kind} *stored = ({kind} *)to;\n"
             f"  for (int i = 0; i < {size}; ++i) {{\n"
             f"    float value = rintf(from[i] / {_literal(spec.scale)}) + "
             f"{_literal(float(spec.zero_point))};\n"
-            f"    if (!(value > {_literal(float(limits.min))})) "
-            f"value = {_literal(float(limits.min))}; /* NaN too */\n"
-            f"    if (value > {_literal(float(limits.max))}) value = {_literal(float(limits.max))};\n"
+            f"    if (!(value > {lowest})) value = {lowest}; /* NaN too */\n"
+            f"    if (value > {highest}) value = {highest};\n"
             f"    stored[i] = ({kind})value;\n  }}\n}}\n\n"
         )
 

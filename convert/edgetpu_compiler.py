@@ -160,7 +160,9 @@ def _run(command: list[str], path: Path) -> str:
             f"{path}: {COMPILER} does not answer within {COMPILER_LIMIT_S} s; make a smaller model"
         ) from None
     except OSError as error:
-        raise ConvertError(f"{command[0]} cannot be run ({error.strerror}); reinstall it") from error
+        raise ConvertError(
+            f"{command[0]} cannot be run ({error.strerror}); reinstall it"
+        ) from error
     log = done.stdout.decode(errors="replace")
     if done.returncode != 0:
         raise ConvertError(

@@ -29,6 +29,7 @@ from device_runner.contract import (
     check_contract,
 )
 from device_runner.flatbuffer import Graph, read_graph
+from device_runner.multiply_adds import multiply_adds
 from device_runner.stream import Stream, Values
 from device_runner.verify import Verification, compare, verify
 from models.network import Architecture, count_parameters
@@ -44,21 +45,19 @@ DRIFT_SEED = 7
 VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-litert")
 
 
-def float_step(network: keras.Sequential) -> FloatStep:
-    """Lower a network to its float32 step graph (see :mod:`convert.step`)."""
-    module = StepModule(network)
-    # tf.Module wraps its attributes; outside of it a plain dict is wanted.
-    return step_of(module)
+def float_step(network: keras.Model, fold_embedding: bool | None = None) -> FloatStep:
+    """Lower a network to its float32 step graph (see :class:`convert.step.StepModule`)."""
+    return step_of(StepModule(network, fold_embedding))
 
 
 def step_of(module: StepModule) -> FloatStep:
     """The float32 step graph of a step module."""
     return FloatStep(
         to_float_graph(module),
-        dict(module.state_bounds),
+        module.state_bounds,
         initial=module.initial,
         vocabularies=module.vocabularies,
-        float_only=tuple(module.float_only),
+        float_only=module.float_only,
     )
 
 
@@ -102,6 +101,10 @@ def export(
     golden = _golden(network, task, [spec.name for spec in sides["outputs"]])
     classifies = not task.gives_values
     spread = float(golden.y.max() - golden.y.min())
+    if task.gives_values:
+        # Where hardly anything can be foretold the outputs hardly move, and what counts is the
+        # size of an error beside the values that are wanted.
+        spread = max(spread, float(task.value_spread[1].max()))
     mean, deviation = task.normalization
     contract = Contract(
         **sides,
@@ -121,6 +124,7 @@ def export(
         model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
         recipe_hash=recipe_hash,
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
+        front_end=task.front_end,
     )
     contract.validate()
     check_contract(graph, contract)
@@ -135,6 +139,7 @@ def export(
         "metric": metric.facts(),
         f"float_{metric.key}": metric.rounded(evaluate(network, task.test, metric)[1]),
         **evaluate_step_model(stream, task),
+        "multiply_adds": multiply_adds(graph),
         **(training_facts or {}),
     }
     if flatbuffer != step.flatbuffer:
@@ -249,7 +254,8 @@ def _run_float(step: FloatStep, quantized: StepModel, frames: np.ndarray) -> np.
 def _golden(network: keras.Model, task: Task, outputs: Sequence[str]) -> Golden:
     """The first test sequences of different labels (or, where they have none, some from all over
     the test data), cut to a few dozen steps in all; ``outputs`` names what the network gives, in
-    its order.
+    its order. Of long sequences there are fewer: at their beginnings alone, as before a word is
+    spoken, there is nothing to decide on, and the decisions of a tie say nothing of a runtime.
 
     The inputs are rounded to float16, which halves their size in the file; the network computes
     the outputs from the rounded values, so the pairs are exact. Token ids stay as they are.
@@ -257,9 +263,13 @@ def _golden(network: keras.Model, task: Task, outputs: Sequence[str]) -> Golden:
     _, first = np.unique(task.test.labels, return_index=True)
     if len(first) < GOLDEN_SEQUENCES:
         first = np.unique(np.linspace(0, len(task.test) - 1, GOLDEN_SEQUENCES).astype(int))
+    whole = GOLDEN_STEPS // int(np.median(task.test.lengths))
+    count = min(max(1, whole), GOLDEN_SEQUENCES)
+    # A single one is of a label in the middle: the first may be "silence", or "none of them".
+    chosen = first[:count] if count > 1 else first[len(first) // 2 :][:1]
     sequences = []
-    for index in first[:GOLDEN_SEQUENCES]:
-        sequence = task.test.sequences[index][: GOLDEN_STEPS // GOLDEN_SEQUENCES]
+    for index in chosen:
+        sequence = task.test.sequences[index][: GOLDEN_STEPS // count]
         if sequence.dtype.kind == "f":
             sequence = sequence.astype(np.float16).astype(np.float32)
         sequences.append(sequence)

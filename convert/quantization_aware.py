@@ -36,7 +36,12 @@ def float_network(step: FloatStep) -> SimulatedNetwork:
 
 def save_step(folder: Path, step: FloatStep) -> None:
     """Write a step graph with its limits into ``folder``."""
-    facts = {"state_bounds": step.state_bounds, "limits": step.limits}
+    facts = {
+        "state_bounds": step.state_bounds,
+        "limits": step.limits,
+        "initial": {name: np.asarray(value).tolist() for name, value in step.initial.items()},
+        "vocabularies": step.vocabularies,
+    }
     (folder / STEP_FILE).write_bytes(step.flatbuffer)
     (folder / LIMITS_FILE).write_text(json.dumps(facts))
 
@@ -45,7 +50,13 @@ def load_step(folder: Path) -> FloatStep:
     """Read what :func:`save_step` wrote."""
     facts = json.loads((folder / LIMITS_FILE).read_text())
     limits = {name: (low, high) for name, (low, high) in facts["limits"].items()}
-    return FloatStep((folder / STEP_FILE).read_bytes(), facts["state_bounds"], limits)
+    return FloatStep(
+        (folder / STEP_FILE).read_bytes(),
+        facts["state_bounds"],
+        limits,
+        {name: np.array(value, np.float32) for name, value in facts["initial"].items()},
+        facts["vocabularies"],
+    )
 
 
 class _Imitation(keras.Model):
@@ -79,6 +90,8 @@ class _Imitation(keras.Model):
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> Any:
         if not training:
             return self.simulated(inputs)
+        if inputs.dtype.is_integer:  # token ids: there is nothing to disturb
+            return self.simulated(inputs), self.reference(inputs) if self.weight else None
         shape = tf.shape(inputs)
         x = inputs + tf.random.normal(shape) * self.noise
         x += tf.random.normal((shape[0], 1, shape[2])) * self.offset

@@ -35,6 +35,9 @@ LEVELS = 256
 SCALE_RATE = 16.0
 # Outputs whose int8 grid TFLite prescribes: real range (low, high).
 PRESCRIBED = {"LOGISTIC": (0.0, 255 / 256), "TANH": (-1.0, 127 / 128)}
+OTHERS = ("FULLY_CONNECTED", "GATHER", "RESHAPE", "SPLIT", "SUM")
+# These only pass on what is on their input's grid.
+PASSING = ("RESHAPE", "SPLIT")
 ELEMENTWISE = {
     "ADD": tf.add,
     "SUB": tf.subtract,
@@ -87,8 +90,8 @@ def _round_and_learn(
 
 
 class SimulatedNetwork(keras.Model):
-    """A step graph over whole sequences: [batch, steps, inputs] -> logits
-    [batch, steps, outputs].
+    """A step graph over whole sequences: [batch, steps, inputs], or [batch, steps, 1] token ids,
+    -> outputs [batch, steps, outputs].
 
     Args:
         step: the float step graph.
@@ -101,7 +104,8 @@ class SimulatedNetwork(keras.Model):
         simulate: whether tensors are rounded; False gives the float network of the same weights.
 
     Raises:
-        UnsupportedLayerError: the graph has an operator that is not simulated.
+        UnsupportedLayerError: the graph has an operator that is not simulated, or several inputs
+            or outputs.
     """
 
     def __init__(
@@ -126,7 +130,20 @@ class SimulatedNetwork(keras.Model):
         )
         self._inputs = {item.name.decode(): item.tensorIndex for item in signature.inputs}
         self._outputs = {item.name.decode(): item.tensorIndex for item in signature.outputs}
-        self._states = [name for name in self._inputs if name != INPUT_NAME]
+        self._states = [name for name in self._inputs if name in self._outputs]
+        if len(self._inputs) != len(self._states) + 1 or len(self._outputs) != len(self._inputs):
+            raise UnsupportedLayerError(
+                "a step of several inputs or outputs cannot be trained quantization-aware; "
+                "quantize it after training"
+            )
+        self._initial = dict(step.initial)
+        self._shape_of = {index: tensor.shape for index, tensor in enumerate(graph.tensors)}
+        # Tensors of token ids: they are not rounded.
+        self._ids = {
+            index
+            for index, tensor in enumerate(graph.tensors)
+            if tensor.type in (schema.TensorType.INT32, schema.TensorType.INT64)
+        }
         self._shapes = {
             name: tuple(map(int, graph.tensors[self._inputs[name]].shape[1:]))
             for name in self._states
@@ -144,19 +161,25 @@ class SimulatedNetwork(keras.Model):
 
     def _make_constants(self, frozen: tuple[np.ndarray, ...]) -> None:
         for name, op in self._operators:
-            if name not in ELEMENTWISE and name not in ("FULLY_CONNECTED", "SPLIT", "SUM"):
+            if name not in ELEMENTWISE and name not in OTHERS:
                 raise UnsupportedLayerError(
                     f"operator {name} of the step graph is not simulated; "
                     "add it to convert/simulation.py, or quantize after training"
+                )
+            if name == "GATHER" and self._constant_values(op.inputs[0]) is None:
+                raise UnsupportedLayerError(
+                    "GATHER from something else than a table of weights is not simulated; "
+                    "quantize after training"
                 )
             for position, index in enumerate(op.inputs):
                 values = self._constant_values(index) if index >= 0 else None
                 if values is None or index in self._constants:
                     continue
-                if name != "FULLY_CONNECTED":
+                table = name == "GATHER" and position == 0
+                if name != "FULLY_CONNECTED" and not table:
                     self._constants[index] = tf.constant(values)
                     continue
-                matrix = position == 1
+                matrix = name == "FULLY_CONNECTED" and position == 1
                 held = matrix and any(
                     values.shape == f.shape and np.allclose(values, f, atol=1e-6) for f in frozen
                 )
@@ -181,11 +204,12 @@ class SimulatedNetwork(keras.Model):
         computed = {
             index: PRESCRIBED.get(name)
             for name, op in self._operators
-            if name != "SPLIT"  # only passes on what is on its input's grid
+            if name not in (*PASSING, "GATHER")  # GATHER has its table's grid
             for index in op.outputs
         }
         for index in self._inputs.values():
             computed[index] = None
+        computed = {i: prescribed for i, prescribed in computed.items() if i not in self._ids}
         for state in self._states:
             ends = self._inputs[state], self._outputs[state]
             limit = limits[self._names[ends[0]]]
@@ -222,7 +246,7 @@ class SimulatedNetwork(keras.Model):
         log_scales = {index: grid.log_scale() for index, grid in self._grids.items()}
 
         def rounded(index: int, value: tf.Tensor) -> tf.Tensor:
-            if not self.simulate:
+            if not self.simulate or index in self._ids:
                 return value
             grid = self._grids[index]
             if grid.fixed:
@@ -234,7 +258,11 @@ class SimulatedNetwork(keras.Model):
             results = self._step(frame, state, constants, rounded)
             return results[OUTPUT_NAME], [results[name] for name in self._states]
 
-        initial = [tf.zeros((tf.shape(inputs)[0], *shape)) for shape in self._shapes.values()]
+        batch = tf.shape(inputs)[0]
+        initial = [
+            tf.zeros((batch, *shape)) + self._initial.get(name, np.float32(0))
+            for name, shape in self._shapes.items()
+        ]
         _, outputs, _ = keras.backend.rnn(step, inputs, initial)
         return outputs
 
@@ -254,11 +282,21 @@ class SimulatedNetwork(keras.Model):
                 parts = tf.split(operands[1], len(op.outputs), axis=-1)
                 values.update(zip(op.outputs, parts, strict=True))
                 continue
+            if name == "RESHAPE":
+                # The batch is 1 in the graph and the axis in front here.
+                target = self._shape_of[op.outputs[0]]
+                values[op.outputs[0]] = tf.reshape(operands[0], (-1, *map(int, target[1:])))
+                continue
+            if name == "GATHER":
+                values[op.outputs[0]] = tf.gather(self._rounded_table(operands[0]), operands[1])
+                continue
             if name == "FULLY_CONNECTED":
                 result = tf.matmul(operands[0], operands[1], transpose_b=True)
                 result = result + operands[2] if len(operands) > 2 else result
             elif name == "SUM":
-                result = tf.reduce_sum(operands[0], axis=-1, keepdims=True)
+                keep = bool(op.builtinOptions.keepDims)
+                axes = self._constants[op.inputs[1]].numpy().ravel().tolist()
+                result = tf.reduce_sum(operands[0], axes, keepdims=keep)
             else:
                 result = ELEMENTWISE[name](*operands)
             values[op.outputs[0]] = rounded(op.outputs[0], result)
@@ -282,6 +320,12 @@ class SimulatedNetwork(keras.Model):
             value, -largest, largest, narrow_range=True
         )
 
+    def _rounded_table(self, table: tf.Tensor) -> tf.Tensor:
+        if not self.simulate:
+            return table
+        low, high = _table_limits(table)
+        return tf.quantization.fake_quant_with_min_max_vars(table, low, high)
+
     def float_flatbuffer(self) -> bytes:
         """The float step graph with the trained weights."""
         for index, variable in self._constants.items():
@@ -302,7 +346,21 @@ class SimulatedNetwork(keras.Model):
             low, high = grid.limits()
             found[self._names[index]] = float(low), float(high)
         for name, op in self._operators:
-            if name == "SPLIT":
+            if name == "GATHER":
+                low, high = _table_limits(self._constants[op.inputs[0]])
+                found[self._names[op.outputs[0]]] = float(low), float(high)
+            if (
+                name in PASSING
+                and (source := op.inputs[1 if name == "SPLIT" else 0]) not in self._ids
+            ):
                 for index in op.outputs:
-                    found[self._names[index]] = found[self._names[op.inputs[1]]]
+                    found[self._names[index]] = found[self._names[source]]
         return found
+
+
+def _table_limits(table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The range of a table that GATHER takes rows from, with zero in it."""
+    low = tf.minimum(tf.reduce_min(table), 0.0)
+    high = tf.maximum(tf.reduce_max(table), 0.0)
+    # A table of zeros has no scale.
+    return tf.stop_gradient(low), tf.stop_gradient(tf.maximum(high, low + 1e-6))

@@ -14,7 +14,7 @@ import tf_keras as keras
 
 from convert.errors import ContractViolationError, UnsupportedLayerError
 from convert.layers import step_rule
-from convert.layers.rule import State, StepRule, plain
+from convert.layers.rule import Lookup, State, StepRule, plain
 from convert.own_outputs import with_own_outputs
 from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
 from device_runner.flatbuffer import read_graph
@@ -76,12 +76,18 @@ class StepModule(tf.Module):
     they are called as the layer calls them ("h", "c"), where several have they are numbered
     ("h_0", "h_1").
 
+    Args:
+        fold_embedding: whether the products of an embedding and a recurrence behind it become one
+            table, so that the step has no input product; None: where the table is not much larger
+            than what it replaces (:mod:`convert.layers.recurrent`).
+
     Raises:
         UnsupportedLayerError: a layer cannot be stepped.
     """
 
-    def __init__(self, network: keras.Model) -> None:
+    def __init__(self, network: keras.Model, fold_embedding: bool | None = None) -> None:
         super().__init__()
+        self._fold = fold_embedding
         if not hasattr(network, "_nodes_by_depth") or not network.inputs:
             raise UnsupportedLayerError(
                 f"'{network.name}' ({type(network).__name__}) is no graph of layers; only "
@@ -151,9 +157,7 @@ class StepModule(tf.Module):
     def changed(self) -> tuple[str, ...]:
         """What the step does otherwise than the network, for people."""
         return _once(
-            f"{item.layer}: {item.rule.changed}"
-            for item in self._instructions
-            if item.rule.changed
+            f"{item.layer}: {item.rule.changed}" for item in self._instructions if item.rule.changed
         )
 
     def _kinds(self) -> dict[str, Kind]:
@@ -198,6 +202,10 @@ class StepModule(tf.Module):
                 inputs = tuple(plain(value) for value in inputs)
             old = tuple(state[own.name] for own in item.states)
             outputs, new = item.rule.step(inputs, old)
+            outputs = tuple(
+                value._replace(fold=self._fold) if isinstance(value, Lookup) else value
+                for value in outputs
+            )
             values.update(zip(item.outputs, outputs, strict=True))
             results.update(zip((own.name for own in item.states), new, strict=True))
         given = (plain(values[place]) for place in self._output_places)

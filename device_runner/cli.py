@@ -1,4 +1,4 @@
-"""The on-device commands: doctor, inspect, verify, bench, stream."""
+"""The on-device commands: doctor, inspect, verify, bench, stream, sample, translate."""
 
 from __future__ import annotations
 
@@ -30,13 +30,20 @@ from device_runner.errors import (
     VerificationError,
 )
 from device_runner.flatbuffer import read_graph
+from device_runner.generation import (
+    generate,
+    generating_tokenizer,
+    tokenizer_of,
+    translate,
+)
 from device_runner.graph_drawing import draw_svg, draw_text, states_of
 from device_runner.latency import PERCENTILES, BenchSettings
 from device_runner.paced import PacedSettings
 from device_runner.result_log import append_result, check_appendable
 from device_runner.scheduling import scheduled
-from device_runner.sources import open_source
-from device_runner.stream import Stream
+from device_runner.sources import open_source, open_text
+from device_runner.stream import Stream, Values
+from device_runner.text import is_text
 from device_runner.verify import verify
 
 DISK_ERRORS = {
@@ -150,7 +157,7 @@ def doctor_command(as_json: bool) -> None:
 @main.command()
 @click.argument("file")
 @click.option("--graph", metavar="FILE.svg|text",
-              help="Draw the graph instead, into an SVG file or as text; of any TFLite file.")  # fmt: skip
+              help="Draw the graph of any TFLite file instead.")  # fmt: skip
 @json_option
 def inspect(file: str, graph: str | None, as_json: bool) -> None:
     """Show a step model's signature, states, operators, sizes and metrics."""
@@ -357,18 +364,27 @@ def _progress_lines(label: str) -> results.Progress:
 @click.argument("source", default="-")
 @backend_option
 @load_options
+@click.option("--each-token", is_flag=True,
+              help="Models of text: print a decision after each token, not each line.")  # fmt: skip
 @contained
-def stream_command(file: str, source: str, backend: str, options: LoadOptions) -> None:
+def stream_command(
+    file: str, source: str, backend: str, options: LoadOptions, each_token: bool
+) -> None:
     """Step a model through the frames of SOURCE and print each decision.
 
     SOURCE is a CSV file or - for standard input (one frame a line; an empty line resets the
     state), serial:PORT[@BAUD] for CSV lines on a serial port, or, for models of sound, wav:FILE or
     mic. A line holds the values of all inputs one after another; of a model of tokens, one id.
     Printed after each frame: its number, the winning label and all outputs.
+
+    Models of text read text:FILE, or lines of text on standard input: each line is a sequence of
+    its own. Printed after each line (or token: its number in the line comes second) is the same.
     """
     stream = _open(file, backend, options)
-    labels = stream.model.labels
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if source.startswith("text:") or is_text(stream.model.contract.front_end):
+        _stream_text(stream, source, each_token)
+        return
     with open_source(source, stream.model.contract) as frames:
         for number, frame in frames:
             if frame is None:
@@ -378,7 +394,74 @@ def stream_command(file: str, source: str, backend: str, options: LoadOptions) -
                 y = stream.step(frame)
             except BadInputError as error:
                 raise BadInputError(f"line {number}: {error.message}") from error
-            outputs = list(y.values()) if isinstance(y, dict) else [y]
-            values = ",".join(f"{value:.6g}" for output in outputs for value in output.ravel())
-            click.echo(f"{number},{labels[int(outputs[0].argmax(-1).ravel()[0])]},{values}")
+            click.echo(f"{number},{_decision(stream, y)}")
+            sys.stdout.flush()
+
+
+def _stream_text(stream: Stream, source: str, each_token: bool) -> None:
+    tokenizer = tokenizer_of(stream.model)
+    with open_text(source) as lines:
+        for number, line in enumerate(lines, 1):
+            stream.reset()
+            tokens = tokenizer.encode(line).tolist()
+            for position, token in enumerate(tokens, 1):
+                y = stream.step(token)
+                if each_token:
+                    click.echo(f"{number},{position},{_decision(stream, y)}")
+                elif position == len(tokens):
+                    click.echo(f"{number},{_decision(stream, y)}")
+            sys.stdout.flush()
+
+
+def _decision(stream: Stream, y: Values) -> str:
+    """The winning label of the first output, and the values of all."""
+    outputs = list(y.values()) if isinstance(y, dict) else [y]
+    values = ",".join(f"{value:.6g}" for output in outputs for value in output.ravel())
+    return f"{stream.model.labels[int(outputs[0].argmax(-1).ravel()[0])]},{values}"
+
+
+@main.command("sample")
+@click.argument("file")
+@backend_option
+@load_options
+@click.option("--length", type=click.IntRange(1), default=300, show_default=True,
+              help="Tokens to write.")  # fmt: skip
+@click.option("--temperature", type=click.FloatRange(0, 100), default=0.7, show_default=True,
+              help="How bold to draw; 0 takes the likeliest token.")  # fmt: skip
+@click.option("--prompt", default="", help="Text to go on from; default: the start of a line.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
+              help="Of the draw.")  # fmt: skip
+@contained
+def sample_command(
+    file: str, backend: str, options: LoadOptions,
+    length: int, temperature: float, prompt: str, seed: int,
+) -> None:  # fmt: skip
+    """Let a language model write text, after PROMPT."""
+    stream = _open(file, backend, options)
+    tokenizer = generating_tokenizer(stream.model)
+    read = tokenizer.encode(prompt, verbatim=True).tolist()
+    if tokenizer.end_id is not None:
+        read = [tokenizer.end_id, *read]
+    written = generate(stream, read, length, temperature, seed)
+    click.echo(prompt + tokenizer.decode(written))
+
+
+@main.command("translate")
+@click.argument("file")
+@click.argument("source", default="-")
+@backend_option
+@load_options
+@click.option("--length", type=click.IntRange(1), default=200, show_default=True,
+              help="Tokens of a translation at most.")  # fmt: skip
+@contained
+def translate_command(
+    file: str, source: str, backend: str, options: LoadOptions, length: int
+) -> None:
+    """Translate each line of SOURCE: text:FILE, or - for standard input."""
+    stream = _open(file, backend, options)
+    tokenizer = generating_tokenizer(stream.model)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    with open_text(source) as lines:
+        for line in lines:
+            click.echo(translate(stream, tokenizer, line, length))
             sys.stdout.flush()

@@ -115,12 +115,12 @@ def _go_on_in_child() -> None:
         )
     if os.WIFEXITED(status):
         raise SystemExit(os.WEXITSTATUS(status))
-    number = os.WTERMSIG(status)
-    if number in _PASSED_ON:
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+    death = os.WTERMSIG(status)
+    if death in _PASSED_ON:
+        signal.signal(death, signal.SIG_DFL)
+        os.kill(os.getpid(), death)
     raise BadModelError(
-        f"{path}: the runtime crashed on it ({_name(number)}); do not use it here, "
+        f"{path}: the runtime crashed on it ({_name(death)}); do not use it here, "
         "export or copy it again, or use another backend"
     )
 

@@ -46,9 +46,13 @@ GOLDEN_LENGTHS = "lengths"
 RESERVED_NAMES = (GOLDEN_LENGTHS, "file")
 # Integers that hold ids, positions or counts, not quantized real values.
 PLAIN_INTEGERS = ("int32", "int64")
+# Operators behind which a token's id is the same number.
+PASSING_IDS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE", "CAST")
 TOKEN_DTYPE, TOKEN_SHAPE = "int32", (1, 1)
 # Larger members are no contract of ours; the limit keeps a hostile ZIP from filling the memory.
 MEMBER_LIMIT_BYTES = 64 * 1024 * 1024
+# What all tensors of a step take; the memory of a small device is far below.
+TENSOR_LIMIT_BYTES = 1024 * 1024 * 1024
 # Asked for here because NumPy warns of it once a runtime has set the CPU to flush subnormal
 # numbers to zero, as tflite-runtime does on Arm when it is imported.
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -306,7 +310,7 @@ def _spec(kind: type, raw: dict[str, Any]) -> Any:
         if not known or (spec.dtype, spec.shape, spec.scale) != (TOKEN_DTYPE, TOKEN_SHAPE, None):
             raise ValueError(
                 f"tensor '{spec.name}' has a vocabulary of {spec.vocabulary}; token ids are "
-                f"{TOKEN_DTYPE} of shape {TOKEN_SHAPE} without scale, from a vocabulary of 1 or more"
+                f"{TOKEN_DTYPE} of shape {TOKEN_SHAPE} without scale, of a vocabulary of 1 or more"
             )
     unscaled = not spec.scale or spec.zero_point is None
     if np.dtype(spec.dtype).kind != "f" and unscaled and not _is_plain_integer(spec):
@@ -459,6 +463,12 @@ def check_contract(graph: Graph, contract: Contract) -> None:
     Raises:
         BadModelError: a name, shape, dtype, scale or zero point differs, or a state is unpaired.
     """
+    needed = sum(max(0, tensor.byte_count or 0) for tensor in graph.tensors)
+    if needed > TENSOR_LIMIT_BYTES:
+        raise BadModelError(
+            f"its tensors take {needed:,} bytes, a step model's {TENSOR_LIMIT_BYTES:,} at most; "
+            "export or copy it again"
+        )
     signature = graph.signature(STEP_SIGNATURE)
     if signature.subgraph != 0:
         raise BadModelError("the step signature is not the first subgraph; export it again")
@@ -484,11 +494,30 @@ def check_contract(graph: Graph, contract: Contract) -> None:
             )
     for spec in contract.inputs:
         _check_tensor(spec, graph.tensors[signature.inputs[spec.name]], "input")
+        if spec.vocabulary is not None:
+            _check_tables(graph, signature.inputs[spec.name], spec)
     for spec in contract.outputs:
         _check_tensor(spec, graph.tensors[signature.outputs[spec.name]], "output")
     for state in contract.states:
         _check_tensor(state, graph.tensors[signature.inputs[state.name]], "state-in")
         _check_tensor(state, graph.tensors[signature.outputs[state.name]], "state-out")
+
+
+def _check_tables(graph: Graph, index: int, spec: TensorSpec) -> None:
+    """Every table that a token's id chooses from must have a row for each id: a runtime fails, or
+    reads beyond the table, in the middle of a stream."""
+    ids = {index}
+    for operator in graph.operators:
+        if operator.name in PASSING_IDS and operator.inputs[0] in ids:
+            ids.update(operator.outputs)
+        if operator.name == "GATHER" and operator.inputs[1] in ids:
+            table = graph.tensors[operator.inputs[0]].shape
+            axis = int(operator.options.get("axis", 0))
+            if not -len(table) <= axis < len(table) or table[axis] < (spec.vocabulary or 0):
+                raise BadModelError(
+                    f"input '{spec.name}' has a vocabulary of {spec.vocabulary}, its table is of "
+                    f"shape {table}; export the model again"
+                )
 
 
 def _check_tensor(spec: TensorSpec, tensor: Tensor, role: str) -> None:

@@ -222,9 +222,7 @@ def _graph(model: _Table) -> Graph:
         if not 0 <= index < len(tensors):
             raise ValueError(f"the graph names tensor {index} of {len(tensors)}")
     signatures = tuple(_signature(item, subgraphs) for item in model.tables(7))
-    return Graph(
-        tensors, operators, inputs, outputs, signatures, len(subgraphs), tuple(codes)
-    )
+    return Graph(tensors, operators, inputs, outputs, signatures, len(subgraphs), tuple(codes))
 
 
 def _operator_code(code: _Table) -> tuple[str, int]:

@@ -29,7 +29,7 @@ def known_failure(graph: Graph, backend: str) -> str | None:
     against it."""
     old = backend in OLD_RUNTIMES
     for operator in graph.operators:
-        if operator.name != "FULLY_CONNECTED":
+        if operator.name != "FULLY_CONNECTED" or len(operator.inputs) < 2:
             continue
         data, weights = (graph.tensors[index] for index in operator.inputs[:2])
         if weights.dtype != "int8":

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+KIND = "lpc-cepstrum"
 SAMPLE_RATE = 10_000
 FRAME_SAMPLES = 256
 SHIFT_SAMPLES = 64

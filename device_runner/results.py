@@ -16,18 +16,24 @@ import numpy as np
 
 from device_runner import machine
 from device_runner.energy import find_meter, measure_energy
+from device_runner.errors import MissingRuntimeError
+from device_runner.front_ends import sound_front_end, time_front_end
 from device_runner.latency import (
     BenchSettings,
+    Latency,
     ModelLatency,
     clock_overhead_ns,
+    garbage_uncollected,
     measure,
     samples_needed,
+    summarize,
 )
 from device_runner.paced import PacedLatency, PacedSettings, measure_paced
 from device_runner.stream import Stream
 from device_runner.verify import Verification, verify
 
 RESULT_FORMAT = 2
+FRONT_END_FRAMES = 1000
 Progress = Callable[[float], None]
 
 
@@ -125,17 +131,20 @@ class _Session:
         measured = zip(self.streams, self.verifications, latencies, strict=True)
         for stream, verification, latency in measured:
             energy = measure_energy(meter, stream) if meter else None
+            front_end, front_end_warnings = _measure_front_end(stream)
             reasons = [throttled] if throttled else []
             reasons += _doubts(stream, verification, latency, self.percentile)
             statistics = asdict(replace(latency, samples=None))
             del statistics["samples"]
             result = {
                 **shared,
+                "warnings": shared["warnings"] + front_end_warnings,
                 **_description(stream),
                 "verification": finite(asdict(verification)),
                 "valid": not reasons,
                 "invalid_reason": "; ".join(reasons) or None,
                 "latency_ns": statistics,
+                "front_end_ns": front_end and asdict(front_end),
                 "energy": energy and {**asdict(energy), "joules_per_step": energy.joules_per_step},
             }
             found.append(Measured(result, latency.samples))
@@ -163,6 +172,19 @@ def _description(stream: Stream) -> dict[str, Any]:
         # A microcontroller's runtime tells the memory that it needs.
         "arena_bytes": getattr(stream.backend, "arena_bytes", None),
     }
+
+
+def _measure_front_end(stream: Stream) -> tuple[Latency | None, list[str]]:
+    """What a frame costs before it is one, where the model's frames are made of sound; and what is
+    to be said where that cannot be measured."""
+    front_end = sound_front_end(stream.model.contract.front_end)
+    if front_end is None:
+        return None, []
+    try:
+        with garbage_uncollected():
+            return summarize(time_front_end(front_end, FRONT_END_FRAMES)), []
+    except MissingRuntimeError as error:
+        return None, [f"the front end was not measured: {error.message}"]
 
 
 def _doubts(
@@ -302,6 +324,11 @@ def _table(
             lines.append(
                 f"{result['file']}: {len(on_cpu)} of {len(on_cpu) + len(delegated)} operators are "
                 f"on the CPU, not on {placement['accelerator']}: {', '.join(sorted(set(on_cpu)))}"
+            )
+        if front_end := result.get("front_end_ns"):
+            lines.append(
+                f"{result['file']}: its front end takes {_microseconds(_median(front_end))} (p50) "
+                f"to {_microseconds(front_end['percentiles']['p99'])} (p99) before each step"
             )
         if result["energy"]:
             lines.append(

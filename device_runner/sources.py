@@ -12,23 +12,17 @@ import shutil
 import subprocess
 import sys
 import wave
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from device_runner import lpc_cepstrum
 from device_runner.contract import Contract, TensorSpec
 from device_runner.errors import BadInputError, MissingRuntimeError
+from device_runner.front_ends import BLOCK_SAMPLES, SoundFrontEnd, sound_front_end
 
 DEFAULT_BAUD = 115_200
-_BLOCK_SAMPLES = lpc_cepstrum.SHIFT_SAMPLES
-# Tasks whose inputs are computed from sound, with the rate that the sound must have in Hz.
-FRONT_ENDS: dict[str, tuple[int, Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]]] = {
-    "japanese-vowels": (lpc_cepstrum.SAMPLE_RATE, lpc_cepstrum.cepstra),
-}
-
 # The number of a frame, or of its line, and its values (what Stream.step takes), or None where a
 # new sequence begins.
 Frames = Iterator[tuple[int, Any]]
@@ -52,6 +46,18 @@ def open_source(name: str, contract: Contract) -> Iterator[Frames]:
             yield csv_frames(_serial_lines(place, stack), contract)
         else:
             yield csv_frames(_text_lines(name, stack), contract)
+
+
+@contextlib.contextmanager
+def open_text(name: str) -> Iterator[Iterator[str]]:
+    """The lines of ``text:PATH``, of a path or, for ``-``, of standard input.
+
+    Raises:
+        BadInputError: it cannot be read, or is no text.
+    """
+    with contextlib.ExitStack() as stack:
+        lines = _text_lines(name.removeprefix("text:"), stack)
+        yield (line.rstrip("\r\n") for line in lines)
 
 
 def csv_frames(lines: Iterable[str], contract: Contract) -> Frames:
@@ -78,7 +84,7 @@ def _frame(cells: list[str], inputs: Sequence[TensorSpec]) -> Any:
     widths = [math.prod(spec.frame_shape) for spec in inputs]
     if len(cells) != sum(widths):
         raise ValueError(f"it has {len(cells)} values, the model takes {sum(widths)}")
-    parts = []
+    parts: list[np.ndarray] = []
     for spec, width in zip(inputs, widths, strict=True):
         own, cells = cells[:width], cells[width:]
         if spec.vocabulary is not None:
@@ -97,8 +103,8 @@ def _text_lines(place: str, stack: contextlib.ExitStack) -> Iterator[str]:
             source = stack.enter_context(Path(place).open(encoding="utf-8"))  # noqa: SIM115
         except OSError as error:
             raise BadInputError(
-                f"cannot read {place}: {error.strerror}; name a CSV file, '-', wav:FILE, mic or "
-                "serial:PORT"
+                f"cannot read {place}: {error.strerror}; name a CSV file, text:FILE, '-', "
+                "wav:FILE, mic or serial:PORT"
             ) from error
     return _decoded(source)
 
@@ -107,7 +113,9 @@ def _decoded(source: IO[str]) -> Iterator[str]:
     try:
         yield from source
     except UnicodeDecodeError as error:
-        raise BadInputError(f"the source is not text ({error}); it must be CSV") from error
+        raise BadInputError(
+            f"the source is not text ({error}); it must be CSV or text in UTF-8"
+        ) from error
 
 
 def _serial_lines(place: str, stack: contextlib.ExitStack) -> Iterator[str]:
@@ -147,19 +155,21 @@ def _from_wav(place: str, contract: Contract, stack: contextlib.ExitStack) -> Fr
         raise BadInputError(f"cannot read {place}: {error.strerror}") from error
     except (wave.Error, EOFError) as error:
         raise BadInputError(f"{place} is no WAV file of plain samples ({error})") from error
-    rate, front_end = _front_end(contract)
+    front_end = _front_end(contract)
+    rate = front_end.sample_rate
     if (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) != (rate, 1, 2):
         raise BadInputError(
             f"{place} has {sound.getnchannels()} channel(s) of {8 * sound.getsampwidth()} bits at "
             f"{sound.getframerate()} Hz; the model's task wants one of 16 bits at {rate} Hz, as "
             f"'sox {place} -b 16 -c 1 -r {rate} new.wav' makes it"
         )
-    blocks = iter(lambda: sound.readframes(_BLOCK_SAMPLES), b"")
-    return _numbered(front_end(map(_samples, blocks)))
+    blocks = iter(lambda: sound.readframes(BLOCK_SAMPLES), b"")
+    return _numbered(front_end.frames(map(_samples, blocks)))
 
 
 def _from_microphone(contract: Contract, stack: contextlib.ExitStack) -> Frames:
-    rate, front_end = _front_end(contract)
+    front_end = _front_end(contract)
+    rate = front_end.sample_rate
     recorder = shutil.which("arecord")
     if recorder is None:
         raise MissingRuntimeError("the microphone needs arecord; install Debian's alsa-utils")
@@ -168,12 +178,12 @@ def _from_microphone(contract: Contract, stack: contextlib.ExitStack) -> Frames:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603
     )
     stack.callback(process.terminate)
-    return _numbered(front_end(_recorded(process)))
+    return _numbered(front_end.frames(_recorded(process)))
 
 
 def _recorded(process: subprocess.Popen[bytes]) -> Iterator[np.ndarray]:
     output: Any = process.stdout
-    while block := output.read(2 * _BLOCK_SAMPLES):
+    while block := output.read(2 * BLOCK_SAMPLES):
         yield _samples(block)
     complaint = process.stderr.read().decode(errors="replace").split("\n")[0]  # type: ignore[union-attr]
     raise MissingRuntimeError(
@@ -182,17 +192,18 @@ def _recorded(process: subprocess.Popen[bytes]) -> Iterator[np.ndarray]:
     )
 
 
-def _front_end(contract: Contract) -> tuple[int, Callable]:
-    if contract.task not in FRONT_ENDS:
+def _front_end(contract: Contract) -> SoundFrontEnd:
+    front_end = sound_front_end(contract.front_end)
+    if front_end is None:
         raise BadInputError(
             f"the inputs of '{contract.task}' are not computed from sound; give CSV lines of "
             f"{sum(math.prod(spec.frame_shape) for spec in contract.inputs)} numbers"
         )
-    return FRONT_ENDS[contract.task]
+    return front_end
 
 
 def _samples(block: bytes) -> np.ndarray:
-    return np.frombuffer(block, "<i2").astype(np.float64) / 32768
+    return np.frombuffer(block, "<i2").astype(np.int16)
 
 
 def _numbered(frames: Iterable[np.ndarray]) -> Frames:

@@ -322,7 +322,10 @@ def _bind_encode_token(
         elif isinstance(x, Mapping):
             return encode(by_input(x, [spec])[0])
         else:
-            ids = np.asarray(x)
+            try:
+                ids = np.asarray(x)
+            except ValueError as error:
+                raise BadInputError(f"input '{spec.name}' is no token id ({error})") from error
             if ids.dtype.kind not in "iu" or ids.size != 1:
                 raise BadInputError(
                     f"input '{spec.name}' has dtype {ids.dtype} and shape {ids.shape}; one token "

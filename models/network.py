@@ -134,7 +134,8 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
     """Runs a cell over sequences: [batch, steps, inputs] -> [batch, steps, H].
 
     Unlike ``tf_keras.layers.RNN`` it computes the input product of all steps at once, and what
-    the cell derives from its weights once per sequence instead of once per step.
+    the cell derives from its weights once per sequence instead of once per step; and a cell that
+    can do without the loop over time does.
 
     Args:
         cell, units, options: as :func:`models.cells.make_cell` takes them.
@@ -185,16 +186,21 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
         return output, new_states
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        product = self.cell.input_product(inputs)
+        outputs = self.cell.parallel(product)
+        if outputs is None:
+            outputs = self._step_by_step(product)
+        return outputs + inputs if self.residual else outputs
+
+    def _step_by_step(self, product: tf.Tensor) -> tf.Tensor:
         constants = self.cell.begin()
 
         def step(product: tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
             output, new_states = self.cell.step(product, tuple(states), constants)
             return output, list(new_states)
 
-        _, outputs, _ = keras.backend.rnn(
-            step, self.cell.input_product(inputs), self.initial_states(tf.shape(inputs)[0])
-        )
-        return outputs + inputs if self.residual else outputs
+        _, outputs, _ = keras.backend.rnn(step, product, self.initial_states(tf.shape(product)[0]))
+        return outputs
 
     def get_prunable_weights(self) -> list[tf.Variable]:
         return self.cell.get_prunable_weights()

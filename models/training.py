@@ -16,12 +16,15 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from models.augmentation import Augmentation
 from models.errors import DivergedError, ModelsError
 from models.metrics import Metric, usual_metric
 from models.network import Recurrence
 from models.tasks.task import SequenceSet, Task
 
 CHECKPOINT_INTERVAL_S = 5.0
+# Sequences that are run at once.
+PREDICTION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class TrainingSettings:
 
     ``learning_rate`` falls to a hundredth along a cosine over ``epochs``; gradients are clipped
     to the global norm ``clip_norm``; training stops after ``patience`` epochs without a lower
-    validation loss, and the weights of the best epoch are kept.
+    validation loss, and the weights of the best epoch are kept. Every epoch sees the training
+    data varied by ``augmentation``, where there is one; the validation data stay as they are.
     """
 
     epochs: int = 100
@@ -39,6 +43,7 @@ class TrainingSettings:
     clip_norm: float = 1.0
     patience: int = 25
     seed: int = 1
+    augmentation: Augmentation | None = None
 
 
 class StepHook(Protocol):
@@ -88,12 +93,16 @@ def fit(
 
     Raises:
         DivergedError: the loss is no longer finite.
+        ModelsError: the augmentation does not suit the task.
     """
+    _check_augmentation(settings.augmentation, task)
     optimizer = keras.optimizers.Adam(settings.learning_rate)
     optimizer.build(network.trainable_variables)
     train_step = _train_step(network, optimizer, settings.clip_norm, loss or task_loss)
     x, targets, lengths = task.train.padded, task.train.targets, task.train.lengths
+    data, own_lengths = x, lengths
     batches = math.ceil(len(x) / settings.batch_size)
+    forward = tf.function(lambda frames: network(frames, training=False))
     state = _State(network, optimizer, checkpoint)
     history = state.history
     last_saved = time.monotonic()
@@ -102,7 +111,10 @@ def fit(
             break
         start = time.perf_counter()
         optimizer.learning_rate.assign(_cosine(settings.learning_rate, epoch / settings.epochs))
-        order = np.random.default_rng([settings.seed, epoch]).permutation(len(x))
+        generator = np.random.default_rng([settings.seed, epoch])
+        order = generator.permutation(len(x))
+        if settings.augmentation:
+            x, lengths = settings.augmentation.apply(data, own_lengths, generator)
         losses, norms = [], []
         # np.resize fills the last batch from the front, so that all batches have one shape.
         for batch in np.resize(order, (batches, settings.batch_size)):
@@ -118,7 +130,9 @@ def fit(
                 f"the loss became {losses[-1]} in epoch {epoch + 1}; "
                 "lower learning_rate or clip_norm in the recipe's [training]"
             )
-        validation_loss, validation_score = evaluate(network, task.validation, task.score)
+        validation_loss, validation_score = _judged(
+            predict(network, task.validation, forward), task.validation, task.score
+        )
         if not math.isfinite(validation_loss):
             raise DivergedError(
                 f"the validation loss became {validation_loss} in epoch {epoch + 1}; "
@@ -144,14 +158,28 @@ def fit(
     return {**history, "best_epoch": state.best_epoch}
 
 
+def _check_augmentation(augmentation: Augmentation | None, task: Task) -> None:
+    if not augmentation:
+        return
+    if task.vocabulary:
+        raise ModelsError(f"the inputs of {task.name} are token ids; leave out the augmentation")
+    if augmentation.stretch and task.train.targets.ndim > 1:
+        raise ModelsError(
+            f"{task.name} wants something of every step, which 'stretch' would move; set it to 0"
+        )
+
+
 def evaluate(
     network: keras.Model, data: SequenceSet, metric: Metric | None = None
 ) -> tuple[float, float]:
     """Loss (see :func:`task_loss`) and score: the value of ``metric``, or of the one that is
     usual for such data (:func:`models.metrics.usual_metric`)."""
-    outputs = predict(network, data)
+    return _judged(predict(network, data), data, metric or usual_metric(data))
+
+
+def _judged(outputs: np.ndarray, data: SequenceSet, metric: Metric) -> tuple[float, float]:
     loss = task_loss(tf.constant(outputs), tf.constant(data.targets), tf.constant(data.lengths))
-    return float(loss), (metric or usual_metric(data)).compute(outputs, data)
+    return float(loss), metric.compute(outputs, data)
 
 
 def task_loss(outputs: tf.Tensor, targets: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
@@ -189,10 +217,23 @@ def mean_over_steps(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.reduce_sum(values * mask, 1) / tf.reduce_sum(mask, 1))
 
 
-def predict(network: keras.Model, data: SequenceSet) -> np.ndarray:
+def predict(
+    network: keras.Model, data: SequenceSet, forward: Callable[[Any], tf.Tensor] | None = None
+) -> np.ndarray:
     """Outputs of every step, float32 [sequences, longest, outputs]; after a sequence's end they
-    mean nothing."""
-    return network.predict(data.padded, batch_size=256, verbose=0)
+    mean nothing.
+
+    Args:
+        forward: the network's forward pass, compiled; to be given where one network is run again
+            and again, as Keras' predict spends 80 ms on preparing.
+    """
+    if forward is None:
+        return network.predict(data.padded, batch_size=PREDICTION_BATCH, verbose=0)
+    x = data.padded
+    starts = range(0, len(x), PREDICTION_BATCH)
+    return np.concatenate(
+        [forward(x[start : start + PREDICTION_BATCH]).numpy() for start in starts]
+    )
 
 
 def gradient_norms_through_time(

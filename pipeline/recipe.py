@@ -23,8 +23,25 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class AugmentationSection(_Section):
+    """[training.augmentation]: as models.augmentation.Augmentation says."""
+
+    stretch: float = Field(0.0, ge=0)
+    gain: float = Field(0.0, ge=0)
+    rotation: float = Field(0.0, ge=0)
+    vectors: list[tuple[int, int, int]] = []
+
+    @model_validator(mode="after")
+    def _turns_something(self) -> AugmentationSection:
+        if self.rotation and not self.vectors:
+            raise ValueError("rotation needs 'vectors': the channels of x, y and z of each sensor")
+        return self
+
+
 class TrainingSection(_Section):
-    """[training]: as models.training.TrainingSettings and models.network.Architecture say."""
+    """[training]: as models.training.TrainingSettings and models.network.Architecture say;
+    ``keep`` is which epoch's weights stay. A teacher, its students and the networks trained alone
+    all see the same kind of augmented data."""
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(32, ge=1)
@@ -34,6 +51,8 @@ class TrainingSection(_Section):
     input_noise: float = Field(0.0, ge=0)
     input_offset: float = Field(0.0, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
+    keep: Literal["best", "last"] = "best"
+    augmentation: AugmentationSection = AugmentationSection()
 
 
 class TuningSection(_Section):
@@ -93,12 +112,22 @@ Compression = FactorizeSection | PruneSection | ClusterSection
 
 class DistilSection(_Section):
     """[models.distil]: learn from another network of the recipe, as
-    models.compress.distillation.DistillationSettings says."""
+    models.compress.distillation.DistillationSettings says; with ``ensemble`` from that network
+    trained with each of the recipe's seeds, all together."""
 
     teacher: str
+    ensemble: bool = False
     temperature: float = Field(2.0, gt=0)
     soft_weight: float = Field(0.9, ge=0, le=1)
     hint_weight: float = Field(0.0, ge=0)
+
+
+class ModelTrainingSection(_Section):
+    """[models.training]: what differs from [training] for one network; small ones learn longer and
+    at a higher rate."""
+
+    epochs: int | None = Field(None, ge=1)
+    learning_rate: float | None = Field(None, gt=0)
 
 
 class QATSection(_Section):
@@ -137,6 +166,7 @@ class ModelSection(_Section):
     options: dict[str, Any] = {}
     embedding: int = Field(0, ge=0)
     residual: bool = False
+    training: ModelTrainingSection = ModelTrainingSection()
     distil: DistilSection | None = None
     factorize: FactorizeSection | None = None
     prune: PruneSection | None = None
@@ -171,13 +201,15 @@ class ModelSection(_Section):
 
 class Recipe(_Section):
     """A whole recipe. Every network is trained with every seed and exported in every scheme; for
-    each target (convert.auto.CANDIDATES) one of the schemes is recommended."""
+    each target (convert.auto.CANDIDATES) one of the schemes is recommended. ``fold_embedding``
+    is as convert.step.StepModule says."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     task: str
     seeds: list[int] = Field(default=[1], min_length=1)
     schemes: list[str] = Field(default=["float32", "int8"], min_length=1)
     targets: list[str] = ["cpu"]
+    fold_embedding: bool | None = None
     training: TrainingSection = TrainingSection()
     calibration: CalibrationSection = CalibrationSection()
     qat: QATSection = QATSection()
@@ -242,6 +274,7 @@ def _first_problem(error: ValidationError) -> str:
 def _known_keys(place: list[str]) -> list[str]:
     sections: dict[str, type[BaseModel]] = {
         "training": TrainingSection,
+        "augmentation": AugmentationSection,
         "calibration": CalibrationSection,
         "qat": QATSection,
         "bench": BenchSection,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ TRAINING_DISTRIBUTIONS = (
     "tensorflow-model-optimization",
     "sktime",
     "seglearn",
+    "Django",
+    "bokeh_sampledata",
 )
 CONVERTING_DISTRIBUTIONS = ("tensorflow", "litert-quantizer", "ai-edge-litert")
 RUNTIME_DISTRIBUTIONS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
@@ -107,10 +110,12 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
     files: list[Path] = []
     baseline = _baseline(recipe, workspace, track)
     for network in networks:
-        teacher = None
-        if network.section.distil:
-            teacher = trained[f"{network.section.distil.teacher}-s{network.seed}"]
-        stage = _train(recipe, network, teacher, workspace, track)
+        distil = network.section.distil
+        teachers = []
+        if distil:
+            seeds = recipe.seeds if distil.ensemble else [network.seed]
+            teachers = [trained[f"{distil.teacher}-s{seed}"] for seed in seeds]
+        stage = _train(recipe, network, teachers, workspace, track)
         for name in network.section.compressions:
             if last >= STAGES.index(name):
                 stage = _compress(recipe, network, name, stage, workspace, track)
@@ -177,34 +182,52 @@ def _baseline(recipe: Recipe, workspace: Workspace, track: Tracker) -> dict[str,
                 "baselines": [asdict(baseline) for baseline in task_baselines(task)],
                 "group_name": task.group_name,
                 "sequences": [len(task.train), len(task.validation), len(task.test)],
-                "outputs": f"{len(task.labels)} {'values' if task.gives_values else 'classes'}",
+                "outputs": _counted(len(task.labels), "value" if task.gives_values else "class"),
                 "source": task.source,
                 "frame_period_s": task.frame_period_s,
                 "frame_period_source": task.frame_period_source,
             }
         write_json(folder / BASELINE_FILE, facts)
 
-    stage = workspace.stage("baseline", recipe.task, {}, ("models",), TRAINING_DISTRIBUTIONS, build)
+    stage = workspace.stage(
+        "baseline", recipe.task, _data(recipe), ("models",), TRAINING_DISTRIBUTIONS, build
+    )
     return json.loads((stage.folder / BASELINE_FILE).read_text())
+
+
+def _data(recipe: Recipe) -> dict[str, Any]:
+    """What a stage depends on where the task's data lies in a folder of the user's."""
+    from models.tasks import data_facts
+
+    facts = data_facts(recipe.task)
+    return {"data": facts} if facts else {}
+
+
+def _counted(number: int, what: str) -> str:
+    plural = what + ("es" if what.endswith("s") else "s")
+    return f"{number} {what if number == 1 else plural}"
 
 
 def _train(
     recipe: Recipe,
     network: Network,
-    teacher: Stage | None,
+    teachers: list[Stage],
     workspace: Workspace,
     track: Tracker,
 ) -> Stage:
-    """Train a network, by its teacher where it has one. Networks that differ only in how they
+    """Train a network, by its teachers where it has any. Networks that differ only in how they
     are compressed later share this stage."""
-    section, settings = network.section, recipe.training
+    section = network.section
+    own = section.training.model_dump(exclude_none=True)
+    settings = recipe.training.model_copy(update=own)
     subject = f"{section.base_label}-s{network.seed}"
     depends_on = {
         "task": recipe.task,
         "model": section.model_dump(include=set(TRAINED_AS)),
         "seed": network.seed,
         "training": settings.model_dump(),
-        "teacher": teacher.key if teacher else None,
+        "teachers": [teacher.key for teacher in teachers],
+        **_data(recipe),
     }
 
     @_with_tensorflow
@@ -246,23 +269,28 @@ def _train(
                 elif isinstance(layer, ValueHead):
                     layer.adapt(*task.value_spread)
             gradients = {"gradient_norms_at_start": _gradients(built, task)}
-            fitting = settings.model_dump(exclude={"input_noise", "input_offset", "dropout"})
+            fitting = settings.model_dump(
+                exclude={"input_noise", "input_offset", "dropout", "keep", "augmentation"}
+            )
             checkpoint = folder / "checkpoint.npz"
-            training = TrainingSettings(seed=network.seed, **fitting)
+            training = TrainingSettings(
+                seed=network.seed, augmentation=_augmentation(recipe), **fitting
+            )
             progress = _epoch_progress(report, task)
-            if section.distil and teacher:
-                distillation = section.distil.model_dump(exclude={"teacher"})
+            if section.distil:
+                distillation = section.distil.model_dump(exclude={"teacher", "ensemble"})
                 history = distil(
-                    load_network(teacher.folder)[0],
+                    [load_network(teacher.folder)[0] for teacher in teachers],
                     built,
                     task,
                     training,
                     DistillationSettings(**distillation),
                     checkpoint,
                     progress,
+                    settings.keep,
                 )
             else:
-                history = fit(built, task, training, checkpoint, progress)
+                history = fit(built, task, training, checkpoint, progress, keep=settings.keep)
             gradients["gradient_norms_after_training"] = _gradients(built, task)
             save_network(folder, built, architecture)
             test_loss, test_score = evaluate(built, task.test, task.score)
@@ -271,6 +299,13 @@ def _train(
             checkpoint.unlink(missing_ok=True)
 
     return workspace.stage("train", subject, depends_on, ("models",), TRAINING_DISTRIBUTIONS, build)
+
+
+def _augmentation(recipe: Recipe) -> Any:
+    from models.augmentation import Augmentation
+
+    section = recipe.training.augmentation
+    return Augmentation(section.stretch, section.gain, section.rotation, tuple(section.vectors))
 
 
 def _gradients(network: Any, task: Any) -> list[list[float]]:
@@ -320,6 +355,7 @@ def _compress(
         name: section.model_dump(),
         "batch_size": training.batch_size,
         "clip_norm": training.clip_norm,
+        "augmentation": training.augmentation.model_dump(),
     }
 
     @_with_tensorflow
@@ -340,6 +376,7 @@ def _compress(
                 learning_rate=section.learning_rate,
                 clip_norm=training.clip_norm,
                 seed=network.seed,
+                augmentation=_augmentation(recipe),
             )
             checkpoint = folder / "checkpoint.npz"
             compressed, architecture, history = _compressed(
@@ -425,15 +462,23 @@ def _calibrate(
                 network.seed,
                 settings.streams,
             )
+            step = float_step(built, recipe.fold_embedding)
             ranges = roll_out(
-                float_step(built).flatbuffer, streams, lambda done, total: report(done, total, "")
+                step.flatbuffer,
+                streams,
+                lambda done, total: report(done, total, ""),
+                step.initial,
             )
             ranges.save(folder / RANGES_FILE)
 
     return workspace.stage(
         "calibrate",
         network.label,
-        {"network": trained.key, "calibration": settings.model_dump()},
+        {
+            "network": trained.key,
+            "calibration": settings.model_dump(),
+            "fold_embedding": recipe.fold_embedding,
+        },
         ("models", "calibration", "convert"),
         CONVERTING_DISTRIBUTIONS,
         build,
@@ -463,6 +508,7 @@ def _qat(
         "per_channel": per_channel,
         "batch_size": training.batch_size,
         "clip_norm": training.clip_norm,
+        "augmentation": training.augmentation.model_dump(),
     }
 
     @_with_tensorflow
@@ -484,13 +530,14 @@ def _qat(
             step, simulated, history = train_quantization_aware(
                 built,
                 architecture,
-                float_step(built),
+                float_step(built, recipe.fold_embedding),
                 Ranges.load(calibrated.folder / RANGES_FILE),
                 task,
                 TrainingSettings(
                     batch_size=training.batch_size,
                     clip_norm=training.clip_norm,
                     seed=network.seed,
+                    augmentation=_augmentation(recipe),
                     **section.model_dump(exclude={"imitation"}),
                 ),
                 checkpoint,
@@ -536,9 +583,13 @@ def _convert(
         with track(network.label, "convert") as report:
             task = load_task(recipe.task)
             built, architecture = load_network(trained.folder)
-            step = float_step(built)
+            step = float_step(built, recipe.fold_embedding)
             ranges = Ranges.load(calibrated.folder / RANGES_FILE)
-            facts = _compression_facts(trained)
+            history = json.loads((trained.folder / HISTORY_FILE).read_text())
+            facts = {
+                **_compression_facts(trained),
+                "seconds_per_epoch": round(statistics.median(history["seconds"]), 3),
+            }
             for number, scheme in enumerate(recipe.schemes):
                 report(number, len(recipe.schemes), scheme)
                 path = folder / network.file_name(scheme)

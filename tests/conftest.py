@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,15 @@ import pytest
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
-CELL_NAMES = ("simple-rnn", "lstm", "gru", "oru", "oru-state")
+CELL_NAMES = (
+    "simple-rnn", "lstm", "gru", "oru", "oru-state", "fast-grnn", "min-gru", "min-lstm"
+)  # fmt: skip
 # (cell, options): every cell in every form that has a graph of its own.
 VARIANTS = (*((cell, {}) for cell in CELL_NAMES), ("gru", {"reset_after": False}))
+# Cells whose gates see the input alone have none.
+VARIANTS_WITH_RECURRENT_MATRIX = tuple(
+    (cell, options) for cell, options in VARIANTS if not cell.startswith("min-")
+)
 UNITS = 16
 
 
@@ -70,3 +77,20 @@ def step_models(vowels, trained, tmp_path_factory):
         return path
 
     return get
+
+
+@pytest.fixture(scope="session")
+def small_speech(tmp_path_factory) -> Path:
+    """A folder of synthetic speech with one voice in each part, and each keyword once."""
+    from models.tasks.synthetic_speech import PROGRAMS, Speaker, generate
+
+    if not all(map(shutil.which, PROGRAMS)):
+        pytest.skip("needs flite and espeak-ng (apt install flite espeak-ng)")
+    speakers = (
+        Speaker("espeak-ng", "en-us+f3"),
+        Speaker("flite", "kal16", "validation"),
+        Speaker("flite", "slt", "test"),
+    )
+    folder = tmp_path_factory.mktemp("small") / "speech"
+    generate(folder, speakers, takes=1, others=1, noise_seconds=21)
+    return folder

@@ -87,9 +87,7 @@ class Made:
 
     @property
     def vocabularies(self) -> dict[str, int]:
-        return {
-            name: VOCABULARY for name, spec in self.inputs.items() if spec.dtype == tf.int32
-        }
+        return {name: VOCABULARY for name, spec in self.inputs.items() if spec.dtype == tf.int32}
 
     def frames(self, steps: int = sum(LENGTHS), seed: int = 3) -> dict[str, np.ndarray]:
         """Random inputs by name, float32 and representable in float16, or int32 token ids."""
@@ -153,10 +151,17 @@ MADE = {
 }  # fmt: skip
 
 
-def step_model(name: str, folder: Path, scheme: str = "float32", **changes: Any) -> StepModel:
-    """A step model file in ``folder``, loaded; ``changes`` to its contract."""
+def step_model(
+    name: str,
+    folder: Path,
+    scheme: str = "float32",
+    step: FloatStep | None = None,
+    **changes: Any,
+) -> StepModel:
+    """A step model file in ``folder``, loaded, of the step graph or another form of it;
+    ``changes`` to its contract."""
     made = MADE[name]
-    step = made.float_step()
+    step = step or made.float_step()
     chosen, options = get_scheme(scheme)
     ranges = roll_out(step.flatbuffer, [made.frames(300, 4)], initial=made.initial)
     flatbuffer = chosen.apply(step, ranges, options)

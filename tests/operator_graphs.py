@@ -37,6 +37,7 @@ GRAPHS = {
     "FULLY_CONNECTED of three axes": lambda x, h: tf.tensordot(
         tf.reshape(h, (1, 2, 4)), MATRIX[:4], 1
     ),
+    "GATHER": lambda x, h: tf.gather(h, [5, 0, 5], axis=1),
     "LOGISTIC": lambda x, h: tf.sigmoid(h * 20.0),
     "MAXIMUM": lambda x, h: tf.maximum(h, ROW),
     "MEAN": lambda x, h: tf.reduce_mean(h, -1),

@@ -11,12 +11,10 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import step_form
-from convert.layers.rule import Joined, Scaled, StepRule, product, stateless
+from convert.layers.rule import Joined, Lookup, Scaled, StepRule, look_up, plain, product, stateless
 from models.network import Normalization, TokenEmbedding
 
-PADDING_REMOVED = (
-    "a step is never padding: give only real steps (Keras would skip the padded ones)"
-)
+PADDING_REMOVED = "a step is never padding: give only real steps (Keras would skip the padded ones)"
 
 
 def described(layer: keras.layers.Layer) -> str:
@@ -104,9 +102,7 @@ def rescaling(layer: keras.layers.Rescaling, node: Any) -> StepRule:
     def step(value: tf.Tensor) -> Scaled:
         channels = (value.shape[-1],)
         scale, offset = (tf.constant(item, tf.float32) for item in (layer.scale, layer.offset))
-        return Scaled(
-            value, tf.broadcast_to(scale, channels), tf.broadcast_to(offset, channels)
-        )
+        return Scaled(value, tf.broadcast_to(scale, channels), tf.broadcast_to(offset, channels))
 
     return stateless(step)
 
@@ -158,8 +154,8 @@ def layer_normalization(layer: keras.layers.LayerNormalization, node: Any) -> St
 
 
 def token_embedding(layer: TokenEmbedding, node: Any) -> StepRule:
-    """Token ids [1, 1] -> [1, width]."""
-    return stateless(lambda ids: tf.gather(layer.table, tf.reshape(ids, (1,))))
+    """Token ids [1, 1] -> [1, width], left to the layer behind it where that can fold it in."""
+    return stateless(lambda ids: Lookup(layer.table, ids))
 
 
 def embedding(layer: keras.layers.Embedding, node: Any) -> StepRule:
@@ -170,7 +166,7 @@ def embedding(layer: keras.layers.Embedding, node: Any) -> StepRule:
             "(batch, steps) can be stepped"
         )
     return stateless(
-        lambda ids: tf.gather(layer.embeddings, tf.reshape(ids, (1,))),
+        lambda ids: look_up(layer.embeddings, ids),
         changed=f"{PADDING_REMOVED}; id 0 is padding" if layer.mask_zero else "",
     )
 
@@ -240,9 +236,11 @@ def concatenate(layer: keras.layers.Concatenate, node: Any) -> StepRule:
     def step(*values: Any) -> Joined:
         parts: list[Any] = []
         for value in values:
-            parts += value.parts if isinstance(value, Joined) else [value]
+            parts += (
+                value.parts
+                if isinstance(value, Joined)
+                else [plain(value) if isinstance(value, Lookup) else value]
+            )
         return Joined(tuple(parts))
 
     return stateless(step, takes_deferred=True)
-
-

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from convert.layers.rule import Joined, Scaled, State, StepRule, Values, plain
+import numpy as np
+import tensorflow as tf
+
+from convert.layers.rule import Joined, Lookup, Scaled, State, StepRule, Values, look_up, plain
 from models.network import Recurrence
+
+# Folding an embedding into the input product is worth no more than this share of the weights of
+# both layers together.
+FOLDED_GROWTH = 0.5
 
 
 def recurrence(layer: Recurrence, node: Any) -> StepRule:
     """A cell of ours. A normalization in front of it is folded into its input product: no
-    operator, no rounding."""
+    operator, no rounding. Behind an embedding, the product of every row of its table may be
+    computed at export: the step looks it up, and has no input product."""
     cell = layer.cell
 
     def step(inputs: Values, states: Values) -> tuple[Values, Values]:
         (value,) = inputs
-        value = plain(value) if isinstance(value, Joined) else value
+        if isinstance(value, Lookup) and _folds(layer, value):
+            product = look_up(_products(layer, value.table), value.token)
+            output, new_states = cell.step(product, states, cell.begin())
+            return (output,), new_states
+        if isinstance(value, Joined | Lookup):
+            value = plain(value)
         affine = (value.scale, value.shift) if isinstance(value, Scaled) else ()
         value = value.value if isinstance(value, Scaled) else value
         output, new_states = layer.step(value, states, cell.begin(), affine)
@@ -26,3 +39,23 @@ def recurrence(layer: Recurrence, node: Any) -> StepRule:
         for name, shape in zip(cell.state_names, cell.state_shapes, strict=True)
     )
     return StepRule(step, states, takes_deferred=True)
+
+
+def _folds(layer: Recurrence, lookup: Lookup) -> bool:
+    """Whether to look up products instead of embeddings. If nobody says so, where it makes the
+    weights of embedding and recurrence not much more."""
+    if layer.residual or lookup.fold is not None:
+        # A residual recurrence needs the embedding itself too.
+        return bool(lookup.fold) and not layer.residual
+    vocabulary, width = lookup.table.shape
+    outputs = layer.cell.gates * layer.cell.units
+    before = vocabulary * width + sum(int(np.prod(weight.shape)) for weight in layer.weights)
+    growth = vocabulary * outputs - (vocabulary + outputs) * width
+    return growth <= FOLDED_GROWTH * before
+
+
+def _products(layer: Recurrence, table: tf.Variable) -> np.ndarray:
+    """The input product of each row of an embedding's table: [vocabulary, width] ->
+    [vocabulary, gates * H]."""
+    with tf.init_scope():  # computed now, as the converter leaves products of large constants
+        return layer.cell.input_product(tf.convert_to_tensor(table)).numpy()

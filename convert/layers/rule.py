@@ -36,6 +36,18 @@ class Scaled(NamedTuple):
     shift: tf.Tensor
 
 
+class Lookup(NamedTuple):
+    """The row of ``table`` [vocabulary, width] at ``token`` [1, 1] that is still to be looked up,
+    so that a product behind it can be computed for all rows at export.
+
+    ``fold`` says whether it shall be; None leaves it to the layer behind.
+    """
+
+    table: tf.Variable
+    token: tf.Tensor
+    fold: bool | None = None
+
+
 class Joined(NamedTuple):
     """Values that are still to be joined along the last axis, so that a product behind them can
     be the sum of one product for each: quantized together, they would have to share a scale."""
@@ -43,21 +55,31 @@ class Joined(NamedTuple):
     parts: tuple[Any, ...]
 
 
-Value = tf.Tensor | Scaled | Joined
+# A tensor, or one of the above.
+Value = Any
 
 
 def plain(value: Value) -> tf.Tensor:
-    """The value with its scale and shift applied, its parts joined."""
+    """The value with its scale and shift applied, looked up, its parts joined."""
     if isinstance(value, Scaled):
         return value.value * value.scale + value.shift
+    if isinstance(value, Lookup):
+        return look_up(value.table, value.token)
     if isinstance(value, Joined):
         return tf.concat([plain(part) for part in value.parts], -1)
     return value
 
 
+def look_up(table: Any, token: tf.Tensor) -> tf.Tensor:
+    """Row of a table [vocabulary, width] for a token id [1, 1] -> [1, width]."""
+    return tf.gather(table, tf.reshape(token, (1,)))
+
+
 def product(value: Value, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
     """The product of a value [1, channels] with a matrix [channels, outputs], plus a bias
     [outputs]: a product for each joined part, scales and shifts taken into the weights."""
+    if isinstance(value, Lookup):
+        value = plain(value)
     if isinstance(value, Joined):
         parts = [part.value if isinstance(part, Scaled) else part for part in value.parts]
         kernels = tf.split(kernel, [int(part.shape[-1]) for part in parts])
@@ -87,7 +109,8 @@ class StepRule:
         step: (inputs, states) -> (outputs, new states), each a tuple; states in the order of
             ``states``.
         states: what it keeps.
-        takes_deferred: whether its inputs may be :class:`Scaled` or :class:`Joined`.
+        takes_deferred: whether its inputs may be :class:`Scaled`, :class:`Lookup` or
+            :class:`Joined`.
         sums_up: whether its output stands for the whole sequence so far (a recurrence without
             return_sequences, a mean over time) instead of for one step; one entry per output
             where they differ.

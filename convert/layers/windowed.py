@@ -124,9 +124,7 @@ def _ungrouped(layer: keras.layers.Conv1D, channels: int) -> tf.Tensor:
     return tf.concat(rows, -1)
 
 
-def _depthwise(
-    kernel: tf.Tensor, channels: int
-) -> Callable[[tf.Tensor], tf.Tensor]:
+def _depthwise(kernel: tf.Tensor, channels: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """Window [1, size * channels] -> [1, channels * multiplier]; kernel [size, channels,
     multiplier]."""
     size, multiplier = int(kernel.shape[0]), int(kernel.shape[2])

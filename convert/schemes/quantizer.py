@@ -97,7 +97,10 @@ def _gathered(graph: Graph, flatbuffer: bytes) -> dict[str, tuple[float, float]]
     one scale with what is taken from it, whichever rows the calibration data has seen."""
     limits = {}
     for operator in graph.operators:
-        if operator.name == "GATHER" and (table := graph.tensors[operator.inputs[0]]).constant_bytes:
+        if (
+            operator.name == "GATHER"
+            and (table := graph.tensors[operator.inputs[0]]).constant_bytes
+        ):
             values = read_constant(flatbuffer, table)
             low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
             limits[graph.tensors[operator.outputs[0]].name] = low, high
@@ -186,7 +189,9 @@ def _drop_idle_requantizations(model: Any) -> None:
     replaced: dict[int, int] = {}
     kept = []
     for operator in graph.operators:
-        operator.inputs = np.array([replaced.get(int(i), int(i)) for i in operator.inputs], np.int32)
+        operator.inputs = np.array(
+            [replaced.get(int(i), int(i)) for i in operator.inputs], np.int32
+        )
         name = OPERATOR_NAMES[model.operatorCodes[operator.opcodeIndex].builtinCode]
         if name == "QUANTIZE" and operator.outputs[0] not in outputs:
             ends = operator.inputs[0], operator.outputs[0]

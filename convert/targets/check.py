@@ -55,8 +55,8 @@ class OperatorFinding:
 class TargetReport:
     """A file held against a target. ``problems`` concern the graph as a whole, ``cost`` is what the
     first operator that does not map costs, ``oldest_runtimes`` is as
-    :func:`convert.targets.runtimes.oldest_runtimes` gives it, ``advice`` what to do where the file does
-    not fit."""
+    :func:`convert.targets.runtimes.oldest_runtimes` gives it, ``advice`` what to do where the file
+    does not fit."""
 
     file: str
     target: str
@@ -238,20 +238,15 @@ def _problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterat
             if refusal := runtime.refusal(name, version):
                 yield f"the file names it besides: {printable(refusal)}"
     backend = _BACKENDS.get(runtime.distribution) if runtime else None
-    if backend and (failure := _known_failure(graph, backend)):
+    if backend and (failure := known_failure(graph, backend)):
         yield f"{runtime} computes it wrongly: {failure}"
-
-
-def _known_failure(graph: Graph, backend: str) -> str | None:
-    try:
-        return known_failure(graph, backend)
-    except (ValueError, IndexError):  # operators without the inputs that they must have
-        return None
 
 
 def _graph_notes(graph: Graph, profile: Profile) -> Iterator[str]:
     used = {index for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
-    dtypes = {graph.tensors[index].dtype for index in used if not graph.tensors[index].constant_bytes}
+    dtypes = {
+        graph.tensors[index].dtype for index in used if not graph.tensors[index].constant_bytes
+    }
     if slow := sorted(dtypes & profile.slow_dtypes):
         yield f"{', '.join(slow)}: {profile.slow_reason}"
     if any(signature.key == STEP_SIGNATURE for signature in graph.signatures):

@@ -38,15 +38,14 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         units: number of hidden units H.
         rank: of the recurrent matrix, from 1 to H, held as two factors; None: the matrix is held
             whole.
+        input_rank: likewise of the input matrix, from 1 to the smaller of inputs and gates * H.
 
     Raises:
-        ModelsError: ``rank`` is out of range.
+        ModelsError: ``rank`` or ``input_rank`` is out of range.
     """
 
     #: Names of the states, in the order in which ``step`` takes and gives them.
     state_names: ClassVar[tuple[str, ...]] = ("h",)
-    #: States whose magnitude the equations bound, with the bound.
-    state_bounds: ClassVar[dict[str, float]] = {"h": 1.0}
     gates: ClassVar[int] = 1
     use_bias: ClassVar[bool] = True
     #: What the axes of each weight run along, so that units and inputs can be cut out of any cell:
@@ -54,23 +53,33 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
     #: H). An axis of any other name is cut to the length that the smaller cell gives it.
     weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {
         "kernel": ("inputs", "units"),
+        "kernel_down": ("inputs", "rank"),
+        "kernel_up": ("rank", "units"),
         "bias": ("units",),
         "recurrent_kernel": ("outputs", "units"),
         "recurrent_kernel_down": ("outputs", "rank"),
         "recurrent_kernel_up": ("rank", "units"),
     }
 
-    def __init__(self, units: int, rank: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, units: int, rank: int | None = None, input_rank: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if rank is not None and (type(rank) is not int or not 1 <= rank <= units):
             raise ModelsError(f"rank must be an integer from 1 to units ({units}), not {rank!r}")
         self.units = units
         self.rank = rank
+        self.input_rank = input_rank
         self.output_size = units
         sizes = [
             shape[0] if len(shape) == 1 else tf.TensorShape(shape) for shape in self.state_shapes
         ]
         self.state_size = sizes if len(sizes) > 1 else sizes[0]
+
+    @property
+    def state_bounds(self) -> dict[str, float]:
+        """States whose magnitude the equations bound, with the bound."""
+        return {"h": 1.0}
 
     @property
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -80,11 +89,7 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Create the weights; ``input_shape`` is (batch, inputs)."""
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(int(input_shape[-1]), self.gates * self.units),
-            initializer="glorot_uniform",
-        )
+        self.build_input(int(input_shape[-1]))
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias", shape=(self.gates * self.units,), initializer=self.initial_bias()
@@ -95,6 +100,29 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
     def initial_bias(self) -> Any:
         """Initializer of the input bias."""
         return "zeros"
+
+    def build_input(self, inputs: int) -> None:
+        """Create the input's weights but the bias: kernel [inputs, gates * H], or with
+        ``input_rank`` kernel_down [inputs, input_rank] and kernel_up [input_rank, gates * H]."""
+        columns = self.gates * self.units
+        rank = self.input_rank
+        if rank is None:
+            self.kernel = self.add_weight(
+                name="kernel", shape=(inputs, columns), initializer="glorot_uniform"
+            )
+            return
+        largest = min(inputs, columns)
+        if type(rank) is not int or not 1 <= rank <= largest:
+            raise ModelsError(
+                f"input_rank must be an integer from 1 to {largest}, the smaller of inputs "
+                f"({inputs}) and columns ({columns}) of the input matrix, not {rank!r}"
+            )
+        self.kernel_down = self.add_weight(
+            name="kernel_down", shape=(inputs, rank), initializer="glorot_uniform"
+        )
+        self.kernel_up = self.add_weight(
+            name="kernel_up", shape=(rank, columns), initializer="glorot_uniform"
+        )
 
     def build_recurrent(self) -> None:
         """Create the recurrent weights: recurrent_kernel [H, gates * H], or with ``rank``
@@ -116,6 +144,16 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
             shape=(self.rank, self.gates * self.units),
             initializer="orthogonal",
         )
+
+    def input_factors(self) -> tuple[tf.Variable, ...]:
+        """The matrices whose product is the input matrix [inputs, gates * H], as
+        :meth:`recurrent_factors`."""
+        return (self.kernel,) if self.input_rank is None else (self.kernel_down, self.kernel_up)
+
+    def input_matrices(self) -> tuple[tf.Tensor, ...]:
+        """What the inputs are multiplied with, one after the other: the factors, unless a cell
+        stores them in another form."""
+        return self.input_factors()
 
     def recurrent_factors(self) -> tuple[tf.Variable, ...]:
         """The matrices whose product is the recurrent matrix: the matrix itself, or with ``rank``
@@ -150,14 +188,17 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         ``x * scale + shift``, computed with folded weights, so that a normalization costs no
         operator in the step.
         """
-        kernel = self.kernel
+        first, *others = self.input_matrices()
         bias = self.bias if self.use_bias else None
         if scale is not None and shift is not None:
-            folded = tf.linalg.matvec(kernel, shift, transpose_a=True)
-            bias = folded if bias is None else bias + folded
-            kernel = kernel * scale[:, tf.newaxis]
-        product = tf.matmul(x, kernel)
-        return product if bias is None else product + bias
+            folded = shift[tf.newaxis]
+            for factor in (first, *others):
+                folded = tf.matmul(folded, factor)
+            bias = folded[0] if bias is None else bias + folded[0]
+            first = first * scale[:, tf.newaxis]
+        for factor in (first, *others):
+            x = tf.matmul(x, factor)
+        return x if bias is None else x + bias
 
     def begin(self) -> tuple[tf.Tensor, ...]:
         """Tensors that ``step`` needs and that do not change over a sequence, computed from the
@@ -178,6 +219,18 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
             The output [batch, H] and the new states.
         """
         raise NotImplementedError
+
+    def parallel(self, product: tf.Tensor) -> tf.Tensor | None:
+        """The outputs of a whole sequence from states of zero, computed without a loop over time.
+
+        Args:
+            product: the ``input_product`` of all steps, [batch, steps, gates * H].
+
+        Returns:
+            [batch, steps, H], what ``step`` gives step by step; None where the cell needs the
+            loop, or cannot do without it for this product (whose number of steps is not known).
+        """
+        return None
 
     def call(
         self, inputs: tf.Tensor, states: Any, training: bool | None = None
@@ -200,7 +253,8 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
 
     def get_prunable_weights(self) -> list[tf.Variable]:
         """The matrices that pruning may thin out."""
-        return [self.kernel, *self.recurrent_factors()]
+        return [*self.input_factors(), *self.recurrent_factors()]
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units, "rank": self.rank}
+        config = {**super().get_config(), "units": self.units, "rank": self.rank}
+        return {**config, "input_rank": self.input_rank}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import tensorflow as tf
 import tf_keras as keras
 
@@ -22,9 +20,12 @@ class LSTMCell(RecurrentCell):
     """
 
     state_names = ("h", "c")
-    # |c| has no bound: f may stay near 1 while i * c~ keeps adding.
-    state_bounds: ClassVar[dict[str, float]] = {"h": 1.0}
     gates = 4
+
+    @property
+    def state_bounds(self) -> dict[str, float]:
+        """|c| has no bound: f may stay near 1 while i * c~ keeps adding."""
+        return {"h": 1.0}
 
     def initial_bias(self):
         ones_at_forget = [0.0] * self.units + [1.0] * self.units + [0.0] * 2 * self.units

@@ -27,8 +27,11 @@ class _GatedOrthogonalCell(RecurrentCell):
 
     gates = 2
     use_bias = False
-    # tanh bounds h~ by 1; a rotation can gather all H coordinates in one, up to sqrt(H).
-    state_bounds: ClassVar[dict[str, float]] = {}
+
+    @property
+    def state_bounds(self) -> dict[str, float]:
+        """tanh bounds h~ by 1; a rotation can gather all H coordinates in one, up to sqrt(H)."""
+        return {}
 
     def _candidate(self, product: tf.Tensor, h: tf.Tensor) -> tf.Tensor:
         z, r = tf.split(product + self.recurrent_product(h), 2, axis=-1)

@@ -61,6 +61,11 @@ def factorize(
         DivergedError: the fine-tuning lost its numbers; lower its learning rate.
     """
     for layer in recurrences(network):
+        if not layer.cell.recurrent_factors():
+            raise ModelsError(
+                f"{layer.name} ({type(layer.cell).__name__}) has no recurrent matrix to factorize; "
+                "leave [models.factorize] out"
+            )
         limit = _rank_without_savings(layer.cell)
         if rank >= limit:
             raise ModelsError(

@@ -85,7 +85,7 @@ def input_importance(
     """
     _check_importance(importance)
     if importance == "norm":
-        kernel = recurrences(network)[0].cell.kernel.numpy().astype(np.float64)
+        kernel = _input_matrix(recurrences(network)[0].cell)
         return _check_finite(np.linalg.norm(kernel, axis=1))
     return _check_finite(_taylor_scores(network, task)[0])
 
@@ -429,12 +429,13 @@ def _nudged(layer: Recurrence, inputs: tf.Tensor, nudge: tf.Tensor) -> tf.Tensor
 def _unit_norms(network: keras.Sequential) -> list[np.ndarray]:
     """The norm of all weights that the cut takes away with a unit, [H] for every recurrence."""
     layers = recurrences(network)
-    above = [*(layer.cell.kernel for layer in layers[1:]), network.get_layer("head").kernel]
+    head = network.get_layer("head").kernel.numpy().astype(np.float64)
+    above = [*(_input_matrix(layer.cell) for layer in layers[1:]), head]
     norms = []
     for layer, taker in zip(layers, above, strict=True):
         cell = layer.cell
         basis = _basis(cell)
-        squares = (_by_unit(taker.numpy(), basis) ** 2).sum(1)
+        squares = (_by_unit(taker, basis) ** 2).sum(1)
         for weight in cell.weights:
             values = weight.numpy().astype(np.float64)
             for axis, along in enumerate(_axes(cell, weight)):
@@ -445,6 +446,14 @@ def _unit_norms(network: keras.Sequential) -> list[np.ndarray]:
                     squares = squares + (rows**2).reshape(-1, cell.units, rows[0].size).sum((0, 2))
         norms.append(np.sqrt(squares))
     return norms
+
+
+def _input_matrix(cell: RecurrentCell) -> np.ndarray:
+    """[inputs, gates * H], of low rank or not, float64."""
+    first, *others = (factor.numpy().astype(np.float64) for factor in cell.input_matrices())
+    for factor in others:
+        first = first @ factor
+    return first
 
 
 def _by_unit(rows: np.ndarray, basis: np.ndarray | None) -> np.ndarray:

@@ -43,6 +43,16 @@ def test_values_are_judged_by_their_error():
     assert "drifts by 8.0%" in refusal({**good, "drift": {"steps": 10_000, "rms": 0.08}})
 
 
+def test_an_error_in_a_unit_is_judged_by_its_share():
+    metric = {"name": "mean absolute error", "unit": "mg/dL", "higher_is_better": False}
+    good = {"metric": metric, "float_mean_absolute_error": 15.5, "mean_absolute_error": 15.7}
+    assert refusal(good) is None
+    assert refusal({**good, "mean_absolute_error": 12.0}) is None
+    said = refusal({**good, "mean_absolute_error": 16.43})
+    assert "worse by 6.0%" in said
+    assert "16.43 mg/dL against 15.5 mg/dL" in said
+
+
 def test_first_that_survives_wins_and_the_reason_says_what_did_not():
     choice = choose("cpu", {"int8": "loses 2.0 points of accuracy", "dynamic": None})
     assert choice.scheme == "dynamic"

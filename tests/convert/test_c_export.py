@@ -172,7 +172,9 @@ def test_a_prefix_that_is_no_name_is_refused(step_models, tmp_path):
 
 @needs_gcc
 def test_literals_and_strings_are_exact(tmp_path):
-    values = np.random.default_rng(1).normal(0, 1, 200).astype(np.float32) * np.logspace(-30, 30, 200)
+    values = np.random.default_rng(1).normal(0, 1, 200).astype(np.float32) * np.logspace(
+        -30, 30, 200
+    )
     values = values.astype(np.float32)
     text = 'a "b" \\ ?? é 😀 \n'
     source = tmp_path / "literals.c"

@@ -1,5 +1,5 @@
-"""The compiler's log read and its file taken back, with a fake compiler; and what is said where there
-is none."""
+"""The compiler's log read and its file taken back, with a fake compiler; and what is said where
+there is none."""
 
 from __future__ import annotations
 
@@ -109,7 +109,9 @@ def test_the_log_becomes_the_table(original, fake_compiler):
     assert original.with_name("lstm_edgetpu.tflite").exists()
 
 
-@pytest.mark.parametrize(("log", "part"), [("FAIL", "Internal compiler error"), ("NO FILE", "no file")])
+@pytest.mark.parametrize(
+    ("log", "part"), [("FAIL", "Internal compiler error"), ("NO FILE", "no file")]
+)
 def test_what_the_compiler_refuses_is_told(original, fake_compiler, tmp_path, log, part):
     fake_compiler(log)
     with pytest.raises(ConvertError, match=part):

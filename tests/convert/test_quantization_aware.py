@@ -1,5 +1,7 @@
 """Quantization-aware training: the simulation is the int8 graph, and training improves it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tf_keras as keras
@@ -21,6 +23,7 @@ from device_runner.stream import Stream
 from models.network import recurrences
 from models.training import TrainingSettings, predict
 from tests.conftest import VARIANTS
+from tests.hand_made_steps import MADE, VOCABULARY, step_model
 
 # Share of steps at which simulation and converted model must decide alike.
 AGREEMENT = 0.99
@@ -176,3 +179,49 @@ def test_scales_per_channel_are_simulated(vowels, trained, tmp_path):
     expected = simulated(sequence[np.newaxis]).numpy()[0]
     spread = expected.max() - expected.min()
     assert np.abs(stream.run(sequence) - expected).max() < 0.1 * spread
+
+
+def simulated_hand_made(name, simulate):
+    """A hand-made step's simulation, and its step graph with the limits to quantize it with."""
+    step = MADE[name].float_step()
+    ranges = roll_out(step.flatbuffer, [MADE[name].frames(300, 4)], initial=step.initial)
+    limits = tensor_limits(read_graph(step.flatbuffer), ranges, step.state_bounds, "min-max", 8)
+    simulated = SimulatedNetwork(step, limits, bounded=step.state_bounds, simulate=simulate)
+    return simulated, replace(step, limits=simulated.limits())
+
+
+@pytest.mark.parametrize("name", ["tokens", "matrix", "image"])
+def test_tokens_and_states_of_other_shapes_are_simulated(name):
+    simulated, _ = simulated_hand_made(name, simulate=False)
+    frames = MADE[name].frames()
+    found = simulated(np.stack([frames["x"]] * 2)).numpy()
+    expected = MADE[name].outputs(frames)["y"]
+    np.testing.assert_allclose(found, [expected] * 2, atol=1e-5)
+
+
+def test_a_simulated_embedding_is_rounded_as_the_converted_one(tmp_path):
+    simulated, step = simulated_hand_made("tokens", simulate=True)
+    model = step_model("tokens", tmp_path, "int8", step=step)
+    frames = MADE["tokens"].frames(200)["x"]
+    found = simulated(frames[np.newaxis]).numpy()[0]
+    expected = Stream(model, "litert").run(frames)
+    exact = MADE["tokens"].outputs({"x": frames})["y"]
+    # Nearer to the converted model than rounding is to the float one.
+    assert np.abs(found - expected).mean() < 0.5 * np.abs(found - exact).mean()
+    names = {variable.name for variable in simulated.trainable_variables}
+    shapes = {tuple(variable.shape) for variable in simulated.trainable_variables}
+    assert (VOCABULARY, 6) in shapes, names
+
+
+def test_several_inputs_are_not_simulated():
+    with pytest.raises(UnsupportedLayerError, match="several inputs or outputs"):
+        simulated_hand_made("two", simulate=True)
+
+
+def test_initial_states_and_vocabularies_are_saved(tmp_path):
+    _, step = simulated_hand_made("tokens", simulate=True)
+    save_step(tmp_path, step)
+    loaded = load_step(tmp_path)
+    assert loaded.vocabularies == step.vocabularies == {"x": VOCABULARY}
+    assert loaded.limits == step.limits
+    np.testing.assert_array_equal(loaded.initial["h"], step.initial["h"])

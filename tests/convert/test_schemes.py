@@ -20,7 +20,7 @@ STATE_DTYPES = {
     "int16x8": "int16",
 }
 # Its step divides by a root, for which there is no 16-bit kernel.
-NOT_IN_16_BITS = {"oru-state"}
+NOT_IN_16_BITS = {"oru-state", "min-lstm"}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -9,8 +9,9 @@ import tf_keras as keras
 from calibration.rollout import long_streams, roll_out
 from convert.export import export, float_step
 from convert.quantization_aware import float_network, train_quantization_aware
+from device_runner.flatbuffer import read_graph
 from device_runner.stream import Stream
-from models.metrics import explained_variance
+from models.metrics import Metric, explained_variance, mean_absolute_error
 from models.network import Architecture
 from models.training import TrainingSettings, evaluate, fit, predict
 
@@ -38,9 +39,10 @@ def task(vowels):
 @pytest.fixture(scope="module")
 def fitted(task):
     keras.utils.set_random_seed(1)
-    architecture = Architecture("gru", (16,), 12, 12)
+    architecture = Architecture("gru", (16,), 12, 12, gives_values=True)
     network = architecture.build()
     network.get_layer("normalization").adapt(*task.normalization)
+    network.get_layer("head").adapt(*task.value_spread)
     history = fit(network, task, SETTINGS)
     return network, architecture, history
 
@@ -90,3 +92,28 @@ def test_its_step_model_says_so(fitted, task, tmp_path, scheme):
     expected = explained_variance(outputs, task.test)
     assert metrics["explained_variance"] == pytest.approx(expected, abs=1e-4)
     assert metrics["explained_variance"] > metrics["float_explained_variance"] - 0.1
+
+
+def test_scale_and_shift_of_the_values_cost_no_operator(fitted):
+    network, _, _ = fitted
+    plain = Architecture("gru", (16,), 12, 12).build()
+
+    def operators(network):
+        return [operator.name for operator in read_graph(float_step(network).flatbuffer).operators]
+
+    assert operators(network) == operators(plain)
+
+
+def test_a_metric_in_a_unit_is_in_the_contract(fitted, task, tmp_path):
+    network, architecture, _ = fitted
+    metric = Metric("mean absolute error", "cepstra", False, "", mean_absolute_error)
+    groups = np.arange(len(task.test)) % 2
+    task = replace(task, metric=metric, group_name="half", test=replace(task.test, groups=groups))
+    model = export(network, architecture, task, "float32", tmp_path / "m.tflite")
+    metrics = model.contract.metrics
+    assert metrics["metric"]["unit"] == "cepstra"
+    assert metrics["mean_absolute_error"] == pytest.approx(
+        metrics["float_mean_absolute_error"], rel=1e-3
+    )
+    halves = metrics["mean_absolute_error_by_half"]
+    assert min(halves.values()) <= metrics["mean_absolute_error"] <= max(halves.values())

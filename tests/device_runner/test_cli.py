@@ -283,7 +283,8 @@ def bad_model(workshop):
             "without-contract": workshop.model.flatbuffer,
             "other-scale": workshop.packed(
                 contract=replace(
-                    workshop.model.contract, input=replace(workshop.model.contract.input, scale=1.0)
+                    workshop.model.contract,
+                    inputs=(replace(workshop.model.contract.input, scale=1.0),),
                 )
             ),
             "pickled": workshop.with_golden(x=np.array([{}], object)),

@@ -116,13 +116,31 @@ def spec_with(field: str, **changes) -> Callable:
         raw = json.loads(workshop.members["contract.json"])
         if field == "state":
             return workshop.with_contract(states=[{**raw["states"][0], **changes}])
-        return workshop.with_contract(**{field: {**raw[field], **changes}})
+        return workshop.with_contract(**{f"{field}s": [{**raw[f"{field}s"][0], **changes}]})
 
     return make
 
 
 def contract_with(**fields) -> Callable:
     return lambda workshop: workshop.with_contract(**fields)
+
+
+# A tensor of token ids, but for its vocabulary.
+TOKEN = {"shape": [1, 1], "dtype": "int32", "scale": None, "zero_point": None}
+
+
+def added(side: str, **changes) -> Callable:
+    """A file whose contract has a further input or output, like the first with changes."""
+
+    def make(workshop) -> bytes:
+        specs = json.loads(workshop.members["contract.json"])[side]
+        return workshop.with_contract(**{side: [*specs, {**specs[0], **changes}]})
+
+    return make
+
+
+def twice(side: str) -> Callable:
+    return added(side)
 
 
 def golden_with(**arrays) -> Callable:
@@ -249,15 +267,37 @@ CONTRACT = {
     "not-text": (lambda w: w.zipped(contract_json=b"\xff\xfe"), "not text"),
     "not-an-object": (lambda w: w.zipped(contract_json=b"[]"), "no object"),
     "nested": (lambda w: w.zipped(contract_json=b"[" * 100_000), "JSON"),
-    "format": (contract_with(format_version=2), "contract format 2"),
+    "format": (contract_with(format_version=3), "contract format 3"),
+    "earlier-format": (contract_with(format_version=1), "contract format 1"),
     "unknown-field": (contract_with(flavour="x"), "unknown field 'flavour'"),
     "unknown-field-of-two-lines": (contract_with(**{"a\nb": 1}), "unknown field"),
     "unknown-tensor-field": (spec_with("input", flavour=1), "flavour"),
     "field-missing": (
-        lambda w: w.zipped(contract_json=b'{"format_version":1}'),
-        "lacks the field 'input'",
+        lambda w: w.zipped(contract_json=b'{"format_version":2}'),
+        "lacks the field 'inputs'",
     ),
-    "input-is-null": (contract_with(input=None), "malformed"),
+    "inputs-are-null": (contract_with(inputs=None), "malformed"),
+    "input-is-null": (contract_with(inputs=[None]), "malformed"),
+    "no-input": (contract_with(inputs=[]), "there is no input"),
+    "no-output": (contract_with(outputs=[]), "there is no output"),
+    "input-twice": (twice("inputs"), "two inputs, outputs or states are called 'x'"),
+    "output-twice": (twice("outputs"), "two inputs, outputs or states are called 'y'"),
+    "input-called-lengths": (added("inputs", name="lengths"), "may be called 'lengths'"),
+    "input-too-many": (added("inputs", name="more"), "the contract names ['h', 'more', 'x']"),
+    "output-too-many": (added("outputs", name="more"), "the contract names ['h', 'more', 'y']"),
+    "input-without-axis": (spec_with("input", shape=[]), "without an axis"),
+    "vocabulary-of-int8": (spec_with("input", vocabulary=9), "vocabulary of 9"),
+    "vocabulary-zero": (spec_with("input", **TOKEN, vocabulary=0), "vocabulary of 0"),
+    "vocabulary-text": (spec_with("input", **TOKEN, vocabulary="9"), "vocabulary of 9"),
+    "vocabulary-of-two": (
+        spec_with("input", **{**TOKEN, "shape": [1, 2]}, vocabulary=9),
+        "token ids are",
+    ),
+    "vocabulary-missing": (spec_with("input", **TOKEN), "has no vocabulary"),
+    "vocabulary-of-the-output": (spec_with("output", **TOKEN, vocabulary=9), "is no input"),
+    "output-of-ids": (spec_with("output", **TOKEN), "output 'y' has no scale"),
+    "vocabulary-of-floats": (spec_with("input", **TOKEN, vocabulary=9), "input 'x' has shape"),
+    "front-end-text": (contract_with(front_end="words"), "front_end must be an object"),
     "input-scale": (spec_with("input", scale=0.5), "input 'x' has scale"),
     "input-zero-point": (spec_with("input", zero_point=3), "input 'x' has zero point"),
     "output-shape": (spec_with("output", shape=[1, 3]), "output 'y' has shape"),
@@ -463,9 +503,8 @@ def test_contract_that_does_not_fit_its_tensor_is_refused(border, field, value, 
     if border == "state":
         changed = replace(contract, states=(replace(contract.states[0], **{field: value}),))
     else:
-        changed = replace(
-            contract, **{border: replace(getattr(contract, border), **{field: value})}
-        )
+        (spec,) = getattr(contract, f"{border}s")
+        changed = replace(contract, **{f"{border}s": (replace(spec, **{field: value}),)})
     message = refusal(workshop.write(workshop.packed(contract=changed)))
     assert f"has {field.replace('_', ' ')} " in message
     assert "the contract says" in message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import numpy as np
 import pytest
 
 import device_runner
-from device_runner import energy, machine, results
+from device_runner import energy, log_mel, machine, results
 from device_runner.backends.backend import Placement
 from device_runner.energy import EnergyMeter
 from device_runner.latency import BenchSettings
 from device_runner.paced import PacedSettings
-from device_runner.results import Circumstances, bench, bench_paced
+from device_runner.results import Circumstances, bench, bench_paced, format_results
 from device_runner.stream import Stream
 
 SHORT = BenchSettings(steps=200, rounds=2, warmup_s=0)
@@ -137,3 +138,30 @@ def test_energy_is_reported_where_there_is_a_meter(stream, monkeypatch):
     assert found["joules"] == 1
     assert found["joules_per_step"] == pytest.approx(1 / found["steps"])
     assert "a meter made up" in results.format_results([measured.result])
+
+
+def with_front_end(stream: Stream, front_end: dict | None) -> Stream:
+    contract = replace(stream.model.contract, front_end=front_end)
+    return Stream(replace(stream.model, contract=contract), "litert")
+
+
+def test_the_front_end_of_sound_is_measured_beside_the_step(stream):
+    streams = [with_front_end(stream, {"kind": "lpc-cepstrum"}), with_front_end(stream, None)]
+    sound, plain = bench(streams, SHORT, Circumstances())
+    check_form(sound.result)
+    check_form(plain.result)
+    assert plain.result["front_end_ns"] is None
+    assert sound.result["front_end_ns"]["samples"] == 1000
+    assert sound.result["front_end_ns"]["minimum"] > 0
+    table = format_results([sound.result, plain.result])
+    assert table.count("its front end takes") == 1
+
+
+def test_a_front_end_that_is_not_installed_is_warned_of(stream, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymicro_features", None)
+    streams = [with_front_end(stream, log_mel.describe(2)), with_front_end(stream, None)]
+    sound, plain = bench(streams, SHORT, Circumstances())
+    assert sound.result["front_end_ns"] is None
+    assert sound.result["valid"]
+    assert any("pip install pymicro-features" in text for text in sound.result["warnings"])
+    assert not any("pymicro" in text for text in plain.result["warnings"])

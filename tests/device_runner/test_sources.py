@@ -79,7 +79,19 @@ def test_sound_for_a_model_of_something_else_is_refused(contract, tmp_path):
 
     path = write_wav(tmp_path / "second.wav")
     with pytest.raises(BadInputError, match="'watch-exercises' are not computed from sound"):
-        read(f"wav:{path}", replace(contract, task="watch-exercises"))
+        read(f"wav:{path}", replace(contract, task="watch-exercises", front_end=None))
+
+
+def test_a_model_of_log_mel_frames_hears_what_it_was_trained_on(contract, tmp_path):
+    pytest.importorskip("pymicro_features")
+    from dataclasses import replace
+
+    from device_runner.log_mel import LogMel, describe
+
+    path = write_wav(tmp_path / "second.wav", rate=16_000)
+    found = read(f"wav:{path}", replace(contract, front_end=describe(every=2)))
+    expected = LogMel(describe(every=2))(SECOND.astype(np.int16))
+    np.testing.assert_array_equal([frame for _, frame in found], expected)
 
 
 def recorder(folder: Path, script: str, monkeypatch) -> None:

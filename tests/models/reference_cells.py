@@ -3,8 +3,8 @@
 A reference takes one frame x [inputs], the states (each [H]) and the cell's weights by name, and
 gives the output and the new states. Vectors are columns here: a gate's matrix W acts on the
 stacked vector [h, x] as W @ [h, x]. The only thing taken over from the cells is the layout in
-which their weights are stored. A recurrent matrix of low rank is multiplied out beforehand: its
-rank is no business of the equations.
+which their weights are stored. A matrix of low rank is multiplied out beforehand: its rank
+is no business of the equations.
 
 Whoever adds a cell to models.cells.CELLS adds a row to REFERENCES.
 """
@@ -119,6 +119,70 @@ def state_oru(x, states, weights):
     return h, {"h": h}
 
 
+def fast_grnn(x, states, weights, mixing="fixed"):
+    w, u = weights["kernel"].T, weights["recurrent_kernel"].T
+    b_z, b_h = weights["bias"], weights["candidate_bias"]
+    zeta, nu = sigmoid(weights["mixing"]) if mixing == "learned" else (1, 0)
+    h = states["h"]
+    z = sigmoid(w @ x + u @ h + b_z)
+    candidate = np.tanh(w @ x + u @ h + b_h)
+    h = (zeta * (1 - z) + nu) * candidate + z * h
+    return h, {"h": h}
+
+
+def _from_input(x, weights, gate, units):
+    return block(weights["kernel"], gate, units).T @ x + block(weights["bias"], gate, units)
+
+
+def min_gru(x, states, weights, candidate="linear"):
+    h = states["h"]
+    z = sigmoid(_from_input(x, weights, 0, len(h)))
+    candidate_h = _from_input(x, weights, 1, len(h))
+    if candidate == "tanh":
+        candidate_h = np.tanh(candidate_h)
+    h = (1 - z) * h + z * candidate_h
+    return h, {"h": h}
+
+
+def min_lstm(x, states, weights, candidate="linear"):
+    h = states["h"]
+    f = sigmoid(_from_input(x, weights, 0, len(h)))
+    i = sigmoid(_from_input(x, weights, 1, len(h)))
+    candidate_h = _from_input(x, weights, 2, len(h))
+    if candidate == "tanh":
+        candidate_h = np.tanh(candidate_h)
+    h = f / (f + i) * h + i / (f + i) * candidate_h
+    return h, {"h": h}
+
+
+def grouped(cell):
+    """The reference of a cell of groups: the cell's own, with the matrices written out."""
+
+    def step(x, states, weights, groups=4, split_inputs=False):
+        units = len(states["h"])
+        size = units // groups
+
+        def whole(stored, rows, group_of_row, row_in_group):
+            gates = stored.shape[1] // units
+            result = np.zeros((rows, stored.shape[1]))
+            for row in range(rows):
+                for gate in range(gates):
+                    first = gate * units + group_of_row(row) * size
+                    columns = slice(first, first + size)
+                    result[row, columns] = stored[row_in_group(row), columns]
+            return result
+
+        u = whole(weights["recurrent_kernel"], units, lambda r: r // size, lambda r: r % size)
+        weights = {**weights, "recurrent_kernel": u}
+        if split_inputs:
+            weights["kernel"] = whole(
+                weights["kernel"], len(x), lambda r: r % groups, lambda r: r // groups
+            )
+        return cell(x, states, weights)
+
+    return step
+
+
 REFERENCES: dict[str, Reference] = {
     "simple-rnn": Reference(simple_rnn, ({}, {"rank": 3})),
     "lstm": Reference(lstm, ({}, {"rank": 3})),
@@ -133,6 +197,15 @@ REFERENCES: dict[str, Reference] = {
     ),
     "oru": Reference(oru, ({}, {"reflections": 3}, {"rank": 3})),
     "oru-state": Reference(state_oru, ({}, {"rank": 3})),
+    "fast-grnn": Reference(
+        fast_grnn,
+        ({}, {"mixing": "learned"}, {"rank": 3}, {"rank": 3, "input_rank": 2, "mixing": "learned"}),
+    ),
+    "grouped-simple-rnn": Reference(grouped(simple_rnn), ({"groups": 2},)),
+    "grouped-lstm": Reference(grouped(lstm)),
+    "grouped-gru": Reference(grouped(gru), ({}, {"groups": 2, "split_inputs": True})),
+    "min-gru": Reference(min_gru, ({}, {"candidate": "tanh"})),
+    "min-lstm": Reference(min_lstm, ({}, {"candidate": "tanh"})),
 }
 
 
@@ -144,18 +217,18 @@ def weights_by_name(cell) -> Weights:
     }
 
 
-def recurrent_matrix(weights):
-    """U [H, gates * H], however it is stored."""
-    if "recurrent_kernel" in weights:
-        return weights["recurrent_kernel"]
-    return weights["recurrent_kernel_down"] @ weights["recurrent_kernel_up"]
+def matrix(weights, name):
+    """A matrix by its name, however it is stored; None where the cell has none."""
+    if f"{name}_down" in weights:
+        return weights[f"{name}_down"] @ weights[f"{name}_up"]
+    return weights.get(name)
 
 
 def run(name, options, sequence, states, weights):
     """Outputs [steps, H] of the reference over a sequence [steps, inputs], and the states after
     every step, each [steps, H]."""
-    options = {option: value for option, value in options.items() if option != "rank"}
-    weights = {**weights, "recurrent_kernel": recurrent_matrix(weights)}
+    options = {o: value for o, value in options.items() if o not in ("rank", "input_rank")}
+    weights = weights | {name: matrix(weights, name) for name in ("kernel", "recurrent_kernel")}
     outputs, history = [], []
     for x in np.asarray(sequence, np.float64):
         output, states = REFERENCES[name].step(x, states, weights, **options)

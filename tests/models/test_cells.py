@@ -5,19 +5,19 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from models.cells import CELLS, cell_class, make_cell
+from models.cells import CELLS, make_cell
 from models.errors import ModelsError, UnknownNameError
 from models.network import Recurrence, recurrences
 from tests.models import reference_cells
 from tests.models.reference_cells import (
     REFERENCES,
     householder,
+    matrix,
     orthogonal_matrix,
-    recurrent_matrix,
     weights_by_name,
 )
 
-INPUTS, UNITS, STEPS, BATCH = 5, 8, 30, 3
+INPUTS, UNITS, STEPS, BATCH = 6, 8, 30, 3
 TOLERANCE = 1e-5
 ORTHOGONALITY = 1e-5
 
@@ -25,6 +25,10 @@ VARIANTS = [
     pytest.param(name, options, id="-".join([name, *(f"{k}={v}" for k, v in options.items())]))
     for name, reference in REFERENCES.items()
     for options in reference.options
+]
+
+WITH_RECURRENT_MATRIX = [
+    name for name, item in REFERENCES.items() if any("rank" in options for options in item.options)
 ]
 
 
@@ -102,8 +106,8 @@ def test_recurrence_and_keras_rnn_equal_the_reference(name, options):
     expected = [
         reference_cells.run(name, options, sample, zeros, weights_by_name(cell))[0] for sample in x
     ]
-    np.testing.assert_allclose(in_ours, expected, atol=TOLERANCE, rtol=0)
-    np.testing.assert_allclose(in_keras, expected, atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(in_ours, expected, atol=2 * TOLERANCE, rtol=0)
+    np.testing.assert_allclose(in_keras, expected, atol=2 * TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize("rank", [None, 3])
@@ -123,7 +127,9 @@ def test_cell_equals_the_layer_of_keras(name, options, keras_layer, rank):
         bias = np.stack([bias, cell.recurrent_bias.numpy()])
     layer = keras_layer(UNITS, return_sequences=True, **options)
     layer.build((None, None, INPUTS))
-    layer.set_weights([cell.kernel.numpy(), recurrent_matrix(weights_by_name(cell)), bias])
+    layer.set_weights(
+        [cell.kernel.numpy(), matrix(weights_by_name(cell), "recurrent_kernel"), bias]
+    )
     x = sequences()
     ours = recurrence_like(name, {**options, "rank": rank}, cell)(x).numpy()
     np.testing.assert_allclose(ours, layer(x).numpy(), atol=TOLERANCE, rtol=0)
@@ -142,7 +148,7 @@ def test_input_product_folds_a_normalization(name):
     np.testing.assert_allclose(folded.numpy(), expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", [name for name in CELLS if cell_class(name).state_bounds])
+@pytest.mark.parametrize("name", [name for name in CELLS if make_cell(name, UNITS).state_bounds])
 def test_declared_state_bounds_hold(name):
     """With weights so large that the states come close to their bounds."""
     cell = built_cell(name, scale=3)
@@ -226,6 +232,68 @@ def test_state_oru_reflects_across_the_documented_direction():
     )
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 64, 201])
+@pytest.mark.parametrize("name", ["min-gru", "min-lstm"])
+def test_parallel_form_equals_the_loop_in_values_and_derivatives(name, steps):
+    layer = recurrence_like(name, {}, built_cell(name))
+    x = tf.constant(sequences(steps=steps))
+    found = []
+    for looped in (False, True):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            product = layer.cell.input_product(x)
+            outputs = layer._step_by_step(product) if looped else layer.cell.parallel(product)
+            loss = tf.reduce_sum(outputs**2)
+        found.append([outputs, *tape.gradient(loss, [x, *layer.trainable_variables])])
+    for parallel, loop in zip(*found, strict=True):
+        largest = float(tf.reduce_max(tf.abs(loop)))
+        np.testing.assert_allclose(parallel, loop, atol=1e-5 * max(1, largest), rtol=0)
+
+
+@pytest.mark.parametrize("name", ["min-gru", "min-lstm"])
+def test_gates_that_saturate_leave_numbers(name):
+    """A glitch of a sensor must not stay as NaN in a state."""
+    cell = built_cell(name)
+    far = tf.constant(np.full((1, INPUTS), 1e5, np.float32))
+    for x in (far, -far):
+        h, _ = cell(x, [tf.zeros((1, UNITS))])
+        assert np.isfinite(h.numpy()).all()
+
+
+def test_learned_mixing_of_fast_grnn_has_no_bound():
+    """Why it is not the default: a gate that stays open adds up nu without end."""
+    cell = make_cell("fast-grnn", UNITS, {"mixing": "learned"})
+    assert cell.state_bounds == {}
+    cell.build((None, INPUTS))
+    cell.bias.assign(np.full(UNITS, 30))
+    states = [tf.zeros((1, UNITS))]
+    for _ in range(300):
+        _, states = cell(tf.zeros((1, INPUTS)), states)
+    assert float(tf.reduce_max(tf.abs(states[0]))) > 3
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("name", ["gru", "lstm", "simple-rnn"])
+def test_four_groups_hold_a_quarter_of_the_recurrent_parameters(name, split):
+    whole = make_cell(name, 16)
+    grouped = make_cell(f"grouped-{name}", 16, {"groups": 4, "split_inputs": split})
+    for cell in (whole, grouped):
+        cell.build((None, 8))
+    assert 4 * np.prod(grouped.recurrent_kernel.shape) == np.prod(whole.recurrent_kernel.shape)
+    inputs = np.prod(whole.kernel.shape) / (4 if split else 1)
+    assert np.prod(grouped.kernel.shape) == inputs
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [({"groups": 3}, "divides units"), ({"split_inputs": True}, "cannot be split into 4 groups")],
+)
+def test_groups_that_do_not_fit_are_refused(options, what):
+    cell = "grouped-gru"
+    with pytest.raises(ModelsError, match=what):
+        make_cell(cell, UNITS, options).build((None, 6))
+
+
 def test_forget_gate_of_lstm_starts_open():
     cell = make_cell("lstm", 2)
     cell.build((None, INPUTS))
@@ -264,7 +332,7 @@ def test_wrong_rank_is_refused(name, rank):
     assert "\n" not in caught.value.message
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", WITH_RECURRENT_MATRIX)
 def test_low_rank_has_two_factors_in_place_of_the_matrix(name):
     whole, low = built_cell(name), built_cell(name, {"rank": 2})
     shapes = {n: w.shape for n, w in weights_by_name(whole).items()}
@@ -278,7 +346,7 @@ def test_low_rank_has_two_factors_in_place_of_the_matrix(name):
 def test_recurrent_matrix_starts_with_singular_values_of_one(name, rank):
     cell = make_cell(name, UNITS, {"rank": rank})
     cell.build((None, INPUTS))
-    values = np.linalg.svd(recurrent_matrix(weights_by_name(cell)), compute_uv=False)
+    values = np.linalg.svd(matrix(weights_by_name(cell), "recurrent_kernel"), compute_uv=False)
     ones = UNITS if rank is None else rank
     np.testing.assert_allclose(values, np.arange(UNITS) < ones, atol=1e-5)
 

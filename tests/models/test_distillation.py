@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+import models.metrics
 import models.training
 from models.compress.distillation import (
     DistillationSettings,
@@ -208,7 +209,7 @@ def test_student_comes_to_agree_with_its_teacher(small_task, teacher):
     )
     assert history["loss"][-1] < 0.5 * history["loss"][0]
     said, meant = (
-        models.training.decisions(predict(network, small_task.train), small_task.train.lengths)
+        models.metrics.decisions(predict(network, small_task.train), small_task.train.lengths)
         for network in (student, teacher)
     )
     assert np.mean(said == meant) > 0.6
@@ -320,7 +321,7 @@ def test_teacher_is_left_as_it_is_and_is_not_in_the_student(small_task, trained)
 def test_teachers_accuracy_is_reported(small_task, teacher):
     history = distil(teacher, new_student(small_task), small_task, replace(SETTINGS, epochs=1))
     data = small_task.validation
-    expected = models.training.accuracy(predict(teacher, data), data)
+    expected = models.metrics.accuracy(predict(teacher, data), data)
     assert history["teacher_validation_accuracy"] == pytest.approx(expected)
 
 

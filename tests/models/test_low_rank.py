@@ -21,9 +21,9 @@ from models.compress.structured import keep_units, prune_units, structured_prune
 from models.errors import ModelsError
 from models.network import Architecture, count_parameters, load_network, recurrences, save_network
 from models.training import TrainingSettings, evaluate, predict
-from tests.conftest import VARIANTS
+from tests.conftest import VARIANTS_WITH_RECURRENT_MATRIX as VARIANTS
 from tests.models.random_networks import frames, random_network, random_task
-from tests.models.reference_cells import recurrent_matrix, weights_by_name
+from tests.models.reference_cells import matrix, weights_by_name
 
 RANK = 3
 SETTINGS = TrainingSettings(epochs=4, learning_rate=5e-3)
@@ -35,7 +35,7 @@ ACCURACY_LOST = 0.02
 
 
 def matrix_of(layer):
-    return recurrent_matrix(weights_by_name(layer.cell))
+    return matrix(weights_by_name(layer.cell), "recurrent_kernel")
 
 
 @pytest.mark.parametrize("shape", [(8, 32), (8, 8)])

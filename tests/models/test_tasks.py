@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,27 @@ import pytest
 
 from models.errors import MissingDataError, UnknownNameError
 from models.network import Normalization
-from models.tasks import TASKS, load_task
+from models.tasks import TASKS, keywords, load_task
 from models.tasks.task import SequenceSet, split_by_label
+
+SENSOR_TASKS = (
+    "basic-motions",
+    "glucose",
+    "japanese-vowels",
+    "stocks",
+    "watch-exercises",
+    "watch-exercises-4s",
+)
+# engine-fault is fetched: see test_engine_fault.py. The keyword tasks: see test_keywords.py.
+TESTED_ELSEWHERE = {
+    "char-lm",
+    "engine-fault",
+    "keywords",
+    "keywords-synthetic",
+    "language-id",
+    "sentiment",
+    "translation",
+}
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +38,30 @@ def watch():
     return load_task("watch-exercises")
 
 
-@pytest.fixture(params=list(TASKS))
-def task(request, vowels, watch):
-    return {"japanese-vowels": vowels, "watch-exercises": watch}[request.param]
+@pytest.fixture(scope="module")
+def keywords_synthetic(small_speech):
+    """The task, on a few clips: the real one takes a minute to be made."""
+    return keywords.load_folder(small_speech, "keywords-synthetic", "")
+
+
+@pytest.fixture(scope="module")
+def loaded(vowels, watch):
+    """Tasks by name, each loaded once."""
+    tasks = {"japanese-vowels": vowels, "watch-exercises": watch}
+
+    def get(name):
+        if name not in tasks:
+            tasks[name] = load_task(name)
+        return tasks[name]
+
+    return get
+
+
+@pytest.fixture(params=[*SENSOR_TASKS, "keywords-synthetic"])
+def task(request, loaded):
+    if request.param == "keywords-synthetic":
+        return request.getfixturevalue("keywords_synthetic")
+    return loaded(request.param)
 
 
 def contents(data):
@@ -28,7 +69,7 @@ def contents(data):
 
 
 def test_every_task_is_tested():
-    assert set(TASKS) == {"japanese-vowels", "watch-exercises"}, "add the new task to `task` above"
+    assert set(TASKS) == {*SENSOR_TASKS, *TESTED_ELSEWHERE}, "add the new task above"
 
 
 def test_vowels_counts(vowels):
@@ -105,6 +146,130 @@ def test_watch_windows_belong_to_their_recordings(watch):
     assert set(actual) == expected
 
 
+def test_watch_windows_of_four_seconds_are_the_samples_in_order(loaded):
+    """Four samples a frame, one behind the other; in the test data no window overlaps another."""
+    from seglearn.datasets import load_watch
+
+    task, raw = loaded("watch-exercises-4s"), load_watch()
+    assert task.frame_period_s == pytest.approx(0.08)
+    assert len(task.channels) == 24
+    assert {s.shape for s in task.train.sequences} == {(50, 24)}
+    for data, subjects, seconds in ((task.train, range(1, 7), 1), (task.test, (8, 9, 10), 4)):
+        expected = [
+            recording[start : start + 200].astype(np.float32).tobytes()
+            for recording, subject in zip(raw["X"], raw["subject"], strict=True)
+            if subject in subjects
+            for start in range(0, len(recording) - 199, 50 * seconds)
+        ]
+        assert [s.reshape(200, 6).tobytes() for s in data.sequences] == expected
+
+
+@pytest.mark.parametrize("split", ["TRAIN", "TEST"])
+def test_motions_labels_belong_to_their_sequences(loaded, split):
+    """Against the data file itself, read here line by line."""
+    import sktime.datasets
+
+    task = loaded("basic-motions")
+    folder = Path(sktime.datasets.__file__).parent / "data" / "BasicMotions"
+    lines = (folder / f"BasicMotions_{split}.ts").read_text().splitlines()
+    start = [line.strip().lower() for line in lines].index("@data")
+    expected = set()
+    for line in lines[start + 1 :]:
+        *channels, motion = line.split(":")
+        frames = np.array([channel.split(",") for channel in channels], np.float64).T
+        expected.add((frames.astype(np.float32).tobytes(), motion.lower()))
+    parts = [task.test] if split == "TEST" else [task.train, task.validation]
+    actual = {
+        (s.tobytes(), task.labels[label])
+        for data in parts
+        for s, label in zip(data.sequences, data.labels, strict=True)
+    }
+    assert actual == expected
+
+
+def glucose_stretches():
+    """Readings without a gap, found in the package's file row by row: [(number of the first
+    reading, [readings, 2])]."""
+    import gzip
+
+    import bokeh_sampledata
+
+    file = Path(bokeh_sampledata.__file__).parent / "_data" / "CGM.csv.gz"
+    rows, current = {}, float("nan")
+    for line in gzip.decompress(file.read_bytes()).decode().splitlines()[1:]:
+        sensor, moment, glucose = line.split(",")
+        rows.setdefault(datetime.fromisoformat(moment), (sensor, float(glucose)))
+    stretches, last = [], None
+    for number, moment in enumerate(sorted(rows)):
+        sensor, glucose = rows[moment]
+        current = current if sensor == "nil" else float(sensor)
+        if last is None or (moment - last).total_seconds() > 6 * 60:
+            stretches.append((number, []))
+        stretches[-1][1].append((glucose, current))
+        last = moment
+    return [(number, np.array(frames, np.float32)) for number, frames in stretches]
+
+
+def test_glucose_sequences_cross_no_gap_and_parts_follow_in_time(loaded):
+    task, stretches = loaded("glucose"), glucose_stretches()
+    spans = []
+    for data in (task.train, task.validation, task.test):
+        numbers = []
+        for sequence, values in zip(data.sequences, data.values, strict=True):
+            wanted = sequence.tobytes()
+            (found,) = [
+                (start + position // 8, frames, position // 8)
+                for start, frames in stretches
+                if (position := frames.tobytes().find(wanted)) >= 0
+            ]
+            number, frames, position = found
+            later = frames[position + 6 : position + 6 + len(sequence), 0]
+            np.testing.assert_array_equal(values[:, 0], later - sequence[:, 0])
+            numbers += [number, number + len(sequence) + 5]
+        spans.append((min(numbers), max(numbers)))
+    (_, end), (start, second_end), (last_start, _) = spans
+    assert end < start
+    assert second_end < last_start
+
+
+def test_glucose_baselines_by_hand(loaded):
+    task = loaded("glucose")
+    last, line = [], []
+    for sequence, values in zip(task.test.sequences, task.test.values, strict=True):
+        for step in range(3, len(sequence)):
+            slope = (sequence[step, 0] - sequence[step - 3, 0]) / 15
+            last.append(abs(values[step, 0]))
+            line.append(abs(30 * slope - values[step, 0]))
+    assert task.baselines(task) == {
+        "last value": pytest.approx(np.mean(last), rel=1e-4),
+        "linear extrapolation": pytest.approx(np.mean(line), rel=1e-4),
+    }
+    assert task.score.compute(task.test.targets, task.test) == 0
+
+
+def test_stocks_want_the_next_days_return(loaded):
+    """Of IBM, from the table of the package; and the days of the parts follow one another."""
+    from bokeh_sampledata.stocks import IBM
+
+    task = loaded("stocks")
+    close = np.log(IBM["adj_close"])
+    order = np.argsort(IBM["date"])
+    dates = np.array(IBM["date"], "datetime64[D]")[order]
+    returns = 1e4 * np.diff(close[order])
+    position = 0
+    for data, first in ((task.train, 21), (task.validation, None), (task.test, None)):
+        chosen = np.flatnonzero(data.groups == 3)
+        today = np.concatenate([data.sequences[i][:, 0] for i in chosen])
+        tomorrow = np.concatenate([data.values[i][:, 0] for i in chosen])
+        position = first or position
+        days = np.arange(position, position + len(today))
+        np.testing.assert_allclose(today, returns[days - 1], rtol=1e-4, atol=1e-2)
+        np.testing.assert_allclose(tomorrow, returns[days], rtol=1e-4, atol=1e-2)
+        position += len(today)
+    assert position == len(dates) - 1
+    assert dates[position - len(today)] >= np.datetime64("2010-07-01")
+
+
 def test_no_sequence_is_on_two_sides(task):
     train, validation, test = contents(task.train), contents(task.validation), contents(task.test)
     assert not train & validation
@@ -165,6 +330,21 @@ def test_select_keeps_sequence_label_and_group_together():
     assert chosen.groups.tolist() == [6, 4]
 
 
+def test_step_labels_are_padded_with_none_and_token_ids_stay_integers():
+    ids = [np.array([[3], [5]], np.int32), np.array([[7]], np.int32)]
+    none = np.zeros(2, np.int64)
+    data = SequenceSet(ids, none, none, step_labels=[np.array([1, -1]), np.array([0])])
+    assert data.padded.dtype == np.int32
+    np.testing.assert_array_equal(data.padded[..., 0], [[3, 5], [7, 0]])
+    np.testing.assert_array_equal(data.targets, [[1, -1], [0, -1]])
+    np.testing.assert_array_equal(data.select(np.array([1])).targets, [[0]])
+
+
+def test_token_ids_are_not_normalized(vowels):
+    mean, deviation = replace(vowels, vocabulary=50).normalization
+    assert (mean.tolist(), deviation.tolist()) == ([0], [1])
+
+
 def test_split_by_label_is_stratified_and_repeatable():
     labels = np.array([0] * 20 + [1] * 10 + [2] * 5)
     kept, taken = split_by_label(labels, 0.2, seed=7)
@@ -190,14 +370,23 @@ def test_unknown_task_suggests_the_nearest(wrong, meant):
 
 
 @pytest.mark.parametrize(
-    ("name", "package"), [("japanese-vowels", "sktime"), ("watch-exercises", "seglearn")]
+    ("name", "package"),
+    [
+        ("basic-motions", "sktime"),
+        ("glucose", "bokeh_sampledata"),
+        ("japanese-vowels", "sktime"),
+        ("stocks", "bokeh_sampledata"),
+        ("watch-exercises", "seglearn"),
+        ("watch-exercises-4s", "seglearn"),
+    ],
 )
-@pytest.mark.parametrize("missing", ["", ".datasets"])
-def test_missing_package_is_a_missing_data_error(name, package, missing, monkeypatch):
+@pytest.mark.parametrize("part", [False, True])
+def test_missing_package_is_a_missing_data_error(name, package, part, monkeypatch):
     """Without the whole package, and without the part of it that holds the data."""
     for module in [m for m in sys.modules if m.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, package + missing, None)
+    missing = name if package == "bokeh_sampledata" else "datasets"
+    monkeypatch.setitem(sys.modules, f"{package}.{missing}" if part else package, None)
     with pytest.raises(MissingDataError) as caught:
         load_task(name)
     assert caught.value.exit_code == 4

@@ -6,14 +6,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 
 import models.training
 from models.errors import DivergedError, ModelsError
-from models.metrics import accuracy
+from models.metrics import Metric, accuracy
 from models.network import Architecture, recurrences
 from models.tasks.task import SequenceSet
-from models.training import TrainingSettings, evaluate, fit, gradient_norms_through_time, predict
+from models.training import (
+    TrainingSettings,
+    evaluate,
+    fit,
+    gradient_norms_through_time,
+    predict,
+    task_loss,
+)
 from tests.models.reference_cells import REFERENCES, weights_by_name
 from tests.models.weight_comparison import assert_same_weights, largest_difference
 
@@ -299,6 +307,61 @@ def test_evaluate_against_each_sequence_alone(small_task):
     assert accuracy(predict(network, data), data) == pytest.approx(np.mean(right))
 
 
+def with_step_labels(data):
+    """Each sequence's speaker, wanted after every third step alone."""
+    labels = [
+        np.where(np.arange(len(s)) % 3 == 2, label, -1)
+        for s, label in zip(data.sequences, data.labels, strict=True)
+    ]
+    return replace(data, step_labels=labels)
+
+
+@pytest.fixture(scope="module")
+def step_task(small_task):
+    return replace(
+        small_task,
+        train=with_step_labels(small_task.train),
+        validation=with_step_labels(small_task.validation),
+        test=with_step_labels(small_task.test),
+    )
+
+
+def test_loss_of_labelled_steps_by_hand(step_task):
+    network, data = new_network(step_task), step_task.validation
+    losses, right = [], []
+    for sequence, labels in zip(data.sequences, data.step_labels, strict=True):
+        logits = network(sequence[np.newaxis]).numpy()[0].astype(np.float64)
+        log_shares = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        for step in np.flatnonzero(labels >= 0):
+            losses.append(-log_shares[step, labels[step]])
+            right.append(logits[step].argmax() == labels[step])
+    loss, share = evaluate(network, data)
+    assert loss == pytest.approx(np.mean(losses), abs=1e-5)
+    assert share == pytest.approx(np.mean(right))
+
+
+def test_labelled_steps_are_learned(step_task):
+    network = new_network(step_task)
+    history = fit(network, step_task, replace(SETTINGS, epochs=10, learning_rate=0.1))
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+    assert history["validation_score"][-1] > 2 / len(step_task.labels)
+
+
+def test_no_step_wanted_is_no_loss_and_no_gradient():
+    logits = tf.Variable(np.ones((2, 3, 4), np.float32))
+    with tf.GradientTape() as tape:
+        loss = task_loss(logits, np.full((2, 3), -1), np.array([3, 2]))
+    assert float(loss) == 0
+    np.testing.assert_array_equal(tape.gradient(loss, logits), 0)
+
+
+def test_the_score_is_the_tasks_metric(small_task):
+    metric = Metric("share of the first class", "%", True, "", lambda outputs, data: 0.25)
+    task = replace(small_task, metric=metric)
+    history = fit(new_network(task), task, replace(SETTINGS, epochs=1))
+    assert history["validation_score"] == [0.25]
+
+
 # Gradients through time
 
 
@@ -407,3 +470,18 @@ def test_gradients_of_a_linear_orthogonal_recurrence_neither_decay_nor_grow():
     x = np.zeros((2, 10, 2), np.float32)
     (norms,) = gradient_norms_through_time(network, x, np.array([0, 1]))
     np.testing.assert_allclose(norms, norms[-1], rtol=1e-4)
+
+
+def test_gradients_of_values_equal_finite_differences_of_the_head():
+    """Of a linear last step: d |y - wanted|^2 / 2 outputs reaches the last state through it."""
+    keras.utils.set_random_seed(3)
+    network = Architecture("simple-rnn", (4,), 2, 2, gives_values=True).build()
+    x = np.zeros((1, 3, 2), np.float32)
+    wanted = np.array([[1.0, -2.0]], np.float32)
+    (norms,) = gradient_norms_through_time(network, x, wanted)
+    (layer,) = recurrences(network)
+    head = network.get_layer("head")
+    # With h = 0 before it, the last step's tanh is the identity: y = h R H.
+    back = layer.cell.recurrent_kernel.numpy() @ head.kernel.numpy()
+    expected = np.linalg.norm(back @ (head.bias.numpy() - wanted[0]))
+    assert norms[-1] == pytest.approx(expected, rel=1e-4)

@@ -73,6 +73,9 @@ def test_recipes_of_the_project_are_valid(path):
             + "cluster = { clusters = 8 }\n",
             "'gru-8-clustered8' is clustered",
         ),
+        (GOOD + "training = { epoch = 5 }\n", "did you mean 'epochs'"),
+        (GOOD + "[training.augmentation]\nrotation = 10\n", "rotation needs 'vectors'"),
+        (GOOD + "[training.augmentation]\nstretching = 1\n", "did you mean 'stretch'"),
         ("name = ", "cannot be read as TOML"),
     ],
 )

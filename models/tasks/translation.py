@@ -1,0 +1,103 @@
+"""Translation from English to French, one character after another: a sequence to a sequence.
+
+One recurrent network reads "source TAB target LF" as a language model does and is asked for its
+next character from the TAB on: up to there its state encodes, after it decodes, and one step
+contract serves for both.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from device_runner.text import Tokenizer, describe_characters, normalize
+from models.metrics import Metric, bits_per_step
+from models.tasks.hash_split import split_by_name
+from models.tasks.interface_messages import (
+    DJANGO_CITATION,
+    MORE_CITATION,
+    django_messages,
+    more_messages,
+    plain,
+)
+from models.tasks.keystrokes import KEYSTROKE_PERIOD_S, KEYSTROKE_SOURCE
+from models.tasks.ngram_model import NgramModel
+from models.tasks.task import SequenceSet, Task
+
+LANGUAGE = "fr"
+SEPARATOR, END = "\t", "\n"
+LONGEST_SOURCE, LONGEST_TARGET = 40, 50
+# Rarer characters of the training data share the id of unknown ones.
+LEAST_COUNT = 3
+
+
+def load() -> Task:
+    """Pairs of messages; those that are equal but for case, marks and white space are on one side
+    of the split.
+
+    Raises:
+        MissingDataError: a package is not installed, or not cached and cannot be fetched.
+    """
+    train, validation, test = pairs()
+    front_end = describe_characters(
+        (text for pair in train for text in pair),
+        least_count=LEAST_COUNT,
+        separator=SEPARATOR,
+        end=END,
+    )
+    tokenizer = Tokenizer(front_end)
+    return Task(
+        name="translation",
+        train=_sequences(train, tokenizer),
+        validation=_sequences(validation, tokenizer),
+        test=_sequences(test, tokenizer),
+        labels=tokenizer.names(),
+        channels=("character",),
+        units="token id",
+        frame_period_s=KEYSTROKE_PERIOD_S,
+        frame_period_source=KEYSTROKE_SOURCE,
+        group_name="",
+        source=f"{DJANGO_CITATION}; {MORE_CITATION}",
+        vocabulary=tokenizer.vocabulary,
+        front_end=front_end,
+        metric=Metric(
+            "bits per character", "bits", False, "of the translation's next character",
+            bits_per_step,
+        ),
+        baselines=_baselines,
+    )  # fmt: skip
+
+
+def pairs() -> tuple[list[tuple[str, str]], ...]:
+    """(English, French) for training, validation and test."""
+    translations = {**more_messages(LANGUAGE), **django_messages(LANGUAGE)}
+    found = []
+    for english, french in sorted(translations.items()):
+        source, target = normalize(plain(english)), normalize(plain(french))
+        if 0 < len(source) <= LONGEST_SOURCE and 0 < len(target) <= LONGEST_TARGET:
+            found.append((source, target))
+    names = ["".join(filter(str.isalnum, source.lower())) for source, _ in found]
+    return tuple([found[i] for i in side] for side in split_by_name(names))
+
+
+def _sequences(texts: list[tuple[str, str]], tokenizer: Tokenizer) -> SequenceSet:
+    sequences, wanted = [], []
+    for source, target in texts:
+        prompt = tokenizer.encode(source + SEPARATOR, verbatim=True)
+        answer = tokenizer.encode(target + END, verbatim=True)
+        sequences.append(np.concatenate([prompt, answer[:-1]])[:, np.newaxis])
+        wanted.append(np.concatenate([np.full(len(prompt) - 1, -1), answer]).astype(np.int64))
+    nothing = np.zeros(len(texts), np.int64)
+    return SequenceSet(sequences, nothing, nothing, step_labels=wanted)
+
+
+def _baselines(task: Task) -> dict[str, float]:
+    """Language models of French, which do not look at the English text."""
+    training, test = _answers(task.train), _answers(task.test)
+    return {
+        name: NgramModel(training, order, task.vocabulary).bits(test)
+        for name, order in {"unigrams": 1, "Kneser-Ney 5-grams": 5}.items()
+    }
+
+
+def _answers(data: SequenceSet) -> list[np.ndarray]:
+    return [labels[labels >= 0] for labels in data.step_labels or []]

@@ -1,0 +1,245 @@
+"""docs/techniques.md: what each cell and each technique costs and buys, from finished runs."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.metrics import MetricDescription, described
+from pipeline.errors import PipelineError
+from pipeline.recipe import Recipe, load_recipe
+from pipeline.stages import RESULTS_FILE, Network, read_json_lines
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TECHNIQUES_FILE = Path(__file__).with_name("techniques.toml")
+# Where benchmarks leave a line per finding.
+FINDINGS_FOLDER = "benchmarks"
+NOT_MEASURED = "not measured here yet"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Variant(_Entry):
+    """A model of a recipe in one scheme."""
+
+    model: str
+    scheme: str
+
+
+class Comparison(_Entry):
+    """[[techniques]] with a recipe: ``variant`` has the technique, ``against`` has not."""
+
+    name: str
+    recipe: str
+    variant: Variant
+    against: Variant
+
+
+class Finding(_Entry):
+    """[[techniques]] with a benchmark, whose own words for cost and benefit stand in the table."""
+
+    name: str
+    benchmark: str
+
+
+class Techniques(_Entry):
+    """pipeline/techniques.toml: every technique and what measures it, in the table's order."""
+
+    cells: list[str] = Field(min_length=1)
+    techniques: list[Comparison | Finding]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model in one scheme, medians over the seeds; times in microseconds, seconds an epoch."""
+
+    model: str
+    scheme: str
+    parameters: int
+    multiply_adds: int
+    seconds_per_epoch: float
+    metric: MetricDescription
+    score: float
+    file_bytes: int
+    p50: float
+    p99: float
+
+
+def load_techniques(path: Path = TECHNIQUES_FILE) -> Techniques:
+    """The list of techniques."""
+    return Techniques.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+def measured(recipe: Recipe, runs_dir: Path) -> dict[tuple[str, str], Measured]:
+    """What a finished run of a recipe measured, by model and scheme; empty where it was not run."""
+    path = runs_dir / recipe.name / RESULTS_FILE
+    if not path.exists():
+        return {}
+    names = {
+        Network(section, seed).file_name(scheme): (section.label, scheme)
+        for section in recipe.models
+        for scheme in recipe.schemes
+        for seed in recipe.seeds
+    }
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for result in read_json_lines(path):
+        if result["file"] not in names:
+            raise PipelineError(
+                f"{path}: holds '{result['file']}', which is not of the recipe as it stands; "
+                "run the recipe again"
+            )
+        grouped[names[result["file"]]].append(result)
+    return {key: _measured(*key, grouped[key]) for key in names.values() if key in grouped}
+
+
+def _measured(model: str, scheme: str, results: list[dict[str, Any]]) -> Measured:
+    metric = described(results[0]["metrics"])
+
+    def median(pick: Any) -> Any:
+        return statistics.median(pick(result) for result in results)
+
+    def step_time(percentile: str) -> float:
+        return median(lambda one: one["latency_ns"]["step"]["percentiles"][percentile]) / 1e3
+
+    return Measured(
+        model=model,
+        scheme=scheme,
+        parameters=results[0]["parameters"],
+        multiply_adds=results[0]["metrics"]["multiply_adds"],
+        seconds_per_epoch=median(lambda one: one["metrics"]["seconds_per_epoch"]),
+        metric=metric,
+        score=median(lambda one: one["metrics"][metric.key]),
+        file_bytes=round(median(lambda one: one["file_bytes"])),
+        p50=step_time("p50"),
+        p99=step_time("p99"),
+    )
+
+
+def technique_document(techniques: Techniques, runs_dir: Path) -> str:
+    """The whole document as Markdown.
+
+    Args:
+        runs_dir: where the recipes' runs and the benchmarks' findings are.
+
+    Raises:
+        PipelineError: none of the recipes was run.
+    """
+    tables, machines = [], set()
+    for path in techniques.cells:
+        recipe = load_recipe(Path(path))
+        found = measured(recipe, runs_dir)
+        tables.append(_cell_table(path, recipe, found))
+        machines |= _machines(recipe, runs_dir)
+    if not machines:
+        raise PipelineError(
+            "none of the recipes was run here; begin with "
+            f"'edgestep run {techniques.cells[0]}' (pipeline/techniques.toml lists all)"
+        )
+    rows = [_technique_row(item, runs_dir) for item in techniques.techniques]
+    today = datetime.now(timezone.utc).date().isoformat()
+    return "\n".join(
+        [
+            "# Cells and techniques, measured",
+            "",
+            f"Made on {today} by `edgestep techniques` from finished runs; not edited by hand.",
+            *(f"Machine: {machine}." for machine in sorted(machines)),
+            "",
+            "Medians over the seeds. p50 and p99 are of one whole step in microseconds, back to",
+            "back, all models of a recipe in one interleaved run; multiply-adds are those of the",
+            "products in one step; seconds are of one epoch of training.",
+            "",
+            *tables,
+            "## What each technique buys and costs",
+            "",
+            "Beside the same without it, in one interleaved run.",
+            "",
+            "| technique | measured on | bytes | p50 | score | measured by |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _machines(recipe: Recipe, runs_dir: Path) -> set[str]:
+    path = runs_dir / recipe.name / RESULTS_FILE
+    return {
+        f"{one['machine']['model']} ({one['machine']['cpu']}, {one['machine']['cores']} cores, "
+        f"{one['machine']['system']}), {one['backend']} {one['backend_version']}, "
+        f"{one['settings']['threads']} thread"
+        for one in (read_json_lines(path) if path.exists() else ())
+    }
+
+
+def _cell_table(path: str, recipe: Recipe, found: dict[tuple[str, str], Measured]) -> str:
+    title = [f"## {recipe.task}: `edgestep run {path}`", ""]
+    if not found:
+        return "\n".join([*title, f"{NOT_MEASURED.capitalize()}.", ""])
+    metric = next(iter(found.values())).metric
+    direction = "higher is better" if metric.higher_is_better else "lower is better"
+    columns = ["model", "parameters", "multiply-adds", "s / epoch"]
+    columns += [f"{metric.name}, {scheme}" for scheme in recipe.schemes]
+    columns += [
+        f"{what}, {scheme}" for scheme in recipe.schemes for what in ("bytes", "p50", "p99")
+    ]
+    lines = [f"{metric.name}: {direction}; {len(recipe.seeds)} seeds.", ""]
+    lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for section in recipe.models:
+        rows = [found.get((section.label, scheme)) for scheme in recipe.schemes]
+        known = next((row for row in rows if row), None)
+        if known is None:
+            continue
+        cells = [
+            known.model,
+            f"{known.parameters:,}",
+            f"{known.multiply_adds:,}",
+            f"{known.seconds_per_epoch:.2f}",
+        ]
+        cells += [metric.text(row.score) if row else "-" for row in rows]
+        for row in rows:
+            cells += (
+                [f"{row.file_bytes:,}", f"{row.p50:.2f}", f"{row.p99:.2f}"] if row else ["-"] * 3
+            )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*title, *lines, ""])
+
+
+def _technique_row(item: Comparison | Finding, runs_dir: Path) -> str:
+    if isinstance(item, Finding):
+        command = f"`python {item.benchmark}`"
+        path = runs_dir / FINDINGS_FOLDER / Path(item.benchmark).with_suffix(".json").name
+        if not path.exists():
+            return f"| {item.name} | {NOT_MEASURED} | | | | {command} |"
+        found = json.loads(path.read_text())
+        cells = [found.get(column, "") for column in ("case", "bytes", "p50", "score")]
+        return f"| {item.name} | {' | '.join(cells)} | {command} |"
+    recipe = load_recipe(Path(item.recipe))
+    command = f"`edgestep run {item.recipe}`"
+    found = measured(recipe, runs_dir)
+    new, old = (found.get((side.model, side.scheme)) for side in (item.variant, item.against))
+    if new is None or old is None:
+        return f"| {item.name} | {NOT_MEASURED} | | | | {command} |"
+    case = f"{recipe.task}: {new.model} `{new.scheme}` against {old.model} `{old.scheme}`"
+    return (
+        f"| {item.name} | {case} | {new.file_bytes / old.file_bytes:.2f} x | "
+        f"{new.p50 / old.p50:.2f} x | {_difference(new, old)} | {command} |"
+    )
+
+
+def _difference(new: Measured, old: Measured) -> str:
+    gained = new.metric.shown(new.score) - new.metric.shown(old.score)
+    return f"{new.metric.text(new.score)} ({gained:+.2g})"

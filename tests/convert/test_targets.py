@@ -1,0 +1,280 @@
+"""Targets: the tables agree with each other and with the runtimes, and the check of a graph."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from convert.auto import CANDIDATES
+from convert.errors import UnknownRuntimeError, UnknownTargetError
+from convert.schemes import get_scheme
+from convert.targets import TARGETS
+from convert.targets.check import AFTER, MAPS, REFUSED, check_file, format_report
+from convert.targets.documentation import tables
+from convert.targets.measure_runtime import naming
+from convert.targets.profile import get_profile
+from convert.targets.rules import RULES
+from convert.targets.runtimes import (
+    get_runtime,
+    measured_runtimes,
+    oldest_runtimes,
+    release_of,
+    version_key,
+)
+from device_runner.flatbuffer import OPERATOR_NAMES, TENSOR_TYPES, read_graph
+from pipeline.cli import main
+from tests.operator_graphs import operator_model
+
+SCHEMES = ("float32", "float16", "dynamic", "int8", "int16x8")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_profiles_name_what_exists(target):
+    profile = get_profile(target)
+    dtypes = {name for name, _ in TENSOR_TYPES}
+    assert profile.dtypes | profile.constant_dtypes | profile.slow_dtypes <= dtypes
+    assert set(profile.operators or ()) <= set(OPERATOR_NAMES)
+    rules = [rule for entry in (profile.operators or {}).values() for rule in entry.rules]
+    assert {*rules, *profile.all_rules} <= set(RULES)
+    assert profile.sources
+    assert all(source.date and source.where for source in profile.sources)
+    for scheme in profile.schemes:
+        get_scheme(scheme)
+    assert CANDIDATES[target][0] == profile.schemes
+
+
+def test_every_rule_is_used():
+    profiles = [get_profile(target) for target in TARGETS]
+    used = {
+        rule for one in profiles for entry in (one.operators or {}).values() for rule in entry.rules
+    }
+    assert used | {rule for one in profiles for rule in one.all_rules} == set(RULES)
+
+
+def test_the_two_tables_agree():
+    """TensorFlow's table of releases says of 2.14 what tflite-runtime 2.14.0 says when asked."""
+    runtime = get_runtime("tflite-runtime==2.14.0")
+    for name in OPERATOR_NAMES:
+        for version in range(1, 16):
+            release = release_of(name, version)
+            told = release is not None and version_key(release) <= (2, 14, 0)
+            has = runtime.refusal(name, version) is None
+            # It has versions below the first that was released (BROADCAST_TO 1).
+            if release is not None or has:
+                assert has == told or (version == 1 and not told), (name, version)
+
+
+@pytest.mark.parametrize("distribution", ["ai-edge-litert", "tflite-runtime"])
+def test_the_table_is_what_the_runtime_says(distribution, tmp_path):
+    """Each operator's highest version loads, the next does not; in a process of its own."""
+    pytest.importorskip(distribution.replace("-", "_"))
+    runtime = get_runtime(distribution)
+    (tmp_path / "cases.json").write_text(
+        json.dumps(
+            [
+                [naming([(number, version)]).hex(), runtime.refusal(name, version) is None]
+                for number, name in enumerate(OPERATOR_NAMES)
+                if name != "CUSTOM"
+                for version in (2, 3, 4, 5, 7, 12)
+            ]
+        )
+    )
+    script = (
+        "import json, sys, importlib\n"
+        "module = importlib.import_module(sys.argv[1])\n"
+        "for data, expected in json.load(open(sys.argv[2])):\n"
+        "    try: module.Interpreter(model_content=bytes.fromhex(data)); loads = True\n"
+        "    except (ValueError, RuntimeError): loads = False\n"
+        "    assert loads == expected, data\n"
+    )
+    module = distribution.replace("-", "_") + ".interpreter"
+    done = subprocess.run(
+        [sys.executable, "-c", script, module, str(tmp_path / "cases.json")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_oldest_runtimes():
+    found = oldest_runtimes([("FULLY_CONNECTED", 12), ("TANH", 1)])
+    assert found["tensorflow_lite"] == "2.17.0"
+    assert found["because"] == ["FULLY_CONNECTED version 12"]
+    assert found["tflite-runtime"] is None
+    assert found["ai-edge-litert"] == measured_runtimes()[0].version
+    assert oldest_runtimes([("ADD", 99)])["tensorflow_lite"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "operator", "version", "part"),
+    [
+        ("tflite-runtime==2.14.0", "FULLY_CONNECTED", 12, "up to version 10"),
+        ("tflite-runtime==2.10.0", "FULLY_CONNECTED", 10, "2.11.0"),
+        ("tensorflow==2.16.1", "FULLY_CONNECTED", 12, "2.17.0"),
+        ("ai-edge-litert==2.1.3", "CONCATENATION", 6, "up to version 4"),
+        ("tflite-runtime==2.14.0", "STABLEHLO_CASE", 1, "has no"),
+        ("tensorflow==2.16.1", "ADD", 99, "not known"),
+    ],
+)
+def test_a_runtime_lacks_a_version(text, operator, version, part):
+    runtime = get_runtime(text)
+    assert part in runtime.refusal(operator, version)
+    assert runtime.refusal("ADD", 1) is None
+
+
+@pytest.mark.parametrize("text", ["onnx==1", "ai-edge-litert==0.9", "tflite-runtime==new"])
+def test_an_unknown_runtime_is_refused(text):
+    with pytest.raises(UnknownRuntimeError):
+        get_runtime(text)
+
+
+def test_an_unknown_target_is_refused(step_models):
+    with pytest.raises(UnknownTargetError, match="edgetpu"):
+        check_file(step_models("gru", "int8"), "edge-tpu")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_each_scheme_fits_where_it_should(step_models, target, scheme):
+    """As docs/targets.md says."""
+    fits = {
+        "cpu": SCHEMES,
+        "gpu": ("float32", "float16", "dynamic", "int8"),
+        "edgetpu": ("int8",),
+        "micro": ("float32", "int8", "int16x8"),
+    }
+    report = check_file(step_models("gru", scheme), target)
+    assert report.fits == (scheme in fits[target])
+    assert bool(report.notes) == (target == "gpu" and scheme in ("int8",))
+    assert report.operators
+    assert json.loads(json.dumps(report.to_json()))["fits"] == report.fits
+    assert format_report(report).count("\n") >= len(report.operators)
+
+
+def test_what_the_first_unmapped_operator_costs(step_models, tmp_path):
+    """An operator in the middle that the Edge TPU lacks: what comes after runs on the CPU."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    data = _edited(step_models("lstm", "int8"), _rename_first(schema, "TANH", "EXP"))
+    path = tmp_path / "edited.tflite"
+    path.write_bytes(data)
+    report = check_file(path, "edgetpu")
+    first = report.first_refused
+    assert (first.index, first.name) == (8, "EXP")
+    statuses = [one.status for one in report.operators]
+    assert statuses[:8] == [MAPS] * 8
+    assert statuses[8:] == [REFUSED, AFTER, AFTER, REFUSED, AFTER, AFTER]
+    # The gates' products are 64x12 and 64x16, the head's 9x16.
+    assert "6 of 14 operators, 7% of the multiplications (144 of 1,936 a step)" in report.cost
+    assert "first that does not: 8, EXP" in format_report(report)
+    assert "operator 8, EXP: edgetpu has no EXP" in report.error().message
+
+
+def test_exit_codes_and_json(step_models, tmp_path):
+    def run(*arguments):
+        return CliRunner().invoke(main, ["check", *map(str, arguments)])
+
+    good = run(step_models("lstm", "int8"), "--target", "edgetpu", "--json")
+    assert good.exit_code == 0, good.output
+    facts = json.loads(good.stdout)
+    assert facts["fits"]
+    assert facts["oldest_runtimes"]["tflite-runtime"] == "2.14.0"
+    bad = run(step_models("lstm", "float32"), "--target", "edgetpu")
+    assert bad.exit_code == 5
+    assert "DOES NOT MAP" in bad.stdout
+    assert len(bad.stderr.splitlines()) == 1
+    damaged = tmp_path / "damaged.tflite"
+    damaged.write_bytes(step_models("lstm", "int8").read_bytes()[:300])
+    assert run(damaged, "--target", "cpu").exit_code == 3
+    assert run(tmp_path / "missing.tflite", "--target", "cpu").exit_code == 3
+    old = run(
+        step_models("gru", "dynamic"), "--target", "cpu", "--runtime", "tflite-runtime==2.2.0"
+    )
+    assert old.exit_code == 5
+    assert "TensorFlow Lite 2.3.0" in old.stderr
+
+
+def test_a_file_of_another_maker(tmp_path):
+    """No contract, no signature called step, control flow: checked all the same."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32)])
+    def loop(x):
+        return tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * 2.0), [0, x])[1]
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([loop.get_concrete_function()])
+    path = tmp_path / "loop.tflite"
+    path.write_bytes(converter.convert())
+    assert read_graph(path.read_bytes()).subgraph_count > 1
+    cpu = check_file(path, "cpu")
+    assert any("no signature 'step'" in note for note in cpu.notes)
+    assert {one.status for one in cpu.operators} == {MAPS} or not cpu.fits
+    for target in ("gpu", "edgetpu", "micro"):
+        report = check_file(path, target)
+        assert not report.fits
+        assert any("subgraphs" in problem for problem in report.problems)
+    assert any("no fixed shape" in text for one in cpu.operators for text in one.reasons)
+
+
+@pytest.mark.parametrize(
+    ("graph", "target", "reason"),
+    [
+        ("STRIDED_SLICE of one", "gpu", "takes an axis away"),
+        ("STRIDED_SLICE backwards", "gpu", "goes backwards"),
+        ("STRIDED_SLICE", "edgetpu", "strides other than 1"),
+        ("FULLY_CONNECTED of three axes", "edgetpu", "more than one axis"),
+        ("EXP", "edgetpu", "edgetpu has no EXP"),
+        ("ADD", "edgetpu", "is float32"),
+    ],
+)
+def test_rules(graph, target, reason, tmp_path):
+    path = tmp_path / "operator.tflite"
+    path.write_bytes(operator_model(graph, tmp_path).flatbuffer)
+    report = check_file(path, target)
+    assert any(reason in text for one in report.operators for text in one.reasons)
+
+
+def test_two_outputs_in_one_tensor_are_no_gpu_graph(step_models, tmp_path):
+    def share(model) -> None:
+        graph = model.subgraphs[0]
+        graph.outputs = [graph.outputs[0]] * len(graph.outputs)
+
+    path = tmp_path / "shared.tflite"
+    path.write_bytes(_edited(step_models("gru", "float32"), share))
+    assert any("two outputs are one tensor" in text for text in check_file(path, "gpu").problems)
+    assert not check_file(path, "gpu").fits
+
+
+def _edited(path, edit) -> bytes:
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    from device_runner.contract import load_step_model
+
+    model = schema.ModelT.InitFromPackedBuf(load_step_model(path).flatbuffer, 0)
+    edit(model)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _rename_first(schema, old: str, new: str):
+    def edit(model) -> None:
+        for code in model.operatorCodes:
+            if code.builtinCode == getattr(schema.BuiltinOperator, old):
+                code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, new)
+                code.version = 1
+
+    return edit
+
+
+def test_the_documentation_is_made_from_the_profiles():
+    text = (Path(__file__).parents[2] / "docs" / "targets.md").read_text()
+    made = text.partition("<!-- begin: convert.targets.documentation -->\n")[2]
+    assert made.partition("\n<!-- end -->")[0] == tables(), (
+        "write it again: python -m convert.targets.documentation"
+    )

