@@ -47,18 +47,17 @@ VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-
 
 def float_step(network: keras.Model, fold_embedding: bool | None = None) -> FloatStep:
     """Lower a network to its float32 step graph (see :class:`convert.step.StepModule`)."""
-    module = StepModule(network, fold_embedding)
+    return step_of(StepModule(network, fold_embedding))
+
+
+def step_of(module: StepModule) -> FloatStep:
+    """The float32 step graph of a step module."""
     return FloatStep(
         to_float_graph(module),
         module.state_bounds,
-        initial={
-            name: np.asarray(state.initial, np.float32)[np.newaxis]
-            for name, state in module.states.items()
-            if state.initial is not None
-        },
-        vocabularies={
-            item.name: item.vocabulary for item in module.inputs if item.vocabulary is not None
-        },
+        initial=module.initial,
+        vocabularies=module.vocabularies,
+        float_only=module.float_only,
     )
 
 
