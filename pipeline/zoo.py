@@ -23,7 +23,7 @@ def cells() -> list[dict[str, Any]]:
     found = []
     for name, entry in CELLS.items():
         cell = make_cell(name, UNITS)
-        cell.build((None, INPUTS))
+        cell.build((1, INPUTS))
         count = sum(int(np.prod(weight.shape)) for weight in cell.trainable_weights)
         found.append(
             {"cell": name, "parameters": count, "source": entry.source, "purpose": entry.purpose}
