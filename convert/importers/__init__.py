@@ -14,11 +14,19 @@ from convert.errors import ImportFailedError
 if TYPE_CHECKING:
     from convert.importers.imported import ImportedModel
 
-FORMATS = "a .keras file, a Keras .h5 file, or the folder of a Keras SavedModel"
+FORMATS = (
+    "a .keras file, a Keras .h5 file, the folder of a Keras SavedModel, or PyTorch weights "
+    "(.safetensors, .pt) with a description of their layers"
+)
+PYTORCH_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
-def import_model(path: str | Path) -> ImportedModel:
-    """Read a model file of Keras 2 (tf_keras) or Keras 3.
+def import_model(path: str | Path, layers: Path | None = None) -> ImportedModel:
+    """Read a model file of Keras 2 (tf_keras), Keras 3 or PyTorch.
+
+    Args:
+        layers: of PyTorch weights, the TOML that names the layers, see
+            :mod:`convert.importers.pytorch`.
 
     Raises:
         ImportFailedError: the file is missing, damaged, or no model of a known format.
@@ -27,6 +35,15 @@ def import_model(path: str | Path) -> ImportedModel:
     path = Path(path)
     if not path.exists():
         raise ImportFailedError(f"{path}: no such file; check the path")
+    if path.suffix in PYTORCH_SUFFIXES:
+        if layers is None:
+            raise ImportFailedError(
+                f"{path}: PyTorch weights do not say what they belong to; name a TOML that "
+                "describes the layers (docs/import.md shows one)"
+            )
+        from convert.importers.pytorch import import_network
+
+        return import_network(path, layers)
     if path.is_dir():
         from convert.importers.saved_model import import_saved_model
 
