@@ -9,24 +9,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convert.errors import ImportFailedError
+from convert.errors import SourceModelError
+
+PYTORCH_SUFFIXES = (".pt", ".pth", ".safetensors")
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from convert.importers.imported import ImportedModel
 
-FORMATS = "a .keras file, a Keras .h5 file, or the folder of a Keras SavedModel"
 
-
-def import_model(path: str | Path) -> ImportedModel:
-    """Read a model file of Keras 2 (tf_keras) or Keras 3.
+def import_model(path: str | Path, architecture: str | Path | None = None) -> ImportedModel:
+    """Read a trained model: a .keras file (Keras 3, tf_keras), a Keras .h5 file, the folder of a
+    tf_keras SavedModel, or, with ``architecture``, weights of PyTorch
+    (:mod:`convert.importers.pytorch`).
 
     Raises:
-        ImportFailedError: the file is missing, damaged, or no model of a known format.
+        SourceModelError: the file is missing, damaged, or no model of a known format.
         UnsupportedLayerError: a layer cannot be stepped.
     """
     path = Path(path)
     if not path.exists():
-        raise ImportFailedError(f"{path}: no such file; check the path")
+        raise SourceModelError(f"{path}: no such file; check the path")
+    if architecture is not None:
+        return _import_pytorch(path, Path(architecture))
+    if path.suffix in PYTORCH_SUFFIXES:
+        raise SourceModelError(
+            f"{path}: weights of PyTorch do not tell their layers; "
+            "describe them in a TOML file and name it with --architecture"
+        )
     if path.is_dir():
         from convert.importers.saved_model import import_saved_model
 
@@ -34,3 +45,19 @@ def import_model(path: str | Path) -> ImportedModel:
     from convert.importers.keras_files import import_keras_file
 
     return import_keras_file(path)
+
+
+def _import_pytorch(path: Path, architecture: Path) -> ImportedModel:
+    from convert.importers.imported import ImportedModel
+    from convert.importers.pytorch import read_network, run, to_keras
+
+    network = read_network(path, architecture)
+    made = to_keras(network)
+    ends = len(made.outputs[0].shape) == 2  # gives one result for a sequence
+
+    def compute(inputs: list[np.ndarray]) -> list[np.ndarray]:
+        (x,) = inputs
+        given = run(network, x[..., 0] if network.vocabulary and x.ndim == 3 else x)
+        return [given[:, -1] if ends else given]
+
+    return ImportedModel(path.stem, made, compute, "PyTorch")
