@@ -39,7 +39,3 @@ class TargetMismatchError(ConvertError):
     """The model does not fit the target."""
 
     exit_code = 5
-
-
-class ImportFailedError(ConvertError):
-    """A model file from elsewhere that cannot be read, or that is not safe to read."""

@@ -11,6 +11,7 @@ from device_runner import cli as device
 from device_runner.contract import load_step_model
 from device_runner.errors import MissingRuntimeError
 from pipeline.bundle import BUNDLE_NAME, write_bundle
+from pipeline.convert_command import convert_command
 from pipeline.remote.command import bench
 from pipeline.target_commands import check, compile_edgetpu, export_c_command
 from pipeline.workspace import STAGES
@@ -39,6 +40,7 @@ for command in (
     check,
     compile_edgetpu,
     export_c_command,
+    convert_command,
 ):
     main.add_command(command)
 

@@ -9,41 +9,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convert.errors import ImportFailedError
+from convert.errors import SourceModelError
+
+PYTORCH_SUFFIXES = (".pt", ".pth", ".safetensors")
 
 if TYPE_CHECKING:
     from convert.importers.imported import ImportedModel
 
-FORMATS = (
-    "a .keras file, a Keras .h5 file, the folder of a Keras SavedModel, or PyTorch weights "
-    "(.safetensors, .pt) with a description of their layers"
-)
-PYTORCH_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
-
-def import_model(path: str | Path, layers: Path | None = None) -> ImportedModel:
-    """Read a model file of Keras 2 (tf_keras), Keras 3 or PyTorch.
-
-    Args:
-        layers: of PyTorch weights, the TOML that names the layers, see
-            :mod:`convert.importers.pytorch`.
+def import_model(path: str | Path, architecture: str | Path | None = None) -> ImportedModel:
+    """Read a trained model: a .keras file (Keras 3, tf_keras), a Keras .h5 file, the folder of a
+    tf_keras SavedModel, or, with ``architecture``, weights of PyTorch
+    (:mod:`convert.importers.pytorch`).
 
     Raises:
-        ImportFailedError: the file is missing, damaged, or no model of a known format.
+        SourceModelError: the file is missing, damaged, or no model of a known format.
         UnsupportedLayerError: a layer cannot be stepped.
     """
     path = Path(path)
     if not path.exists():
-        raise ImportFailedError(f"{path}: no such file; check the path")
-    if path.suffix in PYTORCH_SUFFIXES:
-        if layers is None:
-            raise ImportFailedError(
-                f"{path}: PyTorch weights do not say what they belong to; name a TOML that "
-                "describes the layers (docs/import.md shows one)"
-            )
+        raise SourceModelError(f"{path}: no such file; check the path")
+    if architecture is not None:
         from convert.importers.pytorch import import_network
 
-        return import_network(path, layers)
+        return import_network(path, Path(architecture))
+    if path.suffix in PYTORCH_SUFFIXES:
+        raise SourceModelError(
+            f"{path}: weights of PyTorch do not tell their layers; "
+            "describe them in a TOML file and name it with --architecture"
+        )
     if path.is_dir():
         from convert.importers.saved_model import import_saved_model
 

@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from convert.errors import ImportFailedError
+from convert.errors import SourceModelError
 
 TIME_LIMIT_S = 120
 OBJECT_LIMIT = 100_000
@@ -28,7 +28,7 @@ def check_hdf5(path: Path, member: str | None = None) -> dict[str, Any]:
     of its weights.
 
     Raises:
-        ImportFailedError: it cannot be read, links to other files, or holds something that is no
+        SourceModelError: it cannot be read, links to other files, or holds something that is no
             weight.
     """
     command = [sys.executable, "-m", "convert.importers.hdf5_check", str(path)]
@@ -41,15 +41,15 @@ def check_hdf5(path: Path, member: str | None = None) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ImportFailedError(f"its weights take longer than {TIME_LIMIT_S} s to read") from None
+        raise SourceModelError(f"its weights take longer than {TIME_LIMIT_S} s to read") from None
     try:
         answer = json.loads(process.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        raise ImportFailedError(
+        raise SourceModelError(
             f"its weights are damaged: reading them ended with exit code {process.returncode}"
         ) from None
     if "refused" in answer:
-        raise ImportFailedError(f"its weights are {answer['refused']}")
+        raise SourceModelError(f"its weights are {answer['refused']}")
     return answer
 
 

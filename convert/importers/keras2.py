@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
-from convert.errors import ImportFailedError
+from convert.errors import SourceModelError
 from convert.importers.imported import ImportedModel, Reference, as_list, padding_of
 from convert.importers.layer_list import relaxed
 from convert.step import EMBEDDINGS
@@ -29,7 +29,7 @@ def imported(original: keras.Model, framework: str) -> ImportedModel:
     with quiet():
         network = type(original).from_config(free["config"])
         if not network.built:
-            raise ImportFailedError("its input shape is not known; add an Input layer, save again")
+            raise SourceModelError("its input shape is not known; add an Input layer, save again")
         network.set_weights(original.get_weights())
     return ImportedModel(
         name=original.name,

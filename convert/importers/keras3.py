@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from convert.errors import ImportFailedError, UnsupportedLayerError
+from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.importers.imported import ImportedModel, Reference, as_list, padding_of
 from convert.importers.layer_list import CELLS, MASK_OPERATIONS, OPERATIONS, STEPPABLE, relaxed
 from convert.layers import refusal
@@ -38,7 +38,7 @@ def load(path: Path, config: dict[str, Any], version: str) -> ImportedModel:
     try:
         import keras
     except ImportError as error:
-        raise ImportFailedError(
+        raise SourceModelError(
             f"this is a model of Keras 3, which is not usable ({error}); "
             "install it with 'pip install keras>=3'"
         ) from error
@@ -71,7 +71,7 @@ def _graph(model: Any) -> Any:
     """The Functional model that computes a model."""
     functional = getattr(model, "_functional", None) if _kind(model) == "Sequential" else model
     if functional is None or not hasattr(functional, "_nodes_by_depth"):
-        raise ImportFailedError("its input shape is not known; add an Input layer and save again")
+        raise SourceModelError("its input shape is not known; add an Input layer and save again")
     return functional
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from convert.errors import ConvertError, ImportFailedError
+from convert.errors import ConvertError, SourceModelError
 from convert.importers.hdf5_check import check_hdf5
 from convert.importers.imported import ImportedModel
 from convert.importers.layer_list import largest_size, read_layer_list
@@ -43,10 +43,10 @@ def import_keras_file(path: Path) -> ImportedModel:
         raise failed(path, error) from error
 
 
-def failed(path: Path, error: BaseException) -> ImportFailedError:
+def failed(path: Path, error: BaseException) -> SourceModelError:
     """The error for a file that a loader did not take."""
     text = " ".join(str(error).split())[:300] or "no reason given"
-    return ImportFailedError(
+    return SourceModelError(
         f"{path}: cannot be loaded ({type(error).__name__}: {text}); "
         "save it again with model.save('model.keras')"
     )
@@ -65,13 +65,13 @@ def _checked(path: Path) -> tuple[dict[str, Any], str]:
         config, version = _checked_archive(path)
         found = check_hdf5(path, WEIGHTS_FILE)
     else:
-        raise ImportFailedError(
+        raise SourceModelError(
             f"{path}: no Keras model begins like this; "
             "give a .keras or .h5 file, or the folder of a SavedModel"
         )
     size = largest_size(config)
     if size > max(found["largest"], 64):
-        raise ImportFailedError(
+        raise SourceModelError(
             f"a layer is {size} wide, but no weight in the file has an axis that long"
         )
     return config, version
@@ -85,20 +85,20 @@ def _checked_archive(path: Path) -> tuple[dict[str, Any], str]:
             for info in infos:
                 _check_member(info, names)
             if missing := sorted(MEMBERS - set(names)):
-                raise ImportFailedError(f"{missing[0]} is not in the archive")
+                raise SourceModelError(f"{missing[0]} is not in the archive")
             texts = {name: archive.read(name) for name in (CONFIG_FILE, METADATA_FILE)}
             if damaged := archive.testzip():
-                raise ImportFailedError(f"{damaged} in the archive is damaged")
+                raise SourceModelError(f"{damaged} in the archive is damaged")
     except ConvertError:
         raise
     except Exception as error:  # zipfile raises many kinds, zlib.error among them
         text = " ".join(str(error).split())[:200]
-        raise ImportFailedError(f"the archive is damaged ({text}); copy it again") from error
+        raise SourceModelError(f"the archive is damaged ({text}); copy it again") from error
     config = read_layer_list(texts[CONFIG_FILE])
     try:
         version = str(json.loads(texts[METADATA_FILE])["keras_version"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ImportFailedError(f"{METADATA_FILE} does not tell Keras' version") from error
+        raise SourceModelError(f"{METADATA_FILE} does not tell Keras' version") from error
     return config, version
 
 
@@ -106,13 +106,13 @@ def _check_member(info: zipfile.ZipInfo, names: list[str]) -> None:
     name = info.filename
     if name not in MEMBERS:
         shown = name[:60] if name.isprintable() else "?"
-        raise ImportFailedError(
+        raise SourceModelError(
             f"'{shown}' is in the archive, which is no part of a model of Keras' own layers"
         )
     if names.count(name) > 1:
-        raise ImportFailedError(f"{name} is in the archive twice")
+        raise SourceModelError(f"{name} is in the archive twice")
     if info.flag_bits & 1:
-        raise ImportFailedError(f"{name} is encrypted")
+        raise SourceModelError(f"{name} is encrypted")
     limit = WEIGHTS_LIMIT_BYTES if name == WEIGHTS_FILE else TEXT_LIMIT_BYTES
     if info.file_size > limit or info.file_size > RATIO_LIMIT * max(info.compress_size, 1024):
-        raise ImportFailedError(f"{name} would unpack to {info.file_size:,} bytes")
+        raise SourceModelError(f"{name} would unpack to {info.file_size:,} bytes")

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from convert.errors import ImportFailedError, UnsupportedLayerError
+from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.layers import RULES, refusal
 
 CELLS = {"GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"}
@@ -44,15 +44,15 @@ def read_layer_list(text: str | bytes) -> dict[str, Any]:
     """Parse and check a model's configuration.
 
     Raises:
-        ImportFailedError: it is no JSON object, or names something that is no part of a model.
+        SourceModelError: it is no JSON object, or names something that is no part of a model.
         UnsupportedLayerError: it names a layer that has no step.
     """
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ImportFailedError(f"its list of layers is no JSON ({error})") from error
+        raise SourceModelError(f"its list of layers is no JSON ({error})") from error
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict | list):
-        raise ImportFailedError("it holds weights alone, or no Keras model")
+        raise SourceModelError("it holds weights alone, or no Keras model")
     if config.get("class_name") not in ("Functional", "Sequential", "Model"):
         raise UnsupportedLayerError(
             f"the model is a {str(config.get('class_name'))[:80]!r}, a class of its own with code; "
@@ -71,7 +71,7 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
         value, depth = left.pop()
         count += 1
         if depth > DEPTH_LIMIT or count > ITEM_LIMIT:
-            raise ImportFailedError("its list of layers is too deep or too long for a model")
+            raise SourceModelError("its list of layers is too deep or too long for a model")
         if isinstance(value, dict):
             yield value
             left += [(inner, depth + 1) for inner in value.values()]
@@ -85,12 +85,12 @@ def _check(item: dict[str, Any]) -> None:
     kind, inner = item["class_name"], item.get("config")
     name = inner.get("name", "?") if isinstance(inner, dict) else "?"
     if not isinstance(kind, str) or not isinstance(name, str):
-        raise ImportFailedError("its list of layers is damaged: a class has no name")
+        raise SourceModelError("its list of layers is damaged: a class has no name")
     name = name[:80] if name.isprintable() else "?"
     registered = item.get("registered_name") or kind
     module = item.get("module") or "keras"
     if not isinstance(registered, str) or not isinstance(module, str):
-        raise ImportFailedError("its list of layers is damaged: a class has no name")
+        raise SourceModelError("its list of layers is damaged: a class has no name")
     if kind == "TFOpLambda":
         function = inner.get("function") if isinstance(inner, dict) else None
         if function not in FUNCTIONS:

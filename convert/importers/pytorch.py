@@ -31,7 +31,7 @@ import numpy as np
 import tf_keras as keras
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from convert.errors import ImportFailedError, UnsupportedLayerError
+from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.importers.imported import ImportedModel
 
 if sys.version_info >= (3, 11):
@@ -129,7 +129,8 @@ def import_network(weights: Path, description: Path) -> ImportedModel:
     network = read_network(weights, description)
 
     def reference(inputs: list[np.ndarray]) -> list[np.ndarray]:
-        outputs = run(network, inputs[0])
+        (x,) = inputs
+        outputs = run(network, x[..., 0] if network.vocabulary and x.ndim == 3 else x)
         return [outputs[:, -1] if network.gives_the_last else outputs]
 
     return ImportedModel(
@@ -145,7 +146,7 @@ def read_network(weights: Path, description: Path) -> PyTorchNetwork:
     weights alone) and its description.
 
     Raises:
-        ImportFailedError: a file is missing, damaged or no such file, weights are missing, left
+        SourceModelError: a file is missing, damaged or no such file, weights are missing, left
             over, not finite or of shapes that do not fit.
         UnsupportedLayerError: a layer that cannot be stepped.
     """
@@ -164,7 +165,7 @@ def read_network(weights: Path, description: Path) -> PyTorchNetwork:
             _check_weights(weights, layer, own)
         layers.append((layer, own))
     if state:
-        raise ImportFailedError(
+        raise SourceModelError(
             f"{weights}: '{next(iter(state))}' belongs to no layer of {description}; "
             "describe the layer it belongs to"
         )
@@ -319,16 +320,16 @@ def _read_description(path: Path) -> Description:
     try:
         return Description.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise ImportFailedError(
+        raise SourceModelError(
             f"{path}: no such description; a PyTorch network needs a TOML that names its layers "
             "(docs/import.md shows one)"
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ImportFailedError(f"{path}: cannot be read as TOML ({error})") from error
+        raise SourceModelError(f"{path}: cannot be read as TOML ({error})") from error
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(map(str, problem["loc"]))
-        raise ImportFailedError(
+        raise SourceModelError(
             f"{path}: '{place}' is wrong: {problem['msg'].lower()}; "
             f"layers are {', '.join(NAMES)} and activation"
         ) from error
@@ -339,26 +340,26 @@ def _read_state(path: Path) -> Arrays:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise ImportFailedError(f"{path}: cannot be read ({error.strerror}); check it") from None
+        raise SourceModelError(f"{path}: cannot be read ({error.strerror}); check it") from None
     if size > FILE_LIMIT_BYTES:
-        raise ImportFailedError(f"{path} has {size:,} bytes; is it the weights of a small network?")
+        raise SourceModelError(f"{path} has {size:,} bytes; is it the weights of a small network?")
     if path.suffix == ".safetensors":
         raw = _read_safetensors(path)
     elif path.suffix in (".pt", ".pth", ".bin"):
         raw = _read_with_torch(path)
     else:
-        raise ImportFailedError(
+        raise SourceModelError(
             f"{path}: PyTorch weights end in .safetensors, .pt or .pth; rename or save it again"
         )
     state = {}
     for name, array in raw.items():
         if array.dtype.kind not in "f":
-            raise ImportFailedError(
+            raise SourceModelError(
                 f"{path}: '{name}' is {array.dtype}, not floating-point; save the float network"
             )
         state[name] = np.ascontiguousarray(array, np.float32)
         if not np.isfinite(state[name]).all():
-            raise ImportFailedError(f"{path}: '{name}' holds NaN or infinity; train it again")
+            raise SourceModelError(f"{path}: '{name}' holds NaN or infinity; train it again")
     return state
 
 
@@ -367,14 +368,14 @@ def _read_safetensors(path: Path) -> Arrays:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
     except ImportError as error:
-        raise ImportFailedError(
+        raise SourceModelError(
             f"{path}: reading it needs safetensors ({error}); "
             "install it with 'pip install edgestep[pytorch]'"
         ) from error
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ImportFailedError(
+        raise SourceModelError(
             f"{path}: no safetensors file, or a damaged one ({_one_line(error)}); save it again"
         ) from error
 
@@ -383,7 +384,7 @@ def _read_with_torch(path: Path) -> Arrays:
     try:
         import torch
     except ImportError as error:
-        raise ImportFailedError(
+        raise SourceModelError(
             f"{path}: reading it needs PyTorch ({error}); install it, or save the state_dict "
             "with safetensors.torch.save_file"
         ) from error
@@ -391,7 +392,7 @@ def _read_with_torch(path: Path) -> Arrays:
         # Weights alone: anything else that a pickle can hold is refused, not run.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its parts raise
-        raise ImportFailedError(
+        raise SourceModelError(
             f"{path}: no state_dict that loads with weights_only=True ({_one_line(error)}); "
             "save it with torch.save(model.state_dict(), …) or with safetensors"
         ) from error
@@ -399,7 +400,7 @@ def _read_with_torch(path: Path) -> Arrays:
         isinstance(name, str) and isinstance(tensor, torch.Tensor)
         for name, tensor in loaded.items()
     ):
-        raise ImportFailedError(f"{path} holds no state_dict; save model.state_dict() alone")
+        raise SourceModelError(f"{path} holds no state_dict; save model.state_dict() alone")
     return {
         name: tensor.detach().to(torch.float32).numpy()
         if tensor.is_floating_point()
@@ -421,7 +422,7 @@ def _check_weights(
         wanted = {"weight": 2} | ({"bias": 1} if isinstance(layer, LinearLayer) else {})
         _check_ranks(what, weights, wanted, {"weight"})
         if "bias" in weights and len(weights["bias"]) != len(weights["weight"]):
-            raise ImportFailedError(f"{what} has a bias that does not fit its weight")
+            raise SourceModelError(f"{what} has a bias that does not fit its weight")
         return
     for name in weights:
         if name.endswith("_reverse"):
@@ -451,7 +452,7 @@ def _check_weights(
         for kind, shape in shapes.items():
             found = weights.get(f"{kind}_l{level}")
             if found is not None and found.shape != shape:
-                raise ImportFailedError(
+                raise SourceModelError(
                     f"{what}: {kind}_l{level} has shape {found.shape}, not {shape}; "
                     "is it another kind of layer?"
                 )
@@ -459,12 +460,12 @@ def _check_weights(
 
 def _check_ranks(what: str, weights: Arrays, ranks: dict[str, int], needed: set[str]) -> None:
     if missing := sorted(needed - set(weights)):
-        raise ImportFailedError(f"{what} lacks '{missing[0]}'; check the prefix in the description")
+        raise SourceModelError(f"{what} lacks '{missing[0]}'; check the prefix in the description")
     for name, array in weights.items():
         if name not in ranks:
-            raise ImportFailedError(f"{what} does not have '{name}'; is it another kind of layer?")
+            raise SourceModelError(f"{what} does not have '{name}'; is it another kind of layer?")
         if array.ndim != ranks[name] or 0 in array.shape:
-            raise ImportFailedError(f"{what}: '{name}' has the shape {array.shape}")
+            raise SourceModelError(f"{what}: '{name}' has the shape {array.shape}")
 
 
 def _check_widths(network: PyTorchNetwork, path: Path) -> None:
@@ -473,7 +474,7 @@ def _check_widths(network: PyTorchNetwork, path: Path) -> None:
     for position, (layer, weights) in enumerate(network.layers):
         if isinstance(layer, ActivationLayer):
             if position == 0:
-                raise ImportFailedError(f"{path}: the first layer must have weights")
+                raise SourceModelError(f"{path}: the first layer must have weights")
             continue
         if isinstance(layer, EmbeddingLayer):
             if position:
@@ -485,7 +486,7 @@ def _check_widths(network: PyTorchNetwork, path: Path) -> None:
         last = isinstance(layer, RecurrentLayer)
         taken = weights["weight_ih_l0" if last else "weight"].shape[1]
         if width is not None and taken != width:
-            raise ImportFailedError(
+            raise SourceModelError(
                 f"{path}: '{layer.weights}' takes {taken} values, the layer before it gives {width}"
             )
         width = weights["weight_hh_l0"].shape[1] if last else len(weights["weight"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import tf_keras as keras
 
-from convert.errors import ConvertError, ImportFailedError
+from convert.errors import ConvertError, SourceModelError
 from convert.importers.imported import ImportedModel
 from convert.importers.keras2 import imported
 from convert.importers.keras_files import TEXT_LIMIT_BYTES, failed
@@ -46,16 +46,16 @@ def _layer_list(path: Path) -> dict[str, Any]:
 
     file = path / METADATA
     if not file.is_file():
-        raise ImportFailedError(
+        raise SourceModelError(
             "no Keras layers in this folder (a SavedModel exported for serving holds a graph "
             "alone); save the model itself with model.save('model.keras')"
         )
     if file.stat().st_size > TEXT_LIMIT_BYTES:
-        raise ImportFailedError(f"{METADATA} is too large for a list of layers")
+        raise SourceModelError(f"{METADATA} is too large for a list of layers")
     nodes = saved_metadata_pb2.SavedMetadata.FromString(file.read_bytes()).nodes
     root = next((node for node in nodes if node.node_path == ROOT), None)
     if root is None:
-        raise ImportFailedError(f"{METADATA} holds no model")
+        raise SourceModelError(f"{METADATA} holds no model")
     facts = json.loads(root.metadata)
     listed = {"class_name": facts.get("class_name"), "config": _without_tuples(facts.get("config"))}
     return read_layer_list(json.dumps(listed))
@@ -78,6 +78,6 @@ def _check_sizes(weights: Path, config: dict[str, Any]) -> None:
     shapes = tf.train.load_checkpoint(str(weights)).get_variable_to_shape_map().values()
     largest = max((size for shape in shapes for size in shape), default=1)
     if (size := largest_size(config)) > max(largest, 64):
-        raise ImportFailedError(
+        raise SourceModelError(
             f"a layer is {size} wide, but no weight in the folder has an axis that long"
         )

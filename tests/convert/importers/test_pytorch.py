@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from convert.errors import ImportFailedError, UnsupportedLayerError
+from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.importers import import_model
 from convert.importers.pytorch import read_network, run, to_keras
 from convert.step import StepModule
@@ -89,7 +89,7 @@ def test_relu_and_the_last_output(tmp_path):
 
 def test_weights_without_a_description_are_refused(tmp_path):
     weights, _ = saved(tmp_path, Classifier("gru", 1, True, False), "")
-    with pytest.raises(ImportFailedError, match="name a TOML"):
+    with pytest.raises(SourceModelError, match="describe them in a TOML"):
         import_model(weights)
 
 
@@ -97,13 +97,13 @@ def test_weights_without_a_description_are_refused(tmp_path):
     ("options", "text", "error", "message"),
     [
         ({"bidirectional": True}, description("gru", False), UnsupportedLayerError, "future"),
-        ({}, description("lstm", False), ImportFailedError, "another kind of layer"),
-        ({}, description("gru", True), ImportFailedError, "lacks 'weight'"),
-        ({}, description("gru", False).split("[[layers]]\nkind = \"linear")[0], ImportFailedError,
+        ({}, description("lstm", False), SourceModelError, "another kind of layer"),
+        ({}, description("gru", True), SourceModelError, "lacks 'weight'"),
+        ({}, description("gru", False).split("[[layers]]\nkind = \"linear")[0], SourceModelError,
          "belongs to no layer"),
-        ({}, description("transformer", False), ImportFailedError, "layers are embedding"),
-        ({}, "layers = 3", ImportFailedError, "'layers' is wrong"),
-        ({}, "[[layers", ImportFailedError, "TOML"),
+        ({}, description("transformer", False), SourceModelError, "layers are embedding"),
+        ({}, "layers = 3", SourceModelError, "'layers' is wrong"),
+        ({}, "[[layers", SourceModelError, "TOML"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path, options, text, error, message):
@@ -124,12 +124,12 @@ def test_no_code_in_a_pickle_is_run(tmp_path):
     for suffix in (".pt", ".pth", ".bin"):
         file = weights.with_suffix(suffix)
         torch.save({"rnn.weight_ih_l0": Malicious()}, file)
-        with pytest.raises(ImportFailedError, match="weights_only=True"):
+        with pytest.raises(SourceModelError, match="weights_only=True"):
             read_network(file, layers)
     # A pickle that calls itself safetensors is not even looked into as one.
     pickled = tmp_path / "pickled.safetensors"
     pickled.write_bytes(weights.with_suffix(".pt").read_bytes())
-    with pytest.raises(ImportFailedError, match="no safetensors file"):
+    with pytest.raises(SourceModelError, match="no safetensors file"):
         read_network(pickled, layers)
     assert not (tmp_path / "pwned").exists()
 
@@ -152,15 +152,15 @@ def test_damaged_files_are_refused_in_one_line(tmp_path):
         weights.write_bytes(content)
         try:
             read_network(weights, layers)
-        except (ImportFailedError, UnsupportedLayerError) as error:
+        except (SourceModelError, UnsupportedLayerError) as error:
             messages.append(error.message)
     # A bit of a name's metadata may be flipped without a consequence.
     assert len(messages) > 90
     assert not [message for message in messages if "\n" in message]
     module.fc.bias.data[0] = float("nan")
-    with pytest.raises(ImportFailedError, match="NaN"):
+    with pytest.raises(SourceModelError, match="NaN"):
         read_network(*saved(tmp_path, module, description("gru", False)))
-    with pytest.raises(ImportFailedError, match="cannot be read"):
+    with pytest.raises(SourceModelError, match="cannot be read"):
         read_network(tmp_path / "missing.safetensors", layers)
 
 
@@ -169,7 +169,7 @@ def test_layers_of_half_precision_and_integers(tmp_path):
     weights, layers = saved(tmp_path, module, description("gru", False), ".pt")
     assert read_network(weights, layers).layers[0][1]["weight_ih_l0"].dtype == np.float32
     torch.save({"rnn.weight_ih_l0": torch.zeros((3, 3), dtype=torch.int8)}, weights)
-    with pytest.raises(ImportFailedError, match="int8, not floating-point"):
+    with pytest.raises(SourceModelError, match="int8, not floating-point"):
         read_network(weights, layers)
 
 
