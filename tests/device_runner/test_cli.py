@@ -30,7 +30,7 @@ LITERT = ("--backend", "litert")
 def tampered_file(workshop) -> Path:
     """A model that computes something else than its golden outputs say."""
     golden = workshop.model.golden
-    data = workshop.packed(golden=replace(golden, y=golden.y + 100))
+    data = workshop.packed(golden=replace(golden, outputs={"y": golden.y + 100}))
     return workshop.write(data, "tampered.tflite")
 
 
