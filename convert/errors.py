@@ -15,6 +15,11 @@ class UnsupportedLayerError(ConvertError):
     """A layer or operator that cannot be stepped or simulated."""
 
 
+class SourceModelError(ConvertError):
+    """A model to be imported that is missing, damaged, not safe to read, or not what it is said to
+    be."""
+
+
 class ContractViolationError(ConvertError):
     """The converted graph does not keep the step contract; a bug or an unsupported operator."""
 
