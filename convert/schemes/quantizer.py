@@ -26,6 +26,7 @@ from device_runner.flatbuffer import OPERATOR_NAMES, Graph, read_graph
 INTEGER_VERSIONS = {
     8: {
         "ADD": 2,
+        "CONCATENATION": 2,
         "FULLY_CONNECTED": 4,
         "GATHER": 2,
         "LOGISTIC": 2,
@@ -36,6 +37,7 @@ INTEGER_VERSIONS = {
         "SUB": 2,
         "SUM": 2,
         "TANH": 2,
+        "TRANSPOSE": 2,
     },
     16: {
         "ADD": 3,
