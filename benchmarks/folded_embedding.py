@@ -76,6 +76,8 @@ def bare_loop(flatbuffer: bytes) -> Callable[[bytes], bytes]:
         for name, index in signature.inputs.items()
         if name != "x"
     ]
+    for state_in, _ in states:
+        state_in[:] = bytes(len(state_in))
 
     def step(frame: bytes) -> bytes:
         x[:] = frame
