@@ -199,7 +199,8 @@ def _set_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
 
 
 def _drop_idle_requantizations(model: Any) -> None:
-    """Remove each QUANTIZE that leaves dtype, scale and zero point as they are: the quantizer puts
+    """Remove each QUANTIZE that leaves dtype, scale and zero point as they are, and operator codes that
+    nothing uses then: the quantizer puts
     one behind a GATHER from a constant table."""
     graph = model.subgraphs[0]
     outputs = set(graph.outputs)
@@ -218,6 +219,10 @@ def _drop_idle_requantizations(model: Any) -> None:
                 continue
         kept.append(operator)
     graph.operators = kept
+    used = sorted({operator.opcodeIndex for operator in kept})
+    model.operatorCodes = [model.operatorCodes[index] for index in used]
+    for operator in kept:
+        operator.opcodeIndex = used.index(operator.opcodeIndex)
 
 
 def _grid(tensor: Any) -> tuple[list[float], list[int]]:

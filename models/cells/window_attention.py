@@ -77,7 +77,7 @@ class WindowAttentionCell(RecurrentCell):
         q, k, v = tf.split(product, 3, axis=-1)
         row = (-1, self.heads, 1, self.width)
         keys, values = (
-            tf.concat([tf.slice(old, (0, 0, 1, 0), (-1, -1, -1, -1)), tf.reshape(new, row)], 2)
+            tf.concat([old[:, :, 1:], tf.reshape(new, row)], 2)
             for old, new in zip(states, (tf.tanh(k), tf.tanh(v)), strict=True)
         )
         # As products and sums: they are right in every runtime's integers, a BATCH_MATMUL is not.
