@@ -199,9 +199,9 @@ def _set_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
 
 
 def _drop_idle_requantizations(model: Any) -> None:
-    """Remove each QUANTIZE that leaves dtype, scale and zero point as they are, and operator codes that
-    nothing uses then: the quantizer puts
-    one behind a GATHER from a constant table."""
+    """Remove each QUANTIZE that leaves dtype, scale and zero point as they are, and the operator
+    codes that nothing uses then: the quantizer puts one behind a GATHER from a constant table, and
+    in front of a CONCATENATION."""
     graph = model.subgraphs[0]
     outputs = set(graph.outputs)
     replaced: dict[int, int] = {}

@@ -66,8 +66,7 @@ class GraphGRUCell(RecurrentCell):
     def build_input(self, inputs: int) -> None:
         if inputs % self.nodes:
             raise ModelsError(
-                f"{inputs} inputs cannot be dealt out to {self.nodes} nodes; "
-                "set nodes to a divisor"
+                f"{inputs} inputs cannot be dealt out to {self.nodes} nodes; set nodes to a divisor"
             )
         self.kernel = self.add_weight(
             name="kernel",

@@ -26,9 +26,9 @@ class WindowAttentionCell(RecurrentCell):
     inputs keeps a step independent of how long the stream has run. The paper's factor 1 / sqrt(d)
     is left to the weights.
 
-    Sources: A. Vaswani et al., "Attention is all you need" (2017), section 3.2; a window: I. Beltagy
-    et al., "Longformer: the long-document transformer" (2020), section 3.1; a bias for each head
-    and distance: C. Raffel et al., "Exploring the limits of transfer learning with a unified
+    Sources: A. Vaswani et al., "Attention is all you need" (2017), section 3.2; a window: I.
+    Beltagy et al., "Longformer: the long-document transformer" (2020), section 3.1; a bias for each
+    head and distance: C. Raffel et al., "Exploring the limits of transfer learning with a unified
     text-to-text transformer" (2020), section 2.1.
     Weights: kernel [inputs, 3H] and bias [3H], blocks in the order q, k, v, each block's heads one
     after the other; distance_bias [heads, W], the oldest step first.

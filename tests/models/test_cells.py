@@ -286,9 +286,7 @@ def test_linear_attention_on_a_constant_stream_gives_the_value():
 def test_window_attention_sees_the_window_and_nothing_before():
     window = 5
     options = {"window": window}
-    layer = recurrence_like(
-        "window-attention", options, built_cell("window-attention", options)
-    )
+    layer = recurrence_like("window-attention", options, built_cell("window-attention", options))
     x = sequences(steps=12)
     changed = x.copy()
     changed[:, 3] += 1
