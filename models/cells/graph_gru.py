@@ -106,8 +106,8 @@ class GraphGRUCell(RecurrentCell):
         return (tf.reshape(blocks, (-1, self.gates * self.units)),)
 
     def begin(self) -> tuple[tf.Tensor, ...]:
-        """A [1, N, N, 1] as columns, U_self, U_mixed."""
-        mixing = tf.reshape(self.adjacency(), (1, self.nodes, self.nodes, 1))
+        """The transpose of A as [1, N, N, 1], U_self, U_mixed."""
+        mixing = tf.reshape(tf.transpose(self.adjacency()), (1, self.nodes, self.nodes, 1))
         return mixing, *tf.split(self.recurrent_kernel, 2)
 
     def step(self, product, states, constants):
@@ -115,7 +115,9 @@ class GraphGRUCell(RecurrentCell):
         mixing, own, mixed = constants
         # Every node is a row: one product for all of them.
         nodes = tf.reshape(h, (-1, self.width))
-        seen = tf.reduce_sum(mixing * tf.reshape(h, (-1, 1, self.nodes, self.width)), 2)
+        # [batch, node seen, node that sees, d]: with the axis of 1 in the middle the converter
+        # leaves the batch axis where it is.
+        seen = tf.reduce_sum(mixing * tf.reshape(h, (-1, self.nodes, 1, self.width)), 1)
         seen = tf.reshape(seen, (-1, self.width))
         recurrent = tf.matmul(nodes, own) + self.recurrent_bias + tf.matmul(seen, mixed)
         given = tf.reshape(product, (-1, 3 * self.width))

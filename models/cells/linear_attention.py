@@ -12,20 +12,26 @@ from models.cells.cell import RecurrentCell
 from models.errors import ModelsError
 
 
+# What stands in the denominator for each key of a head beside q . z, see there.
+FLOOR = 1 / 64
+
+
 class LinearAttentionCell(RecurrentCell):
     """For each head, with q_t, k_t = sigmoid(W_q x_t + b_q), sigmoid(W_k x_t + b_k),
     v_t = tanh(W_v x_t + b_v):
 
     S_t = S_{t-1} + a (k_t v_t^T - S_{t-1}); z_t = z_{t-1} + a (k_t - z_{t-1});
-    the output is S_t^T q_t / (q_t . z_t), the heads' outputs one after the other.
+    the output is S_t^T q_t / (q_t . z_t + d / 64) with d keys a head, the heads' outputs one after
+    the other.
 
     This is attention in which the similarity of a query and a key is their scalar product: the sum
-    over all past steps then needs no past step, only the matrix S and the normalizer z. Two things
+    over all past steps then needs no past step, only the matrix S and the normalizer z. Three things
     differ from the paper. It adds up k v^T for ever, which on a stream without an end leaves every
     range; here a step's weight decays by 1 - a with each later step, a in (0, 1) learned per head,
     so that S and z are means: |S| <= 1 as |k v| <= 1, and 0 <= z <= 1. And the paper makes keys
-    and queries positive by elu + 1, which has no bound; a sigmoid has. The factor a in both sums
-    cancels in the output. Being a weighted mean of values, the output is bounded by 1 too.
+    and queries positive by elu + 1, which has no bound; a sigmoid has. The d / 64, a few
+    hundredths of a usual q . z, stands for a step of value zero: where gates saturate, or small
+    integers round q . z to zero, nothing is divided by zero.
 
     Sources: A. Katharopoulos et al., "Transformers are RNNs: fast autoregressive transformers with
     linear attention" (ICML 2020), section 3.4; the decay, of another length in each head: Y. Sun
@@ -87,7 +93,7 @@ class LinearAttentionCell(RecurrentCell):
         # As products and sums: they are right in every runtime's integers, a BATCH_MATMUL is not.
         weighted = tf.reduce_sum(q * s, 2)
         # 1 / (q . z) as a square: RSQRT has an integer form, DIV has none.
-        root = tf.math.rsqrt(tf.reduce_sum(q * z, 2))
+        root = tf.math.rsqrt(tf.reduce_sum(q * z, 2) + FLOOR * self.width)
         return tf.reshape(weighted * root * root, (-1, self.units)), (s, z)
 
     def parallel(self, product: tf.Tensor) -> tf.Tensor | None:
@@ -97,10 +103,11 @@ class LinearAttentionCell(RecurrentCell):
         weights = tf.einsum("bthk,bshk->bhts", tf.sigmoid(q), tf.sigmoid(k))
         steps = tf.range(shape[1], dtype=product.dtype)
         age = steps[:, tf.newaxis] - steps
-        # (1 - a)^age; that of the future is none, and must not overflow before it is cut away.
-        decay = tf.exp(tf.maximum(age, 0) * tf.math.log_sigmoid(-self.rate)[:, None, None])
+        # a (1 - a)^age; that of the future is none, and must not overflow before it is cut away.
+        rate = self.rate[:, tf.newaxis, tf.newaxis]
+        decay = tf.sigmoid(rate) * tf.exp(tf.maximum(age, 0) * tf.math.log_sigmoid(-rate))
         weights *= tf.where(age >= 0, decay, 0)
-        weights /= tf.reduce_sum(weights, -1, keepdims=True)
+        weights /= tf.reduce_sum(weights, -1, keepdims=True) + FLOOR * self.width
         outputs = tf.einsum("bhts,bshv->bthv", weights, tf.tanh(v))
         return tf.reshape(outputs, (shape[0], shape[1], self.units))
 

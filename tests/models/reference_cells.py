@@ -201,7 +201,8 @@ def linear_attention(x, states, weights, heads=4):
     for head in range(heads):
         s[head] = (1 - a[head]) * states["s"][head] + a[head] * np.outer(k[head], v[head])
         z[head, :, 0] = (1 - a[head]) * states["z"][head, :, 0] + a[head] * k[head]
-        outputs.append(s[head].T @ q[head] / np.dot(z[head, :, 0], q[head]))
+        normalizer = np.dot(z[head, :, 0], q[head]) + len(q[head]) / 64
+        outputs.append(s[head].T @ q[head] / normalizer)
     return np.concatenate(outputs), {"s": s, "z": z}
 
 

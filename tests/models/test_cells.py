@@ -262,25 +262,29 @@ def test_parallel_form_equals_the_loop_in_values_and_derivatives(name, steps):
         np.testing.assert_allclose(parallel, loop, atol=1e-5 * max(1, largest), rtol=0)
 
 
-@pytest.mark.parametrize("name", ["min-gru", "min-lstm"])
+@pytest.mark.parametrize("name", ["linear-attention", "min-gru", "min-lstm"])
 def test_gates_that_saturate_leave_numbers(name):
     """A glitch of a sensor must not stay as NaN in a state."""
     cell = built_cell(name)
     far = tf.constant(np.full((1, INPUTS), 1e5, np.float32))
     for x in (far, -far):
-        h, _ = cell(x, [tf.zeros((1, UNITS))])
-        assert np.isfinite(h.numpy()).all()
+        output, states = cell(x, [tf.zeros(shape) for shape in state_shapes(cell, 1).values()])
+        assert all(np.isfinite(value).all() for value in (output, *states))
 
 
-def test_linear_attention_on_a_constant_stream_gives_the_value():
-    """The weights of a mean add up to one, however long the stream is and wherever it begins."""
+def test_linear_attention_forgets_at_its_rate():
+    """After a step, zeros of keys: what it left decays by 1 - a a step, and is never divided by
+    zero."""
     cell = built_cell("linear-attention")
-    x = tf.constant(np.repeat(sequences(steps=1), 400, axis=1))
-    value = np.tanh(cell.input_product(x).numpy()[..., 2 * UNITS :])
-    layer = recurrence_like("linear-attention", {}, cell)
-    np.testing.assert_allclose(layer(x).numpy(), value, atol=1e-5)
-    stepped = layer._step_by_step(cell.input_product(x)).numpy()
-    np.testing.assert_allclose(stepped, value, atol=1e-5)
+    states = [tf.fill(shape, 0.8) for shape in state_shapes(cell, 1).values()]
+    product = tf.constant(np.repeat([[0.0, -1e5, 1.0]], UNITS, axis=1), tf.float32)
+    kept = (1 - tf.sigmoid(cell.rate).numpy()).reshape(1, -1, 1, 1)
+    for step in range(1, 200):
+        output, states = cell.step(product, tuple(states), cell.begin())
+        for state in states:
+            expected = np.broadcast_to(0.8 * kept**step, state.shape)
+            np.testing.assert_allclose(state, expected, atol=1e-5)
+        assert np.isfinite(output.numpy()).all()
 
 
 def test_window_attention_sees_the_window_and_nothing_before():
