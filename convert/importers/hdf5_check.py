@@ -101,7 +101,9 @@ def _main(path: str, member: str | None = None) -> dict[str, Any]:
     except ValueError as error:
         return {"refused": str(error)}
     except Exception as error:  # of whatever kind, it is the file's
-        return {"refused": f"damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"}
+        return {
+            "refused": f"damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        }
 
 
 if __name__ == "__main__":

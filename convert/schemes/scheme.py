@@ -51,9 +51,7 @@ class FloatStep:
     def check_integers(self) -> None:
         """Raise ContractViolationError where an integer scheme cannot be right."""
         if self.float_only:
-            raise ContractViolationError(
-                f"{self.float_only[0]}; use the scheme dynamic or float32"
-            )
+            raise ContractViolationError(f"{self.float_only[0]}; use the scheme dynamic or float32")
 
 
 @dataclass(frozen=True)
