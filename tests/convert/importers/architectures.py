@@ -215,7 +215,11 @@ _K3 = [
     ("two inputs, two outputs", _two_inputs, ".keras"),
     ("character model, masked", _tokens(_gru(24), _dense(VOCABULARY), mask=True), ".keras"),
 ]  # fmt: skip
-_TORCH = [("nn.RNN", "RNN", 1), ("nn.LSTM of 2 layers", "LSTM", 2), ("nn.GRU of 3 layers", "GRU", 3)]
+_TORCH = [
+    ("nn.RNN", "RNN", 1),
+    ("nn.LSTM of 2 layers", "LSTM", 2),
+    ("nn.GRU of 3 layers", "GRU", 3),
+]
 
 ARCHITECTURES: tuple[Architecture, ...] = (
     *(Architecture(name, TENSORFLOW, build) for name, build in _K2),
