@@ -309,7 +309,9 @@ class SimulatedNetwork(keras.Model):
                 result = tf.matmul(operands[0], operands[1], transpose_b=True)
                 result = result + operands[2] if len(operands) > 2 else result
             elif name == "SUM":
-                result = tf.reduce_sum(operands[0], axis=-1, keepdims=True)
+                keep = bool(op.builtinOptions.keepDims)
+                axes = self._constants[op.inputs[1]].numpy().ravel().tolist()
+                result = tf.reduce_sum(operands[0], axes, keepdims=keep)
             else:
                 result = ELEMENTWISE[name](*operands)
             values[op.outputs[0]] = rounded(op.outputs[0], result)
