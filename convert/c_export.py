@@ -1,4 +1,4 @@
-"""A step model as C: the file as an array, the state loop, and an example for TensorFlow Lite Micro.
+"""A step model as C: the file as an array, the state loop, an example for TensorFlow Lite Micro.
 
 The state loop is plain C99 against a small declared interface (addresses of the interpreter's
 tensors and a call that computes), so that it is compiled and run without TensorFlow Lite Micro;
@@ -288,15 +288,16 @@ class _Source:
         head = f"static void write_{name}(const {_real_type(spec)} *from, void *to) {{\n"
         if spec.scale is None or spec.zero_point is None:
             return f"{head}  memcpy(to, from, {size} * sizeof({kind}));\n}}\n\n"
-        limits = np.iinfo(spec.dtype)
+        lowest, highest = (
+            _literal(float(limit)) for limit in (np.iinfo(spec.dtype).min, np.iinfo(spec.dtype).max)
+        )
         return (
             f"{head}  {kind} *stored = ({kind} *)to;\n"
             f"  for (int i = 0; i < {size}; ++i) {{\n"
             f"    float value = rintf(from[i] / {_literal(spec.scale)}) + "
             f"{_literal(float(spec.zero_point))};\n"
-            f"    if (!(value > {_literal(float(limits.min))})) "
-            f"value = {_literal(float(limits.min))}; /* NaN too */\n"
-            f"    if (value > {_literal(float(limits.max))}) value = {_literal(float(limits.max))};\n"
+            f"    if (!(value > {lowest})) value = {lowest}; /* NaN too */\n"
+            f"    if (value > {highest}) value = {highest};\n"
             f"    stored[i] = ({kind})value;\n  }}\n}}\n\n"
         )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +47,52 @@ VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-
 
 def float_step(network: keras.Model, fold_embedding: bool | None = None) -> FloatStep:
     """Lower a network to its float32 step graph (see :class:`convert.step.StepModule`)."""
-    module = StepModule(network, fold_embedding)
+    return step_of(StepModule(network, fold_embedding))
+
+
+def step_of(module: StepModule) -> FloatStep:
+    """The float32 step graph of a step module."""
     return FloatStep(
         to_float_graph(module),
         module.state_bounds,
-        initial={
-            name: np.asarray(state.initial, np.float32)[np.newaxis]
-            for name, state in module.states.items()
-            if state.initial is not None
-        },
-        vocabularies={
-            item.name: item.vocabulary for item in module.inputs if item.vocabulary is not None
-        },
+        initial=module.initial,
+        vocabularies=module.vocabularies,
+        float_only=module.float_only,
     )
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a step model's contract says beyond its graph, and what the model is held to.
+
+    Attributes:
+        task, cell, units, frame_period_s, frame_period_source, channels, input_units,
+            output_meaning, normalization, parameters, front_end: as in the contract.
+        labels: what each value of the first output stands for.
+        golden: sequences with the float model's outputs.
+        spread: of the first output, in whose shares errors are counted.
+        classifies: whether the largest of the first output's values is a decision.
+        evaluate: metrics of the step model that the stream holds.
+        streams: sequences, as ``Stream.run`` takes them, that are chained to measure the drift.
+    """
+
+    task: str
+    cell: str
+    units: tuple[int, ...]
+    parameters: int
+    labels: tuple[str, ...]
+    channels: tuple[str, ...]
+    input_units: str
+    frame_period_s: float
+    frame_period_source: str
+    output_meaning: str
+    normalization: dict[str, list[float]]
+    golden: Golden
+    spread: float
+    classifies: bool
+    streams: Sequence[Any]
+    evaluate: Callable[[Stream], dict[str, Any]]
+    front_end: dict[str, Any] | None = None
 
 
 def export(
@@ -91,62 +124,117 @@ def export(
         ContractViolationError: the graph does not keep the step contract.
         VerificationError: the converted model computes something else than the network.
     """
-    scheme, options = get_scheme(scheme_name)
     step = step or float_step(network)
-    if options.qat and step.limits is None:
-        raise ContractViolationError(f"{scheme_name} needs a step graph that was trained for it")
-    flatbuffer = scheme.apply(step, ranges, options)
-    graph = read_graph(flatbuffer)
-    check_dtypes(graph, scheme)
-    sides = border(graph, step)
-    golden = _golden(network, task, [spec.name for spec in sides["outputs"]])
-    classifies = not task.gives_values
+    outputs = [spec.name for spec in border(read_graph(step.flatbuffer), step)["outputs"]]
+    golden = _golden(network, task, outputs)
     spread = float(golden.y.max() - golden.y.min())
+    if task.gives_values:
+        # Where hardly anything can be foretold the outputs hardly move, and what counts is the
+        # size of an error beside the values that are wanted.
+        spread = max(spread, float(task.value_spread[1].max()))
     mean, deviation = task.normalization
-    contract = Contract(
-        **sides,
+    metric = task.score
+
+    def score(stream: Stream) -> dict[str, Any]:
+        return {
+            "metric": metric.facts(),
+            f"float_{metric.key}": metric.rounded(evaluate(network, task.test, metric)[1]),
+            **evaluate_step_model(stream, task),
+            "multiply_adds": multiply_adds(stream.model.graph),
+            **(training_facts or {}),
+        }
+
+    description = Description(
         task=task.name,
         cell=architecture.cell,
         units=architecture.units,
-        scheme=scheme_name,
-        frame_period_s=task.frame_period_s,
-        frame_period_source=task.frame_period_source,
+        parameters=count_parameters(architecture.build()),
+        labels=task.labels,
         channels=task.channels,
         input_units=task.units,
-        output_meaning="logits" if classifies else "values",
+        frame_period_s=task.frame_period_s,
+        frame_period_source=task.frame_period_source,
+        output_meaning="values" if task.gives_values else "logits",
         normalization={"mean": _rounded(mean), "deviation": _rounded(deviation)},
-        metrics={},
-        parameters=count_parameters(architecture.build()),
-        tolerance=_tolerance(scheme.limit, spread, classifies),
-        model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
-        recipe_hash=recipe_hash,
-        versions={name: importlib.metadata.version(name) for name in VERSIONED},
+        golden=golden,
+        spread=spread,
+        classifies=not task.gives_values,
+        streams=task.test.sequences,
+        evaluate=score,
         front_end=task.front_end,
     )
-    contract.validate()
-    check_contract(graph, contract)
-    draft = StepModel(path, flatbuffer, 0, graph, contract, task.labels, golden)
+    return export_step(step, description, scheme_name, path, ranges, recipe_hash)
+
+
+def export_step(
+    step: FloatStep,
+    description: Description,
+    scheme_name: str,
+    path: Path,
+    ranges: Ranges | None = None,
+    recipe_hash: str = "",
+) -> StepModel:
+    """As :func:`export`, of a step graph that belongs to no task of ours."""
+    scheme, options = get_scheme(scheme_name)
+    if options.qat and step.limits is None:
+        raise ContractViolationError(f"{scheme_name} needs a step graph that was trained for it")
+    flatbuffer = scheme.apply(step, ranges, options)
+    check_dtypes(read_graph(flatbuffer), scheme)
+    spread, classifies = description.spread, description.classifies
+    draft = draft_model(
+        step, description, flatbuffer, path, scheme_name,
+        _tolerance(scheme.limit, spread, classifies), recipe_hash,
+    )  # fmt: skip
     with quiet():
         stream = Stream(draft, "litert")
     verification = verify(stream)
     if verification.failure:
         raise verification.error(path)
-    metric = task.score
-    metrics = {
-        "metric": metric.facts(),
-        f"float_{metric.key}": metric.rounded(evaluate(network, task.test, metric)[1]),
-        **evaluate_step_model(stream, task),
-        "multiply_adds": multiply_adds(graph),
-        **(training_facts or {}),
-    }
+    metrics = description.evaluate(stream)
     if flatbuffer != step.flatbuffer:
-        metrics["drift"] = drift(stream, step, task)
+        metrics["drift"] = drift(stream, step, description.streams)
     least = _tolerance(scheme.tolerance, spread, classifies)
-    tolerance = _held_to(least, verification, contract.tolerance)
-    contract = replace(contract, metrics=metrics, tolerance=tolerance)
-    packed = pack(flatbuffer, contract, task.labels, golden)
+    tolerance = _held_to(least, verification, draft.contract.tolerance)
+    contract = replace(draft.contract, metrics=metrics, tolerance=tolerance)
+    packed = pack(flatbuffer, contract, description.labels, description.golden)
     write_atomically(path, packed)
     return replace(draft, contract=contract, file_bytes=len(packed))
+
+
+def draft_model(
+    step: FloatStep,
+    description: Description,
+    flatbuffer: bytes,
+    path: Path,
+    scheme_name: str,
+    tolerance: Tolerance,
+    recipe_hash: str = "",
+) -> StepModel:
+    """A step model, ready to be stepped, that is not written and has no metrics yet."""
+    graph = read_graph(flatbuffer)
+    contract = Contract(
+        **border(graph, step),
+        task=description.task,
+        cell=description.cell,
+        units=description.units,
+        scheme=scheme_name,
+        frame_period_s=description.frame_period_s,
+        frame_period_source=description.frame_period_source,
+        channels=description.channels,
+        input_units=description.input_units,
+        output_meaning=description.output_meaning,
+        normalization=description.normalization,
+        metrics={},
+        parameters=description.parameters,
+        tolerance=tolerance,
+        model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
+        recipe_hash=recipe_hash,
+        versions={name: importlib.metadata.version(name) for name in VERSIONED},
+        front_end=description.front_end,
+    )
+    contract.validate()
+    check_contract(graph, contract)
+    return StepModel(path, flatbuffer, 0, graph, contract, description.labels, description.golden)
 
 
 def _tolerance(share: ToleranceShare, spread: float, classifies: bool) -> Tolerance:
@@ -211,16 +299,20 @@ def step_outputs(stream: Stream, data: SequenceSet) -> np.ndarray:
     return outputs
 
 
-def drift(stream: Stream, step: FloatStep, task: Task) -> dict[str, float]:
-    """How far a quantized model is from the float one after a long stream of test data without
+def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> dict[str, float]:
+    """How far a quantized model is from the float one after a long stream of sequences without
     reset: errors of the outputs over the first and over the last tenth of DRIFT_STEPS steps, as
     shares of the float outputs' spread, and the share of equal decisions."""
-    frames = long_streams(task.test.sequences, DRIFT_STEPS, DRIFT_SEED, streams=1)[0][:DRIFT_STEPS]
+    frames = long_streams(sequences, DRIFT_STEPS, DRIFT_SEED, streams=1)[0]
+    if isinstance(frames, dict):
+        frames = {name: values[:DRIFT_STEPS] for name, values in frames.items()}
+    else:
+        frames = frames[:DRIFT_STEPS]
     reference = _run_float(step, stream.model, frames)
     stream.reset()
     outputs = first_output(stream.run(frames))
     stream.reset()
-    spread = float(reference.max() - reference.min())
+    spread = float(reference.max() - reference.min()) or 1.0
     tenth = DRIFT_STEPS // 10
     rms, largest, agreement = compare(outputs, reference)
     return {
@@ -238,7 +330,7 @@ def first_output(outputs: Values) -> np.ndarray:
     return outputs[OUTPUT_NAME] if isinstance(outputs, dict) else outputs
 
 
-def _run_float(step: FloatStep, quantized: StepModel, frames: np.ndarray) -> np.ndarray:
+def _run_float(step: FloatStep, quantized: StepModel, frames: Any) -> np.ndarray:
     """Outputs of the float step graph on ``frames`` without reset."""
     graph = read_graph(step.flatbuffer)
     contract = replace(quantized.contract, **border(graph, step))

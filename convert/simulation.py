@@ -35,9 +35,11 @@ LEVELS = 256
 SCALE_RATE = 16.0
 # Outputs whose int8 grid TFLite prescribes: real range (low, high).
 PRESCRIBED = {"LOGISTIC": (0.0, 255 / 256), "TANH": (-1.0, 127 / 128)}
-OTHERS = ("FULLY_CONNECTED", "GATHER", "RESHAPE", "SPLIT", "SUM")
+OTHERS = (
+    "CONCATENATION", "FULLY_CONNECTED", "GATHER", "RESHAPE", "SPLIT", "SUM", "TRANSPOSE"
+)  # fmt: skip
 # These only pass on what is on their input's grid.
-PASSING = ("RESHAPE", "SPLIT")
+PASSING = ("CONCATENATION", "RESHAPE", "SPLIT", "TRANSPOSE")
 ELEMENTWISE = {
     "ADD": tf.add,
     "SUB": tf.subtract,
@@ -218,6 +220,13 @@ class SimulatedNetwork(keras.Model):
             shared = [] if fixed else [i for i in computed if limits[self._names[i]] == limit]
             grid = self._grid(ends[0], limit, fixed)
             self._grids.update(dict.fromkeys((*ends, *shared), grid))
+        for name, op in self._operators:
+            # What is joined is on one grid.
+            if name == "CONCATENATION":
+                given = [index for index in op.inputs if index in self._grids]
+                limit = limits[self._names[op.outputs[0]]]
+                grid = self._grids[given[0]] if given else self._grid(op.inputs[0], limit, False)
+                self._grids.update({index: grid for index in op.inputs if index in computed})
         for index, prescribed in computed.items():
             if index not in self._grids:
                 limit = prescribed or limits[self._names[index]]
@@ -287,6 +296,12 @@ class SimulatedNetwork(keras.Model):
                 target = self._shape_of[op.outputs[0]]
                 values[op.outputs[0]] = tf.reshape(operands[0], (-1, *map(int, target[1:])))
                 continue
+            if name == "CONCATENATION":
+                values[op.outputs[0]] = tf.concat(operands, op.builtinOptions.axis)
+                continue
+            if name == "TRANSPOSE":
+                values[op.outputs[0]] = tf.transpose(*operands)
+                continue
             if name == "GATHER":
                 values[op.outputs[0]] = tf.gather(self._rounded_table(operands[0]), operands[1])
                 continue
@@ -294,7 +309,9 @@ class SimulatedNetwork(keras.Model):
                 result = tf.matmul(operands[0], operands[1], transpose_b=True)
                 result = result + operands[2] if len(operands) > 2 else result
             elif name == "SUM":
-                result = tf.reduce_sum(operands[0], axis=-1, keepdims=True)
+                keep = bool(op.builtinOptions.keepDims)
+                axes = self._constants[op.inputs[1]].numpy().ravel().tolist()
+                result = tf.reduce_sum(operands[0], axes, keepdims=keep)
             else:
                 result = ELEMENTWISE[name](*operands)
             values[op.outputs[0]] = rounded(op.outputs[0], result)

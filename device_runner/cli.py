@@ -157,7 +157,7 @@ def doctor_command(as_json: bool) -> None:
 @main.command()
 @click.argument("file")
 @click.option("--graph", metavar="FILE.svg|text",
-              help="Draw the graph instead, into an SVG file or as text; of any TFLite file.")  # fmt: skip
+              help="Draw the graph of any TFLite file instead.")  # fmt: skip
 @json_option
 def inspect(file: str, graph: str | None, as_json: bool) -> None:
     """Show a step model's signature, states, operators, sizes and metrics."""

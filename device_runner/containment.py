@@ -3,7 +3,7 @@
 The reader finds damage (offsets, sizes, the SHA-256), but whoever makes a file can sign it as well.
 So a command that hands a model to a runtime goes on in a child process that is forked before the
 runtime is imported; the parent waits, answers a crash in one line, and ends a child that does not
-get through loading and one step in time. A fork costs a millisecond or two and starts nothing anew,
+get through loading and one step in time. A fork costs a few milliseconds and starts nothing anew,
 so that it is done every time: there is no cache of files once found good, which could be wrong for
 another runtime, version or machine. While the child measures, the parent sleeps.
 
@@ -115,12 +115,12 @@ def _go_on_in_child() -> None:
         )
     if os.WIFEXITED(status):
         raise SystemExit(os.WEXITSTATUS(status))
-    number = os.WTERMSIG(status)
-    if number in _PASSED_ON:
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+    death = os.WTERMSIG(status)
+    if death in _PASSED_ON:
+        signal.signal(death, signal.SIG_DFL)
+        os.kill(os.getpid(), death)
     raise BadModelError(
-        f"{path}: the runtime crashed on it ({_name(number)}); do not use it here, "
+        f"{path}: the runtime crashed on it ({_name(death)}); do not use it here, "
         "export or copy it again, or use another backend"
     )
 

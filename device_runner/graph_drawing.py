@@ -1,9 +1,9 @@
 """A TFLite graph drawn as text or SVG: operators in layers, states as dashed edges back to the top.
 
 The layout is the layered one of Sugiyama, Tagawa and Toda, "Methods for visual understanding of
-hierarchical system structures", 1981, in its plainest form: a node's layer is its longest way from an
-input, edges over several layers get a place in each, and the nodes of a layer are ordered by the mean
-place of their neighbours, back and forth a few times.
+hierarchical system structures", 1981, in its plainest form: a node's layer is its longest way from
+an input, edges over several layers get a place in each, and the nodes of a layer are ordered by the
+mean place of their neighbours, back and forth a few times.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def draw_svg(graph: Graph) -> str:
     """
     if len(graph.operators) > OPERATOR_LIMIT:
         raise BadModelError(
-            f"the graph has {len(graph.operators):,} operators, a drawing {OPERATOR_LIMIT} at most; "
-            "use --graph text"
+            f"the graph has {len(graph.operators):,} operators, a drawing at most "
+            f"{OPERATOR_LIMIT}; use --graph text"
         )
     nodes, edges, loops = _nodes(graph)
     layers = _layers(nodes, edges)
@@ -201,7 +201,6 @@ def _nodes(graph: Graph) -> tuple[list[_Node], list[tuple[int, int]], list[tuple
         for state_in, state_out in states.values()
         if state_in in ins and state_out in outs
     ]
-    # Inputs stand above what reads them first, but for the states, which stay on top.
     edges = []
     for source, target in wanted:
         for layer in range(nodes[source].layer + 1, nodes[target].layer):

@@ -42,8 +42,8 @@ def compile_edgetpu(
 ) -> None:
     """Compile the int8 step model FILE with edgetpu_compiler, and keep its contract.
 
-    Shows which operators the compiler put onto the Edge TPU. Where the compiler is not on PATH, says
-    what to run on a machine that has it.
+    Shows which operators the compiler put onto the Edge TPU. Where the compiler is not on PATH,
+    says what to run on a machine that has it.
     """
     from convert.edgetpu_compiler import compile_for_edgetpu
     from convert.targets.check import check_file, format_report

@@ -24,6 +24,7 @@ BITS = 16
 
 def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
     """Quantize the float step graph with calibrated ranges."""
+    step.check_integers()
     limits = tensor_limits(
         read_graph(step.flatbuffer), ranges, step.state_bounds, options.range_method, BITS
     )

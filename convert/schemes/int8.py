@@ -25,6 +25,7 @@ BITS = 8
 
 def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
     """Quantize the float step graph with its own limits or calibrated ranges."""
+    step.check_integers()
     limits = step.limits or tensor_limits(
         read_graph(step.flatbuffer), ranges, step.state_bounds, options.range_method, BITS
     )

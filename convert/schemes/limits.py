@@ -98,9 +98,7 @@ def _shared(
             low = min(limits[name][0] for name in names)
             high = max(limits[name][1] for name in names)
             if names & states:
-                # A state's own range already ends a step below its magnitude.
-                bound = max(-low, high)
-                low, high = symmetric_limits(bound, bits) if -low < bound else (low, high)
+                low, high = symmetric_limits(max(-low, high), bits)
             found.update(dict.fromkeys(names, (low, high)))
     return found
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from calibration.methods import METHODS, MIN_MAX
 from calibration.ranges import Ranges
+from convert.errors import ContractViolationError
 
 PER_CHANNEL = "per-channel"
 QAT = "qat"
@@ -37,6 +38,7 @@ class FloatStep:
         initial: real values that a state begins a sequence with, by state name, in the state's
             shape; a state that is not named begins with zeros.
         vocabularies: number of token ids, by the name of each input that takes them.
+        float_only: why the step cannot be computed in integers; empty where it can.
     """
 
     flatbuffer: bytes
@@ -44,6 +46,12 @@ class FloatStep:
     limits: dict[str, tuple[float, float]] | None = None
     initial: dict[str, np.ndarray] = field(default_factory=dict)
     vocabularies: dict[str, int] = field(default_factory=dict)
+    float_only: tuple[str, ...] = ()
+
+    def check_integers(self) -> None:
+        """Raise ContractViolationError where an integer scheme cannot be right."""
+        if self.float_only:
+            raise ContractViolationError(f"{self.float_only[0]}; use the scheme dynamic or float32")
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ class OperatorFinding:
 class TargetReport:
     """A file held against a target. ``problems`` concern the graph as a whole, ``cost`` is what the
     first operator that does not map costs, ``oldest_runtimes`` is as
-    :func:`convert.targets.runtimes.oldest_runtimes` gives it, ``advice`` what to do where the file does
-    not fit."""
+    :func:`convert.targets.runtimes.oldest_runtimes` gives it, ``advice`` what to do where the file
+    does not fit."""
 
     file: str
     target: str

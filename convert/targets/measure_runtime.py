@@ -5,8 +5,8 @@
     python -m convert.targets.measure_runtime tensorflow          # operator_versions.json
 
 A runtime looks up every operator that a file names before it reads the graph, and says which one it
-does not find. So a file that names an operator and has no graph tells whether it is there. TensorFlow
-keeps the release in which each version of an operator came, and its library can be asked for it.
+does not find. So a file that names an operator and has no graph tells whether it is there.
+TensorFlow keeps the release in which each version of an operator came, and can be asked for it.
 Needs ``ai-edge-litert`` for the schema; the runtime that is asked is the only one in its process.
 """
 
@@ -115,8 +115,8 @@ def operators_in_micro() -> list[str]:
 
 
 def operator_releases() -> dict[str, list[str | None]]:
-    """By operator, the TensorFlow Lite release in which its version 1, 2, ... came; None where there
-    is no such version."""
+    """By operator, the TensorFlow Lite release in which its version 1, 2, ... came; None where
+    there is no such version."""
     import tensorflow as tf
 
     library = ctypes.CDLL(str(Path(tf.__file__).parent / "libtensorflow_cc.so.2"))

@@ -69,20 +69,22 @@ def get_profile(target: str) -> Profile:
     if target not in TARGETS:
         raise UnknownTargetError("target", target, TARGETS)
     raw: dict[str, Any] = json.loads((DATA / f"{target}.json").read_text(encoding="utf-8"))
-    operators = raw.pop("operators")
+    operators = raw["operators"]
     sets = ("dtypes", "constant_dtypes", "slow_dtypes")
     lists = ("schemes", "all_rules")
+    rest: dict[str, Any] = {
+        key: frozenset(value) if key in sets else tuple(value) if key in lists else value
+        for key, value in raw.items()
+        if key not in ("sources", "operators")
+    }
     return Profile(
         name=target,
-        sources=tuple(Source(**source) for source in raw.pop("sources")),
+        sources=tuple(Source(**source) for source in raw["sources"]),
         operators=None
         if operators == "runtime"
         else {
             name: OperatorProfile(**{**entry, "rules": tuple(entry.get("rules", ()))})
             for name, entry in operators.items()
         },
-        **{
-            key: frozenset(value) if key in sets else tuple(value) if key in lists else value
-            for key, value in raw.items()
-        },
+        **rest,
     )

@@ -7,22 +7,53 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.errors import ModelsError, UnknownNameError
 
 if TYPE_CHECKING:
     from models.cells.cell import RecurrentCell
 
-CELLS: dict[str, str] = {
-    "simple-rnn": "simple_rnn.SimpleRNNCell",
-    "lstm": "lstm.LSTMCell",
-    "gru": "gru.GRUCell",
-    "oru": "oru.ORUCell",
-    "oru-state": "oru.StateORUCell",
-    "fast-grnn": "fast_grnn.FastGRNNCell",
-    "min-gru": "min_gru.MinGRUCell",
-    "min-lstm": "min_lstm.MinLSTMCell",
+
+class CellEntry(NamedTuple):
+    """A cell in the list: "module.Class" within this package, where it comes from, and what it is
+    for, in a few words each."""
+
+    implementation: str
+    source: str
+    purpose: str
+
+
+CELLS: dict[str, CellEntry] = {
+    "simple-rnn": CellEntry(
+        "simple_rnn.SimpleRNNCell", "Elman 1990", "the smallest step; short sequences"
+    ),
+    "lstm": CellEntry(
+        "lstm.LSTMCell", "Hochreiter and Schmidhuber 1997", "long memory in a second state"
+    ),
+    "gru": CellEntry("gru.GRUCell", "Cho et al. 2014", "long memory in one state; a good start"),
+    "oru": CellEntry(
+        "oru.ORUCell", "Mhammedi et al. 2017", "a constant orthogonal matrix keeps lengths"
+    ),
+    "oru-state": CellEntry(
+        "oru.StateORUCell", "Mhammedi et al. 2017", "an orthogonal matrix that follows the state"
+    ),
+    "fast-grnn": CellEntry(
+        "fast_grnn.FastGRNNCell", "Kusupati et al. 2018", "gated, with one matrix: kilobyte models"
+    ),
+    "min-gru": CellEntry(
+        "min_gru.MinGRUCell", "Feng et al. 2024", "no recurrent matrix; trained without a loop"
+    ),
+    "min-lstm": CellEntry("min_lstm.MinLSTMCell", "Feng et al. 2024", "as min-gru, with two gates"),
+    "grouped-simple-rnn": CellEntry(
+        "grouped.GroupedSimpleRNNCell", "Gao et al. 2018", "fewer recurrent parameters"
+    ),
+    "grouped-lstm": CellEntry(
+        "grouped.GroupedLSTMCell", "Gao et al. 2018", "fewer recurrent parameters"
+    ),
+    "grouped-gru": CellEntry(
+        "grouped.GroupedGRUCell", "Gao et al. 2018", "fewer recurrent parameters"
+    ),
 }
 
 
@@ -30,7 +61,7 @@ def cell_class(name: str) -> type[RecurrentCell]:
     """The class of a cell by its name in CELLS; UnknownNameError where there is none."""
     if name not in CELLS:
         raise UnknownNameError("cell", name, CELLS)
-    module, _, class_name = CELLS[name].partition(".")
+    module, _, class_name = CELLS[name].implementation.partition(".")
     return getattr(importlib.import_module(f"models.cells.{module}"), class_name)
 
 

@@ -150,6 +150,11 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         :meth:`recurrent_factors`."""
         return (self.kernel,) if self.input_rank is None else (self.kernel_down, self.kernel_up)
 
+    def input_matrices(self) -> tuple[tf.Tensor, ...]:
+        """What the inputs are multiplied with, one after the other: the factors, unless a cell
+        stores them in another form."""
+        return self.input_factors()
+
     def recurrent_factors(self) -> tuple[tf.Variable, ...]:
         """The matrices whose product is the recurrent matrix: the matrix itself, or with ``rank``
         its two factors."""
@@ -183,7 +188,7 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         ``x * scale + shift``, computed with folded weights, so that a normalization costs no
         operator in the step.
         """
-        first, *others = self.input_factors()
+        first, *others = self.input_matrices()
         bias = self.bias if self.use_bias else None
         if scale is not None and shift is not None:
             folded = shift[tf.newaxis]

@@ -10,7 +10,6 @@ import tf_keras as keras
 from models.cells.cell import RecurrentCell
 from models.errors import ModelsError
 
-
 MIXINGS = ("fixed", "learned")
 
 

@@ -450,7 +450,7 @@ def _unit_norms(network: keras.Sequential) -> list[np.ndarray]:
 
 def _input_matrix(cell: RecurrentCell) -> np.ndarray:
     """[inputs, gates * H], of low rank or not, float64."""
-    first, *others = (factor.numpy().astype(np.float64) for factor in cell.input_factors())
+    first, *others = (factor.numpy().astype(np.float64) for factor in cell.input_matrices())
     for factor in others:
         first = first @ factor
     return first

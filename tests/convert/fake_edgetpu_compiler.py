@@ -1,5 +1,5 @@
-"""A fake of edgetpu_compiler, for unit tests alone: it writes the file that it is given, without its
-signature, and prints what the real compiler's log looks like. It compiles nothing."""
+"""A fake of edgetpu_compiler, for unit tests alone: it writes the file that it is given, without
+its signature, and prints what the real compiler's log looks like. It compiles nothing."""
 
 import sys
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""The compiler's log read and its file taken back, with a fake compiler; and what is said where there
-is none."""
+"""The compiler's log read and its file taken back, with a fake compiler; and what is said where
+there is none."""
 
 from __future__ import annotations
 

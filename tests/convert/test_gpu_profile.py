@@ -63,7 +63,8 @@ import os, sys
 from device_runner.backends.litert_gpu import _check_device, _compile
 _check_device("")
 compiled, log = _compile(open(sys.argv[1], "rb").read())
-print("TAKEN" if compiled is not None and compiled.is_fully_accelerated() else "REFUSED", flush=True)
+taken = compiled is not None and compiled.is_fully_accelerated()
+print("TAKEN" if taken else "REFUSED", flush=True)
 os._exit(0)
 """
 

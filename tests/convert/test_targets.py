@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +15,7 @@ from convert.errors import UnknownRuntimeError, UnknownTargetError
 from convert.schemes import get_scheme
 from convert.targets import TARGETS
 from convert.targets.check import AFTER, MAPS, REFUSED, check_file, format_report
+from convert.targets.documentation import tables
 from convert.targets.measure_runtime import naming
 from convert.targets.profile import get_profile
 from convert.targets.rules import RULES
@@ -138,7 +140,7 @@ def test_an_unknown_target_is_refused(step_models):
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("target", TARGETS)
 def test_each_scheme_fits_where_it_should(step_models, target, scheme):
-    """What docs/targets.md says; measured on tflite-micro, LiteRT and SwiftShader where they are."""
+    """As docs/targets.md says."""
     fits = {
         "cpu": SCHEMES,
         "gpu": ("float32", "float16", "dynamic", "int8"),
@@ -268,3 +270,11 @@ def _rename_first(schema, old: str, new: str):
                 code.version = 1
 
     return edit
+
+
+def test_the_documentation_is_made_from_the_profiles():
+    text = (Path(__file__).parents[2] / "docs" / "targets.md").read_text()
+    made = text.partition("<!-- begin: convert.targets.documentation -->\n")[2]
+    assert made.partition("\n<!-- end -->")[0] == tables(), (
+        "write it again: python -m convert.targets.documentation"
+    )

@@ -155,6 +155,34 @@ def min_lstm(x, states, weights, candidate="linear"):
     return h, {"h": h}
 
 
+def grouped(cell):
+    """The reference of a cell of groups: the cell's own, with the matrices written out."""
+
+    def step(x, states, weights, groups=4, split_inputs=False):
+        units = len(states["h"])
+        size = units // groups
+
+        def whole(stored, rows, group_of_row, row_in_group):
+            gates = stored.shape[1] // units
+            result = np.zeros((rows, stored.shape[1]))
+            for row in range(rows):
+                for gate in range(gates):
+                    first = gate * units + group_of_row(row) * size
+                    columns = slice(first, first + size)
+                    result[row, columns] = stored[row_in_group(row), columns]
+            return result
+
+        u = whole(weights["recurrent_kernel"], units, lambda r: r // size, lambda r: r % size)
+        weights = {**weights, "recurrent_kernel": u}
+        if split_inputs:
+            weights["kernel"] = whole(
+                weights["kernel"], len(x), lambda r: r % groups, lambda r: r // groups
+            )
+        return cell(x, states, weights)
+
+    return step
+
+
 REFERENCES: dict[str, Reference] = {
     "simple-rnn": Reference(simple_rnn, ({}, {"rank": 3})),
     "lstm": Reference(lstm, ({}, {"rank": 3})),
@@ -173,6 +201,9 @@ REFERENCES: dict[str, Reference] = {
         fast_grnn,
         ({}, {"mixing": "learned"}, {"rank": 3}, {"rank": 3, "input_rank": 2, "mixing": "learned"}),
     ),
+    "grouped-simple-rnn": Reference(grouped(simple_rnn), ({"groups": 2},)),
+    "grouped-lstm": Reference(grouped(lstm)),
+    "grouped-gru": Reference(grouped(gru), ({}, {"groups": 2, "split_inputs": True})),
     "min-gru": Reference(min_gru, ({}, {"candidate": "tanh"})),
     "min-lstm": Reference(min_lstm, ({}, {"candidate": "tanh"})),
 }

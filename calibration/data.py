@@ -1,0 +1,236 @@
+"""Sequences to calibrate and check with, from files and functions of a user's own.
+
+``.npy``: [steps, channels], [sequences, steps, channels], or token ids [steps] and
+[sequences, steps]. ``.npz``: such arrays by the inputs' names, ``x`` for the first. CSV and
+Parquet: a column for each channel, in order; a column called ``sequence`` numbers the sequences.
+``module:function``: called without arguments, gives a list of sequences, each an array or a dict of
+arrays by input.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.errors import CalibrationError
+
+SEQUENCE_COLUMN = "sequence"
+
+Sequences = list[dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """What one input takes of each step: ``channels`` values, or one of ``vocabulary`` token ids;
+    ``constant`` where it stays for a sequence."""
+
+    name: str
+    channels: int
+    vocabulary: int | None = None
+    constant: bool = False
+
+
+def load_sequences(source: str, inputs: Sequence[InputShape]) -> Sequences:
+    """Read sequences: each a dict of arrays [steps, channels] by input, float32, or int32 token
+    ids [steps, 1].
+
+    Raises:
+        CalibrationError: the file or function is missing, cannot be read, or does not fit the
+            inputs.
+    """
+    path = Path(source)
+    readers = {
+        ".npy": _read_npy, ".npz": _read_npz, ".csv": _read_table, ".parquet": _read_table,
+    }  # fmt: skip
+    if path.suffix.lower() in readers:
+        if not path.is_file():
+            raise CalibrationError(f"{source}: no such file; check the path")
+        try:
+            raw = readers[path.suffix.lower()](path, inputs)
+        except CalibrationError:
+            raise
+        # What NumPy and pandas raise for damaged files, zlib.error and pyarrow's errors among it.
+        except Exception as error:
+            raise CalibrationError(f"{source}: cannot be read ({_one_line(error)})") from error
+    elif ":" in source:
+        raw = _call(source)
+    else:
+        raise CalibrationError(
+            f"{source}: calibration data is a .npy, .npz, .csv or .parquet file, "
+            "or a function as module:function"
+        )
+    sequences = [_fitted(item, inputs, source) for item in raw]
+    if not sequences or not any(len(item[inputs[0].name]) for item in sequences):
+        raise CalibrationError(f"{source}: there is no sequence in it; give at least one")
+    return sequences
+
+
+def random_sequences(inputs: Sequence[InputShape], seed: int, count: int, steps: int) -> Sequences:
+    """Standard normal frames, and token ids of equal chance."""
+    generator = np.random.default_rng(seed)
+    sequences = []
+    for _ in range(count):
+        one = {}
+        for item in inputs:
+            if item.vocabulary is not None:
+                # Id 0 is padding by custom, where there is any.
+                low = min(1, item.vocabulary - 1)
+                one[item.name] = generator.integers(low, item.vocabulary, (steps, 1), np.int32)
+            else:
+                rows = 1 if item.constant else steps
+                values = generator.normal(size=(rows, item.channels)).astype(np.float32)
+                one[item.name] = np.repeat(values, steps // rows, 0)
+        sequences.append(one)
+    return sequences
+
+
+def without_padding(sequences: Sequences, name: str, padding: float) -> Sequences:
+    """The sequences without the steps at which all values of the input ``name`` are ``padding``,
+    which the model skips."""
+    kept = []
+    for sequence in sequences:
+        real = ~np.all(sequence[name] == padding, axis=-1)
+        if real.any():
+            kept.append({key: values[real] for key, values in sequence.items()})
+    return kept
+
+
+def _read_npy(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
+    return _split(np.load(path, allow_pickle=False), inputs[0])
+
+
+def _read_npz(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    if len(arrays) == 1 and len(inputs) == 1:
+        return _split(next(iter(arrays.values())), inputs[0])
+    parts = {}
+    for item in inputs:
+        if item.name not in arrays:
+            raise CalibrationError(
+                f"{path}: it holds {', '.join(arrays) or 'nothing'}, the model takes "
+                f"{', '.join(one.name for one in inputs)}; name the arrays so"
+            )
+        parts[item.name] = _split(arrays[item.name], item)
+    counts = {name: len(part) for name, part in parts.items()}
+    if len(set(counts.values())) > 1:
+        raise CalibrationError(f"{path}: the inputs have not equally many sequences ({counts})")
+    return [dict(zip(parts, values, strict=True)) for values in zip(*parts.values(), strict=True)]
+
+
+def _split(array: np.ndarray, item: InputShape) -> list[np.ndarray]:
+    """An array of one or of many sequences as a list of sequences."""
+    if item.constant:
+        return [row[np.newaxis] for row in np.atleast_2d(array)]
+    single = 1 if item.vocabulary is not None else 2
+    # Token ids may have an axis of one value, as real ones have.
+    if item.vocabulary is not None and array.ndim > 1 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim == single:
+        return [array]
+    if array.ndim == single + 1:
+        return list(array)
+    raise CalibrationError(
+        f"an array of shape {array.shape} is no sequence for the input '{item.name}'; "
+        "give [steps, channels] or [sequences, steps, channels]"
+    )
+
+
+def _read_table(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
+    try:
+        import pandas
+
+        table = (
+            pandas.read_parquet(path)
+            if path.suffix.lower() == ".parquet"
+            else pandas.read_csv(path)
+        )
+    except ImportError as error:
+        raise CalibrationError(
+            f"{path}: reading tables needs pandas, and Parquet pyarrow too ({error}); "
+            "install them with 'pip install edgestep[tables]'"
+        ) from error
+    groups = [table]
+    if SEQUENCE_COLUMN in table.columns:
+        groups = [
+            group.drop(columns=SEQUENCE_COLUMN)
+            for _, group in table.groupby(SEQUENCE_COLUMN, sort=False)
+        ]
+    widths = [item.channels for item in inputs]
+    if groups and groups[0].shape[1] != sum(widths):
+        raise CalibrationError(
+            f"{path}: {groups[0].shape[1]} columns beside '{SEQUENCE_COLUMN}', but the model "
+            f"takes {sum(widths)} values a step"
+        )
+    ends = np.cumsum(widths)[:-1]
+    names = [item.name for item in inputs]
+    return [
+        dict(zip(names, np.split(group.to_numpy(), ends, axis=1), strict=True)) for group in groups
+    ]
+
+
+def _call(source: str) -> list[Any]:
+    module, _, name = source.partition(":")
+    sys.path.insert(0, "")
+    try:
+        return list(getattr(importlib.import_module(module), name)())
+    # Whatever the user's own function raises.
+    except Exception as error:
+        raise CalibrationError(
+            f"{source}: the function gave no sequences ({type(error).__name__}: "
+            f"{_one_line(error)}); it takes no arguments and gives a list of arrays"
+        ) from error
+    finally:
+        sys.path.remove("")
+
+
+def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, np.ndarray]:
+    """One sequence in the inputs' shapes and dtypes."""
+    if not isinstance(given, Mapping):
+        given = {inputs[0].name: given}
+    found: dict[str, np.ndarray] = {}
+    steps = 0
+    for item in inputs:
+        if item.name not in given:
+            raise CalibrationError(f"{source}: a sequence lacks the input '{item.name}'")
+        values = np.asarray(given[item.name])
+        if values.dtype.kind not in "fiub":
+            raise CalibrationError(f"{source}: the input '{item.name}' holds no numbers")
+        if values.ndim == 1:
+            values = values[:, np.newaxis]
+        if values.ndim != 2 or values.shape[1] != item.channels:
+            raise CalibrationError(
+                f"{source}: a sequence of shape {values.shape} does not fit the input "
+                f"'{item.name}', which takes {item.channels} values a step"
+            )
+        if not np.isfinite(values).all():
+            raise CalibrationError(f"{source}: the input '{item.name}' holds NaN or infinity")
+        if item.vocabulary is not None:
+            if values.min(initial=0) < 0 or values.max(initial=0) >= item.vocabulary:
+                raise CalibrationError(
+                    f"{source}: token ids from {values.min()} to {values.max()}; the model knows "
+                    f"0 to {item.vocabulary - 1}"
+                )
+            values = values.astype(np.int32)
+        found[item.name] = values if item.vocabulary is not None else values.astype(np.float32)
+        steps = max(steps, len(values))
+    for item in inputs:
+        values = found[item.name]
+        if item.constant and len(values) == 1:
+            found[item.name] = np.repeat(values, steps, 0)
+        elif len(values) != steps:
+            raise CalibrationError(
+                f"{source}: a sequence has {len(values)} steps of '{item.name}' and {steps} of "
+                "another input"
+            )
+    return found
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,110 @@
+"""An HDF5 file, read whole before a loader sees it.
+
+The HDF5 library can crash on a damaged file, so it is read in a process of its own first: run as
+``python -m convert.importers.hdf5_check FILE [MEMBER]`` (MEMBER of a ZIP), it prints what it found
+as JSON, or ``refused`` and why.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from convert.errors import SourceModelError
+
+TIME_LIMIT_S = 120
+OBJECT_LIMIT = 100_000
+# Of all weights together.
+BYTE_LIMIT = 2 * 1024**3
+
+
+def check_hdf5(path: Path, member: str | None = None) -> dict[str, Any]:
+    """What an HDF5 file holds: ``attributes`` of its root that are texts, and the ``largest`` axis
+    of its weights.
+
+    Raises:
+        SourceModelError: it cannot be read, links to other files, or holds something that is no
+            weight.
+    """
+    command = [sys.executable, "-m", "convert.importers.hdf5_check", str(path)]
+    try:
+        process = subprocess.run(
+            [*command, member] if member else command,
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SourceModelError(f"its weights take longer than {TIME_LIMIT_S} s to read") from None
+    try:
+        answer = json.loads(process.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise SourceModelError(
+            f"its weights are damaged: reading them ended with exit code {process.returncode}"
+        ) from None
+    if "refused" in answer:
+        raise SourceModelError(f"its weights are {answer['refused']}")
+    return answer
+
+
+def _read(source: Any) -> dict[str, Any]:
+    import h5py
+
+    with h5py.File(source, "r") as file:
+        attributes = {}
+        for key, value in file.attrs.items():
+            if isinstance(value, bytes):
+                value = value.decode()
+            if isinstance(value, str):
+                attributes[key] = value
+        largest, total = 1, 0
+        left, seen = [file], {h5py.h5o.get_info(file.id).addr}
+        while left:
+            group = left.pop()
+            for name in group:
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise ValueError(f"linked to another place at '{name[:60]}'")
+                item = group[name]
+                address = h5py.h5o.get_info(item.id).addr
+                if address in seen:
+                    raise ValueError(f"in a circle at '{name[:60]}'")
+                seen.add(address)
+                if len(seen) > OBJECT_LIMIT:
+                    raise ValueError("too many for a model")
+                if isinstance(item, h5py.Group):
+                    left.append(item)
+                    continue
+                total += item.size * item.dtype.itemsize
+                if item.external or item.is_virtual:
+                    raise ValueError(f"kept in other files at '{name[:60]}'")
+                if item.dtype.kind not in "fiub":
+                    raise ValueError(f"no numbers at '{name[:60]}'")
+                if total > BYTE_LIMIT:
+                    raise ValueError(f"more than {BYTE_LIMIT // 1024**3} GiB")
+                item[()]
+                largest = max(largest, *item.shape) if item.shape else largest
+    return {"attributes": attributes, "largest": largest}
+
+
+def _main(path: str, member: str | None = None) -> dict[str, Any]:
+    try:
+        if member is None:
+            return _read(path)
+        with zipfile.ZipFile(path) as archive:
+            return _read(io.BytesIO(archive.read(member)))
+    except ValueError as error:
+        return {"refused": str(error)}
+    except Exception as error:  # of whatever kind, it is the file's
+        return {
+            "refused": f"damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        }
+
+
+if __name__ == "__main__":
+    print(json.dumps(_main(*sys.argv[1:])))

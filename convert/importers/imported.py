@@ -1,0 +1,55 @@
+"""What an importer gives: a network to be stepped, and the original to hold it against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tf_keras as keras
+
+# Inputs of a batch of sequences in the network's order, each [batch, steps, channels] float32,
+# [batch, steps] int32 token ids, or [batch, channels] where it stays for a sequence -> outputs in
+# the network's order, each [batch, steps, outputs], or [batch, outputs] after the last step.
+Reference = Callable[[list[np.ndarray]], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A trained model from elsewhere.
+
+    Attributes:
+        name: the model's own.
+        network: of tf_keras layers, Sequential or Functional, with the trained weights and a free
+            number of steps; what :class:`convert.step.StepModule` steps.
+        reference: computes whole sequences with the framework that the model comes from.
+        framework: with its version, "Keras 3.15.1".
+        changed: what is otherwise than in the file, for people.
+        padding: the frames that the model skips as padding: the value that all channels of such a
+            frame have, the id of a padding token, or None where it skips none.
+    """
+
+    name: str
+    network: keras.Model
+    reference: Reference
+    framework: str
+    changed: tuple[str, ...] = ()
+    padding: float | None = None
+
+
+def as_list(values: Any) -> list[Any]:
+    """What a model takes or gives, as a list in its order; dicts by their keys' order."""
+    if isinstance(values, dict):
+        return list(values.values())
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def padding_of(network: keras.Model) -> float | None:
+    """The padding value of the network's first layer that masks; None where none does."""
+    for layer in network._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.Masking):
+            return float(layer.mask_value)
+        if isinstance(layer, keras.layers.Embedding) and layer.mask_zero:
+            return 0.0
+    return None

@@ -1,0 +1,61 @@
+"""Models of tf_keras (Keras 2): their own layers are stepped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tf_keras as keras
+
+from convert.errors import SourceModelError
+from convert.importers.imported import ImportedModel, Reference, as_list, padding_of
+from convert.importers.layer_list import relaxed
+from convert.step import EMBEDDINGS
+from models.tensorflow_log import quiet
+
+
+def load(path: Path, config: dict[str, Any], version: str) -> ImportedModel:
+    """Load a checked file; whatever tf_keras raises comes through."""
+    with quiet():
+        original = keras.models.load_model(path, compile=False, safe_mode=True)
+    return imported(original, f"tf_keras {version}")
+
+
+def imported(original: keras.Model, framework: str) -> ImportedModel:
+    """A loaded model, with a free number of steps."""
+    config = {"class_name": type(original).__name__, "config": original.get_config()}
+    free, changed = relaxed(config, token_inputs(original))
+    with quiet():
+        network = type(original).from_config(free["config"])
+        if not network.built:
+            raise SourceModelError("its input shape is not known; add an Input layer, save again")
+        network.set_weights(original.get_weights())
+    return ImportedModel(
+        name=original.name,
+        network=network,
+        reference=_reference(network),
+        framework=framework,
+        changed=tuple(changed),
+        padding=padding_of(network),
+    )
+
+
+def token_inputs(network: keras.Model) -> set[str]:
+    """Names of the input layers that an Embedding reads."""
+    found = set()
+    for nodes in network._nodes_by_depth.values():
+        for node in nodes:
+            if isinstance(node.layer, EMBEDDINGS):
+                found |= {tensor._keras_history.layer.name for tensor in node.keras_inputs}
+    # A Sequential model's list has the shape at its first layer.
+    first = network.layers[0] if network.layers else None
+    return found | ({first.name} if isinstance(first, EMBEDDINGS) else set())
+
+
+def _reference(network: keras.Model) -> Reference:
+    def compute(inputs: list[np.ndarray]) -> list[np.ndarray]:
+        given = network(inputs if len(inputs) > 1 else inputs[0], training=False)
+        return [np.asarray(value) for value in as_list(given)]
+
+    return compute

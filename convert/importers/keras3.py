@@ -1,0 +1,212 @@
+"""Models of Keras 3: rebuilt of tf_keras layers to be stepped, held against Keras 3 itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from convert.errors import SourceModelError, UnsupportedLayerError
+from convert.importers.imported import ImportedModel, Reference, as_list, padding_of
+from convert.importers.layer_list import CELLS, MASK_OPERATIONS, OPERATIONS, STEPPABLE, relaxed
+from convert.layers import refusal
+from convert.layers.activations import hard_sigmoid_3, hard_silu
+from models.tensorflow_log import quiet
+
+# Activations that Keras 3 computes otherwise than tf_keras, or that tf_keras lacks.
+ACTIVATIONS: dict[str, Callable[..., Any]] = {
+    "hard_sigmoid": hard_sigmoid_3,
+    "hard_silu": hard_silu,
+    "hard_swish": hard_silu,
+    "leaky_relu": tf.nn.leaky_relu,
+    "log_softmax": tf.nn.log_softmax,
+    "relu6": tf.nn.relu6,
+    "silu": tf.nn.silu,
+}
+# Names of arguments that Keras 3 has changed, by class.
+RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
+DROPPED = ("initializer", "regularizer", "constraint")
+
+
+def load(path: Path, config: dict[str, Any], version: str) -> ImportedModel:
+    """Load a checked file; whatever Keras raises comes through."""
+    try:
+        import keras
+    except ImportError as error:
+        raise SourceModelError(
+            f"this is a model of Keras 3, which is not usable ({error}); "
+            "install it with 'pip install keras>=3'"
+        ) from error
+    with quiet():
+        original = keras.saving.load_model(path, compile=False, safe_mode=True)
+        own = {"class_name": type(original).__name__, "config": original.get_config()}
+        free, changed = relaxed(own, _token_inputs(original))
+        model = type(original).from_config(free["config"])
+        model.set_weights(original.get_weights())
+        network = _rebuilt(model)
+    return ImportedModel(
+        name=original.name,
+        network=network,
+        reference=_reference(model),
+        framework=f"Keras {keras.__version__}",
+        changed=tuple(changed),
+        padding=padding_of(network),
+    )
+
+
+def _reference(model: Any) -> Reference:
+    def compute(inputs: list[np.ndarray]) -> list[np.ndarray]:
+        given = model(inputs if len(inputs) > 1 else inputs[0], training=False)
+        return [np.asarray(value) for value in as_list(given)]
+
+    return compute
+
+
+def _graph(model: Any) -> Any:
+    """The Functional model that computes a model."""
+    functional = getattr(model, "_functional", None) if _kind(model) == "Sequential" else model
+    if functional is None or not hasattr(functional, "_nodes_by_depth"):
+        raise SourceModelError("its input shape is not known; add an Input layer and save again")
+    return functional
+
+
+def _token_inputs(model: Any) -> set[str]:
+    """Names of the input layers that an Embedding reads."""
+    return {
+        tensor._keras_history.operation.name
+        for nodes in _graph(model)._nodes_by_depth.values()
+        for node in nodes
+        if _kind(node.operation) == "Embedding"
+        for tensor in node.input_tensors
+    }
+
+
+def _kind(operation: Any) -> str:
+    return type(operation).__name__
+
+
+def _rebuilt(model: Any) -> tf_keras.Model:
+    """The model of tf_keras layers, with its weights."""
+    functional = _graph(model)
+    values: dict[int, Any] = {}
+    inputs = []
+    for tensor in functional.inputs:
+        layer = tensor._keras_history.operation
+        made = tf_keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=layer.name)
+        values[id(tensor)] = made
+        inputs.append(made)
+    layers: dict[int, Any] = {}
+
+    def value(tensor: Any) -> Any:
+        if id(tensor) not in values:
+            history = tensor._keras_history
+            node = history.operation._inbound_nodes[history.node_index]
+            _call(node)
+        return values[id(tensor)]
+
+    def _call(node: Any) -> None:
+        operation = node.operation
+        if id(operation) not in layers:
+            layers[id(operation)] = _layer(operation)
+        layer = layers[id(operation)]
+        # Masks are further arguments by keyword; a step has none.
+        given = [value(item) for item in _tensors(node.arguments.args)]
+        results = as_list(layer(given if len(given) > 1 else given[0]))
+        copy = getattr(operation, "get_weights", None)
+        if copy is not None and not isinstance(layer, tf_keras.layers.Normalization):
+            weights = copy()
+            if [w.shape for w in weights] != [tuple(w.shape) for w in layer.weights]:
+                raise UnsupportedLayerError(
+                    f"layer '{operation.name}' ({_kind(operation)}) has weights that tf_keras' "
+                    "layer of that name has not"
+                )
+            layer.set_weights(weights)
+        outputs = _tensors(node.outputs)
+        flat = tf.nest.flatten(results)
+        if len(flat) != len(outputs):
+            raise UnsupportedLayerError(
+                f"layer '{operation.name}' ({_kind(operation)}) gives {len(outputs)} outputs in "
+                f"Keras 3 and {len(flat)} in tf_keras"
+            )
+        values.update(zip(map(id, outputs), flat, strict=True))
+
+    outputs = [value(tensor) for tensor in functional.outputs]
+    return tf_keras.Model(inputs, outputs, name=model.name)
+
+
+def _tensors(nested: Any) -> list[Any]:
+    """All symbolic tensors in arguments, in order."""
+    if isinstance(nested, dict):
+        nested = list(nested.values())
+    if isinstance(nested, list | tuple):
+        return [tensor for item in nested for tensor in _tensors(item)]
+    return [nested] if hasattr(nested, "_keras_history") else []
+
+
+def _layer(operation: Any) -> Any:
+    """The tf_keras layer that computes an operation of Keras 3, without its weights."""
+    import keras
+
+    kind = _kind(operation)
+    if isinstance(operation, keras.Model):
+        return _rebuilt(operation)
+    if not isinstance(operation, keras.Layer):
+        if kind not in OPERATIONS:
+            what = "a mask" if kind in MASK_OPERATIONS else f"keras.ops {kind}"
+            raise UnsupportedLayerError(
+                f"layer '{operation.name}' computes {what} outside of Keras' layers, which is not "
+                "stepped; replace it by a Keras layer"
+            )
+        return getattr(tf_keras.layers, OPERATIONS[kind])(name=operation.name)
+    if kind not in STEPPABLE | CELLS or not hasattr(tf_keras.layers, kind):
+        raise refusal(operation.name, kind)
+    made = getattr(tf_keras.layers, kind)
+    config = operation.get_config()
+    if config.pop("rms_scaling", False):
+        raise UnsupportedLayerError(
+            f"layer '{operation.name}' (LayerNormalization) has rms_scaling; train it without"
+        )
+    if kind == "Normalization":
+        mean, variance = (np.array(item) for item in (operation.mean, operation.variance))
+        config |= {"mean": mean.reshape(-1), "variance": variance.reshape(-1)}
+    # Within a wrapper: a layer, or cells.
+    if "layer" in config:
+        config["layer"] = _layer(operation.layer)
+    if "cell" in config:
+        config["cell"] = _layer(operation.cell)
+    if "cells" in config:
+        config["cells"] = [_layer(cell) for cell in operation.cells]
+    names = RENAMED.get(kind, {})
+    known = _arguments(made)
+    chosen = {}
+    for key, item in config.items():
+        key = names.get(key, key)
+        if key not in known or key == "dtype" or key.endswith(DROPPED):
+            continue
+        chosen[key] = _activation(item, operation) if key.endswith("activation") else item
+    return made(**chosen)
+
+
+def _arguments(kind: type) -> set[str]:
+    """Names of the arguments that a layer's class and its bases take."""
+    found = {"name"}
+    for base in kind.__mro__[:-1]:
+        found |= set(inspect.signature(base.__init__).parameters)
+    return found
+
+
+def _activation(name: Any, operation: Any) -> Any:
+    if isinstance(name, str) and name in ACTIVATIONS:
+        return ACTIVATIONS[name]
+    try:
+        return tf_keras.activations.get(name)
+    except (ValueError, TypeError) as error:
+        raise UnsupportedLayerError(
+            f"layer '{operation.name}' ({_kind(operation)}) has the activation {str(name)[:60]!r}, "
+            "which is not known here; use relu, tanh, sigmoid or another of tf_keras'"
+        ) from error

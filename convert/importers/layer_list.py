@@ -1,0 +1,183 @@
+"""A model's list of layers as files hold it (JSON), checked before any loader sees it.
+
+Only classes of Keras' own that are listed here may be in it. A loader would import and call
+whatever else is named there; a Lambda layer holds the code itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from convert.errors import SourceModelError, UnsupportedLayerError
+from convert.layers import RULES, refusal
+
+CELLS = {"GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"}
+CONTAINERS = {"Functional", "InputLayer", "Model", "Sequential"}
+# Of the mathematics between layers, what Keras names so, by class (Keras 3) or function (tf_keras):
+# computed as the layer of that name.
+OPERATIONS = {"Add": "Add", "Subtract": "Subtract", "Multiply": "Multiply"}
+FUNCTIONS = {
+    "__operators__.add": "Add",
+    "math.add": "Add",
+    "math.subtract": "Subtract",
+    "math.multiply": "Multiply",
+}
+# What Keras 3 computes masks with; the step has none.
+MASK_OPERATIONS = {"Any", "ExpandDims", "LogicalAnd", "NotEqual", "Squeeze"}
+# How weights once began and were held while training: not used here, and without code.
+OTHERS = {
+    "Constant", "Constraint", "DTypePolicy", "Glorot", "GlorotNormal", "GlorotUniform", "HeNormal",
+    "HeUniform", "Identity", "L1", "L1L2", "L2", "LecunNormal", "LecunUniform", "MaxNorm",
+    "MinMaxNorm", "NonNeg", "Ones", "Orthogonal", "OrthogonalRegularizer", "Policy",
+    "RandomNormal", "RandomUniform", "TruncatedNormal", "UnitNorm", "VarianceScaling", "Zeros",
+    "__keras_tensor__", "__tuple__",
+}  # fmt: skip
+OWN = "edgestep>"
+STEPPABLE = {kind.__name__ for kind in RULES}
+# No list of layers is deeper or longer.
+DEPTH_LIMIT, ITEM_LIMIT = 64, 2_000_000
+
+
+def read_layer_list(text: str | bytes) -> dict[str, Any]:
+    """Parse and check a model's configuration.
+
+    Raises:
+        SourceModelError: it is no JSON object, or names something that is no part of a model.
+        UnsupportedLayerError: it names a layer that has no step.
+    """
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SourceModelError(f"its list of layers is no JSON ({error})") from error
+    if not isinstance(config, dict) or not isinstance(config.get("config"), dict | list):
+        raise SourceModelError("it holds weights alone, or no Keras model")
+    if config.get("class_name") not in ("Functional", "Sequential", "Model"):
+        raise UnsupportedLayerError(
+            f"the model is a {str(config.get('class_name'))[:80]!r}, a class of its own with code; "
+            "build it with Sequential or the Functional API, copy the weights, and save that"
+        )
+    for item in _objects(config):
+        _check(item)
+    return config
+
+
+def _objects(config: Any) -> Iterator[dict[str, Any]]:
+    """All objects within, without recursion."""
+    left = [(config, 0)]
+    count = 0
+    while left:
+        value, depth = left.pop()
+        count += 1
+        if depth > DEPTH_LIMIT or count > ITEM_LIMIT:
+            raise SourceModelError("its list of layers is too deep or too long for a model")
+        if isinstance(value, dict):
+            yield value
+            left += [(inner, depth + 1) for inner in value.values()]
+        elif isinstance(value, list):
+            left += [(inner, depth + 1) for inner in value]
+
+
+def _check(item: dict[str, Any]) -> None:
+    if "class_name" not in item:
+        return
+    kind, inner = item["class_name"], item.get("config")
+    name = inner.get("name", "?") if isinstance(inner, dict) else "?"
+    if not isinstance(kind, str) or not isinstance(name, str):
+        raise SourceModelError("its list of layers is damaged: a class has no name")
+    name = name[:80] if name.isprintable() else "?"
+    registered = item.get("registered_name") or kind
+    module = item.get("module") or "keras"
+    if not isinstance(registered, str) or not isinstance(module, str):
+        raise SourceModelError("its list of layers is damaged: a class has no name")
+    if kind == "TFOpLambda":
+        function = inner.get("function") if isinstance(inner, dict) else None
+        if function not in FUNCTIONS:
+            raise UnsupportedLayerError(
+                f"layer '{name}' computes tf.{str(function)[:60]} outside of Keras' layers "
+                "(TFOpLambda), which is not stepped; replace it by a Keras layer"
+            )
+        return
+    if module.startswith("keras.src.ops"):
+        if kind not in OPERATIONS and kind not in MASK_OPERATIONS:
+            raise UnsupportedLayerError(
+                f"layer '{name}' computes keras.ops {kind} outside of Keras' layers, which is not "
+                "stepped; replace it by a Keras layer"
+            )
+        return
+    if kind == "function":
+        if module != "builtins" or not isinstance(inner, str):
+            raise UnsupportedLayerError(
+                f"the function {str(inner)[:60]!r} of '{module[:60]}' is code of the model's own; "
+                "use a named activation of Keras"
+            )
+        return
+    known = STEPPABLE | CELLS | CONTAINERS | OTHERS
+    if kind not in known:
+        raise refusal(name, kind[:80])
+    if registered.startswith(OWN) and kind in STEPPABLE:
+        return
+    keras_own = module.split(".")[0] in ("keras", "tf_keras")
+    if not keras_own or registered.split(">")[-1] != kind or ">" in registered[: -len(kind) - 1]:
+        raise UnsupportedLayerError(
+            f"layer '{name}' ({kind}) is '{registered[:60]}' of '{module[:60]}', code of the "
+            "model's own; use the layer of Keras"
+        )
+
+
+def largest_size(config: dict[str, Any]) -> int:
+    """The largest width that the layers name, to be held against the weights in the file."""
+    keys = ("units", "filters", "input_dim", "output_dim", "depth_multiplier", "kernel_size")
+    sizes = [1]
+    for item in _objects(config):
+        for key in keys:
+            value = item.get(key)
+            values = value if isinstance(value, list) else [value]
+            sizes += [n for n in values if isinstance(n, int) and not isinstance(n, bool)]
+    return max(sizes)
+
+
+def relaxed(config: dict[str, Any], free_inputs: set[str]) -> tuple[dict[str, Any], list[str]]:
+    """The configuration with any number of sequences and steps, without state between calls and
+    in float32; and what was changed, for people.
+
+    Args:
+        free_inputs: names of the two-axis inputs whose second axis is time (token ids).
+    """
+    changed: list[str] = []
+
+    def shape(values: list[Any], name: str) -> list[Any]:
+        steps = len(values) >= 3 or name in free_inputs
+        return [None, None, *values[2:]] if steps else [None, *values[1:]]
+
+    def copy(value: Any, key: str = "") -> Any:
+        if isinstance(value, list):
+            return [copy(item) for item in value]
+        if key == "dtype":
+            return _float32(value, changed)
+        if not isinstance(value, dict):
+            if key == "stateful" and value is True:
+                changed.append("stateful=True: a sequence begins with zero states, as after reset")
+            return False if key in ("stateful", "unroll") and value is True else value
+        found = {}
+        for name, inner in value.items():
+            if name in ("build_config", "build_input_shape", "compile_config"):
+                continue
+            if name in ("batch_shape", "batch_input_shape") and isinstance(inner, list):
+                found[name] = shape(inner, str(value.get("name")))
+            else:
+                found[name] = copy(inner, name)
+        return found
+
+    return copy(config), list(dict.fromkeys(changed))
+
+
+def _float32(value: Any, changed: list[str]) -> Any:
+    name = value
+    if isinstance(value, dict):
+        name = (value.get("config") or {}).get("name") if "config" in value else None
+    if isinstance(name, str) and ("float16" in name or name in ("float64", "bfloat16")):
+        changed.append(f"{name}: computed in float32")
+        return "float32"
+    return value
