@@ -41,9 +41,9 @@ def _past_steps(layer: Any, node: Any, size: int, dilation: int = 1) -> int:
         return reach
     source = getattr(node.keras_inputs[0], "_keras_history", None)
     padding = getattr(source, "layer", None)
-    if layer.padding == "valid" and isinstance(padding, keras.layers.ZeroPadding1D):
-        if tuple(padding.padding) == (reach, 0):
-            return reach
+    padded = isinstance(padding, keras.layers.ZeroPadding1D)
+    if layer.padding == "valid" and padded and tuple(padding.padding) == (reach, 0):
+        return reach
     raise UnsupportedLayerError(
         f"{described(layer)} has padding='{layer.padding}', which looks ahead or drops steps; "
         f"{ALTERNATIVES}"
