@@ -10,7 +10,7 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu test-arm64 lint train convert bench report \
+.PHONY: help setup demo test test-slow test-gpu test-arm64 test-pytorch lint train convert bench report \
   bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
@@ -49,6 +49,11 @@ test: lint debian-packages ## lint, check the import rules, run the tests
 
 test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 	$(BIN)/python -m pytest -m slow
+
+# PyTorch is in no extra: on many machines it comes with gigabytes for GPUs.
+test-pytorch: $(STAMP) ## imports of PyTorch networks, held against PyTorch (installs it)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pytest -m pytorch tests/convert/importers
 
 test-arm64: $(STAMP) ## the on-device program on emulated Arm boards (built into .cache/arm64)
 	$(BIN)/python -m tests.arm64.emulated_arm

@@ -14,17 +14,19 @@ would need a further operator or two.
 from __future__ import annotations
 
 import json
+import statistics
+import time
 from typing import Any
 
 import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from benchmarks.fused_lstm import interleaved
 from device_runner.machine import describe_machine
 from models.tensorflow_log import load_tensorflow, quiet
 
 GATES = 3
+ROUNDS, CALLS = 100, 50
 
 
 def products(units: int, groups: int) -> dict[str, Any]:
@@ -81,7 +83,14 @@ def measure(units: int, groups: int) -> dict[str, float]:
         for name, function in products(units, groups).items():
             if (name, scheme) != ("batched", "int8"):
                 ways[f"{name} {scheme}"] = interpreter(function, units, scheme == "int8")
-    return interleaved({name: made.invoke for name, made in ways.items()})
+    samples: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, made in ways.items():
+            start = time.perf_counter_ns()
+            for _ in range(CALLS):
+                made.invoke()
+            samples[name].append((time.perf_counter_ns() - start) / CALLS)
+    return {name: statistics.median(values) for name, values in samples.items()}
 
 
 @click.command()

@@ -20,11 +20,11 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from finding import write_finding
 
 from device_runner.machine import describe_machine
 from models.tensorflow_log import load_tensorflow, quiet
@@ -32,7 +32,6 @@ from models.tensorflow_log import load_tensorflow, quiet
 INPUTS = 12
 OUTPUTS = 9
 ROUNDS = 30
-FINDINGS = Path("runs/benchmarks/incremental.json")
 TOLERANCE = 1e-4
 
 
@@ -153,13 +152,13 @@ def main(units: int, windows: tuple[int, ...], as_json: bool) -> None:
         for window in windows
     ]
     longest = rows[-1]
-    FINDINGS.parent.mkdir(parents=True, exist_ok=True)
-    finding = {
-        "case": f"LSTM-{units} float32, against one call over {longest['frames']} frames",
-        "p50": f"{1 / longest['window_per_step']:.3f} x",
-        "score": "the same outputs",
-    }
-    FINDINGS.write_text(json.dumps({**finding, "rows": rows}, indent=1))
+    write_finding(
+        "incremental",
+        f"LSTM-{units} `float32`, against one call over {longest['frames']} frames",
+        rows,
+        p50=f"{1 / longest['window_per_step']:.3f} x",
+        score="the same outputs",
+    )
     if as_json:
         click.echo(json.dumps(rows))
         return

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 import numpy as np
+from finding import write_finding
 
 from device_runner.machine import describe_machine
 from models.cells import CELLS
@@ -86,12 +87,22 @@ def main(
     if not as_json:
         click.echo(f"{describe_machine()['model']}, {units} units, seconds of an epoch")
         click.echo(f"{'steps':>6}" + "".join(f"{cell:>12}" for cell in cells))
+    rows = []
     for steps in lengths:
         seconds = measure(cells, units, steps, rounds)
+        rows.append({"units": units, "steps": steps, "seconds": seconds})
         if as_json:
-            click.echo(json.dumps({"units": units, "steps": steps, "seconds": seconds}))
+            click.echo(json.dumps(rows[-1]))
         else:
             click.echo(f"{steps:6}" + "".join(f"{seconds[cell]:12.2f}" for cell in cells))
+    if {"gru", "min-gru"} <= set(cells):
+        last = rows[-1]["seconds"]
+        write_finding(
+            "parallel_training",
+            f"an epoch of min-gru-{units} against gru-{units}, {lengths[-1]} steps: "
+            f"{last['min-gru'] / last['gru']:.2f} x the seconds",
+            rows,
+        )
 
 
 if __name__ == "__main__":

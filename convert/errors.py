@@ -16,7 +16,8 @@ class UnsupportedLayerError(ConvertError):
 
 
 class SourceModelError(ConvertError):
-    """A model to be imported that is missing, damaged, or not what it is said to be."""
+    """A model to be imported that is missing, damaged, not safe to read, or not what it is said to
+    be."""
 
 
 class ContractViolationError(ConvertError):

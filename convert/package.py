@@ -54,7 +54,8 @@ def pack(flatbuffer: bytes, contract: Contract, labels: tuple[str, ...], golden:
 def _half(values: np.ndarray, tolerance: float) -> np.ndarray:
     """The values in float16 where that is far finer than what they are compared with; half the
     bytes, which are a twentieth of a small model's file."""
-    half = values.astype(np.float16)
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
     fine = np.abs(half.astype(np.float32) - values).max() <= FINER_THAN_TOLERANCE * tolerance
     return half if fine else values
 

@@ -35,9 +35,11 @@ LEVELS = 256
 SCALE_RATE = 16.0
 # Outputs whose int8 grid TFLite prescribes: real range (low, high).
 PRESCRIBED = {"LOGISTIC": (0.0, 255 / 256), "TANH": (-1.0, 127 / 128)}
-OTHERS = ("FULLY_CONNECTED", "GATHER", "RESHAPE", "SPLIT", "SUM")
+OTHERS = (
+    "CONCATENATION", "FULLY_CONNECTED", "GATHER", "RESHAPE", "SPLIT", "SUM", "TRANSPOSE"
+)  # fmt: skip
 # These only pass on what is on their input's grid.
-PASSING = ("RESHAPE", "SPLIT")
+PASSING = ("CONCATENATION", "RESHAPE", "SPLIT", "TRANSPOSE")
 ELEMENTWISE = {
     "ADD": tf.add,
     "SUB": tf.subtract,
@@ -218,6 +220,13 @@ class SimulatedNetwork(keras.Model):
             shared = [] if fixed else [i for i in computed if limits[self._names[i]] == limit]
             grid = self._grid(ends[0], limit, fixed)
             self._grids.update(dict.fromkeys((*ends, *shared), grid))
+        for name, op in self._operators:
+            # What is joined is on one grid.
+            if name == "CONCATENATION":
+                given = [index for index in op.inputs if index in self._grids]
+                limit = limits[self._names[op.outputs[0]]]
+                grid = self._grids[given[0]] if given else self._grid(op.inputs[0], limit, False)
+                self._grids.update({index: grid for index in op.inputs if index in computed})
         for index, prescribed in computed.items():
             if index not in self._grids:
                 limit = prescribed or limits[self._names[index]]
@@ -286,6 +295,12 @@ class SimulatedNetwork(keras.Model):
                 # The batch is 1 in the graph and the axis in front here.
                 target = self._shape_of[op.outputs[0]]
                 values[op.outputs[0]] = tf.reshape(operands[0], (-1, *map(int, target[1:])))
+                continue
+            if name == "CONCATENATION":
+                values[op.outputs[0]] = tf.concat(operands, op.builtinOptions.axis)
+                continue
+            if name == "TRANSPOSE":
+                values[op.outputs[0]] = tf.transpose(*operands)
                 continue
             if name == "GATHER":
                 values[op.outputs[0]] = tf.gather(self._rounded_table(operands[0]), operands[1])

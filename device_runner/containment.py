@@ -3,7 +3,7 @@
 The reader finds damage (offsets, sizes, the SHA-256), but whoever makes a file can sign it as well.
 So a command that hands a model to a runtime goes on in a child process that is forked before the
 runtime is imported; the parent waits, answers a crash in one line, and ends a child that does not
-get through loading and one step in time. A fork costs a millisecond or two and starts nothing anew,
+get through loading and one step in time. A fork costs a few milliseconds and starts nothing anew,
 so that it is done every time: there is no cache of files once found good, which could be wrong for
 another runtime, version or machine. While the child measures, the parent sleeps.
 

@@ -82,16 +82,16 @@ def csv_frames(lines: Iterable[str], contract: Contract) -> Frames:
 def _frame(cells: list[str], inputs: Sequence[TensorSpec]) -> Any:
     """A line's cells as what Stream.step takes; ValueError says what they are instead."""
     widths = [math.prod(spec.frame_shape) for spec in inputs]
+    numbers = [float(cell) for cell in cells]
     if len(cells) != sum(widths):
         raise ValueError(f"it has {len(cells)} values, the model takes {sum(widths)}")
     parts: list[np.ndarray] = []
     for spec, width in zip(inputs, widths, strict=True):
-        own, cells = cells[:width], cells[width:]
         if spec.vocabulary is not None:
-            parts.append(np.array([int(cell) for cell in own], np.int64))
+            parts.append(np.array([int(cell) for cell in cells[:width]], np.int64))
         else:
-            values = np.array([float(cell) for cell in own], np.float64)
-            parts.append(values.reshape(spec.frame_shape))
+            parts.append(np.array(numbers[:width], np.float64).reshape(spec.frame_shape))
+        cells, numbers = cells[width:], numbers[width:]
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -82,6 +83,46 @@ def run(recipe: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> Non
             "install them with 'pip install edgestep[workstation]'"
         ) from error
     run_recipe(recipe, runs_dir, until, again)
+
+
+@main.command("zoo")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def zoo_command(as_json: bool) -> None:
+    """List every cell and every task, with its source and what it is for."""
+    from models.tensorflow_log import load_tensorflow
+    from pipeline import zoo
+
+    load_tensorflow()
+    cells, tasks = zoo.cells(), zoo.tasks()
+    if as_json:
+        click.echo(json.dumps({"cells": cells, "tasks": tasks}))
+        return
+    click.echo(f"cells (parameters of {zoo.UNITS} units on {zoo.INPUTS} inputs)")
+    for cell in cells:
+        click.echo(
+            f"  {cell['cell']:20}{cell['parameters']:>8,}  {cell['source']}: {cell['purpose']}"
+        )
+    click.echo("tasks")
+    for task in tasks:
+        click.echo(f"  {task['task']:20}{task['purpose']}")
+
+
+@main.command("techniques")
+@click.option("--runs-dir", type=click.Path(file_okay=False, path_type=Path), default="runs",
+              show_default=True, help="Folder that holds the finished runs.")  # fmt: skip
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
+              default="docs/techniques.md", show_default=True,
+              help="The file to write.")  # fmt: skip
+def techniques_command(runs_dir: Path, output: Path) -> None:
+    """Write the table of what each cell and each technique costs and buys, from finished runs.
+
+    What is not yet measured is listed with the command that measures it.
+    """
+    from convert.package import write_atomically
+    from pipeline.technique_table import load_techniques, technique_document
+
+    write_atomically(output, technique_document(load_techniques(), runs_dir).encode())
+    click.echo(output)
 
 
 @main.command("restore-contract")

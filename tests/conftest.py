@@ -16,10 +16,14 @@ CELL_NAMES = (
     "simple-rnn", "lstm", "gru", "oru", "oru-state", "fast-grnn", "min-gru", "min-lstm"
 )  # fmt: skip
 # (cell, options): every cell in every form that has a graph of its own.
-VARIANTS = (*((cell, {}) for cell in CELL_NAMES), ("gru", {"reset_after": False}))
-# Cells whose gates see the input alone have none.
+VARIANTS = (
+    *((cell, {}) for cell in CELL_NAMES),
+    ("gru", {"reset_after": False}),
+    ("grouped-gru", {}),
+)
+# Cells whose gates see the input alone have none, and in groups it is cut up already.
 VARIANTS_WITH_RECURRENT_MATRIX = tuple(
-    (cell, options) for cell, options in VARIANTS if not cell.startswith("min-")
+    (cell, options) for cell, options in VARIANTS if not cell.startswith(("min-", "grouped-"))
 )
 UNITS = 16
 

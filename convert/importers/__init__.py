@@ -14,8 +14,6 @@ from convert.errors import SourceModelError
 PYTORCH_SUFFIXES = (".pt", ".pth", ".safetensors")
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from convert.importers.imported import ImportedModel
 
 
@@ -32,7 +30,9 @@ def import_model(path: str | Path, architecture: str | Path | None = None) -> Im
     if not path.exists():
         raise SourceModelError(f"{path}: no such file; check the path")
     if architecture is not None:
-        return _import_pytorch(path, Path(architecture))
+        from convert.importers.pytorch import import_network
+
+        return import_network(path, Path(architecture))
     if path.suffix in PYTORCH_SUFFIXES:
         raise SourceModelError(
             f"{path}: weights of PyTorch do not tell their layers; "
@@ -45,19 +45,3 @@ def import_model(path: str | Path, architecture: str | Path | None = None) -> Im
     from convert.importers.keras_files import import_keras_file
 
     return import_keras_file(path)
-
-
-def _import_pytorch(path: Path, architecture: Path) -> ImportedModel:
-    from convert.importers.imported import ImportedModel
-    from convert.importers.pytorch import read_network, run, to_keras
-
-    network = read_network(path, architecture)
-    made = to_keras(network)
-    ends = len(made.outputs[0].shape) == 2  # gives one result for a sequence
-
-    def compute(inputs: list[np.ndarray]) -> list[np.ndarray]:
-        (x,) = inputs
-        given = run(network, x[..., 0] if network.vocabulary and x.ndim == 3 else x)
-        return [given[:, -1] if ends else given]
-
-    return ImportedModel(path.stem, made, compute, "PyTorch")

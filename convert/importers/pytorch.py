@@ -32,6 +32,7 @@ import tf_keras as keras
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from convert.errors import SourceModelError, UnsupportedLayerError
+from convert.importers.imported import ImportedModel
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -107,6 +108,13 @@ class PyTorchNetwork:
         return len(weights["weight"]) if isinstance(layer, EmbeddingLayer) else None
 
     @property
+    def gives_the_last(self) -> bool:
+        """Whether it gives one output for a whole sequence."""
+        return any(
+            isinstance(layer, RecurrentLayer) and layer.output == "last" for layer, _ in self.layers
+        )
+
+    @property
     def inputs(self) -> int:
         """Channels of a frame; 1 where it is a token id."""
         layer, weights = self.layers[0]
@@ -114,6 +122,23 @@ class PyTorchNetwork:
             return 1
         name = "weight_ih_l0" if isinstance(layer, RecurrentLayer) else "weight"
         return int(weights[name].shape[1])
+
+
+def import_network(weights: Path, description: Path) -> ImportedModel:
+    """A PyTorch network as one to be stepped; errors as :func:`read_network`."""
+    network = read_network(weights, description)
+
+    def reference(inputs: list[np.ndarray]) -> list[np.ndarray]:
+        (x,) = inputs
+        outputs = run(network, x[..., 0] if network.vocabulary and x.ndim == 3 else x)
+        return [outputs[:, -1] if network.gives_the_last else outputs]
+
+    return ImportedModel(
+        name=weights.stem,
+        network=to_keras(network),
+        reference=reference,
+        framework="PyTorch",
+    )
 
 
 def read_network(weights: Path, description: Path) -> PyTorchNetwork:

@@ -11,7 +11,7 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import step_form
-from convert.layers.rule import Joined, Lookup, Scaled, StepRule, look_up, plain, product, stateless
+from convert.layers.rule import Joined, Lookup, Scaled, StepRule, plain, product, stateless
 from models.network import Normalization, TokenEmbedding
 
 PADDING_REMOVED = "a step is never padding: give only real steps (Keras would skip the padded ones)"
@@ -159,14 +159,14 @@ def token_embedding(layer: TokenEmbedding, node: Any) -> StepRule:
 
 
 def embedding(layer: keras.layers.Embedding, node: Any) -> StepRule:
-    """Token ids [1, 1] -> [1, width]."""
+    """Token ids [1, 1] -> [1, width], left to the layer behind it as that of ours."""
     if len(node.input_shapes) != 2:
         raise UnsupportedLayerError(
             f"{described(layer)} reads ids of shape {tuple(node.input_shapes)}; ids of shape "
             "(batch, steps) can be stepped"
         )
     return stateless(
-        lambda ids: look_up(layer.embeddings, ids),
+        lambda ids: Lookup(layer.embeddings, ids),
         changed=f"{PADDING_REMOVED}; id 0 is padding" if layer.mask_zero else "",
     )
 

@@ -44,6 +44,7 @@ INTEGER_VERSIONS = {
         "SUB": 2,
         "SUM": 2,
         "TANH": 2,
+        "TRANSPOSE": 2,
     },
     16: {
         "ADD": 3,

@@ -44,6 +44,16 @@ def test_golden_sequences_are_real_and_the_networks_own(step_models, vowels, tra
         start += length
 
 
+def test_golden_outputs_are_rounded_far_below_the_tolerance(step_models):
+    """In the int8 file, where half the bytes are enough; the float32 file keeps them all."""
+    exact, rounded = (load_step_model(step_models("gru", scheme)) for scheme in ("float32", "int8"))
+    np.testing.assert_array_equal(exact.golden.x, rounded.golden.x)
+    difference = np.abs(exact.golden.y - rounded.golden.y).max()
+    assert 0 < difference < 0.1 * rounded.contract.tolerance.rms
+    assert (rounded.golden.y == rounded.golden.y.astype(np.float16)).all()
+    assert not (exact.golden.y == exact.golden.y.astype(np.float16)).all()
+
+
 def test_accuracy_in_the_contract_is_that_of_the_stepped_file(step_models, vowels):
     path = step_models("gru", "int8")
     decided = decisions(step_outputs(Stream(path, "litert"), vowels.test), vowels.test.lengths)

@@ -30,7 +30,7 @@ LITERT = ("--backend", "litert")
 def tampered_file(workshop) -> Path:
     """A model that computes something else than its golden outputs say."""
     golden = workshop.model.golden
-    data = workshop.packed(golden=replace(golden, y=golden.y + 100))
+    data = workshop.packed(golden=replace(golden, outputs={"y": golden.y + 100}))
     return workshop.write(data, "tampered.tflite")
 
 
@@ -237,11 +237,11 @@ def test_stream_of_nothing_prints_nothing(int8_file, invoke):
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ("1,2,3", "shape (3,)"),
-        (",".join("1" * 13), "shape (13,)"),
+        ("1,2,3", "it has 3 values, the model takes 12"),
+        (",".join("1" * 13), "it has 13 values, the model takes 12"),
         ("a" + ",1" * 11, "could not convert string to float: 'a'"),
         (",1" * 11, "could not convert string to float: ''"),
-        (";".join("1" * 12), "could not convert"),
+        (";".join("1" * 12), "each line is numbers and commas"),
         ("nan" + ",1" * 11, "nan"),
         ("1" + ",-inf" * 11, "inf"),
         ("1e999" + ",1" * 11, "inf"),
@@ -534,5 +534,5 @@ def test_real_interrupt_of_a_long_bench(int8_file, tmp_path):
 def test_help_names_every_command(invoke):
     result = invoke("--help")
     assert result.exit_code == 0
-    assert set(main.commands) == {"doctor", "inspect", "verify", "bench", "stream"}
+    assert set(main.commands) >= {"doctor", "inspect", "verify", "bench", "stream"}
     assert all(f"\n  {name} " in result.stdout for name in main.commands)

@@ -72,7 +72,7 @@ def test_too_few_samples_for_the_wanted_percentile_are_invalid(percentile, valid
 
 def test_wrong_numerics_are_invalid(stream):
     golden = stream.model.golden
-    tampered = replace(stream.model, golden=replace(golden, y=golden.y + 100))
+    tampered = replace(stream.model, golden=replace(golden, outputs={"y": golden.y + 100}))
     (measured,) = bench([Stream(tampered, "litert")], SHORT, Circumstances())
     check_form(measured.result)
     assert measured.result["invalid_reason"].startswith("rms error 100 is above")

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from convert.errors import SourceModelError, UnsupportedLayerError
+from convert.importers import import_model
 from convert.importers.pytorch import read_network, run, to_keras
 from convert.step import StepModule
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
+
+pytestmark = pytest.mark.pytorch
 
 STEPS, BATCH = 13, 3
 KINDS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
@@ -80,6 +83,14 @@ def test_relu_and_the_last_output(tmp_path):
         wanted = module(torch.tensor(x)).numpy()
     np.testing.assert_allclose(to_keras(network)(x).numpy(), wanted[:, -1], atol=1e-5)
     np.testing.assert_allclose(run(network, x), wanted, atol=1e-5)
+    (given,) = import_model(tmp_path / "net.safetensors", tmp_path / "net.toml").reference([x])
+    np.testing.assert_allclose(given, wanted[:, -1], atol=1e-5)
+
+
+def test_weights_without_a_description_are_refused(tmp_path):
+    weights, _ = saved(tmp_path, Classifier("gru", 1, True, False), "")
+    with pytest.raises(SourceModelError, match="describe them in a TOML"):
+        import_model(weights)
 
 
 @pytest.mark.parametrize(
