@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 
 from calibration.data import Sequences
@@ -23,6 +24,7 @@ from models.tasks import load_task
 from tests.convert.importers.architectures import ARCHITECTURES, Architecture, saved
 
 PAGE = Path(__file__).parents[3] / "docs" / "import.md"
+FAILED = "FAILED"
 BEGIN, END = "<!-- table begins -->", "<!-- table ends -->"
 HEAD = ("architecture", "from", "float error", "int8", "Edge TPU", "GPU", "oldest runtime")
 
@@ -105,7 +107,8 @@ def _mapping(report: TargetReport) -> str:
 
 
 def _oldest(report: TargetReport) -> str:
-    return ", ".join(f"{name} {version}" for name, version in report.oldest_runtimes.items())
+    found = report.oldest_runtimes
+    return ", ".join(f"{name} {found[name]}" for name in found if isinstance(found[name], str))
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -125,7 +128,11 @@ def rows() -> list[Row]:
         for number, architecture in enumerate(ARCHITECTURES):
             place = Path(folder) / str(number)
             place.mkdir()
-            made.append(row(architecture, place))
+            try:
+                made.append(row(architecture, place))
+            # The other rows are still worth having; main() fails in the end.
+            except (AssertionError, click.ClickException) as error:
+                made.append(Row(architecture, [f"{FAILED}: {error}", "", "", "", ""], []))
             print(architecture.framework, architecture.name, made[-1].cells, flush=True)
         files = []
         for number, item in enumerate(made):
@@ -142,11 +149,14 @@ def rows() -> list[Row]:
 
 
 def main() -> None:
-    """Write the table into the page."""
+    """Write the table into the page; SystemExit where a row is wrong."""
     text = PAGE.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{table(rows())}\n{END}{after}")
+    found = rows()
+    PAGE.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}")
+    if wrong := [item.architecture.name for item in found if item.cells[0].startswith(FAILED)]:
+        raise SystemExit(f"wrong: {', '.join(wrong)}")
 
 
 if __name__ == "__main__":
