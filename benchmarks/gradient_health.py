@@ -181,9 +181,8 @@ def main(
         return tuple(item[name] for name in ("cell", "task", "length", "units", "seconds"))
 
     known = {key(item) for item in done}
-    click.echo(
-        f"{'task':<8}{'length':>7}  {'cell':<12}{'steps':>7}{'loss':>9}  solved  left before, after"
-    )
+    head = f"{'task':<8}{'length':>7}  {'cell':<12}{'steps':>7}{'loss':>9}  solved  gradient left"
+    click.echo(head)
     for task in tasks:
         for length in lengths:
             for cell in cells:

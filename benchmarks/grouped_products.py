@@ -21,7 +21,6 @@ from typing import Any
 import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from fused_lstm import interleaved
 
 from device_runner.machine import describe_machine
 from models.tensorflow_log import load_tensorflow, quiet

@@ -153,7 +153,7 @@ def _read_table(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
         )
     except ImportError as error:
         raise CalibrationError(
-            f"{path}: reading tables needs pandas, and Parquet pyarrow too ({error}); "
+            f"{path}: reading tables needs pandas, and Parquet pyarrow too ({_one_line(error)}); "
             "install them with 'pip install edgestep[tables]'"
         ) from error
     groups = [table]

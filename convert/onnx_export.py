@@ -363,6 +363,16 @@ def _softmax(to: _Lowering, operator: Operator) -> None:
     to.add("Softmax", [scaled], to.name(operator.outputs[0]), axis=-1)
 
 
+def _leaky_relu(to: _Lowering, operator: Operator) -> None:
+    alpha = float(operator.options["alpha"])
+    to.add("LeakyRelu", [to.name(operator.inputs[0])], to.name(operator.outputs[0]), alpha=alpha)
+
+
+def _relu6(to: _Lowering, operator: Operator) -> None:
+    limits = [to.constant(limit, np.float32) for limit in (0.0, 6.0)]
+    to.add("Clip", [to.name(operator.inputs[0]), *limits], to.name(operator.outputs[0]))
+
+
 # As OPERATORS of the reference backend, but for those that only quantized graphs have.
 LOWERINGS: dict[str, Lower] = {
     "ADD": _activated("Add"),
@@ -372,6 +382,7 @@ LOWERINGS: dict[str, Lower] = {
     "EXP": _same("Exp"),
     "FULLY_CONNECTED": _fully_connected,
     "GATHER": _gather,
+    "LEAKY_RELU": _leaky_relu,
     "LOGISTIC": _same("Sigmoid"),
     "MAXIMUM": _same("Max"),
     "MEAN": _reduce("ReduceMean"),
@@ -379,6 +390,7 @@ LOWERINGS: dict[str, Lower] = {
     "MUL": _activated("Mul"),
     "NEG": _same("Neg"),
     "RELU": _same("Relu"),
+    "RELU6": _relu6,
     "RESHAPE": _reshape,
     "RSQRT": _rsqrt,
     "SLICE": _slice,

@@ -81,6 +81,7 @@ OPTIONS: dict[str, tuple[int, dict[int, tuple[str, str, float]]]] = {
     ),
     "GATHER": (23, {0: ("axis", "i", 0), 1: ("batch_dims", "i", 0)}),
     "MAX_POOL_2D": (5, {5: _ACTIVATION}),
+    "LEAKY_RELU": (75, {0: ("alpha", "f", 0)}),
     "MEAN": (27, {0: ("keep_dims", "?", 0)}),
     "MUL": (21, {0: _ACTIVATION}),
     "PACK": (59, {0: ("values_count", "i", 0), 1: ("axis", "i", 0)}),

@@ -13,8 +13,8 @@ from device_runner.errors import MissingRuntimeError, VerificationError
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--target", metavar="TARGET", required=True, help="cpu, gpu, edgetpu or micro.")
 @click.option("--scheme", metavar="SCHEME",
-              help="int8, int16x8, dynamic, float16, float32; default: the cheapest of the target's "
-                   "that the model survives.")  # fmt: skip
+              help="int8, int16x8, dynamic, float16, float32; default: the target's cheapest that "
+                   "the model survives.")  # fmt: skip
 @click.option("--data", metavar="FILE",
               help="Real sequences: .npy, .npz, .csv, .parquet, or module:function.")  # fmt: skip
 @click.option("--random-calibration", is_flag=True,
@@ -46,7 +46,11 @@ def convert_command(
     The stepped model is held against what the original framework computes over whole sequences,
     quantized, verified on every installed runtime, and checked for the target.
     """
+    from models.tensorflow_log import quiet
+
     try:
+        with quiet():
+            import tensorflow  # noqa: F401
         from calibration.data import load_sequences
         from convert.auto import candidates
         from convert.conversion import Facts, export_first, prepare, step_inputs
@@ -55,7 +59,6 @@ def convert_command(
         from convert.step import StepModule
         from convert.targets.check import check_file
         from convert.verify import verify_on_runtimes
-        from models.tensorflow_log import quiet
     except ImportError as error:
         raise MissingRuntimeError(
             f"'edgestep convert' needs the workstation's packages ({error}); "

@@ -38,6 +38,7 @@ GRAPHS = {
         tf.reshape(h, (1, 2, 4)), MATRIX[:4], 1
     ),
     "GATHER": lambda x, h: tf.gather(h, [5, 0, 5], axis=1),
+    "LEAKY_RELU": lambda x, h: tf.nn.leaky_relu(h, 0.3),
     "LOGISTIC": lambda x, h: tf.sigmoid(h * 20.0),
     "MAXIMUM": lambda x, h: tf.maximum(h, ROW),
     "MEAN": lambda x, h: tf.reduce_mean(h, -1),
@@ -45,6 +46,7 @@ GRAPHS = {
     "MUL": lambda x, h: h * ROW,
     "NEG": lambda x, h: -h,
     "RELU": lambda x, h: tf.nn.relu(h),
+    "RELU6": lambda x, h: tf.nn.relu6(tf.split(h, 2, -1)[0]),
     "RESHAPE": lambda x, h: tf.reshape(h, (1, 2, 4)) * 2.0,
     "RSQRT": lambda x, h: tf.math.rsqrt(h * h + 0.1),
     "SLICE": lambda x, h: tf.slice(h, [0, 2], [1, 3]),

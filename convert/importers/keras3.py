@@ -196,7 +196,7 @@ def _arguments(kind: type) -> set[str]:
     """Names of the arguments that a layer's class and its bases take."""
     found = {"name"}
     for base in kind.__mro__[:-1]:
-        found |= set(inspect.signature(base.__init__).parameters)
+        found |= set(inspect.signature(vars(base).get("__init__", object.__init__)).parameters)
     return found
 
 

@@ -119,7 +119,7 @@ def _check(item: dict[str, Any]) -> None:
     if registered.startswith(OWN) and kind in STEPPABLE:
         return
     keras_own = module.split(".")[0] in ("keras", "tf_keras")
-    if not keras_own or registered.split(">")[-1] != kind or ">" in registered[: -len(kind) - 1]:
+    if not keras_own or registered != kind:
         raise UnsupportedLayerError(
             f"layer '{name}' ({kind}) is '{registered[:60]}' of '{module[:60]}', code of the "
             "model's own; use the layer of Keras"

@@ -40,10 +40,10 @@ def _past_steps(layer: Any, node: Any, size: int, dilation: int = 1) -> int:
     if layer.padding == "causal" or reach == 0:
         return reach
     source = getattr(node.keras_inputs[0], "_keras_history", None)
-    padding = getattr(source, "layer", None)
-    if layer.padding == "valid" and isinstance(padding, keras.layers.ZeroPadding1D):
-        if tuple(padding.padding) == (reach, 0):
-            return reach
+    padding: Any = getattr(source, "layer", None)
+    padded = isinstance(padding, keras.layers.ZeroPadding1D)
+    if layer.padding == "valid" and padded and tuple(padding.padding) == (reach, 0):
+        return reach
     raise UnsupportedLayerError(
         f"{described(layer)} has padding='{layer.padding}', which looks ahead or drops steps; "
         f"{ALTERNATIVES}"

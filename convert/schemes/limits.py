@@ -57,9 +57,9 @@ def tensor_limits(
             if state not in bounds:
                 unbounded[name] = limits[name]
     for op in graph.operators:
-        names = [graph.tensors[index].name for index in op.inputs if index >= 0]
-        if op.name == "MUL" and any(_is_gate(limits.get(name)) for name in names):
-            for name in names:
+        factors = [graph.tensors[index].name for index in op.inputs if index >= 0]
+        if op.name == "MUL" and any(_is_gate(limits.get(name)) for name in factors):
+            for name in factors:
                 if name in unbounded:
                     limits[graph.tensors[op.outputs[0]].name] = unbounded[name]
     states = {name for names in ranges.states.values() for name in names}
@@ -93,13 +93,13 @@ def _shared(
         if op.name in SAME_GRID:
             join([graph.tensors[index].name for index in (*op.inputs, *op.outputs) if index >= 0])
     found = {}
-    for names in {id(members): members for members in group.values()}.values():
-        if len({limits[name] for name in names}) > 1:
-            low = min(limits[name][0] for name in names)
-            high = max(limits[name][1] for name in names)
-            if names & states:
+    for members in {id(members): members for members in group.values()}.values():
+        if len({limits[name] for name in members}) > 1:
+            low = min(limits[name][0] for name in members)
+            high = max(limits[name][1] for name in members)
+            if members & states:
                 low, high = symmetric_limits(max(-low, high), bits)
-            found.update(dict.fromkeys(names, (low, high)))
+            found.update(dict.fromkeys(members, (low, high)))
     return found
 
 

@@ -418,6 +418,11 @@ def _softmax(operator: Operator, operands: Values) -> Values:
     return [powers / powers.sum(-1, keepdims=True)]
 
 
+def _leaky_relu(operator: Operator, operands: Values) -> Values:
+    (x,) = _real(operator, operands, 1)
+    return [np.where(x < 0, x * operator.options["alpha"], x)]
+
+
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
@@ -441,6 +446,7 @@ OPERATORS: dict[str, KnownOperator] = {
     "EXP": KnownOperator(2, _unary(np.exp)),
     "FULLY_CONNECTED": KnownOperator(12, _fully_connected, optional_inputs=True),
     "GATHER": KnownOperator(5, _gather),
+    "LEAKY_RELU": KnownOperator(2, _leaky_relu),
     "LOGISTIC": KnownOperator(3, _unary(_sigmoid)),
     "MAXIMUM": KnownOperator(4, _binary(np.maximum, activated=False)),
     "MEAN": KnownOperator(3, _reduce(np.mean)),
@@ -449,6 +455,7 @@ OPERATORS: dict[str, KnownOperator] = {
     "NEG": KnownOperator(2, _unary(np.negative)),
     "QUANTIZE": KnownOperator(4, _unary(lambda x: x)),
     "RELU": KnownOperator(3, _unary(lambda x: np.maximum(x, 0))),
+    "RELU6": KnownOperator(3, _unary(lambda x: np.clip(x, 0, 6))),
     "RESHAPE": KnownOperator(1, _reshape),
     "RSQRT": KnownOperator(3, _unary(lambda x: 1 / np.sqrt(x))),
     "SLICE": KnownOperator(6, _slice),

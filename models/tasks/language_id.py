@@ -23,7 +23,7 @@ LENGTH = 60
 # Rarer characters of the training data share the id of unknown ones.
 LEAST_COUNT = 10
 # How often the training messages are put in a new order, so that others follow one another.
-ORDERS = 4
+ORDERS = 6
 SEED = 31
 
 

@@ -1,0 +1,149 @@
+"""Keras models are stepped to what their framework computes, and what cannot be is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from convert.conversion import original_outputs
+from convert.errors import UnsupportedLayerError
+from convert.importers import import_model
+from convert.importers.imported import ImportedModel
+from convert.step import Kind, StepModule
+from tests.convert.importers.architectures import ARCHITECTURES, KERAS_3, TENSORFLOW, saved
+from tests.convert.importers.import_table import real_sequences, refusal
+
+# Those whose rules have most in them; all are in the slow tests and in docs/import.md.
+QUICK = {
+    (TENSORFLOW, "LSTM of hard_sigmoid"),
+    (TENSORFLOW, "GRU, reset before"),
+    (TENSORFLOW, "stateful=True"),
+    (TENSORFLOW, "causal TCN and GRU"),
+    (TENSORFLOW, "two inputs, two outputs"),
+    (TENSORFLOW, "GlobalAveragePooling1D"),
+    (TENSORFLOW, "causal pooling"),
+    (TENSORFLOW, "GRU in a SavedModel"),
+    (KERAS_3, "LSTM of hard_sigmoid"),
+    (KERAS_3, "RNN of stacked cells"),
+    (KERAS_3, "character model, masked"),
+    (KERAS_3, "two GRUs"),
+}
+QUICK_ONES = [item for item in ARCHITECTURES if (item.framework, item.name) in QUICK]
+REFUSED = [item for item in ARCHITECTURES if item.refused]
+
+
+def name_of(architecture):
+    return f"{architecture.framework}-{architecture.name}"
+
+
+def stepped(module: StepModule, sequence: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every output of every step, by name."""
+    states = {
+        name: module.initial.get(name, np.zeros((1, *state.shape), np.float32))
+        for name, state in module.states.items()
+    }
+    given = {name: [] for name in module.outputs}
+    for frame in zip(*(sequence[item.name] for item in module.inputs), strict=True):
+        results = module.step(*(value[np.newaxis] for value in frame), *states.values())
+        states = {name: results[name] for name in states}
+        for name in module.outputs:
+            given[name].append(results[name].numpy()[0])
+    return {name: np.array(values) for name, values in given.items()}
+
+
+@pytest.mark.parametrize("architecture", QUICK_ONES, ids=name_of)
+def test_a_stepped_model_is_the_sequence_model(architecture, tmp_path):
+    imported = import_model(*saved(architecture, tmp_path))
+    module = StepModule(imported.network)
+    sequence = {name: values[:12] for name, values in real_sequences(module)[0].items()}
+    wanted = original_outputs(imported, module, sequence)
+    for name, values in stepped(module, sequence).items():
+        assert np.ptp(wanted[name]) > 1e-3
+        np.testing.assert_allclose(values, wanted[name], atol=1e-4 * np.ptp(wanted[name]))
+
+
+@pytest.mark.parametrize("architecture", REFUSED, ids=name_of)
+def test_what_cannot_be_stepped_is_refused_by_name(architecture, tmp_path):
+    message = refusal(architecture, tmp_path)
+    assert architecture.refused in message
+    assert message.startswith("layer '")
+    assert "\n" not in message
+
+
+def test_an_original_with_fixed_steps_gets_free_ones(tmp_path):
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential(
+        [
+            keras.layers.InputLayer((20, 3)),
+            keras.layers.GRU(4, return_sequences=True),
+            keras.layers.Dense(2),
+        ]
+    )
+    model.save(tmp_path / "m.keras")
+    imported = import_model(tmp_path / "m.keras")
+    x = np.random.default_rng(3).normal(size=(1, 20, 3)).astype(np.float32)
+    (given,) = imported.reference([x])
+    np.testing.assert_allclose(given, model(x).numpy(), atol=1e-6)
+    assert imported.reference([x[:, :7]])[0].shape == (1, 7, 2)
+
+
+def test_padding_has_a_stated_meaning(tmp_path):
+    (architecture,) = (a for a in QUICK_ONES if a.name == "character model, masked")
+    imported = import_model(*saved(architecture, tmp_path))
+    assert imported.padding == 0
+    assert any("id 0 is padding" in text for text in StepModule(imported.network).changed)
+
+
+def test_a_step_may_not_meet_the_summary_of_its_sequence():
+    x = keras.Input((None, 3))
+    h = keras.layers.GRU(4, return_sequences=True)(x)
+    mean = keras.layers.GlobalAveragePooling1D()(h)
+    network = keras.Model(x, keras.layers.Add()([h, mean]))
+    with pytest.raises(UnsupportedLayerError, match="joins a step with the summary"):
+        StepModule(network)
+
+
+def test_kinds_of_outputs():
+    x = keras.Input((None, 3))
+    h, state = keras.layers.GRU(4, return_sequences=True, return_state=True)(x)
+    module = StepModule(keras.Model(x, [h, state, keras.layers.GlobalMaxPooling1D()(h)]))
+    assert list(module.output_kinds.values()) == [Kind.STEP, Kind.SUMMARY, Kind.SUMMARY]
+
+
+@pytest.mark.parametrize(
+    ("activation", "bound"), [("tanh", 1.0), ("hard_sigmoid", 1.0), ("relu", None)]
+)
+def test_only_states_that_the_equations_bound_have_a_bound(activation, bound):
+    network = keras.Sequential(
+        [
+            keras.layers.InputLayer((None, 3)),
+            keras.layers.GRU(4, activation=activation, return_sequences=True),
+        ]
+    )
+    assert StepModule(network).states["h"].bound == bound
+
+
+def test_a_state_begins_where_its_maximum_can():
+    network = keras.Sequential(
+        [
+            keras.layers.InputLayer((None, 3)),
+            keras.layers.GRU(4, return_sequences=True),
+            keras.layers.GlobalMaxPooling1D(),
+        ]
+    )
+    module = StepModule(network)
+    np.testing.assert_array_equal(module.initial["max_1"], np.full((1, 4), -1, np.float32))
+    assert module.float_only == ()
+
+
+def test_the_reference_is_not_the_network_that_is_stepped_in_keras_3(tmp_path):
+    (architecture,) = (a for a in QUICK_ONES if a.name == "two GRUs")
+    imported = import_model(*saved(architecture, tmp_path))
+    assert isinstance(imported, ImportedModel)
+    assert imported.framework.startswith("Keras 3")
+    x = np.random.default_rng(1).normal(size=(1, 5, 12)).astype(np.float32)
+    before = imported.reference([x])[0]
+    for weight in imported.network.weights:
+        weight.assign(weight * 0)
+    np.testing.assert_array_equal(imported.reference([x])[0], before)

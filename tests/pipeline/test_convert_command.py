@@ -1,0 +1,103 @@
+"""``edgestep convert`` from a file to a verified step model, and its refusals."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from device_runner.contract import load_step_model
+from device_runner.stream import Stream
+from pipeline.cli import main
+from tests.convert.importers.architectures import ARCHITECTURES, KERAS_3, TENSORFLOW, saved
+
+
+def _saved(framework, name, folder):
+    (architecture,) = (a for a in ARCHITECTURES if (a.framework, a.name) == (framework, name))
+    return saved(architecture, folder)[0]
+
+
+def _convert(*arguments):
+    return CliRunner().invoke(main, ["convert", *map(str, arguments)])
+
+
+@pytest.fixture
+def frames(vowels, tmp_path):
+    """A file of real sequences."""
+    array = np.stack([s[:12] for s in vowels.train.sequences if len(s) >= 12])
+    np.save(tmp_path / "frames.npy", array)
+    return tmp_path / "frames.npy"
+
+
+def test_a_keras_3_model_becomes_an_int8_step_model(tmp_path, frames, vowels):
+    path = _saved(KERAS_3, "GRU, one decision at the end", tmp_path)
+    labels = ",".join(vowels.labels)
+    result = _convert(
+        path, "--target", "edgetpu", "--data", frames, "--labels", labels, "--frame-period", 0.0064
+    )
+    assert result.exit_code == 0, result.output
+    assert "verified on litert" in result.output
+    assert "fits edgetpu" in result.output
+    model = load_step_model(tmp_path / "model-int8.tflite")
+    assert model.labels == vowels.labels
+    assert model.contract.frame_period_s == 0.0064
+    assert (model.contract.cell, model.contract.units) == ("gru", (16,))
+    assert model.contract.output_meaning == "probabilities"
+    assert "calibration_warning" not in model.contract.metrics
+    # What the file gives after the last step is what Keras gives for the sequence.
+    import keras
+
+    whole = vowels.test.sequences[0]
+    original = np.asarray(keras.saving.load_model(path, compile=False)(whole[np.newaxis]))[0]
+    stepped = Stream(model, "litert").run(whole)[-1]
+    assert np.abs(stepped - original).max() < 0.05
+
+
+def test_without_data_random_numbers_must_be_asked_for(tmp_path):
+    path = _saved(TENSORFLOW, "GRU", tmp_path)
+    result = _convert(path, "--target", "cpu")
+    assert result.exit_code == 2
+    assert "--random-calibration" in result.output
+    result = _convert(path, "--target", "cpu", "--random-calibration", "--scheme", "int8")
+    assert result.exit_code == 0, result.output
+    contract = load_step_model(tmp_path / "model-int8.tflite").contract
+    assert "random numbers" in contract.metrics["calibration_warning"]
+
+
+def test_what_integers_cannot_hold_is_converted_otherwise(tmp_path, frames):
+    path = _saved(TENSORFLOW, "GlobalAveragePooling1D", tmp_path)
+    result = _convert(path, "--target", "edgetpu", "--data", frames)
+    assert result.exit_code == 3
+    assert "divides by the number of steps" in result.output
+    assert not list(tmp_path.glob("*.tflite"))
+    result = _convert(path, "--target", "cpu", "--data", frames)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "model-dynamic.tflite").exists()
+
+
+def test_errors_have_their_exit_codes(tmp_path, frames):
+    path = _saved(TENSORFLOW, "Bidirectional", tmp_path)
+    result = _convert(path, "--target", "cpu", "--data", frames)
+    assert result.exit_code == 3
+    assert "(Bidirectional) reads the sequence backwards" in result.output
+    result = _convert(path, "--target", "toaster", "--data", frames)
+    assert result.exit_code == 2
+    result = _convert(tmp_path / "nothing.keras", "--target", "cpu", "--data", frames)
+    assert result.exit_code == 3
+    assert "no such file" in result.output
+
+
+def test_a_step_that_computes_something_else_is_exit_code_5(tmp_path, frames, monkeypatch):
+    """Fake fault: the reference is off by a thousandth of the range."""
+    from convert.importers import keras2
+
+    right = keras2._reference
+
+    def wrong(network):
+        compute = right(network)
+        return lambda inputs: [value + 1e-3 * np.ptp(value) for value in compute(inputs)]
+
+    monkeypatch.setattr(keras2, "_reference", wrong)
+    path = _saved(TENSORFLOW, "GRU", tmp_path)
+    result = _convert(path, "--target", "cpu", "--data", frames)
+    assert result.exit_code == 5
+    assert "fault of the conversion" in result.output
+    assert not list(tmp_path.glob("*.tflite"))
