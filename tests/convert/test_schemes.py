@@ -20,7 +20,9 @@ STATE_DTYPES = {
     "int16x8": "int16",
 }
 # Their steps divide by a root or sum up, for which there are no 16-bit kernels.
-NOT_IN_16_BITS = {"oru-state", "min-lstm", "graph-gru", "linear-attention", "window-attention"}
+NOT_IN_16_BITS = {
+    "graph-gru", "grouped-gru", "linear-attention", "min-lstm", "oru-state", "window-attention"
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

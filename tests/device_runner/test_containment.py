@@ -91,11 +91,14 @@ def test_signals_reach_the_child(int8_file, number, code):
     """Sent to the parent alone, as a supervisor does: both are gone, and the code says why."""
     command = [sys.executable, "-m", "device_runner", "bench", str(int8_file), "--paced"]
     process = subprocess.Popen(
-        [*command, "--duration", "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, "--duration", "600"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "EDGESTEP_PROGRESS": "lines"},
     )
     try:
         child = _child_of(process.pid)
-        time.sleep(1.5)  # past its imports
+        assert process.stderr.readline()  # it tells its progress: past all imports
         process.send_signal(number)
         assert process.wait(timeout=30) == code
         assert not os.path.exists(f"/proc/{child}") or _is_zombie(child)

@@ -214,7 +214,7 @@ def edit_options(tree):
         (edit_order, "which nothing computes before"),
         (edit_scales, "scales or zero points do not fit"),
         (edit_shape, "operator MUL gives the shapes [(1, 16)], the model says [(1, 99)]"),
-        (edit_size, "has the shape (1073741824, 1073741824)"),
+        (edit_size, "a step model's 1,073,741,824 at most"),
         (edit_options, "its options are another operator's"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
