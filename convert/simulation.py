@@ -226,6 +226,10 @@ class SimulatedNetwork(keras.Model):
             shared = [] if fixed else [i for i in computed if limits[self._names[i]] == limit]
             grid = self._grid(ends[0], limit, fixed)
             self._grids.update(dict.fromkeys((*ends, *shared), grid))
+        for name, op in reversed(self._operators):
+            # A state that is only reshaped at the end has its grid from the start.
+            if name == "RESHAPE" and op.outputs[0] in self._grids and op.inputs[0] in computed:
+                self._grids.setdefault(op.inputs[0], self._grids[op.outputs[0]])
         for name, op in self._operators:
             # What is joined is on one grid.
             if name == "CONCATENATION" and any(index in computed for index in op.inputs):
@@ -324,7 +328,11 @@ class SimulatedNetwork(keras.Model):
                 values[op.outputs[0]] = tf.gather(self._rounded_table(operands[0]), operands[1])
                 continue
             if name == "FULLY_CONNECTED":
-                result = tf.matmul(operands[0], operands[1], transpose_b=True)
+                rows = operands[0]
+                if not op.builtinOptions.keepNumDims:
+                    # The operator takes leading axes together.
+                    rows = tf.reshape(rows, (-1, operands[1].shape[-1]))
+                result = tf.matmul(rows, operands[1], transpose_b=True)
                 result = result + operands[2] if len(operands) > 2 else result
             elif name == "SUM":
                 keep = bool(op.builtinOptions.keepDims)

@@ -11,7 +11,6 @@ import tf_keras as keras
 from models.cells.cell import RecurrentCell
 from models.errors import ModelsError
 
-
 # What stands in the denominator for each key of a head beside q . z, see there.
 FLOOR = 1 / 64
 
@@ -25,11 +24,11 @@ class LinearAttentionCell(RecurrentCell):
     the other.
 
     This is attention in which the similarity of a query and a key is their scalar product: the sum
-    over all past steps then needs no past step, only the matrix S and the normalizer z. Three things
-    differ from the paper. It adds up k v^T for ever, which on a stream without an end leaves every
-    range; here a step's weight decays by 1 - a with each later step, a in (0, 1) learned per head,
-    so that S and z are means: |S| <= 1 as |k v| <= 1, and 0 <= z <= 1. And the paper makes keys
-    and queries positive by elu + 1, which has no bound; a sigmoid has. The d / 64, a few
+    over all past steps then needs no past step, only the matrix S and the normalizer z. Three
+    things differ from the paper. It adds up k v^T for ever, which on a stream without an end leaves
+    every range; here a step's weight decays by 1 - a with each later step, a in (0, 1) learned per
+    head, so that S and z are means: |S| <= 1 as |k v| <= 1, and 0 <= z <= 1. And the paper makes
+    keys and queries positive by elu + 1, which has no bound; a sigmoid has. The d / 64, a few
     hundredths of a usual q . z, stands for a step of value zero: where gates saturate, or small
     integers round q . z to zero, nothing is divided by zero.
 
