@@ -34,12 +34,17 @@ LEVELS = 256
 # scales by 1 % a step, which Jain et al. find right; left to itself it would hardly move them.
 SCALE_RATE = 16.0
 # Outputs whose int8 grid TFLite prescribes: real range (low, high).
-PRESCRIBED = {"LOGISTIC": (0.0, 255 / 256), "TANH": (-1.0, 127 / 128)}
+PRESCRIBED = {
+    "LOGISTIC": (0.0, 255 / 256),
+    "SOFTMAX": (0.0, 255 / 256),
+    "TANH": (-1.0, 127 / 128),
+}
 OTHERS = (
-    "CONCATENATION", "FULLY_CONNECTED", "GATHER", "RESHAPE", "SPLIT", "SUM", "TRANSPOSE"
+    "CONCATENATION", "FULLY_CONNECTED", "GATHER", "RESHAPE", "SPLIT", "STRIDED_SLICE", "SUM",
+    "TRANSPOSE",
 )  # fmt: skip
 # These only pass on what is on their input's grid.
-PASSING = ("CONCATENATION", "RESHAPE", "SPLIT", "TRANSPOSE")
+PASSING = ("CONCATENATION", "RESHAPE", "SPLIT", "STRIDED_SLICE", "TRANSPOSE")
 ELEMENTWISE = {
     "ADD": tf.add,
     "SUB": tf.subtract,
@@ -47,6 +52,7 @@ ELEMENTWISE = {
     "LOGISTIC": tf.sigmoid,
     "TANH": tf.tanh,
     "RSQRT": tf.math.rsqrt,
+    "SOFTMAX": tf.nn.softmax,
 }
 
 
@@ -222,7 +228,7 @@ class SimulatedNetwork(keras.Model):
             self._grids.update(dict.fromkeys((*ends, *shared), grid))
         for name, op in self._operators:
             # What is joined is on one grid.
-            if name == "CONCATENATION":
+            if name == "CONCATENATION" and any(index in computed for index in op.inputs):
                 given = [index for index in op.inputs if index in self._grids]
                 limit = limits[self._names[op.outputs[0]]]
                 grid = self._grids[given[0]] if given else self._grid(op.inputs[0], limit, False)
@@ -298,6 +304,18 @@ class SimulatedNetwork(keras.Model):
                 continue
             if name == "CONCATENATION":
                 values[op.outputs[0]] = tf.concat(operands, op.builtinOptions.axis)
+                continue
+            if name == "STRIDED_SLICE":
+                options = op.builtinOptions
+                # The batch is 1 in the graph; here all of it is taken.
+                values[op.outputs[0]] = tf.strided_slice(
+                    *operands,
+                    begin_mask=options.beginMask | 1,
+                    end_mask=options.endMask | 1,
+                    ellipsis_mask=options.ellipsisMask,
+                    new_axis_mask=options.newAxisMask,
+                    shrink_axis_mask=options.shrinkAxisMask,
+                )
                 continue
             if name == "TRANSPOSE":
                 values[op.outputs[0]] = tf.transpose(*operands)

@@ -20,10 +20,15 @@ VARIANTS = (
     *((cell, {}) for cell in CELL_NAMES),
     ("gru", {"reset_after": False}),
     ("grouped-gru", {}),
+    ("graph-gru", {"nodes": 4}),
+    ("linear-attention", {}),
+    ("window-attention", {"window": 8}),
 )
-# Cells whose gates see the input alone have none, and in groups it is cut up already.
+# Cells whose gates see the input alone have none, and in groups or shared by nodes it is small.
 VARIANTS_WITH_RECURRENT_MATRIX = tuple(
-    (cell, options) for cell, options in VARIANTS if not cell.startswith(("min-", "grouped-"))
+    (cell, options)
+    for cell, options in VARIANTS
+    if not cell.startswith(("min-", "grouped-", "graph-", "linear-", "window-"))
 )
 UNITS = 16
 

@@ -199,8 +199,9 @@ def _set_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
 
 
 def _drop_idle_requantizations(model: Any) -> None:
-    """Remove each QUANTIZE that leaves dtype, scale and zero point as they are: the quantizer puts
-    one behind a GATHER from a constant table."""
+    """Remove each QUANTIZE that leaves dtype, scale and zero point as they are, and the operator
+    codes that nothing uses then: the quantizer puts one behind a GATHER from a constant table, and
+    in front of a CONCATENATION."""
     graph = model.subgraphs[0]
     outputs = set(graph.outputs)
     replaced: dict[int, int] = {}
@@ -218,6 +219,10 @@ def _drop_idle_requantizations(model: Any) -> None:
                 continue
         kept.append(operator)
     graph.operators = kept
+    used = sorted({operator.opcodeIndex for operator in kept})
+    model.operatorCodes = [model.operatorCodes[index] for index in used]
+    for operator in kept:
+        operator.opcodeIndex = used.index(operator.opcodeIndex)
 
 
 def _grid(tensor: Any) -> tuple[list[float], list[int]]:

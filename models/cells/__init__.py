@@ -54,6 +54,19 @@ CELLS: dict[str, CellEntry] = {
     "grouped-gru": CellEntry(
         "grouped.GroupedGRUCell", "Gao et al. 2018", "fewer recurrent parameters"
     ),
+    "graph-gru": CellEntry(
+        "graph_gru.GraphGRUCell", "Seo et al. 2018", "channels as nodes that share one small GRU"
+    ),
+    "linear-attention": CellEntry(
+        "linear_attention.LinearAttentionCell",
+        "Katharopoulos et al. 2020",
+        "attention to all of the past, held in one matrix; trained without a loop",
+    ),
+    "window-attention": CellEntry(
+        "window_attention.WindowAttentionCell",
+        "Vaswani et al. 2017",
+        "attention to the last steps; trained without a loop",
+    ),
 }
 
 

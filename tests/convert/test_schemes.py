@@ -19,8 +19,8 @@ STATE_DTYPES = {
     "int8": "int8",
     "int16x8": "int16",
 }
-# Its step divides by a root, for which there is no 16-bit kernel.
-NOT_IN_16_BITS = {"oru-state", "min-lstm"}
+# Their steps divide by a root or sum up, for which there are no 16-bit kernels.
+NOT_IN_16_BITS = {"oru-state", "min-lstm", "graph-gru", "linear-attention", "window-attention"}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -19,10 +19,12 @@ States = dict[str, np.ndarray]
 
 
 class Reference(NamedTuple):
-    """``step(x, states, weights, **options)`` and the options that the cell is tested with."""
+    """``step(x, states, weights, **options)``, the options that the cell is tested with, and the
+    states that are never below zero."""
 
     step: Callable[..., tuple[np.ndarray, States]]
     options: tuple[dict[str, Any], ...] = ({},)
+    positive: tuple[str, ...] = ()
 
 
 def sigmoid(a):
@@ -183,6 +185,67 @@ def grouped(cell):
     return step
 
 
+def _query_key_value(x, weights, units, heads):
+    """Before their activations, each [heads, H / heads]."""
+    return [_from_input(x, weights, part, units).reshape(heads, -1) for part in range(3)]
+
+
+def linear_attention(x, states, weights, heads=4):
+    units = len(weights["bias"]) // 3
+    q, k, v = _query_key_value(x, weights, units, heads)
+    q, k, v = sigmoid(q), sigmoid(k), np.tanh(v)
+    a = sigmoid(weights["rate"])
+    s = np.empty_like(states["s"])
+    z = np.empty_like(states["z"])
+    outputs = []
+    for head in range(heads):
+        s[head] = (1 - a[head]) * states["s"][head] + a[head] * np.outer(k[head], v[head])
+        z[head, :, 0] = (1 - a[head]) * states["z"][head, :, 0] + a[head] * k[head]
+        normalizer = np.dot(z[head, :, 0], q[head]) + len(q[head]) / 64
+        outputs.append(s[head].T @ q[head] / normalizer)
+    return np.concatenate(outputs), {"s": s, "z": z}
+
+
+def window_attention(x, states, weights, window=16, heads=4):
+    units = len(weights["bias"]) // 3
+    q, k, v = _query_key_value(x, weights, units, heads)
+    keys, values = states["k"].copy(), states["v"].copy()
+    outputs = []
+    for head in range(heads):
+        keys[head] = np.vstack([keys[head][1:], np.tanh(k[head])])
+        values[head] = np.vstack([values[head][1:], np.tanh(v[head])])
+        powers = [
+            np.exp(np.dot(keys[head][slot], q[head]) + weights["distance_bias"][head, slot])
+            for slot in range(window)
+        ]
+        outputs.append(
+            sum(p * value for p, value in zip(powers, values[head], strict=True)) / sum(powers)
+        )
+    return np.concatenate(outputs), {"k": keys, "v": values}
+
+
+def graph_gru(x, states, weights, nodes=2, adjacency="uniform"):
+    h = states["h"].reshape(nodes, -1)
+    width = h.shape[1]
+    a = (np.ones((nodes, nodes)) - np.eye(nodes)) / (nodes - 1)
+    if adjacency == "learned":
+        powers = np.exp(weights["adjacency_logits"])
+        a = powers / powers.sum(1, keepdims=True)
+
+    def convolution(signal, stored):
+        own, mixed = np.split(stored, 2)
+        return signal @ own + a @ signal @ mixed
+
+    given = convolution(np.reshape(x, (nodes, -1)), weights["kernel"])
+    given = given + weights["bias"].reshape(nodes, -1)
+    recurrent = convolution(h, weights["recurrent_kernel"]) + weights["recurrent_bias"]
+    z = sigmoid(block(given, 0, width) + block(recurrent, 0, width))
+    r = sigmoid(block(given, 1, width) + block(recurrent, 1, width))
+    candidate = np.tanh(block(given, 2, width) + r * block(recurrent, 2, width))
+    h = (z * h + (1 - z) * candidate).reshape(-1)
+    return h, {"h": h}
+
+
 REFERENCES: dict[str, Reference] = {
     "simple-rnn": Reference(simple_rnn, ({}, {"rank": 3})),
     "lstm": Reference(lstm, ({}, {"rank": 3})),
@@ -204,6 +267,9 @@ REFERENCES: dict[str, Reference] = {
     "grouped-simple-rnn": Reference(grouped(simple_rnn), ({"groups": 2},)),
     "grouped-lstm": Reference(grouped(lstm)),
     "grouped-gru": Reference(grouped(gru), ({}, {"groups": 2, "split_inputs": True})),
+    "graph-gru": Reference(graph_gru, ({}, {"adjacency": "learned"})),
+    "linear-attention": Reference(linear_attention, ({}, {"heads": 1}), positive=("z",)),
+    "window-attention": Reference(window_attention, ({}, {"window": 3, "heads": 2})),
     "min-gru": Reference(min_gru, ({}, {"candidate": "tanh"})),
     "min-lstm": Reference(min_lstm, ({}, {"candidate": "tanh"})),
 }

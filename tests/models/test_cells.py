@@ -41,6 +41,14 @@ def built_cell(name, options=None, seed=0, scale=0.5, units=UNITS):
     return cell
 
 
+def state_shapes(cell, *batch):
+    """Shape of each state by name, with the batch axis in front where one is given."""
+    return {
+        name: (*batch, *shape)
+        for name, shape in zip(cell.state_names, cell.state_shapes, strict=True)
+    }
+
+
 def sequences(seed=1, steps=STEPS, scale=1.0):
     generator = np.random.default_rng(seed)
     return generator.normal(0, scale, (BATCH, steps, INPUTS)).astype(np.float32)
@@ -74,7 +82,10 @@ def test_cell_equals_its_reference(name, options):
     cell = built_cell(name, options)
     x = sequences()
     generator = np.random.default_rng(2)
-    start = {s: generator.uniform(-0.9, 0.9, (BATCH, UNITS)) for s in cell.state_names}
+    start = {
+        state: generator.uniform(0.1 if state in REFERENCES[name].positive else -0.9, 0.9, shape)
+        for state, shape in state_shapes(cell, BATCH).items()
+    }
     states = [tf.constant(start[s], tf.float32) for s in cell.state_names]
     outputs, history = [], []
     for step in range(STEPS):
@@ -102,7 +113,7 @@ def test_recurrence_and_keras_rnn_equal_the_reference(name, options):
     x = sequences()
     in_keras = keras.layers.RNN(cell, return_sequences=True)(x).numpy()
     in_ours = recurrence_like(name, options, cell)(x).numpy()
-    zeros = {state: np.zeros(UNITS) for state in cell.state_names}
+    zeros = {state: np.zeros(shape) for state, shape in state_shapes(cell).items()}
     expected = [
         reference_cells.run(name, options, sample, zeros, weights_by_name(cell))[0] for sample in x
     ]
@@ -143,8 +154,9 @@ def test_input_product_folds_a_normalization(name):
     scale = generator.uniform(0.2, 3, INPUTS)
     shift = generator.normal(0, 2, INPUTS)
     folded = cell.input_product(x, tf.constant(scale, tf.float32), tf.constant(shift, tf.float32))
-    weights = weights_by_name(cell)
-    expected = (x * scale + shift) @ weights["kernel"] + weights.get("bias", 0)
+    # In double precision; of cells that store it otherwise, this is the matrix they multiply with.
+    (kernel,) = (np.asarray(item, np.float64) for item in cell.input_matrices())
+    expected = (x * scale + shift) @ kernel + weights_by_name(cell).get("bias", 0)
     np.testing.assert_allclose(folded.numpy(), expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
@@ -153,7 +165,7 @@ def test_declared_state_bounds_hold(name):
     """With weights so large that the states come close to their bounds."""
     cell = built_cell(name, scale=3)
     x = sequences(steps=100, scale=3)
-    states = [tf.zeros((BATCH, UNITS)) for _ in cell.state_names]
+    states = [tf.zeros(shape) for shape in state_shapes(cell, BATCH).values()]
     largest = dict.fromkeys(cell.state_names, 0.0)
     for step in range(x.shape[1]):
         _, states = cell(tf.constant(x[:, step]), states)
@@ -233,7 +245,7 @@ def test_state_oru_reflects_across_the_documented_direction():
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 64, 201])
-@pytest.mark.parametrize("name", ["min-gru", "min-lstm"])
+@pytest.mark.parametrize("name", ["min-gru", "min-lstm", "linear-attention", "window-attention"])
 def test_parallel_form_equals_the_loop_in_values_and_derivatives(name, steps):
     layer = recurrence_like(name, {}, built_cell(name))
     x = tf.constant(sequences(steps=steps))
@@ -250,14 +262,83 @@ def test_parallel_form_equals_the_loop_in_values_and_derivatives(name, steps):
         np.testing.assert_allclose(parallel, loop, atol=1e-5 * max(1, largest), rtol=0)
 
 
-@pytest.mark.parametrize("name", ["min-gru", "min-lstm"])
+@pytest.mark.parametrize("name", ["linear-attention", "min-gru", "min-lstm"])
 def test_gates_that_saturate_leave_numbers(name):
     """A glitch of a sensor must not stay as NaN in a state."""
     cell = built_cell(name)
     far = tf.constant(np.full((1, INPUTS), 1e5, np.float32))
     for x in (far, -far):
-        h, _ = cell(x, [tf.zeros((1, UNITS))])
-        assert np.isfinite(h.numpy()).all()
+        output, states = cell(x, [tf.zeros(shape) for shape in state_shapes(cell, 1).values()])
+        assert all(np.isfinite(value).all() for value in (output, *states))
+
+
+def test_linear_attention_forgets_at_its_rate():
+    """After a step, zeros of keys: what it left decays by 1 - a a step, and is never divided by
+    zero."""
+    cell = built_cell("linear-attention")
+    states = [tf.fill(shape, 0.8) for shape in state_shapes(cell, 1).values()]
+    product = tf.constant(np.repeat([[0.0, -1e5, 1.0]], UNITS, axis=1), tf.float32)
+    kept = (1 - tf.sigmoid(cell.rate).numpy()).reshape(1, -1, 1, 1)
+    for step in range(1, 200):
+        output, states = cell.step(product, tuple(states), cell.begin())
+        for state in states:
+            expected = np.broadcast_to(0.8 * kept**step, state.shape)
+            np.testing.assert_allclose(state, expected, atol=1e-5)
+        assert np.isfinite(output.numpy()).all()
+
+
+def test_window_attention_sees_the_window_and_nothing_before():
+    window = 5
+    options = {"window": window}
+    layer = recurrence_like("window-attention", options, built_cell("window-attention", options))
+    x = sequences(steps=12)
+    changed = x.copy()
+    changed[:, 3] += 1
+    differs = np.abs(layer(x).numpy() - layer(changed).numpy()).max((0, 2)) > 1e-6
+    np.testing.assert_array_equal(np.flatnonzero(differs), np.arange(3, 3 + window))
+
+
+@pytest.mark.parametrize("adjacency", ["uniform", "learned"])
+def test_nodes_of_a_graph_share_their_matrices(adjacency):
+    """With one bias for all nodes and the same mixing, exchanged nodes give exchanged states."""
+    options = {"nodes": 2, "adjacency": adjacency}
+    cell = built_cell("graph-gru", options)
+    cell.bias.assign(tf.tile(cell.bias[: 3 * UNITS // 2], (2,)))
+    if adjacency == "learned":
+        cell.adjacency_logits.assign([[0.3, -1.0], [-1.0, 0.3]])
+    layer = recurrence_like("graph-gru", options, cell)
+    x = sequences()
+    exchanged = layer(np.roll(x, INPUTS // 2, -1)).numpy()
+    np.testing.assert_allclose(exchanged, np.roll(layer(x).numpy(), UNITS // 2, -1), atol=1e-5)
+    with tf.GradientTape() as tape:
+        tape.watch(h := tf.fill((BATCH, UNITS), 0.1))
+        first = cell(x[:, 0], h)[0][:, : UNITS // 2]
+    # A node's state is moved by the other node's.
+    assert np.abs(tape.gradient(first, h).numpy()[:, UNITS // 2 :]).max() > 1e-3
+
+
+def test_a_graph_holds_fewer_recurrent_parameters():
+    whole, graph = make_cell("gru", 16), make_cell("graph-gru", 16, {"nodes": 4})
+    for cell in (whole, graph):
+        cell.build((None, 8))
+    # Two matrices of one node instead of one of all nodes.
+    assert 4**2 / 2 * np.prod(graph.recurrent_kernel.shape) == np.prod(whole.recurrent_kernel.shape)
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "what"),
+    [
+        ("linear-attention", {"heads": 3}, "divides units"),
+        ("window-attention", {"heads": 0}, "divides units"),
+        ("window-attention", {"window": 1}, "from 2 on"),
+        ("graph-gru", {"nodes": 3}, "divides units"),
+        ("graph-gru", {"nodes": 4}, "cannot be dealt out to 4 nodes"),
+        ("graph-gru", {"adjacency": "given"}, "adjacency must be one of"),
+    ],
+)
+def test_heads_windows_and_nodes_that_do_not_fit_are_refused(cell, options, what):
+    with pytest.raises(ModelsError, match=what):
+        make_cell(cell, UNITS, options).build((None, INPUTS))
 
 
 def test_learned_mixing_of_fast_grnn_has_no_bound():
@@ -359,5 +440,5 @@ def test_config_rebuilds_the_cell(name, options):
     copy.build((None, INPUTS))
     copy.set_weights(cell.get_weights())
     x = tf.constant(sequences()[:, 0])
-    states = [tf.fill((BATCH, UNITS), 0.3) for _ in cell.state_names]
+    states = [tf.fill(shape, 0.3) for shape in state_shapes(cell, BATCH).values()]
     np.testing.assert_array_equal(copy(x, states)[0].numpy(), cell(x, states)[0].numpy())
