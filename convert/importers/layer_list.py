@@ -12,18 +12,12 @@ from typing import Any
 
 from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.layers import RULES, refusal
+from convert.layers.pointwise import FUNCTIONS
 
 CELLS = {"GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"}
 CONTAINERS = {"Functional", "InputLayer", "Model", "Sequential"}
-# Of the mathematics between layers, what Keras names so, by class (Keras 3) or function (tf_keras):
-# computed as the layer of that name.
+# Mathematics between layers of Keras 3, by class: computed as the layer of that name.
 OPERATIONS = {"Add": "Add", "Subtract": "Subtract", "Multiply": "Multiply"}
-FUNCTIONS = {
-    "__operators__.add": "Add",
-    "math.add": "Add",
-    "math.subtract": "Subtract",
-    "math.multiply": "Multiply",
-}
 # What Keras 3 computes masks with; the step has none.
 MASK_OPERATIONS = {"Any", "ExpandDims", "LogicalAnd", "NotEqual", "Squeeze"}
 # How weights once began and were held while training: not used here, and without code.

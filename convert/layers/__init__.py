@@ -103,6 +103,8 @@ def step_rule(layer: keras.layers.Layer, node: Any) -> StepRule:
     for kind in type(layer).__mro__:
         if kind.__name__ in REFUSED:
             raise refusal(layer.name, kind.__name__)
+        if kind.__name__ == "TFOpLambda":  # a class that tf_keras does not export
+            return pointwise.operator_on_tensors(layer, node)
         if kind in RULES:
             return RULES[kind](layer, node)
     raise refusal(layer.name, type(layer).__name__)

@@ -218,6 +218,26 @@ def merge(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], StepRule]
     return rule
 
 
+# Mathematics between layers that is stepped, by the name that tf_keras gives the function.
+FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "__operators__.add": tf.add,
+    "math.add": tf.add,
+    "math.subtract": tf.subtract,
+    "math.multiply": tf.multiply,
+}
+
+
+def operator_on_tensors(layer: Any, node: Any) -> StepRule:
+    """``a + b``, ``a - b`` and ``a * b`` of two layers' outputs, written without a layer."""
+    name = layer.get_config()["function"]
+    if name not in FUNCTIONS or len(node.keras_inputs) != 2:
+        raise UnsupportedLayerError(
+            f"{described(layer)} computes tf.{str(name)[:60]} outside of Keras' layers, which is "
+            "not stepped; replace it by a Keras layer (Add, Multiply, Rescaling)"
+        )
+    return merge(FUNCTIONS[name])(layer, node)
+
+
 def average(layer: keras.layers.Average, node: Any) -> StepRule:
     """The mean of two or more layers."""
     return stateless(lambda *values: functools.reduce(tf.add, values) * (1 / len(values)))

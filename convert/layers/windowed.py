@@ -53,7 +53,8 @@ def _past_steps(layer: Any, node: Any, size: int, dilation: int = 1) -> int:
 def zero_padding(layer: keras.layers.ZeroPadding1D, node: Any) -> StepRule:
     """Padding in front belongs to the window behind it, whose state begins with zeros."""
     ahead = [after.layer for after in layer.outbound_nodes]
-    windowed = (keras.layers.Conv1D, keras.layers.DepthwiseConv1D, *POOLING)
+    convolutions = keras.layers.Conv1D, keras.layers.DepthwiseConv1D, keras.layers.SeparableConv1D
+    windowed = (*convolutions, *POOLING)
     if not ahead or not all(isinstance(item, windowed) for item in ahead):
         raise UnsupportedLayerError(
             f"{described(layer)} lengthens the sequence; it can be stepped only as (n, 0) directly "

@@ -23,6 +23,7 @@ QUICK = {
     (TENSORFLOW, "two inputs, two outputs"),
     (TENSORFLOW, "GlobalAveragePooling1D"),
     (TENSORFLOW, "causal pooling"),
+    (TENSORFLOW, "LSTM + input (operator +)"),
     (TENSORFLOW, "GRU in a SavedModel"),
     (KERAS_3, "LSTM of hard_sigmoid"),
     (KERAS_3, "RNN of stacked cells"),
