@@ -141,7 +141,7 @@ def relaxed(config: dict[str, Any], free_inputs: set[str]) -> tuple[dict[str, An
     """
     changed: list[str] = []
 
-    def shape(values: list[Any], name: str) -> list[Any]:
+    def shape(values: Sequence[Any], name: str) -> list[Any]:
         steps = len(values) >= 3 or name in free_inputs
         return [None, None, *values[2:]] if steps else [None, *values[1:]]
 
@@ -158,7 +158,7 @@ def relaxed(config: dict[str, Any], free_inputs: set[str]) -> tuple[dict[str, An
         for name, inner in value.items():
             if name in ("build_config", "build_input_shape", "compile_config"):
                 continue
-            if name in ("batch_shape", "batch_input_shape") and isinstance(inner, list):
+            if name in ("batch_shape", "batch_input_shape") and isinstance(inner, (list, tuple)):
                 found[name] = shape(inner, str(value.get("name")))
             else:
                 found[name] = copy(inner, name)

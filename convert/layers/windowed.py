@@ -215,7 +215,7 @@ def running_mean(layer: keras.layers.GlobalAveragePooling1D, node: Any) -> StepR
         sums_up=True,
         float_only=(
             f"{described(layer)} divides by the number of steps, which integers of 8 or 16 bits "
-            "do not hold; take the recurrence's last output instead, or"
+            "do not hold (a recurrence's last output they do)"
         ),
     )
 
