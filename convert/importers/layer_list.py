@@ -7,7 +7,7 @@ whatever else is named there; a Lambda layer holds the code itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from convert.errors import SourceModelError, UnsupportedLayerError
