@@ -21,6 +21,7 @@ from models.errors import DivergedError, ModelsError
 from models.metrics import Metric, usual_metric
 from models.network import Recurrence
 from models.tasks.task import SequenceSet, Task
+from models.tensorflow_log import quiet
 
 CHECKPOINT_INTERVAL_S = 5.0
 # Sequences that are run at once.
@@ -228,7 +229,8 @@ def predict(
             and again, as Keras' predict spends 80 ms on preparing.
     """
     if forward is None:
-        return network.predict(data.padded, batch_size=PREDICTION_BATCH, verbose=0)
+        with quiet():  # TensorFlow warns of a new trace for each network
+            return network.predict(data.padded, batch_size=PREDICTION_BATCH, verbose=0)
     x = data.padded
     starts = range(0, len(x), PREDICTION_BATCH)
     return np.concatenate(
