@@ -99,8 +99,9 @@ class GraphGRUCell(RecurrentCell):
         and so it swallows a normalization and costs no operator for the mixing."""
         own, mixed = tf.split(self.kernel, 2)
         to_node = [tf.eye(self.nodes), tf.transpose(self.adjacency())]
+        # [node, its inputs, node that sees, 3d]; an einsum of this size the converter gets wrong.
         blocks = sum(
-            tf.einsum("mn,fc->mfnc", share, matrix)
+            share[:, tf.newaxis, :, tf.newaxis] * matrix[:, tf.newaxis, :]
             for share, matrix in zip(to_node, (own, mixed), strict=True)
         )
         return (tf.reshape(blocks, (-1, self.gates * self.units)),)
