@@ -27,6 +27,7 @@ def roll_out(
     streams: Sequence[Frames],
     progress: Callable[[int, int], None] | None = None,
     initial: Mapping[str, np.ndarray] | None = None,
+    periods: Mapping[str, int] | None = None,
 ) -> Ranges:
     """Step a float32 step model through streams and collect the range of each tensor.
 
@@ -37,6 +38,8 @@ def roll_out(
             inputs a dict of such arrays by name. The state is reset between streams only.
         progress: called now and then with (steps done, steps in all).
         initial: values that states begin with, by name, in the state's shape; else zeros.
+        periods: steps from one update to the next, by state name; else each step is one. The model
+            computes all at every step; only what is due is handed on.
 
     Raises:
         CalibrationError: there is no data, it does not fit the model's inputs, or the model
@@ -59,7 +62,11 @@ def roll_out(
     del runner  # holds a reference that would make invoke() refuse
     roles = _roles(interpreter, inputs, outputs)
     collectors = {index: RangeCollector() for index in roles}
-    pairs = [(inputs[name]["index"], outputs[name]["index"]) for name in inputs if name in outputs]
+    pairs = [
+        (inputs[name]["index"], outputs[name]["index"], (periods or {}).get(name, 1))
+        for name in inputs
+        if name in outputs
+    ]
     beginnings = {
         inputs[name]["index"]: np.zeros(inputs[name]["shape"], inputs[name]["dtype"])
         for name in inputs
@@ -81,8 +88,9 @@ def roll_out(
             interpreter.invoke()
             for index, values in block.items():
                 values.append(interpreter.get_tensor(index))
-            for state_in, state_out in pairs:
-                interpreter.set_tensor(state_in, interpreter.get_tensor(state_out))
+            for state_in, state_out, period in pairs:
+                if (position - 1) % period == 0:
+                    interpreter.set_tensor(state_in, interpreter.get_tensor(state_out))
             if position % BLOCK_STEPS == 0 or position == length:
                 for index, values in block.items():
                     collectors[index].add(np.stack(values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,18 @@ def border(graph: Graph, step: FloatStep) -> dict[str, Any]:
         step: knows where the states begin and which inputs are token ids.
 
     Raises:
-        ContractViolationError: an initial value is given for no state, or in another shape, or a
-            vocabulary for no input.
+        ContractViolationError: an initial value or period is given for no state, or a value in
+            another shape, or a vocabulary for no input.
     """
     signature = graph.signature(STEP_SIGNATURE)
     states = [name for name in signature.inputs if name in signature.outputs]
     inputs = _first(INPUT_NAME, signature.inputs.keys() - set(states), signature.inputs)
     outputs = _first(OUTPUT_NAME, signature.outputs.keys() - set(states), signature.outputs)
-    for names, known in ((step.initial, states), (step.vocabularies, inputs)):
+    for names, known in (
+        (step.initial, states),
+        (step.periods, states),
+        (step.vocabularies, inputs),
+    ):
         if unknown := [name for name in names if name not in known]:
             raise ContractViolationError(
                 f"'{unknown[0]}' is none of the step graph's {', '.join(known)}; "
@@ -55,7 +60,10 @@ def border(graph: Graph, step: FloatStep) -> dict[str, Any]:
             TensorSpec(**_facts(name, graph.tensors[signature.outputs[name]])) for name in outputs
         ),
         "states": tuple(
-            _state(name, graph.tensors[signature.inputs[name]], step.initial.get(name))
+            replace(
+                _state(name, graph.tensors[signature.inputs[name]], step.initial.get(name)),
+                period=step.periods.get(name, 1),
+            )
             for name in states
         ),
     }

@@ -19,7 +19,7 @@ from convert.schemes import FloatStep, get_scheme
 from convert.step import Kind, StepModule
 from device_runner.contract import INPUT_NAME, OUTPUT_NAME, Golden, StepModel, Tolerance
 from device_runner.errors import VerificationError
-from device_runner.multiply_adds import multiply_adds
+from device_runner.multiply_adds import mean_multiply_adds
 from device_runner.stream import Stream
 from models.network import Recurrence, count_parameters
 from models.tensorflow_log import quiet
@@ -301,7 +301,7 @@ def _description(
         streams=sequences,
         evaluate=lambda stream: {
             **facts_of_import,
-            "multiply_adds": multiply_adds(stream.model.graph),
+            "multiply_adds": mean_multiply_adds(stream.model),
         },
     )
 

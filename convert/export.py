@@ -17,6 +17,7 @@ from calibration.rollout import long_streams
 from convert.border import border
 from convert.errors import ContractViolationError
 from convert.package import pack, write_atomically
+from convert.phases import with_phases
 from convert.schemes import FloatStep, Scheme, ToleranceShare, get_scheme
 from convert.step import StepModule, to_float_graph
 from device_runner.contract import (
@@ -27,9 +28,11 @@ from device_runner.contract import (
     StepModel,
     Tolerance,
     check_contract,
+    check_phases,
+    phase_graphs,
 )
 from device_runner.flatbuffer import Graph, read_graph
-from device_runner.multiply_adds import multiply_adds
+from device_runner.multiply_adds import mean_multiply_adds
 from device_runner.stream import Stream, Values
 from device_runner.verify import Verification, compare, verify
 from models.network import Architecture, count_parameters
@@ -58,6 +61,7 @@ def step_of(module: StepModule) -> FloatStep:
         initial=module.initial,
         vocabularies=module.vocabularies,
         float_only=module.float_only,
+        periods=module.periods,
     )
 
 
@@ -140,7 +144,7 @@ def export(
             "metric": metric.facts(),
             f"float_{metric.key}": metric.rounded(evaluate(network, task.test, metric)[1]),
             **evaluate_step_model(stream, task),
-            "multiply_adds": multiply_adds(stream.model.graph),
+            "multiply_adds": mean_multiply_adds(stream.model),
             **(training_facts or {}),
         }
 
@@ -178,8 +182,9 @@ def export_step(
     scheme, options = get_scheme(scheme_name)
     if options.qat and step.limits is None:
         raise ContractViolationError(f"{scheme_name} needs a step graph that was trained for it")
-    flatbuffer = scheme.apply(step, ranges, options)
-    check_dtypes(read_graph(flatbuffer), scheme)
+    scheme_graph = scheme.apply(step, ranges, options)
+    check_dtypes(read_graph(scheme_graph), scheme)
+    flatbuffer = with_phases(scheme_graph, step.periods)
     spread, classifies = description.spread, description.classifies
     draft = draft_model(
         step, description, flatbuffer, path, scheme_name,
@@ -191,7 +196,7 @@ def export_step(
     if verification.failure:
         raise verification.error(path)
     metrics = description.evaluate(stream)
-    if flatbuffer != step.flatbuffer:
+    if scheme_graph != step.flatbuffer:
         metrics["drift"] = drift(stream, step, description.streams)
     least = _tolerance(scheme.tolerance, spread, classifies)
     tolerance = _held_to(least, verification, draft.contract.tolerance)
@@ -234,6 +239,7 @@ def draft_model(
     )
     contract.validate()
     check_contract(graph, contract)
+    check_phases(phase_graphs(flatbuffer, graph, contract), contract)
     return StepModel(path, flatbuffer, 0, graph, contract, description.labels, description.golden)
 
 
@@ -332,9 +338,10 @@ def first_output(outputs: Values) -> np.ndarray:
 
 def _run_float(step: FloatStep, quantized: StepModel, frames: Any) -> np.ndarray:
     """Outputs of the float step graph on ``frames`` without reset."""
-    graph = read_graph(step.flatbuffer)
+    flatbuffer = with_phases(step.flatbuffer, step.periods)
+    graph = read_graph(flatbuffer)
     contract = replace(quantized.contract, **border(graph, step))
-    model = replace(quantized, flatbuffer=step.flatbuffer, graph=graph, contract=contract)
+    model = replace(quantized, flatbuffer=flatbuffer, graph=graph, contract=contract)
     with quiet():
         stream = Stream(model, "litert")
     return first_output(stream.run(frames))

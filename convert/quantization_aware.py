@@ -41,6 +41,7 @@ def save_step(folder: Path, step: FloatStep) -> None:
         "limits": step.limits,
         "initial": {name: np.asarray(value).tolist() for name, value in step.initial.items()},
         "vocabularies": step.vocabularies,
+        "periods": step.periods,
     }
     (folder / STEP_FILE).write_bytes(step.flatbuffer)
     (folder / LIMITS_FILE).write_text(json.dumps(facts))
@@ -56,6 +57,7 @@ def load_step(folder: Path) -> FloatStep:
         limits,
         {name: np.array(value, np.float32) for name, value in facts["initial"].items()},
         facts["vocabularies"],
+        periods=facts["periods"],
     )
 
 

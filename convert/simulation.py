@@ -145,6 +145,12 @@ class SimulatedNetwork(keras.Model):
                 "quantize it after training"
             )
         self._initial = dict(step.initial)
+        # Of states that are not updated at each step: the tensor of the new value -> that of the
+        # old one, and the steps from one update to the next.
+        self._periods = {
+            self._outputs[name]: (self._inputs[name], float(period))
+            for name, period in step.periods.items()
+        }
         self._shape_of = {index: tensor.shape for index, tensor in enumerate(graph.tensors)}
         # Tensors of token ids: they are not rounded.
         self._ids = {
@@ -273,16 +279,18 @@ class SimulatedNetwork(keras.Model):
             return _round_and_learn(value, *limits[index], log_scales[index], frames)
 
         def step(frame: tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            *states, number = states
             state = dict(zip(self._states, states, strict=True))
-            results = self._step(frame, state, constants, rounded)
-            return results[OUTPUT_NAME], [results[name] for name in self._states]
+            results = self._step(frame, state, constants, rounded, number)
+            return results[OUTPUT_NAME], [*(results[name] for name in self._states), number + 1]
 
         batch = tf.shape(inputs)[0]
         initial = [
             tf.zeros((batch, *shape)) + self._initial.get(name, np.float32(0))
             for name, shape in self._shapes.items()
         ]
-        _, outputs, _ = keras.backend.rnn(step, inputs, initial)
+        # The last is the number of the step.
+        _, outputs, _ = keras.backend.rnn(step, inputs, [*initial, tf.zeros((batch, 1))])
         return outputs
 
     def _step(
@@ -291,12 +299,21 @@ class SimulatedNetwork(keras.Model):
         states: dict[str, tf.Tensor],
         constants: dict[int, Any],
         rounded: Callable[[int, tf.Tensor], tf.Tensor],
+        number: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         values: dict[int, tf.Tensor] = dict(constants)
+
+        def current(index: int) -> tf.Tensor:
+            # A state that is not due stays, and all that reads its new value reads the old one.
+            if index not in self._periods:
+                return values[index]
+            old, period = self._periods[index]
+            return tf.where(number % period == 0, values[index], values[old])
+
         for name, value in {INPUT_NAME: x, **states}.items():
             values[self._inputs[name]] = rounded(self._inputs[name], value)
         for name, op in self._operators:
-            operands = [values[index] for index in op.inputs if index >= 0]
+            operands = [current(index) for index in op.inputs if index >= 0]
             if name == "SPLIT":
                 parts = tf.split(operands[1], len(op.outputs), axis=-1)
                 values.update(zip(op.outputs, parts, strict=True))
@@ -341,7 +358,7 @@ class SimulatedNetwork(keras.Model):
             else:
                 result = ELEMENTWISE[name](*operands)
             values[op.outputs[0]] = rounded(op.outputs[0], result)
-        return {name: values[index] for name, index in self._outputs.items()}
+        return {name: current(index) for name, index in self._outputs.items()}
 
     def _rounded_matrix(self, value: tf.Tensor) -> tf.Tensor:
         if not self.simulate:

@@ -144,6 +144,11 @@ class StepModule(tf.Module):
         }
 
     @property
+    def periods(self) -> dict[str, int]:
+        """Steps from one update to the next, by state name, of states not updated at each."""
+        return {name: state.period for name, state in self.states.items() if state.period > 1}
+
+    @property
     def vocabularies(self) -> dict[str, int]:
         """Number of token ids, by the name of each input that takes them."""
         return {item.name: item.vocabulary for item in self.inputs if item.vocabulary is not None}

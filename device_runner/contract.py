@@ -12,12 +12,17 @@ outputs under names of their own; a state is paired by its name, and its in and 
 the same shape, dtype, scale and zero point, so that the loop hands the bytes on. Everything here
 is checked before a runtime sees the file.
 
+Where states have a ``period`` (a hierarchical recurrence), ``step`` updates all of them and is
+called at the steps that every period divides; for the other steps of a cycle there are signatures
+``step_N`` on the same weights, which take the states that they need and give those that are due.
+
 A frame as bytes is all inputs' bytes one after another in the contract's order; what a step gives
 as bytes is all outputs' likewise.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -43,7 +48,9 @@ GOLDEN_FILE = "golden.npz"
 # The array of a golden file that is no input or output.
 GOLDEN_LENGTHS = "lengths"
 # np.savez takes "file" for its own argument.
-RESERVED_NAMES = (GOLDEN_LENGTHS, "file")
+# Among a stream's states the place in the cycle of its next step, where there are several phases.
+PHASE_NAME = "phase"
+RESERVED_NAMES = (GOLDEN_LENGTHS, "file", PHASE_NAME)
 # Integers that hold ids, positions or counts, not quantized real values.
 PLAIN_INTEGERS = ("int32", "int64")
 # Operators behind which a token's id is the same number.
@@ -51,6 +58,8 @@ PASSING_IDS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE", "C
 TOKEN_DTYPE, TOKEN_SHAPE = "int32", (1, 1)
 # Larger members are no contract of ours; the limit keeps a hostile ZIP from filling the memory.
 MEMBER_LIMIT_BYTES = 64 * 1024 * 1024
+# In which all periods of a hierarchical recurrence end together.
+LONGEST_CYCLE = 256
 # What all tensors of a step take; the memory of a small device is far below.
 TENSOR_LIMIT_BYTES = 1024 * 1024 * 1024
 # Asked for here because NumPy warns of it once a runtime has set the CPU to flush subnormal
@@ -101,9 +110,11 @@ class TensorSpec:
 @dataclass(frozen=True)
 class StateSpec(TensorSpec):
     """A state, of any static shape. ``initial`` is "zeros" or the flat list of initial values in
-    the stored dtype. An int32 or int64 state may be without a scale: a position or a count."""
+    the stored dtype. An int32 or int64 state may be without a scale: a position or a count. It is
+    updated at the steps 0, ``period``, 2 * ``period``... of a sequence."""
 
     initial: str | tuple[float, ...] = "zeros"
+    period: int = 1
 
     def initial_bytes(self) -> bytes:
         """The state at the start of a sequence, as the bytes to write into its input tensor."""
@@ -171,6 +182,17 @@ class Contract:
     def output(self) -> TensorSpec:
         """The first output, "y"."""
         return self.outputs[0]
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The signature of each step of a cycle: of step t it is phases[t % len(phases)]."""
+        return phase_signatures({state.name: state.period for state in self.states})
+
+    def initial_state(self) -> dict[str, bytes]:
+        """What a sequence starts from, as stored, by state name; with several phases also the
+        number of the next one, under PHASE_NAME."""
+        phase = {PHASE_NAME: phase_bytes(0)} if len(self.phases) > 1 else {}
+        return {**{state.name: state.initial_bytes() for state in self.states}, **phase}
 
     def to_json(self) -> str:
         """The text of ``contract.json``."""
@@ -256,6 +278,15 @@ class Contract:
             require(spec.vocabulary is None, f"'{spec.name}' has a vocabulary but is no input")
         for spec in self.outputs:
             require(not _is_plain_integer(spec), f"output '{spec.name}' has no scale")
+        for state in self.states:
+            require(
+                isinstance(state.period, int) and state.period > 0,
+                f"state '{state.name}' has the period {state.period!r}",
+            )
+        require(
+            math.lcm(1, *(state.period for state in self.states)) <= LONGEST_CYCLE,
+            f"the states' periods make a cycle of more than {LONGEST_CYCLE} steps",
+        )
         for spec in (*self.inputs, *self.outputs):
             require(len(spec.shape) > 0, f"'{spec.name}' is a single number without an axis")
         require(
@@ -297,6 +328,23 @@ class Contract:
                     state.initial == "zeros",
                     f"state '{state.name}' starts from the unknown '{state.initial}'",
                 )
+
+
+def phase_bytes(phase: int) -> bytes:
+    """A step's number within the cycle as a state's bytes."""
+    return phase.to_bytes(4, "little")
+
+
+def phase_signatures(periods: Mapping[str, int]) -> tuple[str, ...]:
+    """The signature of each step of a cycle, from the states' periods: "step" where all states
+    are updated, otherwise "step_N" with the first step N at which the same states are."""
+    cycle = math.lcm(1, *periods.values())
+    first: dict[frozenset[str], str] = {frozenset(periods): STEP_SIGNATURE}
+    names = []
+    for phase in range(cycle):
+        due = frozenset(name for name, period in periods.items() if phase % period == 0)
+        names.append(first.setdefault(due, f"{STEP_SIGNATURE}_{phase}"))
+    return tuple(names)
 
 
 def _spec(kind: type, raw: dict[str, Any]) -> Any:
@@ -373,6 +421,11 @@ class StepModel:
         """Hash of the flatbuffer, by which results name the model."""
         return self.contract.model_sha256
 
+    @functools.cached_property
+    def phase_graphs(self) -> dict[str, Graph]:
+        """The graph of each signature that steps, by its name."""
+        return phase_graphs(self.flatbuffer, self.graph, self.contract)
+
 
 def read_bytes(path: str | Path) -> bytes:
     """The bytes of a model file; BadModelError where it cannot be read or is empty."""
@@ -411,6 +464,7 @@ def load_step_model(path: str | Path) -> StepModel:
                 "(SHA-256 differs); export or copy it again"
             )
         check_contract(graph, contract)
+        check_phases(phase_graphs(flatbuffer, graph, contract), contract)
         labels = tuple(_text(members, LABELS_FILE).splitlines())
         if len(labels) != contract.output.shape[-1]:
             raise BadModelError(
@@ -463,12 +517,7 @@ def check_contract(graph: Graph, contract: Contract) -> None:
     Raises:
         BadModelError: a name, shape, dtype, scale or zero point differs, or a state is unpaired.
     """
-    needed = sum(max(0, tensor.byte_count or 0) for tensor in graph.tensors)
-    if needed > TENSOR_LIMIT_BYTES:
-        raise BadModelError(
-            f"its tensors take {needed:,} bytes, a step model's {TENSOR_LIMIT_BYTES:,} at most; "
-            "export or copy it again"
-        )
+    _check_size(graph)
     signature = graph.signature(STEP_SIGNATURE)
     if signature.subgraph != 0:
         raise BadModelError("the step signature is not the first subgraph; export it again")
@@ -486,12 +535,7 @@ def check_contract(graph: Graph, contract: Contract) -> None:
         if len(set(tensors.values())) != len(tensors):
             raise BadModelError(f"two {side} of the step are one tensor; export the model again")
     for index in (*signature.inputs.values(), *signature.outputs.values()):
-        tensor = graph.tensors[index]
-        if tensor.constant_bytes or not tensor.static_shape:
-            raise BadModelError(
-                f"tensor '{tensor.name}' at the step's border is constant or of dynamic shape; "
-                "export the model again"
-            )
+        _check_border(graph.tensors[index])
     for spec in contract.inputs:
         _check_tensor(spec, graph.tensors[signature.inputs[spec.name]], "input")
         if spec.vocabulary is not None:
@@ -501,6 +545,50 @@ def check_contract(graph: Graph, contract: Contract) -> None:
     for state in contract.states:
         _check_tensor(state, graph.tensors[signature.inputs[state.name]], "state-in")
         _check_tensor(state, graph.tensors[signature.outputs[state.name]], "state-out")
+
+
+def phase_graphs(flatbuffer: bytes, graph: Graph, contract: Contract) -> dict[str, Graph]:
+    """The graph of each of the contract's phases by its signature; ``graph`` is that of "step".
+
+    Raises:
+        BadModelError: a signature is missing, or a graph is damaged.
+    """
+    others = {
+        name: read_graph(flatbuffer, graph.signature(name).subgraph)
+        for name in dict.fromkeys(contract.phases)
+        if name != STEP_SIGNATURE
+    }
+    return {STEP_SIGNATURE: graph, **others}
+
+
+def check_phases(graphs: Mapping[str, Graph], contract: Contract) -> None:
+    """Assert that each phase takes and gives what the contract says, in the same tensors as "step".
+
+    Raises:
+        BadModelError: an input, output or due state is missing, or one differs.
+    """
+    inputs = {spec.name: spec for spec in (*contract.inputs, *contract.states)}
+    phases = contract.phases
+    for name, graph in graphs.items():
+        _check_size(graph)
+        signature = graph.signature(name)
+        phase = phases.index(name)
+        due = [state for state in contract.states if phase % state.period == 0]
+        given = {spec.name: spec for spec in (*contract.outputs, *due)}
+        if not set(signature.inputs) <= set(inputs) or set(signature.outputs) != set(given):
+            raise BadModelError(
+                f"signature '{name}' takes {sorted(signature.inputs)} and gives "
+                f"{sorted(signature.outputs)}, not what the contract says; export the model again"
+            )
+        for side, indices, specs in (
+            ("input", signature.inputs, inputs),
+            ("output", signature.outputs, given),
+        ):
+            if len(set(indices.values())) != len(indices):
+                raise BadModelError(f"two {side}s of '{name}' are one tensor; export it again")
+            for key, index in indices.items():
+                _check_border(graph.tensors[index])
+                _check_tensor(specs[key], graph.tensors[index], f"{name}'s {side}")
 
 
 def _check_tables(graph: Graph, index: int, spec: TensorSpec) -> None:
@@ -518,6 +606,23 @@ def _check_tables(graph: Graph, index: int, spec: TensorSpec) -> None:
                     f"input '{spec.name}' has a vocabulary of {spec.vocabulary}, its table is of "
                     f"shape {table}; export the model again"
                 )
+
+
+def _check_size(graph: Graph) -> None:
+    needed = sum(max(0, tensor.byte_count or 0) for tensor in graph.tensors)
+    if needed > TENSOR_LIMIT_BYTES:
+        raise BadModelError(
+            f"its tensors take {needed:,} bytes, a step model's {TENSOR_LIMIT_BYTES:,} at most; "
+            "export or copy it again"
+        )
+
+
+def _check_border(tensor: Tensor) -> None:
+    if tensor.constant_bytes or not tensor.static_shape:
+        raise BadModelError(
+            f"tensor '{tensor.name}' at the step's border is constant or of dynamic shape; "
+            "export the model again"
+        )
 
 
 def _check_tensor(spec: TensorSpec, tensor: Tensor, role: str) -> None:

@@ -162,7 +162,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a TFLite file holds, as far as the step needs it (first subgraph). ``inputs`` and
+    """What a TFLite file holds, as far as a step needs it (one subgraph). ``inputs`` and
     ``outputs`` are the subgraph's tensors in its own order, which a runtime without signatures
     counts by. ``operator_codes`` are the operators (name, version) that the file names for all its
     subgraphs, which a runtime looks up when it loads the file."""
@@ -187,11 +187,12 @@ class Graph:
         )
 
 
-def read_graph(data: bytes) -> Graph:
+def read_graph(data: bytes, subgraph: int = 0) -> Graph:
     """Read and check a TFLite flatbuffer.
 
     Args:
         data: the file's bytes; anything after the flatbuffer (such as an appended ZIP) is ignored.
+        subgraph: which of its subgraphs.
 
     Raises:
         BadModelError: the bytes are no TFLite model, or an offset or index points outside.
@@ -201,24 +202,25 @@ def read_graph(data: bytes) -> Graph:
     if data[4:8] != b"TFL3":
         raise BadModelError("not a TFLite model: its identifier is missing; check the file name")
     try:
-        return _graph(_Table(_Bytes(data), _unsigned(data, 0)))
+        return _graph(_Table(_Bytes(data), _unsigned(data, 0)), subgraph)
     except (struct.error, IndexError, ValueError, UnicodeDecodeError) as error:
         raise BadModelError(
             f"the TFLite model is damaged ({error}); export or copy it again"
         ) from error
 
 
-def _graph(model: _Table) -> Graph:
+def _graph(model: _Table, number: int) -> Graph:
     codes = [_operator_code(code) for code in model.tables(1)]
     subgraphs = list(model.tables(2))
     buffers = [_buffer_extent(buffer) for buffer in model.tables(4)]
-    if not subgraphs:
-        raise ValueError("no subgraph")
+    if number >= len(subgraphs):
+        raise ValueError(f"no subgraph {number}" if number else "no subgraph")
+    subgraph = subgraphs[number]
     tensors = tuple(
-        _tensor(index, tensor, buffers) for index, tensor in enumerate(subgraphs[0].tables(0))
+        _tensor(index, tensor, buffers) for index, tensor in enumerate(subgraph.tables(0))
     )
-    operators = tuple(_operator(op, codes, len(tensors)) for op in subgraphs[0].tables(3))
-    inputs, outputs = subgraphs[0].numbers(1, "i"), subgraphs[0].numbers(2, "i")
+    operators = tuple(_operator(op, codes, len(tensors)) for op in subgraph.tables(3))
+    inputs, outputs = subgraph.numbers(1, "i"), subgraph.numbers(2, "i")
     for index in (*inputs, *outputs):
         if not 0 <= index < len(tensors):
             raise ValueError(f"the graph names tensor {index} of {len(tensors)}")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import math
 
+from device_runner.contract import StepModel
 from device_runner.flatbuffer import Graph, Operator
+
+
+def mean_multiply_adds(model: StepModel) -> int:
+    """Multiply-adds of a step as in :func:`multiply_adds`, the mean of a cycle's phases."""
+    counts = {name: multiply_adds(graph) for name, graph in model.phase_graphs.items()}
+    phases = model.contract.phases
+    return round(sum(counts[name] for name in phases) / len(phases))
 
 
 def multiply_adds(graph: Graph) -> int:

@@ -78,7 +78,7 @@ class Stream:
 
     def _attach(self, shared: _Shared) -> None:
         self._shared = shared
-        self._initial = {state.name: state.initial_bytes() for state in self.model.contract.states}
+        self._initial = self.model.contract.initial_state()
         self._parked = self._initial
         self._encode = _bind_encode(self.model.contract.inputs)
         self._decode = _bind_decode(self.model.contract.outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -141,6 +142,8 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
         cell, units, options: as :func:`models.cells.make_cell` takes them.
         residual: whether the inputs, which then have the width of the outputs, are added to the
             outputs (K. He et al., "Deep residual learning for image recognition", 2016).
+        period: the cell is stepped at the steps 0, period, 2 * period..., and its output held in
+            between (J. Koutnik et al., "A clockwork RNN", 2014).
     """
 
     def __init__(
@@ -149,15 +152,18 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
         units: int,
         options: dict[str, Any] | None = None,
         residual: bool = False,
+        period: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.cell_name = cell
         self.options = dict(options or {})
         self.residual = residual
+        self.period = period
         self.cell: RecurrentCell = make_cell(cell, units, self.options)
 
     def build(self, input_shape: tuple[int, ...]) -> None:
+        self.inputs = int(input_shape[-1])
         with tf.name_scope(self.cell.name):
             self.cell.build((input_shape[0], input_shape[-1]))
         super().build(input_shape)
@@ -186,10 +192,12 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
         return output, new_states
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        product = self.cell.input_product(inputs)
+        product = self.cell.input_product(inputs[:, :: self.period])
         outputs = self.cell.parallel(product)
         if outputs is None:
             outputs = self._step_by_step(product)
+        if self.period > 1:
+            outputs = tf.repeat(outputs, self.period, axis=1)[:, : tf.shape(inputs)[1]]
         return outputs + inputs if self.residual else outputs
 
     def _step_by_step(self, product: tf.Tensor) -> tf.Tensor:
@@ -212,6 +220,7 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
             "units": self.cell.units,
             "options": self.options,
             "residual": self.residual,
+            "period": self.period,
         }
 
 
@@ -222,6 +231,10 @@ class Architecture:
     ``units`` has one entry per recurrence, the lowest first. With a ``vocabulary`` the inputs are
     token ids below it (``inputs`` is 1), and each stands for a learned vector of ``embedding``
     values. With ``residual`` every recurrence but the first adds what it reads to what it gives.
+    With ``periods``, one per recurrence, the stack is hierarchical: each recurrence is stepped
+    once in its period, which is a multiple of that below, and the head reads the outputs of all
+    (S. El Hihi and Y. Bengio, "Hierarchical recurrent neural networks for long-term
+    dependencies", 1996).
     With ``gives_values`` the head is a :class:`ValueHead`. ``input_noise`` and ``input_offset``
     (standard deviations on the normalized inputs, see :class:`SensorNoise`) and ``dropout``
     (share of each recurrence's outputs set to zero) act in training only.
@@ -242,6 +255,7 @@ class Architecture:
     embedding: int = 0
     residual: bool = False
     gives_values: bool = False
+    periods: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.vocabulary and (self.inputs != 1 or self.embedding < 1):
@@ -255,29 +269,71 @@ class Architecture:
             raise ModelsError("token ids take no noise; set input_noise and input_offset to 0")
         if self.residual and len(set(self.units)) > 1:
             raise ModelsError(f"residual recurrences must be of one size, not of {self.units}")
+        if self.periods:
+            self._check_periods()
 
-    def build(self) -> keras.Sequential:
-        """A new network with random weights: [batch, steps, inputs] -> logits or values
-        [batch, steps, outputs]."""
-        network = keras.Sequential(name="network")
-        if self.vocabulary:
-            network.add(keras.layers.InputLayer((None, 1), dtype="int32"))
-            network.add(TokenEmbedding(self.vocabulary, self.embedding, name="embedding"))
-        else:
-            network.add(keras.layers.InputLayer((None, self.inputs)))
-            network.add(Normalization(name="normalization"))
-        if self.input_noise or self.input_offset:
-            network.add(SensorNoise(self.input_noise, self.input_offset, name="sensor_noise"))
-        for number, units in enumerate(self.units):
-            residual = self.residual and number > 0
-            network.add(
-                Recurrence(self.cell, units, self.options, residual, name=f"recurrence_{number}")
+    def _check_periods(self) -> None:
+        if len(self.periods) != len(self.units) or self.residual:
+            raise ModelsError(
+                f"{len(self.units)} recurrences need as many periods and no residual, not "
+                f"{self.periods}"
             )
-            if self.dropout:
-                network.add(keras.layers.Dropout(self.dropout, name=f"dropout_{number}"))
-        head = ValueHead if self.gives_values else keras.layers.Dense
-        network.add(head(self.outputs, name="head"))
-        return network
+        below = (1, *self.periods)
+        nested = all(period % last == 0 for last, period in itertools.pairwise(below) if last > 0)
+        if self.periods[0] != 1 or min(self.periods) < 1 or not nested:
+            raise ModelsError(
+                "periods begin with 1, and each is a multiple of the one before, not "
+                f"{self.periods}"
+            )
+
+    def build(self) -> keras.Model:
+        """A new network with random weights: [batch, steps, inputs] -> logits or values
+        [batch, steps, outputs]. It is Sequential unless there are ``periods``."""
+        bottom = self._bottom()
+        blocks = [self._block(number) for number in range(len(self.units))]
+        head = (ValueHead if self.gives_values else keras.layers.Dense)(self.outputs, name="head")
+        if not self.periods:
+            return keras.Sequential([*bottom, *itertools.chain(*blocks), head], name="network")
+        value = bottom[0].output
+        for layer in bottom[1:]:
+            value = layer(value)
+        outputs = []
+        for block in blocks:
+            for layer in block:
+                value = layer(value)
+            outputs.append(value)
+        joined = keras.layers.Concatenate(name="all_rates")(outputs)
+        return keras.Model(bottom[0].input, head(joined), name="network")
+
+    def _bottom(self) -> list[keras.layers.Layer]:
+        """The layers from the input to what the lowest recurrence reads."""
+        if self.vocabulary:
+            layers = [
+                keras.layers.InputLayer((None, 1), dtype="int32"),
+                TokenEmbedding(self.vocabulary, self.embedding, name="embedding"),
+            ]
+        else:
+            layers = [
+                keras.layers.InputLayer((None, self.inputs)),
+                Normalization(name="normalization"),
+            ]
+        if self.input_noise or self.input_offset:
+            layers.append(SensorNoise(self.input_noise, self.input_offset, name="sensor_noise"))
+        return layers
+
+    def _block(self, number: int) -> list[keras.layers.Layer]:
+        """A recurrence and what belongs to it."""
+        recurrence = Recurrence(
+            self.cell,
+            self.units[number],
+            self.options,
+            self.residual and number > 0,
+            self.periods[number] if self.periods else 1,
+            name=f"recurrence_{number}",
+        )
+        if not self.dropout:
+            return [recurrence]
+        return [recurrence, keras.layers.Dropout(self.dropout, name=f"dropout_{number}")]
 
 
 def recurrences(network: keras.Model) -> list[Recurrence]:
@@ -290,7 +346,7 @@ def count_parameters(network: keras.Model) -> int:
     return int(sum(np.prod(weight.shape) for weight in network.trainable_weights))
 
 
-def check_fit(network: keras.Sequential, architecture: Architecture) -> None:
+def check_fit(network: keras.Model, architecture: Architecture) -> None:
     """Raise ModelsError where a network is not one of this architecture's sizes."""
     units = tuple(layer.cell.units for layer in recurrences(network))
     inputs = int(network.input_shape[-1])
@@ -301,18 +357,20 @@ def check_fit(network: keras.Sequential, architecture: Architecture) -> None:
         )
 
 
-def save_network(folder: Path, network: keras.Sequential, architecture: Architecture) -> None:
+def save_network(folder: Path, network: keras.Model, architecture: Architecture) -> None:
     """Write architecture and weights into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     network.save_weights(folder / WEIGHTS_FILE)
     (folder / ARCHITECTURE_FILE).write_text(json.dumps(asdict(architecture), indent=1))
 
 
-def load_network(folder: Path) -> tuple[keras.Sequential, Architecture]:
+def load_network(folder: Path) -> tuple[keras.Model, Architecture]:
     """Read what :func:`save_network` wrote; ModelsError where it is missing or damaged."""
     try:
         raw = json.loads((folder / ARCHITECTURE_FILE).read_text())
-        architecture = Architecture(**{**raw, "units": tuple(raw["units"])})
+        architecture = Architecture(
+            **{**raw, "units": tuple(raw["units"]), "periods": tuple(raw.get("periods", ()))}
+        )
         network = architecture.build()
         network.load_weights(folder / WEIGHTS_FILE)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -159,13 +159,14 @@ class BenchSection(_Section):
 
 class ModelSection(_Section):
     """[[models]]: one network; ``embedding`` is the width of a token's vector, for tasks of token
-    ids; ``residual`` as models.network.Architecture says."""
+    ids; ``residual`` and ``periods`` as models.network.Architecture says."""
 
     cell: str
     units: int | list[int]
     options: dict[str, Any] = {}
     embedding: int = Field(0, ge=0)
     residual: bool = False
+    periods: list[int] = []
     training: ModelTrainingSection = ModelTrainingSection()
     distil: DistilSection | None = None
     factorize: FactorizeSection | None = None
@@ -190,6 +191,8 @@ class ModelSection(_Section):
         parts = [self.cell, *map(str, self.unit_list)]
         if self.residual:
             parts.append("residual")
+        if self.periods:
+            parts += ["every", *map(str, self.periods)]
         return "-".join([*parts, "distilled"] if self.distil else parts)
 
     @property

@@ -46,7 +46,7 @@ BASELINE_FILE = "baseline.json"
 # What a compression says of its result, for the contract.
 COMPRESSION_FACTS = ("sparsity_reached", "distinct_values", "energy_kept")
 # What a model section says of the network before it is compressed.
-TRAINED_AS = ("cell", "units", "options", "embedding", "residual", "distil")
+TRAINED_AS = ("cell", "units", "options", "embedding", "residual", "periods", "distil")
 # Sequences whose gradients through time are recorded.
 GRADIENT_BATCH = 32
 
@@ -259,6 +259,7 @@ def _train(
                 dropout=settings.dropout,
                 embedding=section.embedding,
                 residual=section.residual,
+                periods=tuple(section.periods),
                 vocabulary=task.vocabulary,
                 gives_values=task.gives_values,
             )
@@ -468,6 +469,7 @@ def _calibrate(
                 streams,
                 lambda done, total: report(done, total, ""),
                 step.initial,
+                step.periods,
             )
             ranges.save(folder / RANGES_FILE)
 

@@ -13,6 +13,8 @@ from models.network import Recurrence
 # Folding an embedding into the input product is worth no more than this share of the weights of
 # both layers together.
 FOLDED_GROWTH = 0.5
+# The state that is the output of a recurrence between its steps, where no other state is that.
+HELD = "held"
 
 
 def recurrence(layer: Recurrence, node: Any) -> StepRule:
@@ -20,6 +22,7 @@ def recurrence(layer: Recurrence, node: Any) -> StepRule:
     operator, no rounding. Behind an embedding, the product of every row of its table may be
     computed at export: the step looks it up, and has no input product."""
     cell = layer.cell
+    held = layer.period > 1 and not _gives_state(layer)
 
     def step(inputs: Values, states: Values) -> tuple[Values, Values]:
         (value,) = inputs
@@ -31,14 +34,24 @@ def recurrence(layer: Recurrence, node: Any) -> StepRule:
             value = plain(value)
         affine = (value.scale, value.shift) if isinstance(value, Scaled) else ()
         value = value.value if isinstance(value, Scaled) else value
-        output, new_states = layer.step(value, states, cell.begin(), affine)
-        return (output,), new_states
+        cell_states = states[: len(cell.state_names)]
+        output, new_states = layer.step(value, cell_states, cell.begin(), affine)
+        return (output,), (*new_states, output) if held else new_states
 
     states = tuple(
-        State(name, shape, cell.state_bounds.get(name))
+        State(name, shape, cell.state_bounds.get(name), period=layer.period)
         for name, shape in zip(cell.state_names, cell.state_shapes, strict=True)
     )
+    if held:
+        states += (State(HELD, (cell.units,), period=layer.period),)
     return StepRule(step, states, takes_deferred=True)
+
+
+def _gives_state(layer: Recurrence) -> bool:
+    """Whether the output is one of the new states, so that it is there until the next one."""
+    zeros = tf.zeros((1, layer.inputs))
+    output, new_states = layer.step(zeros, tuple(layer.initial_states(1)), layer.cell.begin())
+    return any(output is state for state in new_states)
 
 
 def _folds(layer: Recurrence, lookup: Lookup) -> bool:

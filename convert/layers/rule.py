@@ -19,12 +19,14 @@ class State:
         shape: without the batch axis.
         bound: magnitude that the equations guarantee, or None.
         initial: real values at the start of a sequence, of ``shape``; None: zeros.
+        period: it is updated at the steps 0, period, 2 * period... and read at all.
     """
 
     name: str
     shape: tuple[int, ...]
     bound: float | None = None
     initial: np.ndarray | None = None
+    period: int = 1
 
 
 class Scaled(NamedTuple):

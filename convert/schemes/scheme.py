@@ -39,6 +39,9 @@ class FloatStep:
             shape; a state that is not named begins with zeros.
         vocabularies: number of token ids, by the name of each input that takes them.
         float_only: why the step cannot be computed in integers; empty where it can.
+        periods: steps from one update to the next, by state name, of states that are not updated
+            at each; the flatbuffer updates all, and :mod:`convert.phases` takes the others' steps
+            out of it.
     """
 
     flatbuffer: bytes
@@ -47,6 +50,7 @@ class FloatStep:
     initial: dict[str, np.ndarray] = field(default_factory=dict)
     vocabularies: dict[str, int] = field(default_factory=dict)
     float_only: tuple[str, ...] = ()
+    periods: dict[str, int] = field(default_factory=dict)
 
     def check_integers(self) -> None:
         """Raise ContractViolationError where an integer scheme cannot be right."""

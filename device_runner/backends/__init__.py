@@ -18,7 +18,7 @@ from device_runner.backends import (
 )
 from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.contract import StepModel
-from device_runner.errors import MissingRuntimeError, UnknownBackendError
+from device_runner.errors import BadModelError, MissingRuntimeError, UnknownBackendError
 
 
 class BackendModule(Protocol):
@@ -47,6 +47,8 @@ BACKENDS: dict[str, BackendModule] = {
 AUTOMATIC = "auto"
 # Of these the first that is installed is the automatic choice.
 PREFERRED = ("litert", "tflite-runtime", "tensorflow")
+# These call one of several signatures; the others know "step" alone.
+WITH_PHASES = (*PREFERRED, "reference")
 
 
 def load_backend(
@@ -62,7 +64,7 @@ def load_backend(
     Raises:
         UnknownBackendError: there is no such backend.
         MissingRuntimeError: its runtime is not installed.
-        BadModelError: the runtime refuses the model.
+        BadModelError: the runtime refuses the model, or cannot step it in phases.
     """
     options = options or LoadOptions()
     if backend == AUTOMATIC:
@@ -74,6 +76,11 @@ def load_backend(
                 reasons.append(error.message)
         raise MissingRuntimeError("no runtime: " + "; ".join(reasons))
     check_backend(backend)
+    if len(model.contract.phases) > 1 and backend not in WITH_PHASES:
+        raise BadModelError(
+            f"{model.path} has a signature for each phase of its slow recurrence, which {backend} "
+            f"cannot choose from; use {' or '.join(WITH_PHASES)}"
+        )
     return BACKENDS[backend].load(model, options)
 
 

@@ -18,9 +18,9 @@ import importlib.metadata
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from device_runner.contract import StepModel
+from device_runner.contract import PHASE_NAME, Contract, StepModel, phase_bytes
 from device_runner.errors import BadModelError
 
 
@@ -87,44 +87,134 @@ class Backend(abc.ABC):
         return None
 
 
+class HostMemory(NamedTuple):
+    """Where a signature's tensors lie: writable byte views by signature name, of the model's inputs
+    and the states that it takes, and of the outputs and the states that it gives. ``invoke``
+    computes the latter from the former."""
+
+    inputs: Mapping[str, memoryview]
+    outputs: Mapping[str, memoryview]
+    invoke: Callable[[], None]
+
+
 class HostMemoryBackend(Backend):
     """A backend whose tensors lie in memory that the CPU reads and writes at fixed addresses.
 
     Args:
-        inputs, outputs: writable byte views by signature name: of the model's inputs and the
-            states, and of its outputs and the states.
-        invoke: computes one step from the former to the latter.
+        memories: by signature name; one for each of the contract's phases.
     """
 
     def __init__(
-        self,
-        name: str,
-        version: str,
-        model: StepModel,
-        inputs: Mapping[str, memoryview],
-        outputs: Mapping[str, memoryview],
-        invoke: Callable[[], None],
+        self, name: str, version: str, model: StepModel, memories: Mapping[str, HostMemory]
     ) -> None:
         super().__init__(name, version)
-        self.inputs, self.outputs, self.invoke = inputs, outputs, invoke
-        names = [state.name for state in model.contract.states]
-        states = [(inputs[name], outputs[name]) for name in names]
-        frames = [inputs[spec.name] for spec in model.contract.inputs]
-        results = [outputs[spec.name] for spec in model.contract.outputs]
-        self.advance = _bind_advance(states)
+        self.memories = memories
+        self._contract = model.contract
+        self._phases = model.contract.phases
+        self._phase = 0
+        steps = [
+            _HostStep(model.contract, memories[name], self._carried(phase))
+            for phase, name in enumerate(self._phases)
+        ]
+        if len(steps) == 1:
+            # Not looked up at each step, as each Python instruction counts here.
+            (one,) = steps
+            self.put, self.invoke, self.advance, self.get = (
+                one.put,
+                one.invoke,
+                one.advance,
+                one.get,
+            )
+            self.step = one.step  # type: ignore[method-assign]
+        else:
+            self._bind_phases(steps)
+
+    def _carried(self, phase: int) -> list[tuple[memoryview, memoryview]]:
+        """Of each state that the phase gives: where it goes, at each signature that reads it before
+        it is given again, and where it comes from."""
+        pairs = []
+        given = self.memories[self._phases[phase]].outputs
+        for state in self._contract.states:
+            if phase % state.period:
+                continue
+            next_phases = range(phase + 1, phase + state.period + 1)
+            readers = {self._phases[number % len(self._phases)] for number in next_phases}
+            for name in sorted(readers):
+                if state.name in self.memories[name].inputs:
+                    pairs.append((self.memories[name].inputs[state.name], given[state.name]))
+        return pairs
+
+    def _bind_phases(self, steps: Sequence[_HostStep]) -> None:
+        """The four calls and the step where each phase of a cycle has its own."""
+        count = len(steps)
+        whole = [step.step for step in steps]
+
+        def step(frame: Any) -> bytes:
+            phase = self._phase
+            self._phase = (phase + 1) % count
+            return whole[phase](frame)
+
+        def advance() -> None:
+            steps[self._phase].advance()
+            self._phase = (self._phase + 1) % count
+
+        self.put = lambda frame: steps[self._phase].put(frame)
+        self.invoke = lambda: steps[self._phase].invoke()
+        self.advance = advance
+        self.get = lambda: steps[self._phase - 1].get()
+        self.step = step  # type: ignore[method-assign]
+
+    def _state_view(self, name: str) -> memoryview:
+        """Where the next signature that takes a state will read it."""
+        for number in range(self._phase, self._phase + len(self._phases)):
+            inputs = self.memories[self._phases[number % len(self._phases)]].inputs
+            if name in inputs:
+                return inputs[name]
+        raise AssertionError("check_contract() has seen to it that 'step' takes every state")
+
+    def read_state(self) -> dict[str, bytes]:
+        states = {
+            state.name: self._state_view(state.name).tobytes() for state in self._contract.states
+        }
+        return {**states, PHASE_NAME: phase_bytes(self._phase)} if len(self._phases) > 1 else states
+
+    def write_state(self, state: Mapping[str, bytes]) -> None:
+        for memory in self.memories.values():
+            for spec in self._contract.states:
+                if spec.name in memory.inputs:
+                    memory.inputs[spec.name][:] = state[spec.name]
+        if len(self._phases) > 1:
+            self._phase = int.from_bytes(state[PHASE_NAME], "little") % len(self._phases)
+
+
+class _HostStep:
+    """The four calls, and all as one, on one signature's memory; ``carried`` are the pairs of where
+    a state goes and where it comes from."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        memory: HostMemory,
+        carried: Sequence[tuple[memoryview, memoryview]],
+    ) -> None:
+        frames = [memory.inputs[spec.name] for spec in contract.inputs]
+        results = [memory.outputs[spec.name] for spec in contract.outputs]
+        self.invoke = memory.invoke
+        self.advance = _bind_advance(carried)
         # One input and one output are not looped over, as each Python instruction counts here.
         self.put = _bind_put(frames[0]) if len(frames) == 1 else _bind_put_several(frames)
         self.get = results[0].tobytes if len(results) == 1 else lambda: b"".join(results)
-        if len(frames) == len(results) == 1:
-            self.step = _bind_step(frames[0], results[0], invoke, states)  # type: ignore[assignment]
-        self._states = {name: inputs[name] for name in names}
+        self.step: Callable[[Any], bytes] = (
+            _bind_step(frames[0], results[0], memory.invoke, carried)
+            if len(frames) == len(results) == 1
+            else self._four_calls
+        )
 
-    def read_state(self) -> dict[str, bytes]:
-        return {name: view.tobytes() for name, view in self._states.items()}
-
-    def write_state(self, state: Mapping[str, bytes]) -> None:
-        for name, view in self._states.items():
-            view[:] = state[name]
+    def _four_calls(self, frame: Any) -> bytes:
+        self.put(frame)
+        self.invoke()
+        self.advance()
+        return self.get()
 
 
 def _bind_put(view: memoryview) -> Callable[[Any], None]:

@@ -9,12 +9,20 @@ because all shapes are static: after ``allocate_tensors()`` nothing is ever real
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any
 
-from device_runner.backends.backend import HostMemoryBackend, LoadOptions, Placement, refused
+from device_runner.backends.backend import (
+    HostMemory,
+    HostMemoryBackend,
+    LoadOptions,
+    Placement,
+    refused,
+)
 from device_runner.backends.delegation import placement_of
-from device_runner.contract import STEP_SIGNATURE, StepModel
+from device_runner.contract import StepModel
 from device_runner.errors import BadModelError
+from device_runner.flatbuffer import Graph
 from device_runner.known_failures import known_failure
 
 
@@ -39,23 +47,33 @@ class InterpreterBackend(HostMemoryBackend):
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise refused(name, version, model, error) from error
-        signature = model.graph.signature(STEP_SIGNATURE)
-        super().__init__(
-            name,
-            version,
-            model,
-            inputs={key: self._view(index) for key, index in signature.inputs.items()},
-            outputs={key: self._view(index) for key, index in signature.outputs.items()},
-            invoke=interpreter.invoke,
-        )
+        graphs = model.phase_graphs
+        memories = {key: self._memory(graph, key, len(graphs) > 1) for key, graph in graphs.items()}
+        super().__init__(name, version, model, memories)
 
     def placement(self) -> Placement | None:
         """What XNNPACK, the runtimes' own delegate, has taken; the rest is built-in kernels."""
         return placement_of(self.interpreter, self._graph, "XNNPACK")
 
-    def _view(self, index: int) -> memoryview:
+    def _memory(self, graph: Graph, key: str, several: bool) -> HostMemory:
+        signature = graph.signature(key)
+        number = signature.subgraph
+        invoke = self.interpreter.invoke
+        if several:
+            # The public way to one of several subgraphs, a signature runner, copies all that goes
+            # in and out; this is what it calls.
+            self.interpreter._interpreter.AllocateTensors(number)
+            invoke = functools.partial(self.interpreter._interpreter.Invoke, number)
+        return HostMemory(
+            inputs={name: self._view(index, number) for name, index in signature.inputs.items()},
+            outputs={name: self._view(index, number) for name, index in signature.outputs.items()},
+            invoke=invoke,
+        )
+
+    def _view(self, index: int, subgraph: int) -> memoryview:
         # The interpreter counts references to its arrays, so only the address is kept.
-        array = self.interpreter.tensor(index)()
+        wrapper = self.interpreter._interpreter
+        array = wrapper.tensor(wrapper, index, subgraph)
         address, size = array.__array_interface__["data"][0], array.nbytes
         del array
         return memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")

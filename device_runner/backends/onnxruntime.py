@@ -13,8 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from device_runner.backends.backend import HostMemoryBackend, LoadOptions, one_line, refused
-from device_runner.contract import StepModel, TensorSpec
+from device_runner.backends.backend import (
+    HostMemory,
+    HostMemoryBackend,
+    LoadOptions,
+    one_line,
+    refused,
+)
+from device_runner.contract import STEP_SIGNATURE, StepModel, TensorSpec
 from device_runner.errors import BadModelError, MissingRuntimeError
 
 NAME = "onnxruntime"
@@ -104,10 +110,7 @@ class OnnxruntimeBackend(HostMemoryBackend):
             for name, array in arrays.items():
                 bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         views_out = {name: array.data.cast("B") for name, array in arrays_out.items()}
-        super().__init__(
-            NAME,
-            version,
-            model,
+        memory = HostMemory(
             inputs={name: array.data.cast("B") for name, array in arrays_in.items()},
             outputs={
                 **{spec.name: views_out[spec.name] for spec in contract.outputs},
@@ -115,6 +118,7 @@ class OnnxruntimeBackend(HostMemoryBackend):
             },
             invoke=lambda: session.run_with_iobinding(binding),
         )
+        super().__init__(NAME, version, model, {STEP_SIGNATURE: memory})
 
 
 def _onnxruntime() -> Any:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from device_runner.backends.backend import HostMemoryBackend, LoadOptions, one_line
+from device_runner.backends.backend import HostMemory, HostMemoryBackend, LoadOptions, one_line
 from device_runner.constants import INDEX_DTYPES, quantization, read_constant
 from device_runner.contract import STEP_SIGNATURE, StepModel, TensorSpec
 from device_runner.errors import BadModelError
@@ -54,34 +54,41 @@ class ReferenceBackend(HostMemoryBackend):
     """
 
     def __init__(self, model: StepModel) -> None:
-        contract, signature = model.contract, model.graph.signature(STEP_SIGNATURE)
-        states: dict[str, TensorSpec] = {state.name: state for state in contract.states}
-        inputs = {**{spec.name: spec for spec in contract.inputs}, **states}
-        outputs = {**{spec.name: spec for spec in contract.outputs}, **states}
-        stored_in = {name: np.zeros(spec.shape, spec.dtype) for name, spec in inputs.items()}
-        stored_out = {name: np.zeros(spec.shape, spec.dtype) for name, spec in outputs.items()}
         try:
-            graph = StepGraph(model.graph, model.flatbuffer)
+            memories = {
+                key: _host_memory(model, graph, key) for key, graph in model.phase_graphs.items()
+            }
         except BadModelError as error:
             raise BadModelError(f"{model.path}: {error.message}") from error
+        super().__init__(NAME, np.__version__, model, memories)
 
-        def invoke() -> None:
-            values = {
-                signature.inputs[name]: _computed(spec, stored_in[name])
-                for name, spec in inputs.items()
-            }
-            results = graph.compute(values)
-            for name, spec in outputs.items():
-                stored_out[name][...] = _quantize(spec, results[signature.outputs[name]])
 
-        super().__init__(
-            NAME,
-            np.__version__,
-            model,
-            inputs={name: array.data.cast("B") for name, array in stored_in.items()},
-            outputs={name: array.data.cast("B") for name, array in stored_out.items()},
-            invoke=invoke,
-        )
+def _host_memory(model: StepModel, graph: Graph, key: str) -> HostMemory:
+    """Arrays of a signature's tensors as stored, and its computation."""
+    contract, signature = model.contract, graph.signature(key)
+    specs: dict[str, TensorSpec] = {
+        spec.name: spec for spec in (*contract.inputs, *contract.outputs, *contract.states)
+    }
+    stored_in, stored_out = (
+        {name: np.zeros(specs[name].shape, specs[name].dtype) for name in names}
+        for names in (signature.inputs, signature.outputs)
+    )
+    step = StepGraph(graph, model.flatbuffer, key)
+
+    def invoke() -> None:
+        values = {
+            index: _computed(specs[name], stored_in[name])
+            for name, index in signature.inputs.items()
+        }
+        results = step.compute(values)
+        for name, index in signature.outputs.items():
+            stored_out[name][...] = _quantize(specs[name], results[index])
+
+    return HostMemory(
+        inputs={name: array.data.cast("B") for name, array in stored_in.items()},
+        outputs={name: array.data.cast("B") for name, array in stored_out.items()},
+        invoke=invoke,
+    )
 
 
 def _computed(spec: TensorSpec, stored: np.ndarray) -> np.ndarray:
@@ -103,15 +110,16 @@ class StepGraph:
     """The operators of a step graph with their constants, checked and ready to be computed.
 
     Args:
-        graph: the step signature is its first subgraph's.
+        graph: of the signature's subgraph.
         flatbuffer: the bytes that it was read from.
+        key: the signature.
 
     Raises:
         BadModelError: as :class:`ReferenceBackend`.
     """
 
-    def __init__(self, graph: Graph, flatbuffer: bytes) -> None:
-        signature = graph.signature(STEP_SIGNATURE)
+    def __init__(self, graph: Graph, flatbuffer: bytes, key: str = STEP_SIGNATURE) -> None:
+        signature = graph.signature(key)
         self.graph = graph
         for tensor in graph.tensors:
             if not tensor.static_shape or math.prod(tensor.shape) > ELEMENT_LIMIT:

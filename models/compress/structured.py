@@ -299,9 +299,9 @@ def _cut(
     kept_units: Sequence[Sequence[int] | np.ndarray],
 ) -> tuple[keras.Sequential, Architecture]:
     check_fit(network, architecture)
-    if architecture.residual or architecture.vocabulary:
+    if architecture.residual or architecture.vocabulary or architecture.periods:
         raise ModelsError(
-            "units cannot be cut out of a network that is residual or reads tokens; "
+            "units cannot be cut out of a network that is residual, hierarchical or reads tokens; "
             "prune single weights ('sparsity') or factorize it instead"
         )
     wires = _Wires(_check_indices(kept_inputs, architecture.inputs, "inputs"))

@@ -241,7 +241,7 @@ def test_flipped_bytes_give_a_result_or_one_error(step_models, scheme, data):
         check_contract(graph, model.contract)
         backend = load_backend(replace(model, flatbuffer=bytes(damaged), graph=graph), "reference")
         for _ in range(3):
-            backend.put(bytes(len(backend.inputs["x"])))
+            backend.put(bytes(len(backend.memories["step"].inputs["x"])))
             backend.invoke()
             backend.advance()
-        assert len(backend.get()) == len(backend.outputs["y"])
+        assert len(backend.get()) == len(backend.memories["step"].outputs["y"])
