@@ -130,7 +130,8 @@ class Tolerance:
     """How far a runtime's outputs may be from the float model's on the golden sequences.
 
     ``rms`` and ``max_abs`` are in units of the first output; ``argmax_agreement`` is the share of
-    steps whose largest value of the first output is the float model's. Errors of further outputs
+    steps whose largest value of the first output is the float model's, of those where that is no
+    tie. Errors of further outputs
     are scaled by how much smaller or larger than the first output's their golden values' spread is.
     """
 

@@ -119,13 +119,9 @@ class HostMemoryBackend(Backend):
         if len(steps) == 1:
             # Not looked up at each step, as each Python instruction counts here.
             (one,) = steps
-            self.put, self.invoke, self.advance, self.get = (
-                one.put,
-                one.invoke,
-                one.advance,
-                one.get,
-            )
-            self.step = one.step  # type: ignore[method-assign]
+            self.put, self.invoke = one.put, one.invoke
+            self.advance, self.get = one.advance, one.get
+            self.step = one.step  # type: ignore[assignment, method-assign]
         else:
             self._bind_phases(steps)
 

@@ -1,0 +1,83 @@
+"""What a step of a hierarchical stack costs: its slow recurrence stepped every fourth step, against
+the same stack stepped whole.
+
+Takes the step models of recipes/hierarchical.toml, which must have been run, and measures them in
+one interleaved run on one thread: mean and percentiles of the time of a step in microseconds. The
+percentiles of the stack with periods are those of two kinds of steps; the mean is what counts.
+
+    python benchmarks/hierarchical.py [--folder FOLDER] [--json]
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from finding import write_finding
+
+from device_runner.latency import BenchSettings, measure
+from device_runner.machine import describe_machine
+from device_runner.multiply_adds import mean_multiply_adds
+from device_runner.stream import Stream
+
+WHOLE, SLOW = "gru-32-128-every-1-1", "gru-32-128-every-1-4"
+
+
+@click.command()
+@click.option("--folder", default="runs/hierarchical", show_default=True,
+              type=click.Path(path_type=Path), help="Where the recipe's step models are.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def main(folder: Path, as_json: bool) -> None:
+    """Compare the mean step of a hierarchical stack with that of the same stack stepped whole."""
+    names = [(model, scheme) for scheme in ("float32", "int8") for model in (WHOLE, SLOW)]
+    try:
+        streams = [Stream(folder / f"{model}-s1-{scheme}.tflite") for model, scheme in names]
+    except EdgestepError as error:
+        raise click.ClickException(
+            f"{error.message}; run 'edgestep run recipes/hierarchical.toml' first"
+        ) from None
+    rows = []
+    found = measure(streams, BenchSettings())
+    for (model, scheme), stream, latency in zip(names, streams, found, strict=True):
+        step = latency.step
+        rows.append(
+            {
+                "model": model,
+                "scheme": scheme,
+                "multiply_adds": mean_multiply_adds(stream.model),
+                "bytes": stream.model.file_bytes,
+                "mean": round(step.mean / 1e3, 3),
+                **{
+                    name: value and round(value / 1e3, 3)
+                    for name, value in step.percentiles.items()
+                },
+            }
+        )
+    ratios = {
+        scheme: rows[place + 1]["mean"] / rows[place]["mean"]
+        for place, scheme in ((0, "float32"), (2, "int8"))
+    }
+    write_finding(
+        "hierarchical",
+        "GRU of 32 units, one of 128 above it every fourth step, int8, against both at each step; "
+        "the mean step",
+        rows,
+        size=f"{rows[3]['bytes'] / rows[2]['bytes']:.2f}",
+        p50=f"{ratios['int8']:.2f}",
+    )
+    if as_json:
+        click.echo(json.dumps({"machine": describe_machine(), "rows": rows, "ratios": ratios}))
+        return
+    for row in rows:
+        times = "  ".join(f"{name} {row[name]}" for name in ("mean", "p50", "p99"))
+        click.echo(
+            f"{row['model']:22} {row['scheme']:8} {row['multiply_adds']:7,} multiply-adds a step, "
+            f"{row['bytes']:7,} bytes; microseconds: {times}"
+        )
+    for scheme, ratio in ratios.items():
+        click.echo(f"{scheme}: the mean step costs {ratio:.2f} of that of the whole stack")
+
+
+if __name__ == "__main__":
+    main()
