@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 from finding import write_finding
 
+from device_runner.errors import DeviceRunnerError
 from device_runner.latency import BenchSettings, measure
 from device_runner.machine import describe_machine
 from device_runner.multiply_adds import mean_multiply_adds
@@ -26,14 +27,14 @@ WHOLE, SLOW = "gru-32-128-every-1-1", "gru-32-128-every-1-4"
 
 @click.command()
 @click.option("--folder", default="runs/hierarchical", show_default=True,
-              type=click.Path(path_type=Path), help="Where the recipe's step models are.")  # fmt: skip
+              type=click.Path(path_type=Path), help="Of the recipe's step models.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def main(folder: Path, as_json: bool) -> None:
     """Compare the mean step of a hierarchical stack with that of the same stack stepped whole."""
     names = [(model, scheme) for scheme in ("float32", "int8") for model in (WHOLE, SLOW)]
     try:
         streams = [Stream(folder / f"{model}-s1-{scheme}.tflite") for model, scheme in names]
-    except EdgestepError as error:
+    except DeviceRunnerError as error:
         raise click.ClickException(
             f"{error.message}; run 'edgestep run recipes/hierarchical.toml' first"
         ) from None
@@ -72,7 +73,7 @@ def main(folder: Path, as_json: bool) -> None:
     for row in rows:
         times = "  ".join(f"{name} {row[name]}" for name in ("mean", "p50", "p99"))
         click.echo(
-            f"{row['model']:22} {row['scheme']:8} {row['multiply_adds']:7,} multiply-adds a step, "
+            f"{row['model']:22} {row['scheme']:8} {row['multiply_adds']:7,} multiply-adds, "
             f"{row['bytes']:7,} bytes; microseconds: {times}"
         )
     for scheme, ratio in ratios.items():

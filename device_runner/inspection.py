@@ -42,6 +42,7 @@ def inspect_model(model: StepModel) -> dict[str, Any]:
 def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
     """The facts of :func:`inspect_model` for a person to read."""
     contract = model.contract
+    known = {state.name for state in contract.states}
     lines = [
         f"{facts['path']}: {contract.cell} {'-'.join(map(str, contract.units))}, "
         f"{contract.scheme}, task {contract.task}",
@@ -56,8 +57,17 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
     ]
     lines += [
         f"  state {_spec(state)}  initial {_initial(state)}; in and out identical"
+        + (f"; updated every {state.period} steps" if state.period > 1 else "")
         for state in contract.states
     ]
+    for name, graph in model.phase_graphs.items():
+        if name != STEP_SIGNATURE:
+            updated = [key for key in graph.signature(name).outputs if key in known]
+            lines.append(
+                f"signature {name}, at {contract.phases.count(name)} of {len(contract.phases)} "
+                f"steps: {len(graph.operators)} of {len(model.graph.operators)} operators, "
+                f"updates {', '.join(updated) or 'no state'}"
+            )
     if contract.front_end is not None:
         lines.append(f"front end {_front_end(contract.front_end)}")
     lines.append("operators")

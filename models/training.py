@@ -251,14 +251,16 @@ def gradient_norms_through_time(
     Returns:
         For every recurrence, the norm of d loss(last step) / d state(t), averaged over the batch,
         for t = 0 ... steps - 1 (state 0 is the initial one). The state is what one step hands to
-        the next: what a step gives to the layer above it at once is not counted.
+        the next: what a step gives to the layer above it at once, or a slow recurrence until its
+        next step, is not counted.
     """
-    layers = network.layers
+    layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
     cells = [layer for layer in layers if isinstance(layer, Recurrence)]
     states: list[list[tuple[tf.Tensor, ...]]] = [
         [tuple(cell.initial_states(len(x)))] for cell in cells
     ]
     constants = [layer.cell.begin() for layer in cells]
+    outputs: list[Any] = [None] * len(cells)
     with tf.GradientTape() as tape:
         for history in states:
             tape.watch(history[0])
@@ -267,11 +269,16 @@ def gradient_norms_through_time(
             index = 0
             for layer in layers:
                 if isinstance(layer, Recurrence):
-                    value, new = layer.step(value, states[index][-1], constants[index])
+                    new = states[index][-1]
+                    if step % layer.period == 0:
+                        outputs[index], new = layer.step(value, new, constants[index])
                     # The identity cuts a state off from its siblings: an LSTM's h is computed
                     # from its c, and would be counted in both.
                     states[index].append(tuple(tf.identity(state) for state in new))
+                    value = outputs[index]
                     index += 1
+                elif isinstance(layer, keras.layers.Concatenate):
+                    value = layer(outputs)
                 else:
                     value = layer(value)
         wanted = tf.constant(targets)
@@ -280,7 +287,11 @@ def gradient_norms_through_time(
         else:
             losses = tf.reduce_mean(tf.square(value - wanted), -1)
         loss = tf.reduce_sum(losses)
-    gradients = tape.gradient(loss, [history[:-1] for history in states])
+    gradients = tape.gradient(
+        loss,
+        [history[:-1] for history in states],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
     return [
         [float(tf.reduce_mean(tf.norm(tf.concat(at_step, -1), axis=-1))) for at_step in history]
         for history in gradients

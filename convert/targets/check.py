@@ -228,7 +228,10 @@ def _problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterat
     if profile.own_output_tensors and len(set(graph.outputs)) < len(graph.outputs):
         yield "two outputs are one tensor; give each its own, or leave one out"
     if profile.operators is not None and graph.subgraph_count > 1:
-        yield f"{graph.subgraph_count} subgraphs (control flow); {profile.name} takes one"
+        yield (
+            f"{graph.subgraph_count} subgraphs (control flow, or phases of a hierarchical stack); "
+            f"{profile.name} takes one"
+        )
     elif runtime:
         # The first subgraph's operators are looked at one by one; here those of the others.
         here = {(operator.name, operator.version) for operator in graph.operators}

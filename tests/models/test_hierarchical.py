@@ -20,6 +20,7 @@ from device_runner.multiply_adds import mean_multiply_adds, multiply_adds
 from device_runner.stream import Stream, Streams
 from models.errors import ModelsError
 from models.network import Architecture, load_network, save_network
+from models.training import gradient_norms_through_time
 
 STEPS = 21
 
@@ -200,3 +201,12 @@ def test_a_hierarchical_network_is_saved_and_loaded(tmp_path):
     assert known == architecture
     x = frames()[np.newaxis]
     np.testing.assert_array_equal(again(x), network(x))
+
+
+def test_gradients_through_time_reach_back_through_the_slow_recurrence():
+    network = network_of(hierarchical("gru", (1, 4)))
+    norms = gradient_norms_through_time(network, frames()[np.newaxis], np.array([1]))
+    assert [len(history) for history in norms] == [STEPS, STEPS]
+    # After the last of its steps, the twentieth, the slow state is handed to none.
+    assert all(norms[1][: STEPS - 1])
+    assert all(norms[0])
