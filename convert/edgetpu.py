@@ -38,6 +38,7 @@ def restore_contract(compiled: Path, original: StepModel, output: Path) -> StepM
         BadModelError: ``compiled`` is no TFLite file, or was compiled from another model.
         ContractViolationError: the compiler changed a tensor at the step's border.
     """
+    original.require_one_phase("the Edge TPU")
     try:
         data = compiled.read_bytes()
     except OSError as error:

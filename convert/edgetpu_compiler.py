@@ -62,6 +62,7 @@ def compile_for_edgetpu(
         ConvertError: the compiler refuses the model or does not answer.
         BadModelError, ContractViolationError: as :func:`convert.edgetpu.restore_contract`.
     """
+    model.require_one_phase("the Edge TPU")
     program = shutil.which(COMPILER)
     if program is None:
         first, second = manual_commands(model.path)

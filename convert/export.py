@@ -41,7 +41,7 @@ from models.tensorflow_log import quiet
 from models.training import evaluate
 
 # Enough to see a wrong state, few enough not to weigh on a small model's file.
-GOLDEN_STEPS = 48
+GOLDEN_STEPS = 32
 GOLDEN_SEQUENCES = 3
 DRIFT_STEPS = 10_000
 DRIFT_SEED = 7

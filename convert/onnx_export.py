@@ -107,6 +107,7 @@ class _Lowering:
     """An ONNX graph in the making; tensors of the step graph are named by :meth:`name`."""
 
     def __init__(self, onnx: Any, model: StepModel) -> None:
+        model.require_one_phase("an ONNX runtime")
         self.onnx, self.model = onnx, model
         self.step = StepGraph(model.graph, model.flatbuffer)
         signature = model.graph.signature(STEP_SIGNATURE)

@@ -422,6 +422,15 @@ class StepModel:
         """Hash of the flatbuffer, by which results name the model."""
         return self.contract.model_sha256
 
+    def require_one_phase(self, reader: str) -> None:
+        """Raise BadModelError for a reader that knows the signature "step" alone."""
+        if len(self.contract.phases) > 1:
+            raise BadModelError(
+                f"{self.path} has a signature for each phase of its slow recurrence, which "
+                f"{reader} cannot choose from; step it with litert, tflite-runtime, tensorflow "
+                "or reference, or train it with periods of 1"
+            )
+
     @functools.cached_property
     def phase_graphs(self) -> dict[str, Graph]:
         """The graph of each signature that steps, by its name."""

@@ -62,7 +62,7 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
     ]
     for name, graph in model.phase_graphs.items():
         if name != STEP_SIGNATURE:
-            updated = [key for key in graph.signature(name).outputs if key in known]
+            updated = sorted(known & set(graph.signature(name).outputs))
             lines.append(
                 f"signature {name}, at {contract.phases.count(name)} of {len(contract.phases)} "
                 f"steps: {len(graph.operators)} of {len(model.graph.operators)} operators, "

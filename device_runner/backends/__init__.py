@@ -18,7 +18,7 @@ from device_runner.backends import (
 )
 from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.contract import StepModel
-from device_runner.errors import BadModelError, MissingRuntimeError, UnknownBackendError
+from device_runner.errors import MissingRuntimeError, UnknownBackendError
 
 
 class BackendModule(Protocol):
@@ -76,11 +76,8 @@ def load_backend(
                 reasons.append(error.message)
         raise MissingRuntimeError("no runtime: " + "; ".join(reasons))
     check_backend(backend)
-    if len(model.contract.phases) > 1 and backend not in WITH_PHASES:
-        raise BadModelError(
-            f"{model.path} has a signature for each phase of its slow recurrence, which {backend} "
-            f"cannot choose from; use {' or '.join(WITH_PHASES)}"
-        )
+    if backend not in WITH_PHASES:
+        model.require_one_phase(backend)
     return BACKENDS[backend].load(model, options)
 
 

@@ -9,13 +9,18 @@ import pytest
 import tensorflow as tf
 
 from calibration.rollout import roll_out
+from convert.c_export import export_c
+from convert.edgetpu_compiler import compile_for_edgetpu
+from convert.errors import TargetMismatchError
 from convert.export import Description, export_step, float_step
+from convert.onnx_export import to_onnx
 from convert.schemes import get_scheme
 from convert.schemes.limits import tensor_limits
 from convert.simulation import SimulatedNetwork
 from device_runner.contract import Golden, load_step_model
 from device_runner.errors import BadModelError
 from device_runner.flatbuffer import read_graph
+from device_runner.inspection import format_inspection, inspect_model
 from device_runner.multiply_adds import mean_multiply_adds, multiply_adds
 from device_runner.stream import Stream, Streams
 from models.errors import ModelsError
@@ -166,10 +171,24 @@ def test_streams_on_one_model_are_each_in_a_phase_of_their_own(tmp_path):
     np.testing.assert_array_equal(late.run(x[21:]), wanted[21:])
 
 
-def test_a_runtime_that_knows_one_signature_refuses(tmp_path):
+def test_what_knows_one_signature_refuses(tmp_path):
     model = exported(tmp_path, network_of(hierarchical("gru", (1, 4))))
     with pytest.raises(BadModelError, match="signature for each phase"):
         Stream(model, "litert-gpu")
+    with pytest.raises(BadModelError, match="an ONNX runtime cannot choose from"):
+        to_onnx(model)
+    with pytest.raises(BadModelError, match="the Edge TPU cannot choose from"):
+        compile_for_edgetpu(model, tmp_path / "compiled.tflite")
+    with pytest.raises(TargetMismatchError, match="2 subgraphs"):
+        export_c(model, tmp_path / "c")
+
+
+def test_inspect_tells_the_phases(tmp_path):
+    model = exported(tmp_path, network_of(hierarchical("lstm", (1, 4))))
+    text = format_inspection(inspect_model(model), model)
+    assert "updated every 4 steps" in text
+    assert "signature step_1, at 3 of 4 steps" in text
+    assert "updates c_0, h_0" in text
 
 
 def test_a_file_without_the_signature_of_a_phase_is_refused(tmp_path):
