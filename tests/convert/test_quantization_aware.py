@@ -27,6 +27,8 @@ from tests.hand_made_steps import MADE, VOCABULARY, step_model
 
 # Share of steps at which simulation and converted model must decide alike.
 AGREEMENT = 0.99
+# The cells that are trained in the default run; the others are in the slow one.
+QUICK = ("simple-rnn", "lstm", "gru", "oru")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,13 @@ def fine_tuned(vowels, trained):
     return get
 
 
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        pytest.param(cell, options, marks=() if cell in QUICK and not options else pytest.mark.slow)
+        for cell, options in VARIANTS
+    ],
+)
 def test_simulated_and_converted_model_decide_alike(fine_tuned, vowels, tmp_path, cell, options):
     _, architecture, step, simulated = fine_tuned(cell, **options)
     path = tmp_path / "qat.tflite"
