@@ -161,12 +161,13 @@ class HostMemoryBackend(Backend):
         self.step = step  # type: ignore[method-assign]
 
     def _state_view(self, name: str) -> memoryview:
-        """Where the next signature that takes a state will read it."""
-        for number in range(self._phase, self._phase + len(self._phases)):
-            inputs = self.memories[self._phases[number % len(self._phases)]].inputs
-            if name in inputs:
-                return inputs[name]
-        raise AssertionError("check_contract() has seen to it that 'step' takes every state")
+        """Where the next signature that takes a state will read it; "step" takes every one."""
+        phases = itertools.islice(itertools.cycle(self._phases), self._phase, None)
+        return next(
+            self.memories[phase].inputs[name]
+            for phase in phases
+            if name in self.memories[phase].inputs
+        )
 
     def read_state(self) -> dict[str, bytes]:
         states = {
