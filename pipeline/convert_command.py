@@ -9,6 +9,32 @@ import click
 from device_runner.errors import MissingRuntimeError, VerificationError
 
 
+def _load_tensorflow() -> None:
+    """Import TensorFlow without its messages, or say in one line what is missing."""
+    from models.tensorflow_log import quiet
+
+    try:
+        with quiet():
+            import tensorflow  # noqa: F401
+            import tf_keras  # noqa: F401
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"'edgestep convert' needs the workstation's packages ({error}); "
+            "install them with 'pip install edgestep[workstation]'"
+        ) from error
+
+
+def _list_layers(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print the kinds of layers that can be stepped, one a line, and end."""
+    if not wanted or context.resilient_parsing:
+        return
+    _load_tensorflow()
+    from convert.layers import RULES
+
+    click.echo("\n".join(sorted({kind.__name__ for kind in RULES})))
+    context.exit()
+
+
 @click.command("convert")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--target", metavar="TARGET", required=True, help="cpu, gpu, edgetpu or micro.")
@@ -28,6 +54,8 @@ from device_runner.errors import MissingRuntimeError, VerificationError
 @click.option("--units", metavar="TEXT", default="", help="What they are measured in.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write; default: MODEL with the scheme in its name.")  # fmt: skip
+@click.option("--list-layers", is_flag=True, is_eager=True, expose_value=False,
+              callback=_list_layers, help="Print the layers that can be stepped, and end.")  # fmt: skip
 def convert_command(
     model: Path,
     target: str,
@@ -48,9 +76,8 @@ def convert_command(
     """
     from models.tensorflow_log import quiet
 
+    _load_tensorflow()
     try:
-        with quiet():
-            import tensorflow  # noqa: F401
         from calibration.data import load_sequences
         from convert.auto import candidates
         from convert.conversion import Facts, export_first, prepare, step_inputs
