@@ -55,7 +55,8 @@ def _list_layers(context: click.Context, _: click.Parameter, wanted: bool) -> No
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write; default: MODEL with the scheme in its name.")  # fmt: skip
 @click.option("--list-layers", is_flag=True, is_eager=True, expose_value=False,
-              callback=_list_layers, help="Print the layers that can be stepped, and end.")  # fmt: skip
+              callback=_list_layers,
+              help="Print the layers that can be stepped, and end.")  # fmt: skip
 def convert_command(
     model: Path,
     target: str,

@@ -354,7 +354,8 @@ def _read_state(path: Path) -> Arrays:
         )
     state = {}
     for name, array in raw.items():
-        if array.dtype.kind not in "f":
+        # bfloat16 is no floating-point kind to NumPy.
+        if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
             raise SourceModelError(
                 f"{path}: '{name}' is {array.dtype}, not floating-point; save the float network"
             )
@@ -429,7 +430,7 @@ def _check_archive(path: Path) -> None:
             return
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile raises many kinds
         raise SourceModelError(f"{path}: a damaged archive ({_one_line(error)})") from error
     compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
     if compressed or sum(member.file_size for member in members) > path.stat().st_size:

@@ -82,11 +82,12 @@ def quantize_integers(
     graph = read_graph(flatbuffer)
     for operator in graph.operators:
         if operator.name not in versions:
+            # The converter joins the names of what it makes one operator of.
+            name = graph.tensors[operator.outputs[0]].name.split(";")[0][:80]
             raise ContractViolationError(
-                f"the step graph contains {operator.name} "
-                f"('{graph.tensors[operator.outputs[0]].name[:80]}'), which is not known in "
-                f"{bits}-bit integers; use the scheme dynamic or float32, or an activation of "
-                "relu, leaky_relu, silu, tanh, sigmoid, hard_sigmoid"
+                f"the step graph contains {operator.name} ('{name}'), which is not known in {bits}-"
+                "bit integers; use the scheme dynamic or float32, or an activation of relu, "
+                "leaky_relu, silu, tanh, sigmoid, hard_sigmoid"
             )
     calibration = {
         name: {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}

@@ -1,7 +1,7 @@
 """The table of docs/import.md: every architecture imported, stepped, quantized and checked.
 
-``make import-table`` writes it (about ten minutes): ``python -m tests.convert.importers.import_table``
-with the Vulkan driver of 'make test-gpu'.
+``make import-table`` writes it (about ten minutes): this module is run with the Vulkan driver of
+'make test-gpu'.
 """
 
 from __future__ import annotations

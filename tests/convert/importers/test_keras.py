@@ -197,7 +197,7 @@ def test_an_activation_that_integers_lack_is_named(vowels, tmp_path):
     )
     sequences = [{"x": sequence} for sequence in vowels.train.sequences[:5]]
     conversion = prepare(imported(network, "tf_keras"), Facts(), sequences)
-    with pytest.raises(ContractViolationError, match="contains ABS .* use the scheme dynamic"):
+    with pytest.raises(ContractViolationError, match=r"contains ABS .* use the scheme dynamic"):
         conversion.export("int8", tmp_path / "int8.tflite")
 
 
