@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from device_runner.errors import MissingRuntimeError, VerificationError
+
+
+# What a target needs besides the file.
+NEXT = {"edgetpu": "edgestep compile-edgetpu", "micro": "edgestep export-c"}
 
 
 def _load_tensorflow() -> None:
@@ -139,6 +144,8 @@ def convert_command(
         raise VerificationError(f"{path}: no runtime here computes it right; do not use it")
     if not report.fits:
         raise report.error()
+    if target in NEXT:
+        click.echo(f"  next: {NEXT[target]} {shlex.quote(str(path))}")
 
 
 def _names(text: str | None) -> tuple[str, ...]:

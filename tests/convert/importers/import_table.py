@@ -1,6 +1,6 @@
 """The table of docs/import.md: every architecture imported, stepped, quantized and checked.
 
-``make import-table`` writes it (about ten minutes): this module is run with the Vulkan driver of
+``make import-table`` writes it (a quarter of an hour): this module is run with the Vulkan driver of
 'make test-gpu'.
 """
 
