@@ -9,7 +9,6 @@ import click
 
 from device_runner.errors import MissingRuntimeError, VerificationError
 
-
 # What a target needs besides the file.
 NEXT = {"edgetpu": "edgestep compile-edgetpu", "micro": "edgestep export-c"}
 
