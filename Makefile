@@ -10,7 +10,7 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu test-arm64 test-pytorch lint train convert bench report \
+.PHONY: help setup demo test test-slow test-gpu test-arm64 test-pytorch import-table lint train convert bench report \
   bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
@@ -68,6 +68,10 @@ $(error DRIVER is '$(DRIVER)'; it must be swiftshader or system)
 endif
 test-gpu: $(STAMP) ## run the GPU tests (DRIVER=system: on this machine's own GPU)
 	$(BIN)/python -m pytest -m gpu
+
+import-table: $(STAMP) $(SWIFTSHADER_DRIVER) ## write the table of docs/import.md anew (needs PyTorch: make test-pytorch)
+	VK_DRIVER_FILES=$(SWIFTSHADER_DRIVER) LD_LIBRARY_PATH=$(SWIFTSHADER):$(LD_LIBRARY_PATH) \
+	  $(BIN)/python -m tests.convert.importers.import_table
 
 $(SWIFTSHADER_DRIVER):
 	tests/device_runner/install_swiftshader.sh $(SWIFTSHADER)

@@ -16,8 +16,10 @@ from device_runner.backends import PREFERRED
 from device_runner.errors import MissingRuntimeError
 
 
-def verify_on_runtimes(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """Run the golden sequences of each file on each runtime.
+def verify_on_runtimes(
+    files: Sequence[Path], backends: Sequence[str] = PREFERRED
+) -> list[dict[str, Any]]:
+    """Run the golden sequences of each file on each runtime, those that are not installed left out.
 
     Returns:
         One object per file and installed runtime: ``file``, ``backend``, ``backend_version``,
@@ -25,7 +27,7 @@ def verify_on_runtimes(files: Sequence[Path]) -> list[dict[str, Any]]:
         tolerance, refused by the runtime, or crashed).
     """
     verifications = []
-    for backend in PREFERRED:
+    for backend in backends:
         answers, code = _verify(backend, files)
         if code == MissingRuntimeError.exit_code:
             continue  # not installed here

@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from device_runner.errors import MissingRuntimeError, VerificationError
+
+# What a target needs besides the file.
+NEXT = {"edgetpu": "edgestep compile-edgetpu", "micro": "edgestep export-c"}
+
+
+def _load_tensorflow() -> None:
+    """Import TensorFlow without its messages, or say in one line what is missing."""
+    from models.tensorflow_log import quiet
+
+    try:
+        with quiet():
+            import tensorflow  # noqa: F401
+            import tf_keras  # noqa: F401
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"'edgestep convert' needs the workstation's packages ({error}); "
+            "install them with 'pip install edgestep[workstation]'"
+        ) from error
+
+
+def _list_layers(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print the kinds of layers that can be stepped, one a line, and end."""
+    if not wanted or context.resilient_parsing:
+        return
+    _load_tensorflow()
+    from convert.layers import RULES
+
+    click.echo("\n".join(sorted({kind.__name__ for kind in RULES})))
+    context.exit()
 
 
 @click.command("convert")
@@ -28,6 +58,9 @@ from device_runner.errors import MissingRuntimeError, VerificationError
 @click.option("--units", metavar="TEXT", default="", help="What they are measured in.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write; default: MODEL with the scheme in its name.")  # fmt: skip
+@click.option("--list-layers", is_flag=True, is_eager=True, expose_value=False,
+              callback=_list_layers,
+              help="Print the layers that can be stepped, and end.")  # fmt: skip
 def convert_command(
     model: Path,
     target: str,
@@ -48,9 +81,8 @@ def convert_command(
     """
     from models.tensorflow_log import quiet
 
+    _load_tensorflow()
     try:
-        with quiet():
-            import tensorflow  # noqa: F401
         from calibration.data import load_sequences
         from convert.auto import candidates
         from convert.conversion import Facts, export_first, prepare, step_inputs
@@ -111,6 +143,8 @@ def convert_command(
         raise VerificationError(f"{path}: no runtime here computes it right; do not use it")
     if not report.fits:
         raise report.error()
+    if target in NEXT:
+        click.echo(f"  next: {NEXT[target]} {shlex.quote(str(path))}")
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ Sizes, the number of layers of a recurrence and whether it has biases are read o
 from __future__ import annotations
 
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -353,7 +354,8 @@ def _read_state(path: Path) -> Arrays:
         )
     state = {}
     for name, array in raw.items():
-        if array.dtype.kind not in "f":
+        # bfloat16 is no floating-point kind to NumPy.
+        if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
             raise SourceModelError(
                 f"{path}: '{name}' is {array.dtype}, not floating-point; save the float network"
             )
@@ -388,6 +390,7 @@ def _read_with_torch(path: Path) -> Arrays:
             f"{path}: reading it needs PyTorch ({error}); install it, or save the state_dict "
             "with safetensors.torch.save_file"
         ) from error
+    _check_archive(path)
     try:
         # Weights alone: anything else that a pickle can hold is refused, not run.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -401,12 +404,39 @@ def _read_with_torch(path: Path) -> Arrays:
         for name, tensor in loaded.items()
     ):
         raise SourceModelError(f"{path} holds no state_dict; save model.state_dict() alone")
+    for name, tensor in loaded.items():
+        plain = tensor.layout == torch.strided and not tensor.is_quantized and tensor.is_cpu
+        # A tensor may have many times the values that its storage has, by strides of 0.
+        if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise SourceModelError(
+                f"{path}: '{name}' is sparse, quantized or larger than what is stored of it; "
+                "save dense floating-point weights"
+            )
     return {
         name: tensor.detach().to(torch.float32).numpy()
         if tensor.is_floating_point()
         else tensor.detach().numpy()
         for name, tensor in loaded.items()
     }
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that could unpack to more than its size; torch.save compresses nothing.
+
+    Files of PyTorch before 1.6 are no archives.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except Exception as error:  # zipfile raises many kinds
+        raise SourceModelError(f"{path}: a damaged archive ({_one_line(error)})") from error
+    compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    if compressed or sum(member.file_size for member in members) > path.stat().st_size:
+        raise SourceModelError(
+            f"{path}: its archive is compressed, as torch.save never does; save the weights again"
+        )
 
 
 def _one_line(error: Exception) -> str:

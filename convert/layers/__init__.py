@@ -10,6 +10,7 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers import keras_recurrent, pointwise, recurrent, windowed
+from convert.layers.activations import minimum
 from convert.layers.rule import StepRule
 from models.network import Normalization, Recurrence, SensorNoise, TokenEmbedding, ValueHead
 
@@ -44,16 +45,16 @@ RULES: dict[type, Callable[[Any, Any], StepRule]] = {
     _layers.GlobalMaxPooling1D: windowed.running_max,
     _layers.GRU: keras_recurrent.recurrent_layer,
     _layers.LayerNormalization: pointwise.layer_normalization,
-    _layers.LeakyReLU: pointwise.same,
+    _layers.LeakyReLU: pointwise.sloped_relu,
     _layers.LSTM: keras_recurrent.recurrent_layer,
     _layers.Masking: pointwise.masking,
     _layers.Maximum: pointwise.merge(tf.maximum),
     _layers.MaxPooling1D: windowed.causal_pooling,
-    _layers.Minimum: pointwise.merge(tf.minimum),
+    _layers.Minimum: pointwise.merge(minimum),
     _layers.Multiply: pointwise.merge(tf.multiply),
     _layers.Normalization: pointwise.keras_normalization,
     _layers.PReLU: pointwise.parametric_relu,
-    _layers.ReLU: pointwise.same,
+    _layers.ReLU: pointwise.relu,
     _layers.Rescaling: pointwise.rescaling,
     _layers.Reshape: pointwise.reshaping,
     _layers.RNN: keras_recurrent.recurrent_layer,
@@ -114,5 +115,8 @@ def refusal(name: str, kind: str) -> UnsupportedLayerError:
     """The error for a layer of this name and class name, which has no rule."""
     reason = REFUSED.get(kind)
     if reason is None:
-        reason = f"cannot be stepped; steppable are {', '.join(sorted(k.__name__ for k in RULES))}"
+        reason = (
+            "cannot be stepped; 'edgestep convert --list-layers' names the layers that can be, "
+            "docs/import.md says what they mean in a stream"
+        )
     return UnsupportedLayerError(f"layer '{name}' ({kind}) {reason}")

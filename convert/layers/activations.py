@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -31,10 +32,34 @@ def softsign(x: tf.Tensor) -> tf.Tensor:
     return x / (1.0 + tf.abs(x))
 
 
+def leaky_relu(x: tf.Tensor, slope: Any = 0.2) -> tf.Tensor:
+    """x where it is positive, else slope * x; the slope is a number, or an array of one a channel.
+
+    LEAKY_RELU and PRELU are not among the integer operators of every target; MAXIMUM is.
+    """
+    slopes = np.asarray(slope, np.float32)
+    if (slopes < 1).any():
+        x = tf.maximum(x, np.minimum(slopes, 1) * x)
+    if (slopes > 1).any():
+        x = minimum(x, np.maximum(slopes, 1) * x)
+    return x
+
+
+def minimum(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """The smaller one: MINIMUM is not among the integer operators that the quantizer knows."""
+    return a - tf.nn.relu(a - b)
+
+
+def capped_relu(x: tf.Tensor, top: float) -> tf.Tensor:
+    """x, cut to [0, top]: by RELU6, which is part of the operator in front of it."""
+    return tf.nn.relu6(x * (6 / top)) * (top / 6)
+
+
 # Where TFLite has no operator for Keras' own form, or one that fewer runtimes have.
 FORMS: dict[Any, Function] = {
     keras.activations.hard_sigmoid: hard_sigmoid,
     keras.activations.softsign: softsign,
+    tf.nn.leaky_relu: leaky_relu,
 }
 
 # Real range (low, high) of those that are bounded.

@@ -6,11 +6,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
-from convert.layers.activations import step_form
+from convert.layers.activations import capped_relu, leaky_relu, step_form
 from convert.layers.rule import Joined, Lookup, Scaled, StepRule, plain, product, stateless
 from models.network import Normalization, TokenEmbedding
 
@@ -56,15 +57,34 @@ def on_last_axis(layer: keras.layers.Layer, node: Any) -> StepRule:
 
 
 def parametric_relu(layer: keras.layers.PReLU, node: Any) -> StepRule:
-    """max(x, 0) + alpha * min(x, 0) with an alpha per channel."""
+    """x where it is positive, else alpha * x with an alpha per channel."""
     shape = layer.alpha.shape
     if any(size != 1 for size in shape[:-1]):
         raise UnsupportedLayerError(
             f"{described(layer)} has an alpha for every step; share it over time with "
             "shared_axes=[1]"
         )
-    alpha = tf.reshape(layer.alpha, (1, shape[-1]))
-    return stateless(lambda value: tf.nn.relu(value) - alpha * tf.nn.relu(-value))
+    alpha = np.reshape(layer.alpha.numpy(), (1, shape[-1]))
+    return stateless(lambda value: leaky_relu(value, alpha))
+
+
+def sloped_relu(layer: keras.layers.LeakyReLU, node: Any) -> StepRule:
+    """x where it is positive, else alpha * x."""
+    return stateless(lambda value: leaky_relu(value, layer.alpha))
+
+
+def relu(layer: keras.layers.ReLU, node: Any) -> StepRule:
+    """max(x, 0), with a slope below 0 or a largest value."""
+    top, slope = layer.max_value, float(layer.negative_slope)
+    if layer.threshold or (slope and top is not None):
+        return stateless(
+            layer,
+            float_only=f"{described(layer)} has a threshold, or a slope and a largest value, which "
+            "integer operators do not compute",
+        )
+    if top is None:
+        return stateless(lambda value: leaky_relu(value, slope) if slope else tf.nn.relu(value))
+    return stateless(lambda value: capped_relu(value, float(top)) if top else layer(value))
 
 
 def removed(layer: keras.layers.Layer, node: Any) -> StepRule:

@@ -22,20 +22,17 @@ from device_runner.constants import read_constant
 from device_runner.flatbuffer import OPERATOR_NAMES, Graph, read_graph
 
 # The first version of each operator with 8-bit or 16-bit integer tensors. An operator that is not
-# here is refused: enter it after its numerics were checked on every runtime.
+# here is refused: enter it here after its numerics were checked on every runtime.
 INTEGER_VERSIONS = {
     8: {
         "ADD": 2,
         "CONCATENATION": 2,
         "FULLY_CONNECTED": 4,
         "GATHER": 2,
-        "LEAKY_RELU": 2,
         "LOGISTIC": 2,
         "MAXIMUM": 2,
-        "MINIMUM": 2,
         "MUL": 2,
         "RELU": 2,
-        "RELU6": 2,
         "RESHAPE": 1,
         "RSQRT": 2,
         "SOFTMAX": 2,
@@ -51,13 +48,10 @@ INTEGER_VERSIONS = {
         "CONCATENATION": 3,
         "FULLY_CONNECTED": 7,
         "GATHER": 4,
-        "LEAKY_RELU": 2,
         "LOGISTIC": 3,
         "MAXIMUM": 4,
-        "MINIMUM": 4,
         "MUL": 4,
         "RELU": 3,
-        "RELU6": 3,
         "RESHAPE": 1,
         "SOFTMAX": 3,
         "SPLIT": 4,
@@ -88,9 +82,12 @@ def quantize_integers(
     graph = read_graph(flatbuffer)
     for operator in graph.operators:
         if operator.name not in versions:
+            # The converter joins the names of what it makes one operator of.
+            name = graph.tensors[operator.outputs[0]].name.split(";")[0][:80]
             raise ContractViolationError(
-                f"the step graph contains {operator.name}, which is not known in {bits}-bit "
-                "integers; use another scheme, or enter its version in convert/schemes/quantizer.py"
+                f"the step graph contains {operator.name} ('{name}'), which is not known in {bits}-"
+                "bit integers; use the scheme dynamic or float32, or an activation of relu, "
+                "leaky_relu, silu, tanh, sigmoid, hard_sigmoid"
             )
     calibration = {
         name: {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
@@ -173,7 +170,13 @@ def _quantize(
     configure(worker, qtyping)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = worker.quantize(calibration, enable_progress_report=False)
+        try:
+            result = worker.quantize(calibration, enable_progress_report=False)
+        except (ValueError, RuntimeError) as error:
+            raise ContractViolationError(
+                f"the quantizer does not take the step graph ({' '.join(str(error).split())[:200]})"
+                "; use the scheme dynamic or float32"
+            ) from error
     if result.quantized_model is None:
         raise ContractViolationError("the quantizer returned no model")
     return bytes(result.quantized_model)

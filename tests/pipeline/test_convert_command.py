@@ -36,6 +36,7 @@ def test_a_keras_3_model_becomes_an_int8_step_model(tmp_path, frames, vowels):
     assert result.exit_code == 0, result.output
     assert "verified on litert" in result.output
     assert "fits edgetpu" in result.output
+    assert "next: edgestep compile-edgetpu" in result.output
     model = load_step_model(tmp_path / "model-int8.tflite")
     assert model.labels == vowels.labels
     assert model.contract.frame_period_s == 0.0064
@@ -101,3 +102,9 @@ def test_a_step_that_computes_something_else_is_exit_code_5(tmp_path, frames, mo
     assert result.exit_code == 5
     assert "fault of the conversion" in result.output
     assert not list(tmp_path.glob("*.tflite"))
+
+
+def test_the_layers_that_can_be_stepped_are_listed():
+    result = _convert("--list-layers")
+    assert result.exit_code == 0
+    assert {"GRU", "LSTM", "Conv1D"} <= set(result.output.split())

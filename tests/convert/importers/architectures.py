@@ -185,6 +185,10 @@ _K2 = [
     ("TimeDistributed and Dropout", _sequential(
         _layer("Dropout", 0.3), _lstm(), lambda layers: layers.TimeDistributed(layers.Dense(9)))),
     ("LeakyReLU head", _sequential(_gru(), _dense(16), _layer("LeakyReLU"), _dense())),
+    ("PReLU head", _sequential(
+        _gru(), _dense(16),
+        _layer("PReLU", shared_axes=[1], alpha_initializer="random_uniform"), _dense())),
+    ("ELU head", _sequential(_gru(), _dense(16, activation="elu"), _dense())),
     ("forecasting", _sequential(_lstm(32), _dense(8, activation="relu"), _dense(1))),
     ("character model", _tokens(_lstm(24), _dense(VOCABULARY, activation="softmax"))),
 ]  # fmt: skip

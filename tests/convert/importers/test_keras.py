@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tf_keras as keras
 
-from convert.conversion import original_outputs
-from convert.errors import UnsupportedLayerError
+from convert.conversion import Facts, original_outputs, prepare
+from convert.errors import ContractViolationError, UnsupportedLayerError
 from convert.importers import import_model
 from convert.importers.imported import ImportedModel
+from convert.importers.keras2 import imported
+from convert.layers import RULES
 from convert.step import Kind, StepModule
-from tests.convert.importers.architectures import ARCHITECTURES, KERAS_3, TENSORFLOW, saved
+from convert.targets.check import check_file
+from convert.verify import verify_on_runtimes
+from tests.convert.importers.architectures import ARCHITECTURES, KERAS_3, PYTORCH, TENSORFLOW, saved
 from tests.convert.importers.import_table import real_sequences, refusal
 
-# Those whose rules have most in them; all are in the slow tests and in docs/import.md.
+# Those whose rules have most in them; the others are slow tests.
 QUICK = {
     (TENSORFLOW, "LSTM of hard_sigmoid"),
     (TENSORFLOW, "GRU, reset before"),
@@ -30,6 +36,11 @@ QUICK = {
     (KERAS_3, "character model, masked"),
     (KERAS_3, "two GRUs"),
 }
+STEPPED = [
+    item if (item.framework, item.name) in QUICK else pytest.param(item, marks=pytest.mark.slow)
+    for item in ARCHITECTURES
+    if item.framework != PYTORCH and not item.refused
+]
 QUICK_ONES = [item for item in ARCHITECTURES if (item.framework, item.name) in QUICK]
 REFUSED = [item for item in ARCHITECTURES if item.refused]
 
@@ -53,7 +64,7 @@ def stepped(module: StepModule, sequence: dict[str, np.ndarray]) -> dict[str, np
     return {name: np.array(values) for name, values in given.items()}
 
 
-@pytest.mark.parametrize("architecture", QUICK_ONES, ids=name_of)
+@pytest.mark.parametrize("architecture", STEPPED, ids=name_of)
 def test_a_stepped_model_is_the_sequence_model(architecture, tmp_path):
     imported = import_model(*saved(architecture, tmp_path))
     module = StepModule(imported.network)
@@ -148,3 +159,51 @@ def test_the_reference_is_not_the_network_that_is_stepped_in_keras_3(tmp_path):
     for weight in imported.network.weights:
         weight.assign(weight * 0)
     np.testing.assert_array_equal(imported.reference([x])[0], before)
+
+
+def rectified() -> keras.Model:
+    """Every rectifier whose operator of TFLite is not in the integers of every target."""
+    keras.utils.set_random_seed(3)
+    x = keras.Input((None, 12))
+    h = keras.layers.Dense(8)(keras.layers.GRU(8, return_sequences=True)(x))
+    slopes = np.linspace(-0.5, 1.5, 8).astype(np.float32).reshape(1, 8)
+    given = [
+        keras.layers.LeakyReLU(0.1)(h),
+        keras.layers.PReLU(shared_axes=[1], weights=[slopes])(h),
+        keras.layers.ReLU(0.3)(h),
+        keras.layers.ReLU(negative_slope=0.2)(h),
+        keras.layers.Minimum()([h, keras.layers.Dense(8)(h)]),
+    ]
+    return keras.Model(x, keras.layers.Dense(5)(keras.layers.Concatenate()(given)))
+
+
+def test_rectifiers_are_right_in_float_and_in_int8(vowels, tmp_path):
+    sequences = [{"x": sequence} for sequence in vowels.train.sequences[:60]]
+    # Compares with Keras.
+    conversion = prepare(imported(rectified(), "tf_keras"), Facts(), sequences)
+    model = conversion.export("int8", tmp_path / "int8.tflite")
+    assert model.contract.metrics["drift"]["rms"] < 0.02
+    verified = verify_on_runtimes([model.path], ["litert", "tflite-runtime"])
+    assert [one["failure"] for one in verified if one["failure"]] == []
+    assert check_file(model.path, "edgetpu").fits
+
+
+def test_an_activation_that_integers_lack_is_named(vowels, tmp_path):
+    network = keras.Sequential(
+        [
+            keras.layers.InputLayer((None, 12)),
+            keras.layers.SimpleRNN(4, activation="softsign", return_sequences=True),
+        ]
+    )
+    sequences = [{"x": sequence} for sequence in vowels.train.sequences[:5]]
+    conversion = prepare(imported(network, "tf_keras"), Facts(), sequences)
+    with pytest.raises(ContractViolationError, match=r"contains ABS .* use the scheme dynamic"):
+        conversion.export("int8", tmp_path / "int8.tflite")
+
+
+def test_every_layer_is_documented():
+    page = (Path(__file__).parents[3] / "docs" / "import.md").read_text()
+    listed = page.partition("## Layers")[2].partition("## Architectures")[0]
+    kinds = [kind for kind in RULES if kind.__module__ != "models.network"]
+    assert len(kinds) > 30
+    assert [kind.__name__ for kind in kinds if kind.__name__ not in listed] == []

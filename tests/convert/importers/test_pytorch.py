@@ -1,5 +1,7 @@
 """PyTorch networks: rebuilt of Keras layers, stepped, and held against PyTorch itself."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -126,25 +128,39 @@ def test_no_code_in_a_pickle_is_run(tmp_path):
         torch.save({"rnn.weight_ih_l0": Malicious()}, file)
         with pytest.raises(SourceModelError, match="weights_only=True"):
             read_network(file, layers)
-    # A pickle that calls itself safetensors is not even looked into as one.
-    pickled = tmp_path / "pickled.safetensors"
-    pickled.write_bytes(weights.with_suffix(".pt").read_bytes())
-    with pytest.raises(SourceModelError, match="no safetensors file"):
-        read_network(pickled, layers)
     assert not (tmp_path / "pwned").exists()
 
 
-def test_damaged_files_are_refused_in_one_line(tmp_path):
-    """Truncated, with bytes changed, with NaN, empty and missing."""
-    module = Classifier("gru", 1, True, False)
-    weights, layers = saved(tmp_path, module, description("gru", False))
+def test_what_would_fill_the_memory_is_refused(tmp_path):
+    """An archive that unpacks to more than its size, and a tensor whose strides are 0."""
+    weights, layers = saved(
+        tmp_path, Classifier("gru", 1, True, False), description("gru", False), ".pt"
+    )
+    bomb = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(weights) as sound, zipfile.ZipFile(bomb, "w") as archive:
+        for name in sound.namelist():
+            archive.writestr(name, sound.read(name))
+        archive.writestr("bomb/data/0", bytes(10**8), zipfile.ZIP_DEFLATED)
+    with pytest.raises(SourceModelError, match="archive is compressed"):
+        read_network(bomb, layers)
+    torch.save({"rnn.weight_ih_l0": torch.zeros(1, 1).expand(10**9, 10**9)}, bomb)
+    with pytest.raises(SourceModelError, match="larger than what is stored"):
+        read_network(bomb, layers)
+    torch.save({"rnn.weight_ih_l0": torch.zeros(3, 3).to_sparse()}, bomb)
+    with pytest.raises(SourceModelError, match="sparse"):
+        read_network(bomb, layers)
+
+
+def test_mutated_pt_files_are_refused_in_one_line(tmp_path):
+    weights, layers = saved(
+        tmp_path, Classifier("gru", 1, True, False), description("gru", False), ".pt"
+    )
     sound = weights.read_bytes()
     generator = np.random.default_rng(4)
-    header = 8 + int.from_bytes(sound[:8], "little")
-    damaged = [sound[:cut] for cut in (0, 1, 7, 8, 9, header - 1, header, len(sound) - 1)]
-    for _ in range(100):
+    damaged = [sound[:cut] for cut in (0, 1, 4, 100, len(sound) // 2, len(sound) - 1)]
+    for _ in range(60):
         changed = bytearray(sound)
-        for place in generator.integers(0, header, 3):
+        for place in generator.integers(0, len(sound), 9):
             changed[place] ^= 1 << int(generator.integers(0, 8))
         damaged.append(bytes(changed))
     messages = []
@@ -154,20 +170,16 @@ def test_damaged_files_are_refused_in_one_line(tmp_path):
             read_network(weights, layers)
         except (SourceModelError, UnsupportedLayerError) as error:
             messages.append(error.message)
-    # A bit of a name's metadata may be flipped without a consequence.
-    assert len(messages) > 90
+    assert len(messages) > 40
     assert not [message for message in messages if "\n" in message]
-    module.fc.bias.data[0] = float("nan")
-    with pytest.raises(SourceModelError, match="NaN"):
-        read_network(*saved(tmp_path, module, description("gru", False)))
-    with pytest.raises(SourceModelError, match="cannot be read"):
-        read_network(tmp_path / "missing.safetensors", layers)
 
 
 def test_layers_of_half_precision_and_integers(tmp_path):
     module = Classifier("gru", 1, True, False).to(torch.bfloat16)
     weights, layers = saved(tmp_path, module, description("gru", False), ".pt")
     assert read_network(weights, layers).layers[0][1]["weight_ih_l0"].dtype == np.float32
+    in_safetensors = saved(tmp_path, module, description("gru", False))
+    assert read_network(*in_safetensors).layers[0][1]["weight_ih_l0"].dtype == np.float32
     torch.save({"rnn.weight_ih_l0": torch.zeros((3, 3), dtype=torch.int8)}, weights)
     with pytest.raises(SourceModelError, match="int8, not floating-point"):
         read_network(weights, layers)
