@@ -21,6 +21,7 @@ Sizes, the number of layers of a recurrence and whether it has biases are read o
 
 from __future__ import annotations
 
+import pickle
 import sys
 import zipfile
 from collections.abc import Callable
@@ -395,8 +396,11 @@ def _read_with_torch(path: Path) -> Arrays:
         # Weights alone: anything else that a pickle can hold is refused, not run.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its parts raise
+        # Of what is no weight, torch says how to load it all the same, which would run its code.
+        unsafe = isinstance(error, pickle.UnpicklingError)
+        reason = "a whole model, other objects, or damaged" if unsafe else _one_line(error)
         raise SourceModelError(
-            f"{path}: no state_dict that loads with weights_only=True ({_one_line(error)}); "
+            f"{path}: no state_dict that loads with weights_only=True ({reason}); "
             "save it with torch.save(model.state_dict(), …) or with safetensors"
         ) from error
     if not isinstance(loaded, dict) or not all(

@@ -127,7 +127,7 @@ def check(build) -> None:
 SETTINGS = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
 
 
-@settings(max_examples=4, **SETTINGS)
+@settings(max_examples=2, **SETTINGS)
 @given(networks())
 def test_random_models_step_as_they_run(build):
     check(build)
