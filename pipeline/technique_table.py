@@ -199,7 +199,8 @@ def _cell_table(path: str, recipe: Recipe, found: dict[tuple[str, str], Measured
     columns += [
         f"{what}, {scheme}" for scheme in recipe.schemes for what in ("bytes", "p50", "p99")
     ]
-    lines = [f"{metric.name}: {direction}; {len(recipe.seeds)} seeds.", ""]
+    seeds = f"{len(recipe.seeds)} seed{'s' if len(recipe.seeds) > 1 else ''}"
+    lines = [f"{metric.name}: {direction}; {seeds}.", ""]
     lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for section in recipe.models:
         rows = [found.get((section.label, scheme)) for scheme in recipe.schemes]

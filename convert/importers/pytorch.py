@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -393,8 +394,10 @@ def _read_with_torch(path: Path) -> Arrays:
         ) from error
     _check_archive(path)
     try:
-        # Weights alone: anything else that a pickle can hold is refused, not run.
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused in one line below
+            # Weights alone: anything else that a pickle can hold is refused, not run.
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its parts raise
         # Of what is no weight, torch says how to load it all the same, which would run its code.
         unsafe = isinstance(error, pickle.UnpicklingError)
