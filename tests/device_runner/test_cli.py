@@ -93,7 +93,7 @@ def test_inspect_as_json(scheme, step_models, invoke):
     assert (state["scale"] is None) == (scheme == "float32")
     assert facts["contract"]["metrics"] == model.contract.metrics
     assert facts["labels"] == list(model.labels)
-    assert facts["golden"] == {"sequences": 3, "steps": 48}
+    assert facts["golden"] == {"sequences": 2, "steps": 32}
     signature = model.graph.signature("step")
     assert facts["step_tensors"]["inputs"] == signature.inputs
     assert sum(facts["tensor_dtypes"].values()) <= len(model.graph.tensors)
@@ -111,7 +111,7 @@ def test_verify_good_models(int8_file, float32_file, invoke):
         assert line.startswith("ok")
         assert str(file) in line
         assert "litert" in line
-        assert "48 steps" in line
+        assert "32 steps" in line
 
 
 def test_verify_as_json(int8_file, invoke):
@@ -120,7 +120,7 @@ def test_verify_as_json(int8_file, invoke):
     facts = json.loads(result.stdout)
     assert facts["file"] == str(int8_file)
     assert facts["failure"] is None
-    assert facts["steps"] == 48
+    assert facts["steps"] == 32
     assert 0 < facts["rms"] <= facts["max_abs"]
     assert facts["rms"] <= facts["tolerance"]["rms"]
 

@@ -122,4 +122,4 @@ def test_all_cells_verify_on_tflite_runtime(step_models, run_python):
     for facts in found:
         assert facts["backend"] == "tflite-runtime"
         assert facts["failure"] is None
-        assert facts["steps"] == 48
+        assert facts["steps"] == 32
