@@ -29,6 +29,10 @@ from tests.hand_made_steps import MADE, VOCABULARY, step_model
 AGREEMENT = 0.99
 # The cells that are trained in the default run; the others are in the slow one.
 QUICK = ("simple-rnn", "lstm", "gru", "oru")
+MARKED = [
+    pytest.param(cell, options, marks=() if cell in QUICK and not options else pytest.mark.slow)
+    for cell, options in VARIANTS
+]
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +57,7 @@ def fine_tuned(vowels, trained):
     return get
 
 
-@pytest.mark.parametrize(
-    ("cell", "options"),
-    [
-        pytest.param(cell, options, marks=() if cell in QUICK and not options else pytest.mark.slow)
-        for cell, options in VARIANTS
-    ],
-)
+@pytest.mark.parametrize(("cell", "options"), MARKED)
 def test_simulated_and_converted_model_decide_alike(fine_tuned, vowels, tmp_path, cell, options):
     _, architecture, step, simulated = fine_tuned(cell, **options)
     path = tmp_path / "qat.tflite"
@@ -73,7 +71,7 @@ def test_simulated_and_converted_model_decide_alike(fine_tuned, vowels, tmp_path
     assert np.concatenate(same).mean() >= AGREEMENT
 
 
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(("cell", "options"), MARKED)
 def test_without_rounding_it_is_the_float_network(trained, vowels, cell, options):
     network, _ = trained(cell, **options)
     step = float_step(network)

@@ -127,7 +127,10 @@ def test_a_step_in_between_has_no_product_of_the_slow_recurrence(tmp_path):
     assert len(model.flatbuffer) - len(alone) < 4000
 
 
-@pytest.mark.parametrize("scheme", ["int8", "int16x8", "dynamic", "float16"])
+@pytest.mark.parametrize(
+    "scheme",
+    ["int8", *(pytest.param(name, marks=pytest.mark.slow) for name in ("int16x8", "dynamic"))],
+)
 def test_every_scheme_has_the_phases(tmp_path, scheme):
     network = network_of(hierarchical("gru", (1, 4)))
     model = exported(tmp_path, network, scheme)

@@ -312,7 +312,7 @@ def test_wrong_calls_are_refused():
         keep_units(network, replace(architecture, units=(9, 6)), KEPT)
     for further in ({"residual": True}, {"inputs": 1, "vocabulary": 9, "embedding": INPUTS}):
         odd = replace(architecture, units=(8, 8), **further)
-        with pytest.raises(ModelsError, match="residual or reads tokens"):
+        with pytest.raises(ModelsError, match="residual, hierarchical or reads tokens"):
             keep_units(odd.build(), odd, [np.arange(4), np.arange(4)])
     with pytest.raises(ModelsError, match="rounds must be 1 or more"):
         structured_prune(network, architecture, task, 3, 0, SETTINGS)

@@ -250,7 +250,8 @@ def test_a_task_of_values_goes_the_whole_way(tmp_path):
     text = RECIPE.replace("japanese-vowels", "stocks").replace("seeds = [1, 2]", "seeds = [1]")
     text = text[: text.index('[[models]]\ncell = "simple-rnn"')]
     recipe = tmp_path / "mini.toml"
-    recipe.write_text(text.replace("epochs = 3\n[calib", "epochs = 1\n[calib"))
+    # After so short a training the outputs hardly move, and any rounding is large beside them.
+    recipe.write_text(text.replace("[training]", 'schemes = ["float32"]\n[training]'))
     result = CliRunner().invoke(main, ["run", str(recipe), "--runs-dir", str(tmp_path / "runs")])
     assert result.exit_code == 0, result.output
     assert "mean absolute error: test data (5 sequences, 1 value)" in result.output
@@ -261,6 +262,7 @@ def test_a_task_of_values_goes_the_whole_way(tmp_path):
     assert " bp</td>" in html
 
 
+@pytest.mark.slow
 def test_teachers_of_all_seeds_teach_together(tmp_path):
     """On augmented data; the student has epochs of its own."""
     recipe = tmp_path / "mini.toml"
