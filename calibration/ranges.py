@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from calibration.errors import CalibrationError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Bins of the histogram that is collected, and of the coarser one that is saved.
 COLLECTED_BINS = 4096
 SAVED_BINS = 1024
@@ -46,12 +47,15 @@ class Ranges:
         steps: number of time steps rolled out.
         longest_stream: most steps without a reset of the state.
         states: state name to the names of its in and out tensors.
+        moments: of what is multiplied with a matrix, by tensor name: the mean of the outer product
+            of (values, 1) with itself, [n + 1, n + 1].
     """
 
     steps: int
     longest_stream: int
     states: dict[str, tuple[str, str]]
     tensors: dict[str, TensorRange]
+    moments: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     def state_magnitude(self, state: str) -> float:
         """Largest magnitude a state took, in or out."""
@@ -63,6 +67,7 @@ class Ranges:
     def save(self, path: Path) -> None:
         """Write the ranges as JSON."""
         facts = {"format_version": FORMAT_VERSION, **asdict(self)}
+        facts["moments"] = {name: _to_text(moment) for name, moment in self.moments.items()}
         path.write_text(json.dumps(facts, separators=(",", ":")))
 
     @classmethod
@@ -77,11 +82,41 @@ class Ranges:
                 longest_stream=raw["longest_stream"],
                 states={name: tuple(pair) for name, pair in raw["states"].items()},
                 tensors={name: TensorRange(**item) for name, item in raw["tensors"].items()},
+                moments={name: _from_text(text) for name, text in raw["moments"].items()},
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CalibrationError(
                 f"{path}: no calibration ranges there ({error}); calibrate again"
             ) from error
+
+
+def _to_text(moment: np.ndarray) -> str:
+    return base64.b64encode(moment.astype("<f4").tobytes()).decode()
+
+
+def _from_text(text: str) -> np.ndarray:
+    values = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float64)
+    side = math.isqrt(len(values))
+    return values.reshape(side, side)
+
+
+class MomentCollector:
+    """Sums up the outer products of (values, 1) with itself, values being a tensor's last axis."""
+
+    def __init__(self) -> None:
+        self.total: np.ndarray | float = 0.0
+        self.count = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Add values [..., n]."""
+        rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
+        rows = np.column_stack([rows, np.ones(len(rows))])
+        self.total = self.total + rows.T @ rows
+        self.count += len(rows)
+
+    def result(self) -> np.ndarray:
+        """The mean, [n + 1, n + 1]."""
+        return np.asarray(self.total) / self.count
 
 
 class RangeCollector:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from calibration.errors import CalibrationError
-from calibration.ranges import RangeCollector, Ranges
+from calibration.ranges import MomentCollector, RangeCollector, Ranges
 
 #: A stream's frames [steps, *frame shape]; of a model of several inputs, by name.
 Frames = np.ndarray | Mapping[str, np.ndarray]
@@ -29,7 +29,8 @@ def roll_out(
     initial: Mapping[str, np.ndarray] | None = None,
     periods: Mapping[str, int] | None = None,
 ) -> Ranges:
-    """Step a float32 step model through streams and collect the range of each tensor.
+    """Step a float32 step model through streams and collect the range of each tensor, and the
+    second moments of what is multiplied with a matrix.
 
     Args:
         step_model: a .tflite flatbuffer with the signature ``step(x, state...) -> (y, state...)``
@@ -62,6 +63,11 @@ def roll_out(
     del runner  # holds a reference that would make invoke() refuse
     roles = _roles(interpreter, inputs, outputs)
     collectors = {index: RangeCollector() for index in roles}
+    moments = {
+        int(op["inputs"][0]): MomentCollector()
+        for op in interpreter._get_ops_details()
+        if op["op_name"] == "FULLY_CONNECTED" and int(op["inputs"][0]) in roles
+    }
     pairs = [
         (inputs[name]["index"], outputs[name]["index"], (periods or {}).get(name, 1))
         for name in inputs
@@ -93,7 +99,10 @@ def roll_out(
                     interpreter.set_tensor(state_in, interpreter.get_tensor(state_out))
             if position % BLOCK_STEPS == 0 or position == length:
                 for index, values in block.items():
-                    collectors[index].add(np.stack(values))
+                    stacked = np.stack(values)
+                    collectors[index].add(stacked)
+                    if index in moments:
+                        moments[index].add(stacked)
                     values.clear()
                 if progress:
                     progress(done + position, total)
@@ -108,6 +117,7 @@ def roll_out(
             if name in outputs and inputs[name]["index"] in roles
         },
         tensors={names[index]: collectors[index].result(role) for index, role in roles.items()},
+        moments={names[index]: moment.result() for index, moment in moments.items()},
     )
 
 

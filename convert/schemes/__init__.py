@@ -10,7 +10,15 @@ from dataclasses import replace
 
 from convert.errors import UnknownSchemeError
 from convert.schemes import dynamic, float16, float32, int8, int16x8
-from convert.schemes.scheme import PER_CHANNEL, QAT, FloatStep, Options, Scheme, ToleranceShare
+from convert.schemes.scheme import (
+    COMPENSATED,
+    PER_CHANNEL,
+    QAT,
+    FloatStep,
+    Options,
+    Scheme,
+    ToleranceShare,
+)
 
 SCHEMES: dict[str, Scheme] = {
     module.SCHEME.name: module.SCHEME for module in (float32, float16, dynamic, int8, int16x8)
@@ -29,10 +37,15 @@ def get_scheme(name: str) -> tuple[Scheme, Options]:
             raise UnknownSchemeError(f"option of scheme '{base}'", word, scheme.words)
         if word == PER_CHANNEL:
             options = replace(options, per_channel=True)
+        elif word == COMPENSATED:
+            options = replace(options, compensated=True)
         elif word == QAT:
             options = replace(options, qat=True)
         else:
             options = replace(options, range_method=word)
+    if options.qat and options.compensated:
+        # Its weights are trained for rounding to the nearest already.
+        raise UnknownSchemeError(f"option of scheme '{base}:{QAT}'", COMPENSATED, {PER_CHANNEL})
     return scheme, options
 
 

@@ -10,19 +10,27 @@ from __future__ import annotations
 
 from calibration.ranges import Ranges
 from convert.schemes.quantizer import quantize_weights
-from convert.schemes.scheme import PER_CHANNEL, FloatStep, Options, Scheme, ToleranceShare
+from convert.schemes.rounding import prepared
+from convert.schemes.scheme import (
+    COMPENSATED,
+    PER_CHANNEL,
+    FloatStep,
+    Options,
+    Scheme,
+    ToleranceShare,
+)
 
 
 def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
     """Quantize the matrices of the float step graph."""
-    return quantize_weights(step.flatbuffer, options)
+    return quantize_weights(prepared(step, ranges, options), options)
 
 
 SCHEME = Scheme(
     name="dynamic",
     apply=apply,
     needs_ranges=False,
-    words=frozenset({PER_CHANNEL}),
+    words=frozenset({PER_CHANNEL, COMPENSATED}),
     all_dtypes=None,
     tolerance=ToleranceShare(rms=0.02, max_abs=0.1, argmax_agreement=0.95),
     limit=ToleranceShare(rms=0.05, max_abs=0.3, argmax_agreement=0.8),

@@ -9,7 +9,9 @@ from __future__ import annotations
 from calibration.ranges import Ranges
 from convert.schemes.limits import tensor_limits
 from convert.schemes.quantizer import quantize_integers
+from convert.schemes.rounding import prepared
 from convert.schemes.scheme import (
+    COMPENSATED,
     PER_CHANNEL,
     RANGE_WORDS,
     FloatStep,
@@ -31,14 +33,14 @@ def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
     # 16-bit tensors are symmetric around zero.
     both_sides = {name: max(-low, high) for name, (low, high) in limits.items()}
     symmetric = {name: (-magnitude, magnitude) for name, magnitude in both_sides.items()}
-    return quantize_integers(step.flatbuffer, symmetric, BITS, options)
+    return quantize_integers(prepared(step, ranges, options), symmetric, BITS, options)
 
 
 SCHEME = Scheme(
     name="int16x8",
     apply=apply,
     needs_ranges=True,
-    words=RANGE_WORDS | {PER_CHANNEL},
+    words=RANGE_WORDS | {PER_CHANNEL, COMPENSATED},
     all_dtypes=frozenset({"int16", "int8", "int32", "int64"}),
     tolerance=ToleranceShare(rms=0.01, max_abs=0.1, argmax_agreement=0.95),
     limit=ToleranceShare(rms=0.05, max_abs=0.3, argmax_agreement=0.8),

@@ -9,7 +9,9 @@ from __future__ import annotations
 from calibration.ranges import Ranges
 from convert.schemes.limits import tensor_limits
 from convert.schemes.quantizer import quantize_integers
+from convert.schemes.rounding import prepared
 from convert.schemes.scheme import (
+    COMPENSATED,
     PER_CHANNEL,
     QAT,
     RANGE_WORDS,
@@ -29,14 +31,14 @@ def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
     limits = step.limits or tensor_limits(
         read_graph(step.flatbuffer), ranges, step.state_bounds, options.range_method, BITS
     )
-    return quantize_integers(step.flatbuffer, limits, BITS, options)
+    return quantize_integers(prepared(step, ranges, options), limits, BITS, options)
 
 
 SCHEME = Scheme(
     name="int8",
     apply=apply,
     needs_ranges=True,
-    words=RANGE_WORDS | {PER_CHANNEL, QAT},
+    words=RANGE_WORDS | {PER_CHANNEL, COMPENSATED, QAT},
     all_dtypes=frozenset({"int8", "int32"}),
     # Near-ties flip even in a good model; the rms is what tells a broken one.
     tolerance=ToleranceShare(rms=0.03, max_abs=0.2, argmax_agreement=0.9),

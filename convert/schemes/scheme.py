@@ -12,6 +12,7 @@ from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
 
 PER_CHANNEL = "per-channel"
+COMPENSATED = "compensated"
 QAT = "qat"
 RANGE_WORDS = frozenset(METHODS)
 
@@ -65,11 +66,14 @@ class Options:
     Attributes:
         range_method: how a range is chosen from a roll-out, a name in calibration.methods.METHODS.
         per_channel: whether weights have one scale per output channel instead of one per matrix.
+        compensated: whether weights are rounded such that one makes good another's error, see
+            :mod:`convert.schemes.rounding`.
         qat: whether the step graph was fine-tuned for the scheme before.
     """
 
     range_method: str = MIN_MAX
     per_channel: bool = False
+    compensated: bool = False
     qat: bool = False
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.errors import TargetMismatchError
+from convert.targets import TARGETS
 from convert.targets.profile import OperatorProfile, Profile, get_profile
 from convert.targets.rules import RULES
 from convert.targets.runtimes import (
@@ -141,24 +142,43 @@ def check_graph(
                 multiplications=multiplications(operator, graph),
             )
         )
+    problems = tuple(_problems(graph, profile, runtime))
     return TargetReport(
         file=name,
         target=profile.name,
         title=profile.title,
         runtime=str(runtime) if runtime else None,
         operators=tuple(findings),
-        problems=tuple(_problems(graph, profile, runtime)),
-        notes=tuple(_graph_notes(graph, profile)),
+        problems=problems,
+        notes=tuple(_graph_notes(graph, profile, runtime)),
         cost=_cost(findings, profile),
         oldest_runtimes=oldest_runtimes(
             (printable(code), version)
             for code, version in graph.operator_codes
             if not code.startswith("CUSTOM:")
         ),
-        advice="take a newer runtime, or another scheme: " + ", ".join(profile.schemes)
-        if runtime
-        else "schemes made for it: " + ", ".join(profile.schemes),
+        advice=_advice(graph, findings, problems, profile, runtime),
     )
+
+
+def _advice(
+    graph: Graph,
+    findings: list[OperatorFinding],
+    problems: tuple[str, ...],
+    profile: Profile,
+    runtime: Runtime | None,
+) -> str:
+    """What to do where the file does not fit; empty where it does."""
+    if not problems and all(one.status == MAPS for one in findings):
+        return ""
+    schemes = ", ".join(profile.schemes)
+    if runtime:
+        return f"take a newer runtime, or another scheme: {schemes}"
+    used = {index for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
+    if all(_dtype_fits(graph.tensors[index], profile) for index in used):
+        # It is in such a scheme already.
+        return f"leave out what is named, or take a target that has it ({', '.join(TARGETS)})"
+    return f"schemes made for it: {schemes}"
 
 
 def _reasons(
@@ -191,8 +211,7 @@ def _reasons(
 
 def _tensor_reasons(tensor: Tensor, profile: Profile) -> Iterator[str]:
     what = f"'{printable(tensor.name)}'"
-    allowed = profile.dtypes | (profile.constant_dtypes if tensor.constant_bytes else frozenset())
-    if tensor.dtype not in allowed:
+    if not _dtype_fits(tensor, profile):
         yield f"{what} is {tensor.dtype}"
     if not tensor.static_shape:
         yield f"{what} has no fixed shape"
@@ -202,6 +221,11 @@ def _tensor_reasons(tensor: Tensor, profile: Profile) -> Iterator[str]:
             yield (
                 f"{what} {list(tensor.shape)} has more than {profile.inner_axes} axes longer than 1"
             )
+
+
+def _dtype_fits(tensor: Tensor, profile: Profile) -> bool:
+    constant = profile.constant_dtypes if tensor.constant_bytes else frozenset()
+    return tensor.dtype in profile.dtypes | constant
 
 
 def _notes(operator: Operator, profile: Profile) -> Iterator[str]:
@@ -245,7 +269,9 @@ def _problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterat
         yield f"{runtime} computes it wrongly: {failure}"
 
 
-def _graph_notes(graph: Graph, profile: Profile) -> Iterator[str]:
+def _graph_notes(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterator[str]:
+    if runtime and (other := runtime.judged_by):
+        yield f"{runtime} is not known here; held against {other}, the newest before it that is"
     used = {index for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
     dtypes = {
         graph.tensors[index].dtype for index in used if not graph.tensors[index].constant_bytes

@@ -36,6 +36,16 @@ class Runtime:
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}"
 
+    @property
+    def judged_by(self) -> str | None:
+        """The older release that stands in for a version that is not known here; else None."""
+        if self.known_from == VERSIONS_FILE:
+            newest = _newest_release()
+            newer = version_key(self.version) > version_key(newest)
+            return f"TensorFlow Lite {newest}" if newer else None
+        same = self.known_from == self.version
+        return None if same else f"{self.distribution} {self.known_from}"
+
     def refusal(self, operator: str, version: int) -> str | None:
         """Why the runtime does not have this version of an operator; None where it has it."""
         column = _measured().get((self.distribution, self.known_from))

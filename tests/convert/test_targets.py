@@ -278,3 +278,37 @@ def test_the_documentation_is_made_from_the_profiles():
     assert made.partition("\n<!-- end -->")[0] == tables(), (
         "write it again: python -m convert.targets.documentation"
     )
+
+
+def test_advice_is_for_files_that_do_not_fit(step_models, tmp_path):
+    fits = check_file(step_models("gru", "int8"), "edgetpu")
+    assert fits.fits
+    assert not fits.advice
+    assert (
+        "schemes made for it: int8" in check_file(step_models("gru", "float32"), "edgetpu").advice
+    )
+    # In int8 already, so that no scheme helps.
+    from ai_edge_litert import schema_py_generated as schema
+
+    path = tmp_path / "edited.tflite"
+    path.write_bytes(_edited(step_models("lstm", "int8"), _rename_first(schema, "TANH", "EXP")))
+    advice = check_file(path, "edgetpu").advice
+    assert "leave out what is named" in advice
+    assert "scheme" not in advice
+
+
+@pytest.mark.parametrize(
+    ("runtime", "stand_in"),
+    [
+        ("tflite-runtime==9.9", "TensorFlow Lite 2."),
+        ("ai-edge-litert==9.9", "ai-edge-litert 2."),
+        ("tflite-runtime==2.14.0", None),
+        ("tensorflow==2.9.0", None),
+    ],
+)
+def test_a_runtime_that_is_newer_than_the_tables_is_said_to_be(step_models, runtime, stand_in):
+    notes = check_file(step_models("gru", "int8"), "cpu", runtime).notes
+    assert [note for note in notes if "is not known here" in note] == [
+        note for note in notes if stand_in and stand_in in note
+    ]
+    assert bool(stand_in) == any("held against" in note for note in notes)

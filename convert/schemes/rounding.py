@@ -1,0 +1,144 @@
+"""Rounding of matrices that looks at what they are multiplied with.
+
+Rounding each weight to the nearest step is best only for inputs without correlation. A recurrent
+state is strongly correlated, and what a rounded matrix does to its slow directions comes back at
+every step. So columns are rounded one after another, and the error of each is made good by those
+that are still free, such that the product's mean squared error over the calibration data is least;
+the bias, which is stored with 32 bits, is the last to give way.
+
+Source: optimal brain quantization in the order and with the Cholesky form of E. Frantar et al.,
+"GPTQ: accurate post-training quantization for generative pre-trained transformers" (ICLR 2023).
+The second moments here are those of a roll-out in which the state is carried along.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flatbuffers
+import numpy as np
+
+from calibration.ranges import Ranges
+from convert.errors import ContractViolationError
+from convert.schemes.scheme import FloatStep, Options
+from device_runner.flatbuffer import OPERATOR_NAMES
+
+# Of int8 in a narrow range, which is what matrices are stored in.
+LARGEST = 127
+# Share of the mean second moment that is added to each, so that directions the calibration data
+# does not have are still rounded near to where they were.
+DAMPING = 1e-3
+
+
+def prepared(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
+    """The float step graph as the quantizer is to have it."""
+    if not options.compensated:
+        return step.flatbuffer
+    return compensate(step.flatbuffer, ranges, options.per_channel)
+
+
+def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> bytes:
+    """The float step graph with each matrix on the grid that the quantizer will give it, which
+    then rounds nothing any more.
+
+    Args:
+        flatbuffer: float32 step graph.
+        ranges: calibrated on it.
+        per_channel: whether each output channel has a scale of its own.
+
+    Raises:
+        ContractViolationError: there are no ranges.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    if ranges is None:
+        raise ContractViolationError(
+            "compensated rounding needs calibrated ranges; calibrate first"
+        )
+    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
+    graph = model.subgraphs[0]
+    # The matrix with the inputs of every product that it has a part in, and a bias of its own.
+    moments: dict[int, np.ndarray] = {}
+    biases: dict[int, set[int]] = {}
+    for operator in graph.operators:
+        name = OPERATOR_NAMES[model.operatorCodes[operator.opcodeIndex].builtinCode]
+        if name != "FULLY_CONNECTED":
+            continue
+        given, matrix, *bias = (int(index) for index in operator.inputs)
+        moment = ranges.moments.get(graph.tensors[given].name.decode())
+        if moment is None or _constant(model, matrix) is None:
+            continue
+        moments[matrix] = moments.get(matrix, 0) + moment
+        biases.setdefault(matrix, set()).update(bias)
+    for matrix, moment in moments.items():
+        weights = _constant(model, matrix)
+        assert weights is not None
+        (bias,) = biases[matrix] if len(biases[matrix]) == 1 else (-1,)
+        values = _constant(model, bias) if bias >= 0 else None
+        weights, values = round_columns(weights, values, moment, per_channel)
+        _set_constant(model, matrix, weights)
+        if values is not None:
+            _set_constant(model, bias, values)
+    builder = flatbuffers.Builder(len(flatbuffer))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def round_columns(
+    weights: np.ndarray, bias: np.ndarray | None, moment: np.ndarray, per_channel: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A matrix on its int8 grid, and the bias that goes with it.
+
+    The weight of the largest magnitude, of the matrix or of each channel, stays what it is: it
+    defines the scale.
+
+    Args:
+        weights: float32 [outputs, inputs].
+        bias: float32 [outputs], or None.
+        moment: mean of the outer product of (inputs, 1) with itself, [inputs + 1, inputs + 1].
+
+    Returns:
+        Both in the shape and dtype they had.
+    """
+    outputs, inputs = weights.shape
+    magnitude = np.abs(weights)
+    axis = 1 if per_channel else None
+    largest = magnitude.max(axis=axis, keepdims=True).astype(np.float64)
+    scale = np.where(largest > 0, largest, 1) / LARGEST
+    defining = magnitude == largest
+    # The inputs with the most to make good come first, the bias last.
+    order = np.argsort(-np.diag(moment)[:inputs], kind="stable")
+    free = weights[:, order].astype(np.float64)
+    if bias is not None:
+        order = np.append(order, inputs)
+        free = np.column_stack([free, bias.astype(np.float64)])
+    hessian = moment[np.ix_(order, order)].astype(np.float64)
+    damping = DAMPING * np.diag(hessian)[:inputs].mean() or 1.0
+    hessian[np.arange(inputs), np.arange(inputs)] += damping
+    # Row i: what an error in column i asks of the columns behind it, those before being fixed.
+    feedback = np.linalg.cholesky(np.linalg.inv(hessian)).T
+    rounded = np.empty((outputs, inputs))
+    for position, column in enumerate(order[:inputs]):
+        steps = np.clip(np.rint(free[:, position] / scale[:, 0]), -LARGEST, LARGEST)
+        steps = np.where(defining[:, column], np.sign(weights[:, column]) * LARGEST, steps)
+        rounded[:, column] = steps * scale[:, 0]
+        error = (free[:, position] - rounded[:, column]) / feedback[position, position]
+        free[:, position + 1 :] -= np.outer(error, feedback[position, position + 1 :])
+    return (
+        rounded.astype(weights.dtype),
+        None if bias is None else free[:, -1].astype(bias.dtype),
+    )
+
+
+def _constant(model: Any, index: int) -> np.ndarray | None:
+    """A float32 constant's values, in its shape; None where the tensor is none."""
+    tensor = model.subgraphs[0].tensors[index]
+    data = model.buffers[tensor.buffer].data
+    if data is None or len(data) == 0:
+        return None
+    return np.frombuffer(bytes(bytearray(data)), np.float32).reshape(tensor.shape)
+
+
+def _set_constant(model: Any, index: int, values: np.ndarray) -> None:
+    buffer = model.buffers[model.subgraphs[0].tensors[index].buffer]
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
