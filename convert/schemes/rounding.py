@@ -66,16 +66,19 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
             continue
         given, matrix, *bias = (int(index) for index in operator.inputs)
         moment = ranges.moments.get(graph.tensors[given].name.decode())
-        if moment is None or _constant(model, matrix) is None:
+        if moment is None:
             continue
         moments[matrix] = moments.get(matrix, 0) + moment
         biases.setdefault(matrix, set()).update(bias)
     for matrix, moment in moments.items():
         weights = _constant(model, matrix)
-        assert weights is not None
-        (bias,) = biases[matrix] if len(biases[matrix]) == 1 else (-1,)
-        values = _constant(model, bias) if bias >= 0 else None
-        weights, values = round_columns(weights, values, moment, per_channel)
+        if weights is None:
+            continue
+        own = biases[matrix]
+        bias = own.pop() if len(own) == 1 else -1
+        weights, values = round_columns(
+            weights, _constant(model, bias) if bias >= 0 else None, moment, per_channel
+        )
         _set_constant(model, matrix, weights)
         if values is not None:
             _set_constant(model, bias, values)

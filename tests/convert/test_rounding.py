@@ -13,8 +13,8 @@ from convert.schemes import get_scheme
 from convert.schemes.rounding import LARGEST, compensate, round_columns
 from convert.verify import verify_on_runtimes
 from device_runner.constants import read_constant
-from device_runner.flatbuffer import read_graph
 from device_runner.contract import load_step_model
+from device_runner.flatbuffer import read_graph
 
 
 def moment_of(inputs):
