@@ -64,12 +64,12 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
         name = OPERATOR_NAMES[model.operatorCodes[operator.opcodeIndex].builtinCode]
         if name != "FULLY_CONNECTED":
             continue
-        given, matrix, *bias = (int(index) for index in operator.inputs)
+        given, matrix, *added = (int(index) for index in operator.inputs)
         moment = ranges.moments.get(graph.tensors[given].name.decode())
         if moment is None:
             continue
         moments[matrix] = moments.get(matrix, 0) + moment
-        biases.setdefault(matrix, set()).update(bias)
+        biases.setdefault(matrix, set()).update(added)
     for matrix, moment in moments.items():
         weights = _constant(model, matrix)
         if weights is None:
