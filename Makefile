@@ -10,7 +10,7 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu test-arm64 test-pytorch import-table lint train convert bench report \
+.PHONY: help setup demo test test-slow test-gpu test-arm64 test-micro test-pytorch import-table lint train convert bench report \
   bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
@@ -54,6 +54,13 @@ test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 test-pytorch: $(STAMP) ## imports of PyTorch networks, held against PyTorch (installs it)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pytest -m pytorch tests/convert/importers
+
+# Its package has pre-releases alone, which come and go.
+test-micro: $(STAMP) ## step models in TFLite Micro (installs it)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[micro]'
+	$(BIN)/python -m pytest -m 'slow or not slow' -k 'micro or c_export' tests/convert/test_c_export.py \
+	  tests/device_runner/test_micro.py tests/device_runner/test_inputs_outputs.py \
+	  tests/device_runner/test_malformed_models.py
 
 test-arm64: $(STAMP) ## the on-device program on emulated Arm boards (built into .cache/arm64)
 	$(BIN)/python -m tests.arm64.emulated_arm

@@ -30,9 +30,13 @@ from models.tensorflow_log import load_tensorflow
 SCHEMES = (
     "float32",
     "dynamic",
+    "dynamic:compensated",
     "dynamic:per-channel",
+    "dynamic:per-channel:compensated",
     "int16x8",
+    "int16x8:compensated",
     "int16x8:per-channel",
+    "int16x8:per-channel:compensated",
     "int8",
     "int8:per-channel",
     "int8:qat:per-channel",
@@ -161,7 +165,7 @@ def run_seed(
 
 def print_table(results: dict[str, list[dict[str, Any]]], steps: int) -> None:
     click.echo(f"error of the average over {steps:,} steps: median (range) over the seeds")
-    click.echo(f"{'cell':8}{'scheme':22}{'rmse':>24}{'x float':>9}{'largest':>9}{'flip-flops':>12}")
+    click.echo(f"{'cell':8}{'scheme':34}{'rmse':>24}{'x float':>9}{'largest':>9}{'flip-flops':>12}")
     for cell, seeds in results.items():
         for scheme in SCHEMES:
             rmse = np.array([found[scheme]["average_rmse"] for found in seeds])
@@ -170,7 +174,7 @@ def print_table(results: dict[str, list[dict[str, Any]]], steps: int) -> None:
             largest = np.median([found[scheme]["average_max_error"] for found in seeds])
             flips = np.median([found[scheme]["flip_flop_accuracy"] for found in seeds])
             spread = f"{np.median(rmse):.4f} ({rmse.min():.4f}-{rmse.max():.4f})"
-            click.echo(f"{cell:8}{scheme:22}{spread:>24}{ratio:9.2f}{largest:9.3f}{flips:12.4f}")
+            click.echo(f"{cell:8}{scheme:34}{spread:>24}{ratio:9.2f}{largest:9.3f}{flips:12.4f}")
 
 
 @click.command()
@@ -179,7 +183,7 @@ def print_table(results: dict[str, list[dict[str, Any]]], steps: int) -> None:
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--steps", default=20_000, show_default=True, type=click.IntRange(1000))
 @click.option("--epochs", default=100, show_default=True, type=click.IntRange(1))
-@click.option("--qat-epochs", default=50, show_default=True, type=click.IntRange(1))
+@click.option("--qat-epochs", default=100, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per cell.")
 def main(
     cells: tuple[str, ...],
