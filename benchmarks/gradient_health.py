@@ -7,17 +7,21 @@ Two synthetic tasks, as they must be, since only there it is known how far back 
 - ``copy``: ten symbols of eight are shown, then N blanks, then they are to be repeated. Loss of a
   guess without memory: ln 8 = 2.08 nats per symbol (M. Arjovsky et al., 2016).
 
-For every cell, one recurrence and a head are trained on ever new sequences for a number of seconds.
+For every cell, one recurrence and a head are trained on ever new sequences for a number of
+seconds; with the usual initial weights, and where a cell's gates can be opened beforehand, with
+biases that keep a state for 1 to N steps, one unit longer than another (C. Tallec and Y. Ollivier,
+"Can recurrent neural networks warp time?", ICLR 2018).
 The gradient is the norm of d loss / d state(t), averaged over a batch; its ratio tells what is left
 of it ten steps from the start against ten steps from the end, before and after training.
 Each result is a JSON line; what is in the file already is not done again.
 
-    python benchmarks/gradient_health.py [--cell CELL]... [--task TASK]... [--length N]...
-        [--seconds S] [--units N] [--results FILE] [--picture FILE.svg]
+    python benchmarks/gradient_health.py [--cell CELL]... [--start START]... [--task TASK]...
+        [--length N]... [--seconds S] [--units N] [--results FILE] [--picture FILE.svg]
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -34,6 +38,16 @@ SYMBOLS, SHOWN = 8, 10
 # Losses below these count as solved.
 SOLVED = {"adding": 0.02, "copy": 0.1}
 CUSTOMARY_DISTANCE = 10
+KEY = ("cell", "start", "task", "length", "units", "seconds")
+USUAL, OPEN = "usual", "open"
+# Of each cell whose gates can be opened: the blocks of its bias, and the sign with which one keeps
+# the state.
+KEEPING_BLOCKS = {
+    "lstm": {1: 1, 0: -1},
+    "gru": {0: 1},
+    "min-gru": {0: -1},
+    "min-lstm": {0: 1, 1: -1},
+}
 
 
 def sequences(task: str, length: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -100,24 +114,41 @@ def left_over(norms: list[float]) -> float:
     return norms[CUSTOMARY_DISTANCE] / max(norms[-CUSTOMARY_DISTANCE - SHOWN], 1e-300)
 
 
-def examine(cell: str, task: str, length: int, units: int, seconds: float) -> dict[str, Any]:
+def open_gates(cell: Any, name: str, length: int, random: np.random.Generator) -> None:
+    """Set the gates' biases such that the units keep a state for 1 to ``length`` steps."""
+    bias = cell.bias.numpy().reshape(cell.gates, -1)
+    steps = np.log(random.uniform(1, length - 1, cell.units))
+    for block, sign in KEEPING_BLOCKS[name].items():
+        bias[block] = sign * steps
+    cell.bias.assign(bias.ravel())
+
+
+def examine(
+    cell: str, start: str, task: str, length: int, units: int, seconds: float
+) -> dict[str, Any]:
     """Train one cell on one task; what became of it and of its gradients."""
     import tensorflow as tf
     import tf_keras as keras
 
+    from models.cells.cell import RecurrentCell
     from models.network import Architecture, count_parameters
 
+    keras.backend.clear_session()
     keras.utils.set_random_seed(1)
     random = np.random.default_rng(1)
     held_out = sequences(task, length, np.random.default_rng(2))
     inputs, outputs = (2, 1) if task == "adding" else (SYMBOLS + 2, SYMBOLS)
     network = Architecture(cell, (units,), inputs, outputs).build()
+    recurrent = network.layers[1].cell
+    if start == OPEN:
+        open_gates(recurrent, cell, length, random)
     before = state_gradients(network, task, *held_out)
     optimizer = keras.optimizers.Adam(2e-3)
     variables = network.trainable_variables
     optimizer.build(variables)
 
-    @tf.function(jit_compile=False)
+    # Compiled, a loop over time is slower and a scan much faster.
+    @tf.function(jit_compile=type(recurrent).parallel is not RecurrentCell.parallel)
     def train_step(x: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = task_loss(task, network(x, training=True), wanted)
@@ -125,17 +156,24 @@ def examine(cell: str, task: str, length: int, units: int, seconds: float) -> di
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
-    steps, start = 0, time.monotonic()
-    while time.monotonic() - start < seconds:
+    # What compiling takes is not the cell's.
+    train_step(*(tf.constant(item) for item in sequences(task, length, random)))
+    steps, began = 1, time.monotonic()
+    while time.monotonic() - began < seconds:
         train_step(*(tf.constant(item) for item in sequences(task, length, random)))
         steps += 1
     loss = float(task_loss(task, network(held_out[0]), held_out[1]))
     after = state_gradients(network, task, *held_out)
     return {
-        "cell": cell, "task": task, "length": length, "units": units, "seconds": seconds,
+        "cell": cell, "start": start, "task": task, "length": length, "units": units,
+        "seconds": seconds,
         "parameters": count_parameters(network), "steps": steps, "loss": loss,
         "solved": loss < SOLVED[task], "before": before, "after": after,
     }  # fmt: skip
+
+
+def _title(item: dict[str, Any]) -> str:
+    return item["cell"] + (", open" if item["start"] == OPEN else "")
 
 
 def draw(results: list[dict[str, Any]], picture: Path) -> None:
@@ -149,7 +187,7 @@ def draw(results: list[dict[str, Any]], picture: Path) -> None:
         chosen = [item for item in results if (item["task"], item["length"]) == field]
         for number, item in enumerate(chosen):
             for when, style in (("before", "--"), ("after", "-")):
-                label = item["cell"] if when == "after" else None
+                label = _title(item) if when == "after" else None
                 axis.semilogy(item[when], style, color=f"C{number % 10}", label=label, lw=1)
         axis.set(title=f"{field[0]}, {field[1]} steps", xlabel="step", ylabel="|d loss / d state|")
         axis.set_ylim(bottom=1e-12)
@@ -160,6 +198,8 @@ def draw(results: list[dict[str, Any]], picture: Path) -> None:
 @click.command()
 @click.option("--cell", "cells", multiple=True, type=click.Choice(list(CELLS)),
               default=[name for name in CELLS if not name.startswith("grouped")])  # fmt: skip
+@click.option("--start", "starts", multiple=True, type=click.Choice([USUAL, OPEN]),
+              default=[USUAL, OPEN], help="Initial weights.")  # fmt: skip
 @click.option("--task", "tasks", multiple=True, type=click.Choice(list(SOLVED)), default=["adding"])
 @click.option("--length", "lengths", multiple=True, type=click.IntRange(40), default=[200])
 @click.option("--seconds", default=90.0, show_default=True, type=click.FloatRange(1))
@@ -168,7 +208,8 @@ def draw(results: list[dict[str, Any]], picture: Path) -> None:
               type=click.Path(path_type=Path, dir_okay=False))  # fmt: skip
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False))
 def main(
-    cells: tuple[str, ...], tasks: tuple[str, ...], lengths: tuple[int, ...], seconds: float,
+    cells: tuple[str, ...], starts: tuple[str, ...], tasks: tuple[str, ...],
+    lengths: tuple[int, ...], seconds: float,
     units: int, results: Path, picture: Path | None,
 ) -> None:  # fmt: skip
     """Train every cell on long memory and follow its gradients."""
@@ -178,24 +219,25 @@ def main(
     done = [json.loads(line) for line in lines]
 
     def key(item: dict[str, Any]) -> tuple:
-        return tuple(item[name] for name in ("cell", "task", "length", "units", "seconds"))
+        return tuple(item[name] for name in KEY)
 
-    known = {key(item) for item in done}
-    head = f"{'task':<8}{'length':>7}  {'cell':<12}{'steps':>7}{'loss':>9}  solved  gradient left"
+    head = f"{'task':<8}{'length':>7}  {'cell':<18}{'steps':>7}{'loss':>9}  solved  gradient left"
     click.echo(head)
-    for task in tasks:
-        for length in lengths:
-            for cell in cells:
-                if (cell, task, length, units, seconds) not in known:
-                    done.append(examine(cell, task, length, units, seconds))
-                    with results.open("a") as stream:
-                        stream.write(json.dumps(done[-1]) + "\n")
-                (item,) = (i for i in done if key(i) == (cell, task, length, units, seconds))
-                click.echo(
-                    f"{task:<8}{length:7}  {cell:<12}{item['steps']:7}{item['loss']:9.4f}  "
-                    f"{'yes' if item['solved'] else 'no':<6}  "
-                    f"{left_over(item['before']):.0e}, {left_over(item['after']):.0e}"
-                )
+    for task, length, cell, start in itertools.product(tasks, lengths, cells, starts):
+        if start == OPEN and cell not in KEEPING_BLOCKS:
+            continue
+        wanted = cell, start, task, length, units, seconds
+        item = next((item for item in done if key(item) == wanted), None)
+        if item is None:
+            item = examine(*wanted)
+            done.append(item)
+            with results.open("a") as stream:
+                stream.write(json.dumps(item) + "\n")
+        click.echo(
+            f"{task:<8}{length:7}  {_title(item):<18}{item['steps']:7}{item['loss']:9.4f}  "
+            f"{'yes' if item['solved'] else 'no':<6}  "
+            f"{left_over(item['before']):.0e}, {left_over(item['after']):.0e}"
+        )
     if picture is not None:
         draw(done, picture)
 
