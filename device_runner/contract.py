@@ -475,7 +475,8 @@ def load_step_model(path: str | Path) -> StepModel:
             )
         check_contract(graph, contract)
         check_phases(phase_graphs(flatbuffer, graph, contract), contract)
-        labels = tuple(_text(members, LABELS_FILE).splitlines())
+        # Not splitlines(): a label may hold what that takes for the end of a line.
+        labels = tuple(_text(members, LABELS_FILE).removesuffix("\n").split("\n"))
         if len(labels) != contract.output.shape[-1]:
             raise BadModelError(
                 f"{len(labels)} labels for {contract.output.shape[-1]} outputs; "

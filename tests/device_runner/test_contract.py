@@ -46,6 +46,12 @@ def test_packing_again_gives_the_same_bytes(workshop):
     assert workshop.packed() == workshop.data
 
 
+def test_a_label_may_hold_what_some_take_for_the_end_of_a_line(workshop):
+    labels = ("a\u2028b", "\x0c", *workshop.model.labels[2:])
+    path = workshop.write(workshop.packed(labels=labels))
+    assert load_step_model(path).labels == labels
+
+
 @pytest.mark.parametrize("scheme", ["float32", "int8"])
 def test_json_round_trip(step_models, scheme):
     contract = load_step_model(step_models("gru", scheme)).contract
