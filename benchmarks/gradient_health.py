@@ -143,7 +143,7 @@ def examine(
     if start == OPEN:
         open_gates(recurrent, cell, length, random)
     before = state_gradients(network, task, *held_out)
-    optimizer = keras.optimizers.Adam(2e-3)
+    optimizer = keras.optimizers.Adam(5e-3)
     variables = network.trainable_variables
     optimizer.build(variables)
 
