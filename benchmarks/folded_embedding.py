@@ -11,18 +11,15 @@ time; the largest difference of the float32 outputs is printed too.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import statistics
 import time
-from collections.abc import Callable
 
 import click
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from bare_loop import bare_loop
 from finding import write_finding
 
-from device_runner.flatbuffer import read_graph
 from device_runner.machine import describe_machine
 from models.cells import CELLS
 from models.tensorflow_log import load_tensorflow
@@ -58,41 +55,10 @@ def graphs(cell: str, units: int, vocabulary: int, embedding: int) -> dict[str, 
     return found
 
 
-def bare_loop(flatbuffer: bytes) -> Callable[[bytes], bytes]:
-    """A step of a graph: bytes in, bytes out, the state handed on."""
-    interpreter = Interpreter(model_content=flatbuffer, num_threads=1)
-    interpreter.allocate_tensors()
-    signature = read_graph(flatbuffer).signature("step")
-
-    def view(index: int) -> memoryview:
-        array = interpreter.tensor(index)()
-        address, size = array.__array_interface__["data"][0], array.nbytes
-        del array
-        return memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
-
-    x, y = view(signature.inputs["x"]), view(signature.outputs["y"])
-    states = [
-        (view(index), view(signature.outputs[name]))
-        for name, index in signature.inputs.items()
-        if name != "x"
-    ]
-    for state_in, _ in states:
-        state_in[:] = bytes(len(state_in))
-
-    def step(frame: bytes) -> bytes:
-        x[:] = frame
-        interpreter.invoke()
-        for state_in, state_out in states:
-            state_in[:] = state_out
-        return y.tobytes()
-
-    return step
-
-
 def measure(cell: str, units: int, vocabulary: int, embedding: int) -> dict[str, float]:
     """Median nanoseconds per step and bytes in each of WAYS, and the largest difference."""
     made = graphs(cell, units, vocabulary, embedding)
-    loops = {way: bare_loop(made[way]) for way in WAYS}
+    loops = {way: bare_loop(made[way], "step") for way in WAYS}
     frames = [token.tobytes() for token in _tokens(vocabulary, CALLS)]
     outputs = {
         way: np.frombuffer(b"".join(map(loops[way], frames)), np.float32)

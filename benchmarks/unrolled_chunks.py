@@ -15,7 +15,6 @@ Weights are random: they do not change the time.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import statistics
 import tempfile
@@ -26,6 +25,7 @@ from typing import Any
 import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from bare_loop import bare_loop
 
 from device_runner.machine import describe_machine
 from models.cells import CELLS
@@ -72,39 +72,6 @@ def convert(cell: str, units: int, chunk: int) -> tuple[bytes, bytes]:
             folder, signature_keys=["chunk", "step"]
         )
         return step, bytes(converter.convert())
-
-
-def bare_loop(flatbuffer: bytes, key: str) -> Callable[[bytes], bytes]:
-    """A step of the first subgraph, whose signature is ``key``: bytes in, bytes out."""
-    from device_runner.flatbuffer import read_graph
-
-    interpreter = Interpreter(model_content=flatbuffer, num_threads=1)
-    interpreter.allocate_tensors()
-    signature = read_graph(flatbuffer).signature(key)
-    if signature.subgraph:
-        raise click.ClickException(f"the converter did not put '{key}' first")
-
-    def view(index: int) -> memoryview:
-        array = interpreter.tensor(index)()
-        address, size = array.__array_interface__["data"][0], array.nbytes
-        del array
-        return memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
-
-    x, y = view(signature.inputs["x"]), view(signature.outputs["y"])
-    states = [
-        (view(index), view(signature.outputs[name]))
-        for name, index in signature.inputs.items()
-        if name != "x"
-    ]
-
-    def step(frame: bytes) -> bytes:
-        x[:] = frame
-        interpreter.invoke()
-        for state_in, state_out in states:
-            state_in[:] = state_out
-        return y.tobytes()
-
-    return step
 
 
 def measure(cell: str, units: int, chunk: int) -> dict[str, float]:

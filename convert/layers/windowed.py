@@ -92,8 +92,9 @@ def _past(channels: int, reach: int) -> tuple[State, ...]:
     return (State("past", (reach * channels,)),) if reach else ()
 
 
-def causal_convolution(layer: keras.layers.Conv1D, node: Any) -> StepRule:
-    """Conv1D, with groups too: a product of the window with the kernel as one matrix."""
+def _convolution(layer: Any, node: Any, product: Callable[[tf.Tensor, int], tf.Tensor]) -> StepRule:
+    """A convolution whose ``product`` takes the window [1, size * channels] and the number of
+    channels."""
     size, dilation = layer.kernel_size[0], layer.dilation_rate[0]
     channels = int(node.input_shapes[-1])
     reach = _past_steps(layer, node, size, dilation)
@@ -102,12 +103,20 @@ def causal_convolution(layer: keras.layers.Conv1D, node: Any) -> StepRule:
 
     def step(inputs: Values, states: Values) -> tuple[Values, Values]:
         window, new = look(inputs[0], states)
-        matrix = tf.reshape(_ungrouped(layer, channels), (size * channels, layer.filters))
-        result = tf.matmul(window, matrix)
+        result = product(window, channels)
         result = result + layer.bias if layer.use_bias else result
         return (activation(result),), new
 
     return StepRule(step, _past(channels, reach))
+
+
+def causal_convolution(layer: keras.layers.Conv1D, node: Any) -> StepRule:
+    """Conv1D, with groups too: a product of the window with the kernel as one matrix."""
+
+    def product(window: tf.Tensor, channels: int) -> tf.Tensor:
+        return tf.matmul(window, tf.reshape(_ungrouped(layer, channels), (-1, layer.filters)))
+
+    return _convolution(layer, node, product)
 
 
 def _ungrouped(layer: keras.layers.Conv1D, channels: int) -> tf.Tensor:
@@ -125,56 +134,36 @@ def _ungrouped(layer: keras.layers.Conv1D, channels: int) -> tf.Tensor:
     return tf.concat(rows, -1)
 
 
-def _depthwise(kernel: tf.Tensor, channels: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Window [1, size * channels] -> [1, channels * multiplier]; kernel [size, channels,
-    multiplier]."""
+def _depthwise(window: tf.Tensor, kernel: tf.Tensor, channels: int) -> tf.Tensor:
+    """Window [1, size * channels] and kernel [size, channels, multiplier] ->
+    [1, channels * multiplier]."""
     size, multiplier = int(kernel.shape[0]), int(kernel.shape[2])
-
-    def compute(window: tf.Tensor) -> tf.Tensor:
-        total = None
-        for tap, part in enumerate(tf.split(window, size, -1) if size > 1 else [window]):
-            if multiplier > 1:
-                part = tf.matmul(part, np.repeat(np.eye(channels, dtype="f"), multiplier, 1))
-            weighted = part * tf.reshape(kernel[tap], (1, channels * multiplier))
-            total = weighted if total is None else total + weighted
-        return total
-
-    return compute
+    total = None
+    for tap, part in enumerate(tf.split(window, size, -1) if size > 1 else [window]):
+        if multiplier > 1:
+            part = tf.matmul(part, np.repeat(np.eye(channels, dtype="f"), multiplier, 1))
+        weighted = part * tf.reshape(kernel[tap], (1, channels * multiplier))
+        total = weighted if total is None else total + weighted
+    return total
 
 
 def depthwise_convolution(layer: keras.layers.DepthwiseConv1D, node: Any) -> StepRule:
     """Each channel with a kernel of its own."""
-    size, dilation = layer.kernel_size[0], layer.dilation_rate[0]
-    channels = int(node.input_shapes[-1])
-    reach = _past_steps(layer, node, size, dilation)
-    look = _window(channels, reach, dilation)
-    activation = step_form(layer.activation)
 
-    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
-        window, new = look(inputs[0], states)
-        result = _depthwise(tf.convert_to_tensor(layer.depthwise_kernel), channels)(window)
-        result = result + layer.bias if layer.use_bias else result
-        return (activation(result),), new
+    def product(window: tf.Tensor, channels: int) -> tf.Tensor:
+        return _depthwise(window, tf.convert_to_tensor(layer.depthwise_kernel), channels)
 
-    return StepRule(step, _past(channels, reach))
+    return _convolution(layer, node, product)
 
 
 def separable_convolution(layer: keras.layers.SeparableConv1D, node: Any) -> StepRule:
     """Each channel with a kernel of its own, then a product over the channels."""
-    size, dilation = layer.kernel_size[0], layer.dilation_rate[0]
-    channels = int(node.input_shapes[-1])
-    reach = _past_steps(layer, node, size, dilation)
-    look = _window(channels, reach, dilation)
-    activation = step_form(layer.activation)
 
-    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
-        window, new = look(inputs[0], states)
-        result = _depthwise(tf.convert_to_tensor(layer.depthwise_kernel), channels)(window)
-        result = tf.matmul(result, layer.pointwise_kernel[0])
-        result = result + layer.bias if layer.use_bias else result
-        return (activation(result),), new
+    def product(window: tf.Tensor, channels: int) -> tf.Tensor:
+        apart = _depthwise(window, tf.convert_to_tensor(layer.depthwise_kernel), channels)
+        return tf.matmul(apart, layer.pointwise_kernel[0])
 
-    return StepRule(step, _past(channels, reach))
+    return _convolution(layer, node, product)
 
 
 def causal_pooling(layer: Any, node: Any) -> StepRule:
