@@ -178,8 +178,10 @@ def _title(item: dict[str, Any]) -> str:
 
 def draw(results: list[dict[str, Any]], picture: Path) -> None:
     """Gradients over time, a field for each task and length, dashed before the training."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
+    colors = colormaps["tab20"]
     fields = sorted({(item["task"], item["length"]) for item in results})
     figure = Figure((6 * len(fields), 4), layout="constrained")
     axes = figure.subplots(1, len(fields), squeeze=False)[0]
@@ -188,7 +190,7 @@ def draw(results: list[dict[str, Any]], picture: Path) -> None:
         for number, item in enumerate(chosen):
             for when, style in (("before", "--"), ("after", "-")):
                 label = _title(item) if when == "after" else None
-                axis.semilogy(item[when], style, color=f"C{number % 10}", label=label, lw=1)
+                axis.semilogy(item[when], style, color=colors(number), label=label, lw=1)
         axis.set(title=f"{field[0]}, {field[1]} steps", xlabel="step", ylabel="|d loss / d state|")
         axis.set_ylim(bottom=1e-12)
         axis.legend(fontsize=7)
