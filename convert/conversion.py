@@ -77,8 +77,10 @@ class Conversion:
 
     def export(self, scheme: str, path: Path) -> StepModel:
         """Write the step model in a scheme; errors as :func:`convert.export.export`."""
-        if get_scheme(scheme)[0].needs_ranges and self._ranges is None:
-            self.step.check_integers()
+        wanted, options = get_scheme(scheme)
+        if (wanted.needs_ranges or options.compensated) and self._ranges is None:
+            if wanted.needs_ranges:
+                self.step.check_integers()
             with quiet():
                 streams = long_streams(self.sequences, CALIBRATION_STEPS, RANDOM_SEED)
                 self._ranges = roll_out(self.step.flatbuffer, streams, initial=self.step.initial)

@@ -13,6 +13,7 @@ The second moments here are those of a roll-out in which the state is carried al
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import flatbuffers
@@ -57,25 +58,26 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
         )
     model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
     graph = model.subgraphs[0]
-    # The matrix with the inputs of every product that it has a part in, and a bias of its own.
+    uses = Counter(int(index) for operator in graph.operators for index in operator.inputs)
+    # By matrix: the inputs of every product that it has a part in, and a bias of its own or -1.
     moments: dict[int, np.ndarray] = {}
-    biases: dict[int, set[int]] = {}
+    biases: dict[int, int] = {}
     for operator in graph.operators:
         name = OPERATOR_NAMES[model.operatorCodes[operator.opcodeIndex].builtinCode]
         if name != "FULLY_CONNECTED":
             continue
         given, matrix, *added = (int(index) for index in operator.inputs)
         moment = ranges.moments.get(graph.tensors[given].name.decode())
-        if moment is None:
+        # Where an operator takes axes together, its inputs' last one is not the matrix'.
+        if moment is None or len(moment) != graph.tensors[matrix].shape[1] + 1:
             continue
         moments[matrix] = moments.get(matrix, 0) + moment
-        biases.setdefault(matrix, set()).update(added)
+        biases[matrix] = added[0] if added and uses[added[0]] == uses[matrix] == 1 else -1
     for matrix, moment in moments.items():
         weights = _constant(model, matrix)
         if weights is None:
             continue
-        own = biases[matrix]
-        bias = own.pop() if len(own) == 1 else -1
+        bias = biases[matrix]
         weights, values = round_columns(
             weights, _constant(model, bias) if bias >= 0 else None, moment, per_channel
         )
@@ -143,5 +145,9 @@ def _constant(model: Any, index: int) -> np.ndarray | None:
 
 
 def _set_constant(model: Any, index: int, values: np.ndarray) -> None:
-    buffer = model.buffers[model.subgraphs[0].tensors[index].buffer]
-    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    """Give a constant other values, and it alone: equal constants share a buffer."""
+    tensor = model.subgraphs[0].tensors[index]
+    if sum(tensor.buffer == other.buffer for other in model.subgraphs[0].tensors) > 1:
+        model.buffers.append(type(model.buffers[0])())
+        tensor.buffer = len(model.buffers) - 1
+    model.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)

@@ -1,7 +1,12 @@
 """Compensated rounding: on the grid that is stored, and better than the nearest step."""
 
+from dataclasses import replace
+
+import flatbuffers
 import numpy as np
 import pytest
+import tf_keras as keras
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +20,7 @@ from convert.verify import verify_on_runtimes
 from device_runner.constants import read_constant
 from device_runner.contract import load_step_model
 from device_runner.flatbuffer import read_graph
+from models.network import Architecture, recurrences
 
 
 def moment_of(inputs):
@@ -118,6 +124,57 @@ def test_the_stored_weights_are_the_compensated_ones(vowels, trained, scheme, wo
         np.testing.assert_allclose(given_matrix, after, atol=1e-4 * np.abs(after).max())
         moved += np.abs(after - nearest(before, options.per_channel)).max() > 1e-3
     assert moved
+
+
+def test_equal_constants_are_changed_apart(vowels):
+    """Equal constants share one buffer of the float graph."""
+    keras.utils.set_random_seed(1)
+    network = Architecture("gru", (8, 8), 12, 9).build()
+    network.get_layer("normalization").adapt(*vowels.normalization)
+    for layer in recurrences(network):
+        layer.cell.bias.assign(np.full(24, 0.5))
+    step = float_step(network)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(step.flatbuffer, 0))
+    tensors = model.subgraphs[0].tensors
+    products = [op for op in model.subgraphs[0].operators if len(op.inputs) == 3]
+    biases = [tensors[op.inputs[2]] for op in products if op.inputs[2] >= 0]
+    first, second = [bias for bias in biases if list(bias.shape) == [24]][:2]
+    second.buffer = first.buffer
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    step = replace(step, flatbuffer=bytes(builder.Output()))
+    streams = [np.abs(stream) for stream in long_streams(vowels.train.sequences, 500, 1)]
+    ranges = roll_out(step.flatbuffer, streams)
+    changed = compensate(step.flatbuffer, ranges, per_channel=True)
+    before, after = (constants(flatbuffer) for flatbuffer in (step.flatbuffer, changed))
+    # Nothing but matrices and the biases of their products has changed.
+    graph = read_graph(step.flatbuffer)
+    products = [op for op in graph.operators if op.name == "FULLY_CONNECTED"]
+    may_change = {graph.tensors[i].name for op in products for i in op.inputs[1:] if i >= 0}
+    for name, values in before.items():
+        if name not in may_change:
+            np.testing.assert_array_equal(after[name], values)
+    for op in products:
+        given_name, matrix = (graph.tensors[i].name for i in op.inputs[:2])
+        bias = graph.tensors[op.inputs[2]].name if op.inputs[2:] and op.inputs[2] >= 0 else None
+        rounded, moved = round_columns(
+            before[matrix],
+            before[bias] if bias else None,
+            ranges.moments[given_name],
+            per_channel=True,
+        )
+        np.testing.assert_array_equal(after[matrix], rounded)
+        if bias:
+            np.testing.assert_array_equal(after[bias], moved)
+
+
+def constants(flatbuffer):
+    graph = read_graph(flatbuffer)
+    return {
+        tensor.name: read_constant(flatbuffer, tensor)
+        for tensor in graph.tensors
+        if tensor.constant_bytes
+    }
 
 
 def test_it_is_verified_on_every_runtime(step_models):

@@ -61,6 +61,10 @@ def test_without_data_random_numbers_must_be_asked_for(tmp_path):
     assert result.exit_code == 0, result.output
     contract = load_step_model(tmp_path / "model-int8.tflite").contract
     assert "random numbers" in contract.metrics["calibration_warning"]
+    # Its matrices are rounded over what it computes on the data.
+    scheme = "dynamic:compensated"
+    result = _convert(path, "--target", "cpu", "--random-calibration", "--scheme", scheme)
+    assert result.exit_code == 0, result.output
 
 
 def test_what_integers_cannot_hold_is_converted_otherwise(tmp_path, frames):
