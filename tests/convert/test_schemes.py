@@ -83,7 +83,7 @@ def test_per_channel_weights_have_a_scale_each(step_models):
         ("int-8", "unknown scheme 'int-8'; did you mean 'int8'"),
         ("int8:mes", "unknown option of scheme 'int8' 'mes'; did you mean 'mse'"),
         ("float32:mse", "There are: none"),
-        ("dynamic:mse", "There are: per-channel"),
+        ("dynamic:mse", "There are: compensated, per-channel"),
     ],
 )
 def test_unknown_names_suggest_the_nearest(name, message):
