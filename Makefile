@@ -10,8 +10,8 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu test-arm64 test-micro test-pytorch import-table lint train convert bench report \
-  bench-pi bench-coral debian-packages speech-data clean constraints
+.PHONY: help setup demo test test-slow test-gpu test-arm64 test-micro test-pytorch \
+  import-table lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'

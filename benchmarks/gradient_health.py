@@ -218,7 +218,8 @@ def main(
     load_tensorflow()
     results.parent.mkdir(parents=True, exist_ok=True)
     lines = results.read_text().splitlines() if results.exists() else []
-    done = [json.loads(line) for line in lines]
+    # A file may be from before a network's start was part of a result.
+    done = [item for item in map(json.loads, lines) if item.keys() >= set(KEY)]
 
     def key(item: dict[str, Any]) -> tuple:
         return tuple(item[name] for name in KEY)
