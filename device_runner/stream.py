@@ -269,15 +269,20 @@ def _bind_encode_values(
     stored, and gives ``raw``.
 
     As :meth:`TensorSpec.quantize`, on memory allocated once: NumPy's small-array calls cost more
-    than a small model's step, so each one counts."""
+    than a small model's step, so each one counts. Constants are arrays as long as the values, as a
+    scalar operand more than doubles the cost of a call."""
     shape, frame_shape = spec.shape, spec.frame_shape
     what = "input" if spec.name == INPUT_NAME else f"input '{spec.name}'"
     values = np.empty(stored.size, np.float32)
     shaped = values.reshape(frame_shape)
     quantized = spec.scale is not None and spec.zero_point is not None
     if quantized:
-        scale, zero_point = np.float32(spec.scale), np.float32(spec.zero_point)
-        lowest, highest = (np.float32(limit) for limit in _limits(spec.dtype))
+        scale, zero_point, lowest, highest = (
+            np.full_like(values, constant)
+            for constant in (spec.scale, spec.zero_point, *_limits(spec.dtype))
+        )
+    divide, rint, add, maximum, minimum = np.divide, np.rint, np.add, np.maximum, np.minimum
+    sum_of_squares = values.dot
 
     def encode(x: Any) -> memoryview:
         try:
@@ -294,17 +299,17 @@ def _bind_encode_values(
             raise BadInputError(f"{what} has dtype {frame.dtype}; numbers are needed")
         shaped[...] = frame  # to float32 first, as run() does
         # One product finds every NaN and infinity; an overflow of its own is sorted out after.
-        if not math.isfinite(np.dot(values, values)):
+        if not math.isfinite(sum_of_squares(values)):
             check_values(frame[np.newaxis], spec)
         if not quantized:
-            stored[:] = values
+            stored[...] = values
             return raw
-        np.divide(values, scale, out=values)
-        np.rint(values, out=values)
-        np.add(values, zero_point, out=values)
-        np.maximum(values, lowest, out=values)
-        np.minimum(values, highest, out=values)
-        stored[:] = values
+        divide(values, scale, values)
+        rint(values, values)
+        add(values, zero_point, values)
+        maximum(values, lowest, values)
+        minimum(values, highest, values)
+        stored[...] = values
         return raw
 
     return encode
@@ -363,12 +368,14 @@ def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], np.ndarray]:
         return lambda stored: spec.dequantize(np.frombuffer(stored, dtype)).reshape(shape)
     if spec.scale is None or spec.zero_point is None:
         return lambda stored: np.frombuffer(stored, dtype).copy()
-    scale, zero_point = np.float32(spec.scale), np.float32(spec.zero_point)
+    # Arrays, as in _bind_encode_values.
+    scale = np.full(shape, spec.scale, np.float32)
+    zero_point = np.full(shape, spec.zero_point, np.float32)
+    frombuffer, subtract, multiply = np.frombuffer, np.subtract, np.multiply
 
     def decode(stored: bytes) -> np.ndarray:
-        values = np.subtract(np.frombuffer(stored, dtype), zero_point, dtype=np.float32)
-        np.multiply(values, scale, out=values)
-        return values
+        values = subtract(frombuffer(stored, dtype), zero_point, dtype=np.float32)
+        return multiply(values, scale, values)
 
     return decode
 
