@@ -1,21 +1,22 @@
 """What the runner's loop adds to the bare invoke, and what other ways to write the loop add.
 
-Four loops over the same step model on LiteRT, in one interleaved run:
+Five loops over the same step model on LiteRT, in one interleaved run:
 
 - ``invoke``: the bare invoke, no input written, no state passed on;
 - ``stream``: the runner's whole step (input written, invoke, state passed on, output read);
-- ``tensors``: the same with the interpreter's set_tensor and get_tensor;
+- ``values``: the same from real values to real values (``Stream.step``), both quantized and
+  dequantized by NumPy where the model is;
+- ``tensors``: the stored bytes again, with the interpreter's set_tensor and get_tensor;
 - ``signature``: the same with get_signature_runner, as TFLite's guides show it.
 
 And what ``edgestep bench`` says of a model is held against an independent loop: the median of
-single steps, by the runner's own measurement and by a few lines here that share no code with it.
+single steps, by the runner's own measurement and by a few lines that share no code with it.
 
     python benchmarks/step_overhead.py [FILE...] [--json]
 """
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import json
 import statistics
@@ -26,6 +27,7 @@ from pathlib import Path
 import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from bare_loop import bare_loop
 
 from device_runner import latency
 from device_runner.contract import (
@@ -64,6 +66,17 @@ def invoke_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
 def stream_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
     step = Stream(model, "litert").step_bytes
     source = itertools.cycle([frame.tobytes() for frame in frames])
+
+    def loop(count: int) -> None:
+        for frame in itertools.islice(source, count):
+            step(frame)
+
+    return loop
+
+
+def values_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
+    step = Stream(model, "litert").step
+    source = itertools.cycle([model.contract.input.dequantize(frame) for frame in frames])
 
     def loop(count: int) -> None:
         for frame in itertools.islice(source, count):
@@ -118,28 +131,7 @@ def signature_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
 
 def runner_against_independent_loop(model: StepModel, frames: list[np.ndarray]) -> float:
     """p50 of the runner's measurement over the median of single steps timed here, in turns."""
-    interpreter = Interpreter(model_content=model.flatbuffer, num_threads=1)
-    interpreter.allocate_tensors()
-    signature = model.graph.signature(STEP_SIGNATURE)
-
-    def memory(index: int) -> ctypes.Array:
-        address, _ = interpreter.tensor(index)().__array_interface__["data"]
-        return (ctypes.c_char * interpreter.tensor(index)().nbytes).from_address(address)
-
-    x, y = memory(signature.inputs[INPUT_NAME]), memory(signature.outputs[OUTPUT_NAME])
-    pairs = []
-    for state in model.contract.states:
-        source, target = signature.outputs[state.name], signature.inputs[state.name]
-        pairs.append((memory(target), memory(source)))
-        pairs[-1][0].raw = state.initial_bytes()
-
-    def step(frame: bytes) -> bytes:
-        x.raw = frame
-        interpreter.invoke()
-        for target, source in pairs:
-            target.raw = source.raw
-        return y.raw
-
+    step = bare_loop(model.flatbuffer, STEP_SIGNATURE)
     stored = itertools.cycle([frame.tobytes() for frame in frames])
     ratios = []
     for _ in range(COMPARISONS):
@@ -157,6 +149,7 @@ def runner_against_independent_loop(model: StepModel, frames: list[np.ndarray]) 
 LOOPS = {
     "invoke": invoke_loop,
     "stream": stream_loop,
+    "values": values_loop,
     "tensors": tensors_loop,
     "signature": signature_loop,
 }
@@ -189,7 +182,7 @@ def main(files: tuple[Path, ...], as_json: bool) -> None:
             f"{facts['model']}, LiteRT, 1 thread, medians of {ROUNDS} interleaved rounds, ns"
         )
         click.echo(
-            f"{'model':26}{'invoke':>8}{'stream':>8}{'tensors':>9}{'signature':>11}"
+            f"{'model':26}{'invoke':>8}{'stream':>8}{'values':>8}{'tensors':>9}{'signature':>11}"
             f"{'stream/invoke':>15}{'signature/stream':>18}{'p50/independent':>17}"
         )
     for file in files or tuple(map(Path, DEFAULT_FILES)):
@@ -203,8 +196,8 @@ def main(files: tuple[Path, ...], as_json: bool) -> None:
             click.echo(json.dumps({"file": file.name, "nanoseconds": times, **ratios}))
             continue
         click.echo(
-            f"{file.stem:26}{times['invoke']:8.0f}{times['stream']:8.0f}{times['tensors']:9.0f}"
-            f"{times['signature']:11.0f}{ratios['stream_per_invoke']:15.2f}"
+            f"{file.stem:26}{times['invoke']:8.0f}{times['stream']:8.0f}{times['values']:8.0f}"
+            f"{times['tensors']:9.0f}{times['signature']:11.0f}{ratios['stream_per_invoke']:15.2f}"
             f"{ratios['signature_per_stream']:18.2f}{agreement:17.3f}"
         )
 
