@@ -16,6 +16,9 @@ from convert.auto import Choice, candidates, choose, refusal
 from models.metrics import MetricDescription, described
 from pipeline.stages import Network, Outcome
 
+# Of two steps measured in turns, one is called faster below this share of the other's time.
+FASTER = 0.95
+
 
 @dataclass(frozen=True)
 class Row:
@@ -224,8 +227,11 @@ def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
 
 
 def recommendations(rows: list[Row], targets: list[str]) -> list[str]:
-    """Which scheme to take for each target, and why; one line for models alike."""
-    found: dict[tuple[str, Choice], list[str]] = defaultdict(list)
+    """Which scheme to take for each target, and why; one line for models alike. What is cheap on
+    a target is known of most of its devices: where this machine's CPU has measured another scheme
+    that is right to be faster, that is said too."""
+    chosen_for: dict[tuple[str, Choice], list[str]] = defaultdict(list)
+    faster_here: dict[tuple[str, str], list[str]] = defaultdict(list)
     for target in targets:
         for model in dict.fromkeys(row.model for row in rows):
             exported = {row.scheme: row for row in rows if row.model == model}
@@ -234,11 +240,26 @@ def recommendations(rows: list[Row], targets: list[str]) -> list[str]:
                 for scheme in candidates(target)
                 if scheme in exported
             }
-            if tried:
-                found[target, choose(target, tried)].append(model)
-    return [
+            if not tried:
+                continue
+            choice = choose(target, tried)
+            chosen_for[target, choice].append(model)
+            right = [exported[scheme] for scheme, problem in tried.items() if not problem]
+            chosen, fastest = (
+                exported[choice.scheme],
+                min(right, key=lambda row: row.p50, default=None),
+            )
+            if target == "cpu" and fastest.p50 < FASTER * chosen.p50:
+                faster_here[fastest.scheme, chosen.scheme].append(
+                    f"{model} ({fastest.p50:.2f} against {chosen.p50:.2f} us)"
+                )
+    lines = [
         f"{target}: {choice.scheme} for {', '.join(models)} ({choice.reason})"
-        for (target, choice), models in found.items()
+        for (target, choice), models in chosen_for.items()
+    ]
+    return lines + [
+        f"on this machine's CPU {fastest} is faster than {chosen} for {', '.join(models)}"
+        for (fastest, chosen), models in faster_here.items()
     ]
 
 
