@@ -245,10 +245,8 @@ def recommendations(rows: list[Row], targets: list[str]) -> list[str]:
             choice = choose(target, tried)
             chosen_for[target, choice].append(model)
             right = [exported[scheme] for scheme, problem in tried.items() if not problem]
-            chosen, fastest = (
-                exported[choice.scheme],
-                min(right, key=lambda row: row.p50, default=None),
-            )
+            chosen = exported[choice.scheme]
+            fastest = min(right, key=lambda row: row.p50, default=chosen)
             if target == "cpu" and fastest.p50 < FASTER * chosen.p50:
                 faster_here[fastest.scheme, chosen.scheme].append(
                     f"{model} ({fastest.p50:.2f} against {chosen.p50:.2f} us)"
