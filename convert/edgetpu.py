@@ -10,11 +10,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import flatbuffers
 
 from convert.errors import ContractViolationError
+from convert.object_tree import read_tree, write_tree
 from convert.package import pack, write_atomically
 from device_runner.contract import (
     STEP_SIGNATURE,
@@ -80,7 +78,7 @@ def _with_signature(flatbuffer: bytes, original: StepModel) -> bytes:
     if any(found.key == STEP_SIGNATURE for found in read_graph(flatbuffer).signatures):
         return flatbuffer
     signature = original.graph.signature(STEP_SIGNATURE)
-    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
+    model = read_tree(flatbuffer)
     graph = model.subgraphs[0]
     restored = schema.SignatureDefT()
     restored.signatureKey = STEP_SIGNATURE.encode()
@@ -103,6 +101,4 @@ def _with_signature(flatbuffer: bytes, original: StepModel) -> bytes:
             maps.append(entry)
         setattr(restored, side, maps)
     model.signatureDefs = [restored]
-    builder = flatbuffers.Builder(len(flatbuffer) + 1024)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return write_tree(model)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from convert.object_tree import read_tree, write_tree
 
 RESHAPE = schema.BuiltinOperator.RESHAPE
 
@@ -21,7 +22,7 @@ RESHAPE = schema.BuiltinOperator.RESHAPE
 def with_own_outputs(flatbuffer: bytes) -> bytes:
     """The step graph, with copies where an output is a constant, an input or another output's
     tensor; the same bytes where there is none."""
-    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
+    model = read_tree(flatbuffer)
     graph = model.subgraphs[0]
     signature = next(item for item in model.signatureDefs if item.subgraphIndex == 0)
     taken = {int(item.tensorIndex) for item in signature.inputs}
@@ -38,9 +39,7 @@ def with_own_outputs(flatbuffer: bytes) -> bytes:
     if not copied:
         return flatbuffer
     graph.outputs = np.array([item.tensorIndex for item in signature.outputs], np.int32)
-    builder = flatbuffers.Builder(len(flatbuffer))
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return write_tree(model)
 
 
 def _is_constant(model: Any, tensor: Any) -> bool:

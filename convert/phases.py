@@ -13,10 +13,10 @@ import copy
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from convert.object_tree import read_tree, write_tree
 from device_runner.contract import STEP_SIGNATURE, phase_signatures
 
 
@@ -31,7 +31,7 @@ def with_phases(flatbuffer: bytes, periods: Mapping[str, int]) -> bytes:
     phases = phase_signatures(periods)
     if len(phases) == 1:
         return flatbuffer
-    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
+    model = read_tree(flatbuffer)
     (step,) = model.signatureDefs
     graph = model.subgraphs[0]
     for phase, name in enumerate(phases):
@@ -43,9 +43,7 @@ def with_phases(flatbuffer: bytes, periods: Mapping[str, int]) -> bytes:
         signature.subgraphIndex = len(model.subgraphs)
         model.subgraphs.append(subgraph)
         model.signatureDefs.append(signature)
-    builder = flatbuffers.Builder(len(flatbuffer))
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return write_tree(model)
 
 
 def _without_updates(graph: Any, step: Any, idle: Collection[str]) -> tuple[Any, Any]:

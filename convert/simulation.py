@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-import flatbuffers
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 from ai_edge_litert import schema_py_generated as schema
 
 from convert.errors import UnsupportedLayerError
+from convert.object_tree import constant, read_tree, write_tree
 from convert.schemes.scheme import FloatStep
 from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
 from device_runner.flatbuffer import OPERATOR_NAMES
@@ -128,7 +128,7 @@ class SimulatedNetwork(keras.Model):
         super().__init__(name="simulated_network")
         self.simulate = simulate
         self.per_channel = per_channel
-        self._model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(step.flatbuffer, 0))
+        self._model: Any = read_tree(step.flatbuffer)
         graph = self._model.subgraphs[0]
         self._names = [tensor.name.decode() for tensor in graph.tensors]
         (signature,) = (
@@ -180,13 +180,13 @@ class SimulatedNetwork(keras.Model):
                     f"operator {name} of the step graph is not simulated; "
                     "add it to convert/simulation.py, or quantize after training"
                 )
-            if name == "GATHER" and self._constant_values(op.inputs[0]) is None:
+            if name == "GATHER" and constant(self._model, op.inputs[0]) is None:
                 raise UnsupportedLayerError(
                     "GATHER from something else than a table of weights is not simulated; "
                     "quantize after training"
                 )
             for position, index in enumerate(op.inputs):
-                values = self._constant_values(index) if index >= 0 else None
+                values = constant(self._model, index) if index >= 0 else None
                 if values is None or index in self._constants:
                     continue
                 table = name == "GATHER" and position == 0
@@ -205,14 +205,6 @@ class SimulatedNetwork(keras.Model):
                 )
                 if matrix:
                     self._matrices[index] = tf.constant(values != 0, tf.float32)
-
-    def _constant_values(self, index: int) -> np.ndarray | None:
-        tensor = self._model.subgraphs[0].tensors[index]
-        data = self._model.buffers[tensor.buffer].data
-        if data is None or len(data) == 0:
-            return None
-        dtype = np.float32 if tensor.type == schema.TensorType.FLOAT32 else np.int32
-        return np.frombuffer(bytes(bytearray(data)), dtype).reshape(tensor.shape)
 
     def _make_grids(self, limits: dict[str, tuple[float, float]], bounded: Collection[str]) -> None:
         computed = {
@@ -393,9 +385,7 @@ class SimulatedNetwork(keras.Model):
                 if index in self._matrices:
                     values = values * self._matrices[index].numpy()
                 buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(self._model.Pack(builder), file_identifier=b"TFL3")
-        return bytes(builder.Output())
+        return write_tree(self._model)
 
     def limits(self) -> dict[str, tuple[float, float]]:
         """Range of each activation by tensor name."""

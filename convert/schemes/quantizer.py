@@ -13,10 +13,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import flatbuffers
 import numpy as np
 
 from convert.errors import ContractViolationError
+from convert.object_tree import read_tree, write_tree
 from convert.schemes.scheme import Options
 from device_runner.constants import read_constant
 from device_runner.flatbuffer import OPERATOR_NAMES, Graph, read_graph
@@ -183,9 +183,7 @@ def _quantize(
 
 
 def _set_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
-    from ai_edge_litert import schema_py_generated as schema
-
-    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
+    model = read_tree(flatbuffer)
     _drop_idle_requantizations(model)
     for code in model.operatorCodes:
         name = OPERATOR_NAMES[code.builtinCode]
@@ -196,9 +194,7 @@ def _set_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
         if buffer.offset > 1:
             buffer.data = np.frombuffer(flatbuffer, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
-    builder = flatbuffers.Builder(len(flatbuffer))
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return write_tree(model)
 
 
 def _drop_idle_requantizations(model: Any) -> None:

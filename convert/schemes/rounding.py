@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import flatbuffers
 import numpy as np
 
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
+from convert.object_tree import constant, read_tree, write_tree
 from convert.schemes.scheme import FloatStep, Options
 from device_runner.flatbuffer import OPERATOR_NAMES
 
@@ -50,13 +50,11 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
     Raises:
         ContractViolationError: there are no ranges.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
     if ranges is None:
         raise ContractViolationError(
             "compensated rounding needs calibrated ranges; calibrate first"
         )
-    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
+    model = read_tree(flatbuffer)
     graph = model.subgraphs[0]
     uses = Counter(int(index) for operator in graph.operators for index in operator.inputs)
     # By matrix: the inputs of every product that it has a part in, and a bias of its own or -1.
@@ -74,19 +72,17 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
         moments[matrix] = moments.get(matrix, 0) + moment
         biases[matrix] = added[0] if added and uses[added[0]] == uses[matrix] == 1 else -1
     for matrix, moment in moments.items():
-        weights = _constant(model, matrix)
+        weights = constant(model, matrix)
         if weights is None:
             continue
         bias = biases[matrix]
         weights, values = round_columns(
-            weights, _constant(model, bias) if bias >= 0 else None, moment, per_channel
+            weights, constant(model, bias) if bias >= 0 else None, moment, per_channel
         )
         _set_constant(model, matrix, weights)
         if values is not None:
             _set_constant(model, bias, values)
-    builder = flatbuffers.Builder(len(flatbuffer))
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return write_tree(model)
 
 
 def round_columns(
@@ -133,15 +129,6 @@ def round_columns(
         rounded.astype(weights.dtype),
         None if bias is None else free[:, -1].astype(bias.dtype),
     )
-
-
-def _constant(model: Any, index: int) -> np.ndarray | None:
-    """A float32 constant's values, in its shape; None where the tensor is none."""
-    tensor = model.subgraphs[0].tensors[index]
-    data = model.buffers[tensor.buffer].data
-    if data is None or len(data) == 0:
-        return None
-    return np.frombuffer(bytes(bytearray(data)), np.float32).reshape(tensor.shape)
 
 
 def _set_constant(model: Any, index: int, values: np.ndarray) -> None:

@@ -23,8 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
-
+from convert.object_tree import write_tree
 from convert.targets import DATA, MICRO_FILE, RUNTIMES_FILE, VERSIONS_FILE
 from convert.targets.runtimes import version_key
 from device_runner.flatbuffer import CUSTOM_OPERATOR, OPERATOR_NAMES
@@ -61,9 +60,7 @@ def naming(codes: list[tuple[int, int]], use: bool = False) -> bytes:
         operator.opcodeIndex, operator.inputs, operator.outputs = index, [0], [0]
         graph.operators.append(operator)
     model.subgraphs, model.buffers = [graph], [schema.BufferT()]
-    builder = flatbuffers.Builder(256)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return write_tree(model)
 
 
 def highest_versions(interpreter_class: Any) -> dict[str, int]:
