@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,11 @@ def write_report(outcome: Outcome) -> Path:
         first=outcome.results[0],
         training=[_training_facts(label, history) for label, history in histories.items()],
         states=[fact for label, item in ranges.items() for fact in _state_facts(label, item)],
-        tradeoff=_svg(_tradeoff(rows)),
+        tradeoff=_svg("tradeoff", _tradeoff(rows)),
         pareto=pareto_front(rows),
-        distribution=_svg(_distributions(outcome.results)),
-        curves=_svg(_training_curves(histories)),
-        gradients=_svg(_gradient_norms(histories)),
+        distribution=_svg("distribution", _distributions(outcome.results)),
+        curves=_svg("curves", _training_curves(histories)),
+        gradients=_svg("gradients", _gradient_norms(histories)),
     )
     path = outcome.folder / REPORT_FILE
     partial = path.with_name(path.name + ".partial")
@@ -86,10 +87,12 @@ def _state_facts(label: str, ranges: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _svg(figure: Figure) -> Markup:
+def _svg(name: str, figure: Figure) -> Markup:
+    """A picture to put into the page; ``name`` keeps its ids apart from the other pictures'."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
     return Markup(text[text.index("<svg") :])  # noqa: S704 - our own drawing, not user input
 
 

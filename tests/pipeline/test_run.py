@@ -72,6 +72,11 @@ def test_the_report_is_complete_in_itself(finished):
         assert name in html
     fetched = re.findall(r'(?:src|href)="(?!#)[^"]*"|@import|url\((?!#)', html)
     assert fetched == []
+    ids = re.findall(r'\bid="([^"]*)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', html)) <= {
+        pair for name in ids for pair in ((name, ""), ("", name))
+    }
 
 
 def test_pruned_weights_are_zero_and_reported(finished):
