@@ -58,6 +58,7 @@ INTEGER_VERSIONS = {
         "STRIDED_SLICE": 4,
         "SUB": 5,
         "TANH": 3,
+        "TRANSPOSE": 5,
     },
 }
 # FULLY_CONNECTED with float activations and int8 weights, one scale per matrix or per channel.

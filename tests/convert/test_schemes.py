@@ -20,9 +20,7 @@ STATE_DTYPES = {
     "int16x8": "int16",
 }
 # Their steps divide by a root or sum up, for which there are no 16-bit kernels.
-NOT_IN_16_BITS = {
-    "graph-gru", "grouped-gru", "linear-attention", "min-lstm", "oru-state", "window-attention"
-}  # fmt: skip
+NOT_IN_16_BITS = {"graph-gru", "linear-attention", "min-lstm", "oru-state", "window-attention"}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
