@@ -38,7 +38,7 @@ def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -
 
     workspace = Workspace(runs_dir / recipe.name, again, announce)
     start = time.monotonic()
-    with Progress(
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[remark]}"),
@@ -46,7 +46,8 @@ def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -
         console=console,
         transient=True,
         disable=not console.is_terminal,
-    ) as progress:
+    )
+    with workspace.locked(), progress:
         outcome = run_stages(recipe, workspace, until, _tracker(console, progress, check_interrupt))
     if skipped:
         console.print(f"{len(skipped)} finished stages were skipped.")

@@ -8,11 +8,19 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from pipeline.errors import PipelineError
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: one run at a time is up to the user
+    fcntl = None  # type: ignore[assignment]
 
 # The stages of a recipe, in order.
 STAGES = (
@@ -28,6 +36,7 @@ STAGES = (
     "report",
 )
 KEY_LENGTH = 12
+LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,24 @@ class Workspace:
         self.again = frozenset(again)
         self.announce = announce
         folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes' runs out; the operating system lets go when this one is killed.
+
+        Raises:
+            PipelineError: another run is at work in this folder.
+        """
+        with (self.folder / LOCK_FILE).open("ab") as file:
+            if fcntl:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise PipelineError(
+                        f"another 'edgestep run' is at work in {self.folder}; wait until it is "
+                        "done, or name another folder with --runs-dir"
+                    ) from error
+            yield
 
     def stage(
         self,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.errors import PipelineError
 from pipeline.workspace import Workspace, source_digest
 
 
@@ -65,3 +66,14 @@ def test_again_does_a_finished_stage_anew(tmp_path):
 def test_sources_of_packages_differ():
     assert source_digest("models") != source_digest("convert")
     assert source_digest("models") == source_digest("models")
+
+
+def test_two_runs_at_once_are_kept_apart(tmp_path):
+    with (
+        Workspace(tmp_path).locked(),
+        pytest.raises(PipelineError, match="another 'edgestep run' is at work in"),
+        Workspace(tmp_path).locked(),
+    ):
+        pass
+    with Workspace(tmp_path).locked():
+        pass
