@@ -36,12 +36,13 @@ def bare_loop(flatbuffer: bytes, key: str) -> Callable[[bytes], bytes]:
     for state_in, _ in states:
         state_in[:] = bytes(len(state_in))
     invoke = interpreter._interpreter.Invoke  # without the public one's search for live views
+    whole = slice(None)
 
     def step(frame: bytes) -> bytes:
-        x[:] = frame
+        x[whole] = frame
         invoke()
         for state_in, state_out in states:
-            state_in[:] = state_out
+            state_in[whole] = state_out
         return y.tobytes()
 
     return step
