@@ -86,7 +86,8 @@ def make_cell(name: str, units: int, options: dict[str, Any] | None = None) -> R
         ModelsError: the cell has no such option.
     """
     kind = cell_class(name)
-    known = sorted(set(inspect.signature(kind).parameters) - {"units", "kwargs"})
+    # Of __init__, as some versions of Python give that of Layer.__new__ for the class.
+    known = sorted(set(inspect.signature(kind.__init__).parameters) - {"self", "units", "kwargs"})
     for option in options or {}:
         if option not in known:
             raise ModelsError(
