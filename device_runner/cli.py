@@ -80,9 +80,17 @@ class CommandGroup(click.Group):
             if error.errno not in DISK_ERRORS:
                 raise
             place = error.filename or "the output"
+            if not error.filename:
+                _drop_output()
             raise DeviceRunnerError(
                 f"cannot write {place}: {error.strerror}; {DISK_ERRORS[error.errno]}"
             ) from error
+
+
+def _drop_output() -> None:
+    """Let what standard output still holds go nowhere: Python would complain of it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 backend_option = click.option(
