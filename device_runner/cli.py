@@ -90,7 +90,9 @@ class CommandGroup(click.Group):
 def _drop_output() -> None:
     """Let what standard output still holds go nowhere: Python would complain of it at its end."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        descriptor = sys.stdout.fileno()
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), descriptor)
 
 
 backend_option = click.option(

@@ -58,8 +58,8 @@ class InterpreterBackend(HostMemoryBackend):
     def _memory(self, graph: Graph, key: str, several: bool) -> HostMemory:
         signature = graph.signature(key)
         number = signature.subgraph
-        # What the public invoke() calls, without its search for views in Python, which costs a
-        # tenth of a small step; the views here are of addresses that stay, see above.
+        # What the public invoke() calls, without its search for views in Python, which is a good
+        # part of a small step's cost; the views here are of addresses that stay, see above.
         invoke = self.interpreter._interpreter.Invoke
         if several:
             # The public way to one of several subgraphs, a signature runner, copies all that goes
