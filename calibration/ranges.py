@@ -12,7 +12,7 @@ import numpy as np
 
 from calibration.errors import CalibrationError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # Bins of the histogram that is collected, and of the coarser one that is saved.
 COLLECTED_BINS = 4096
 SAVED_BINS = 1024
@@ -38,6 +38,11 @@ class TensorRange:
     histogram_high: float
     histogram: list[int]
 
+    @property
+    def spread(self) -> float:
+        """Largest minus smallest value."""
+        return self.maximum - self.minimum
+
 
 @dataclass(frozen=True)
 class Ranges:
@@ -56,6 +61,7 @@ class Ranges:
     states: dict[str, tuple[str, str]]
     tensors: dict[str, TensorRange]
     moments: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
+    magnitudes: dict[str, float] = field(default_factory=dict)
 
     def state_magnitude(self, state: str) -> float:
         """Largest magnitude a state took, in or out."""
@@ -83,6 +89,7 @@ class Ranges:
                 states={name: tuple(pair) for name, pair in raw["states"].items()},
                 tensors={name: TensorRange(**item) for name, item in raw["tensors"].items()},
                 moments={name: _from_text(text) for name, text in raw["moments"].items()},
+                magnitudes=raw["magnitudes"],
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CalibrationError(

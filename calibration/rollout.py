@@ -2,21 +2,20 @@
 
 The state is carried along as in use, over streams much longer than a training sequence: an LSTM's
 cell state keeps growing long after the first few hundred steps, and a range learned from short
-sequences would saturate on the device.
+sequences would be another network's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from calibration.errors import CalibrationError
+from calibration.float_model import FloatModel, Frames, steps_of
 from calibration.ranges import MomentCollector, RangeCollector, Ranges
-
-#: A stream's frames [steps, *frame shape]; of a model of several inputs, by name.
-Frames = np.ndarray | Mapping[str, np.ndarray]
+from calibration.state_magnitudes import choose_magnitudes, unbounded
 
 # Values are added to the collectors in blocks of this many steps.
 BLOCK_STEPS = 256
@@ -28,138 +27,100 @@ def roll_out(
     progress: Callable[[int, int], None] | None = None,
     initial: Mapping[str, np.ndarray] | None = None,
     periods: Mapping[str, int] | None = None,
+    bounded: Collection[str] = (),
 ) -> Ranges:
     """Step a float32 step model through streams and collect the range of each tensor, and the
-    second moments of what is multiplied with a matrix.
+    second moments of what is multiplied with a matrix; then find by trial how large each state
+    without a bound should be in 8 bits (:mod:`calibration.state_magnitudes`).
 
     Args:
         step_model: a .tflite flatbuffer with the signature ``step(x, state...) -> (y, state...)``
             in float32, but for token ids and counts; states are the names on both sides.
         streams: each [steps, inputs] float32 or [steps, 1] token ids; where there are several
             inputs a dict of such arrays by name. The state is reset between streams only.
-        progress: called now and then with (steps done, steps in all).
+        progress: called now and then with (steps done, steps in all), of both passes.
         initial: values that states begin with, by name, in the state's shape; else zeros.
         periods: steps from one update to the next, by state name; else each step is one. The model
             computes all at every step; only what is due is handed on.
+        bounded: names of states whose range the equations give, and that need no trial.
 
     Raises:
         CalibrationError: there is no data, it does not fit the model's inputs, or the model
             computes NaN or infinity.
     """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    total = sum(_steps(stream) for stream in streams)
+    total = sum(map(steps_of, streams))
     if not total:
         raise CalibrationError("no calibration data; give at least one sequence")
-    # Without delegates and with all tensors kept, so that intermediate tensors can be read.
-    interpreter = Interpreter(
-        model_content=step_model,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
-    runner = interpreter.get_signature_runner("step")
-    inputs, outputs = runner.get_input_details(), runner.get_output_details()
-    del runner  # holds a reference that would make invoke() refuse
-    roles = _roles(interpreter, inputs, outputs)
+    model = FloatModel(step_model, initial, periods, keep_tensors=True)
+    interpreter = model.interpreter
+    roles = _roles(model)
     collectors = {index: RangeCollector() for index in roles}
     moments = {
         int(op["inputs"][0]): MomentCollector()
         for op in interpreter._get_ops_details()
         if op["op_name"] == "FULLY_CONNECTED" and int(op["inputs"][0]) in roles
     }
-    pairs = [
-        (inputs[name]["index"], outputs[name]["index"], (periods or {}).get(name, 1))
-        for name in inputs
-        if name in outputs
-    ]
-    beginnings = {
-        inputs[name]["index"]: np.zeros(inputs[name]["shape"], inputs[name]["dtype"])
-        for name in inputs
-        if name in outputs
-    }
-    for name, beginning in (initial or {}).items():
-        beginnings[inputs[name]["index"]][...] = beginning
-    taken = {name: item for name, item in inputs.items() if name not in outputs}
+    passes = 2 if set(model.states) - set(bounded) else 1
     done = 0
+
+    def step_done() -> None:
+        nonlocal done
+        done += 1
+        if progress and done % BLOCK_STEPS == 0:
+            progress(done, passes * total)
+
     for stream in streams:
-        for state_in, value in beginnings.items():
-            interpreter.set_tensor(state_in, value)
+        states = dict(model.beginnings)
         block: dict[int, list[np.ndarray]] = {index: [] for index in roles}
-        frames = _by_tensor(stream, taken)
-        length = _steps(stream)
-        for position in range(1, length + 1):
-            for index, sequence in frames.items():
-                interpreter.set_tensor(index, sequence[position - 1])
-            interpreter.invoke()
+        length = steps_of(stream)
+        for position, frame in enumerate(model.frames(stream)):
+            model.step(frame, states)
             for index, values in block.items():
                 values.append(interpreter.get_tensor(index))
-            for state_in, state_out, period in pairs:
-                if (position - 1) % period == 0:
-                    interpreter.set_tensor(state_in, interpreter.get_tensor(state_out))
-            if position % BLOCK_STEPS == 0 or position == length:
+            states |= model.due(position)
+            if (position + 1) % BLOCK_STEPS == 0 or position + 1 == length:
                 for index, values in block.items():
                     stacked = np.stack(values)
                     collectors[index].add(stacked)
                     if index in moments:
                         moments[index].add(stacked)
                     values.clear()
-                if progress:
-                    progress(done + position, total)
-        done += length
+            step_done()
     names = {item["index"]: item["name"] for item in interpreter.get_tensor_details()}
-    return Ranges(
+    ranges = Ranges(
         steps=total,
-        longest_stream=max(_steps(stream) for stream in streams),
+        longest_stream=max(map(steps_of, streams)),
         states={
-            name: (names[inputs[name]["index"]], names[outputs[name]["index"]])
-            for name in inputs
-            if name in outputs and inputs[name]["index"] in roles
+            name: (names[state_in], names[state_out])
+            for name, (state_in, state_out) in model.states.items()
+            if state_in in roles
         },
         tensors={names[index]: collectors[index].result(role) for index, role in roles.items()},
         moments={names[index]: moment.result() for index, moment in moments.items()},
     )
+    largest = {name: ranges.state_magnitude(name) for name in ranges.states}
+    if tried := unbounded(largest, bounded):
+        spreads = {
+            name: ranges.tensors[names[item["index"]]].spread
+            for name, item in model.outputs.items()
+            if name not in model.states
+        }
+        model = FloatModel(step_model, initial, periods)
+        ranges.magnitudes.update(choose_magnitudes(model, streams, tried, spreads, step_done))
+    if progress:
+        progress(passes * total, passes * total)
+    return ranges
 
 
-def _steps(stream: Frames) -> int:
-    return len(next(iter(stream.values()))) if isinstance(stream, Mapping) else len(stream)
-
-
-def _by_tensor(stream: Frames, inputs: dict[str, dict]) -> dict[int, np.ndarray]:
-    """A stream's values by tensor index, each [steps, *tensor's shape] in the tensor's dtype."""
-    if not isinstance(stream, Mapping):
-        stream = dict.fromkeys(list(inputs)[:1], stream)
-    if set(stream) != set(inputs):
-        raise CalibrationError(
-            f"the calibration data has {', '.join(stream)}, the model takes {', '.join(inputs)}; "
-            "give each stream as a dict of arrays by input"
-        )
-    lengths = {len(values) for values in stream.values()}
-    if len(lengths) > 1:
-        raise CalibrationError("a calibration stream's inputs have not equally many steps")
-    found = {}
-    for name, item in inputs.items():
-        values, shape = np.asarray(stream[name]), tuple(int(n) for n in item["shape"])
-        if np.issubdtype(item["dtype"], np.integer) and values.dtype.kind not in "iu":
-            raise CalibrationError(f"input '{name}' takes token ids; give integers")
-        if values[0].size != np.prod(shape):
-            raise CalibrationError(
-                f"calibration data of shape {values.shape} does not fit the input '{name}' "
-                f"of shape {shape}"
-            )
-        found[int(item["index"])] = values.reshape(-1, *shape).astype(item["dtype"])
-    return found
-
-
-def _roles(interpreter, inputs: dict, outputs: dict) -> dict[int, str]:
+def _roles(model: FloatModel) -> dict[int, str]:
     """Index of every float tensor that the step computes or takes -> its role."""
-    details = {item["index"]: item for item in interpreter.get_tensor_details()}
-    computed = [int(index) for op in interpreter._get_ops_details() for index in op["outputs"]]
-    roles = {index: "activation" for index in computed if details[index]["dtype"] == np.float32}
-    for name, item in outputs.items():
-        roles[item["index"]] = "state" if name in inputs else "output"
-    for name, item in inputs.items():
-        roles[item["index"]] = "state" if name in outputs else "input"
+    details = {item["index"]: item for item in model.interpreter.get_tensor_details()}
+    operators = model.interpreter._get_ops_details()
+    roles = {int(index): "activation" for op in operators for index in op["outputs"]}
+    for name, item in model.outputs.items():
+        roles[item["index"]] = "state" if name in model.states else "output"
+    for name, item in model.inputs.items():
+        roles[item["index"]] = "state" if name in model.states else "input"
     # Token ids and counts have no range.
     roles = {index: role for index, role in roles.items() if details[index]["dtype"] == np.float32}
     used = [details[index]["name"] for index in roles]
@@ -183,7 +144,7 @@ def long_streams(sequences: Sequence[Frames], steps: int, seed: int, streams: in
         while length < steps / streams:
             for index in generator.permutation(len(sequences)):
                 pieces.append(sequences[index])
-                length += _steps(sequences[index])
+                length += steps_of(sequences[index])
                 if length >= steps / streams:
                     break
         chained.append(_chained(pieces))

@@ -83,7 +83,12 @@ class Conversion:
                 self.step.check_integers()
             with quiet():
                 streams = long_streams(self.sequences, CALIBRATION_STEPS, RANDOM_SEED)
-                self._ranges = roll_out(self.step.flatbuffer, streams, initial=self.step.initial)
+                self._ranges = roll_out(
+                    self.step.flatbuffer,
+                    streams,
+                    initial=self.step.initial,
+                    bounded=self.step.state_bounds,
+                )
         return export_step(self.step, self.description, scheme, path, self._ranges)
 
 

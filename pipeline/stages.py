@@ -470,6 +470,7 @@ def _calibrate(
                 lambda done, total: report(done, total, ""),
                 step.initial,
                 step.periods,
+                step.state_bounds,
             )
             ranges.save(folder / RANGES_FILE)
 

@@ -81,7 +81,8 @@ def step_models(vowels, trained, tmp_path_factory):
         path = folder / f"{cell}{suffix}-{scheme.replace(':', '-')}.tflite"
         if not path.exists():
             step = float_step(network)
-            ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 4000, 1))
+            streams = long_streams(vowels.train.sequences, 4000, 1)
+            ranges = roll_out(step.flatbuffer, streams, bounded=step.state_bounds)
             export(network, architecture, vowels, scheme, path, step, ranges)
         return path
 

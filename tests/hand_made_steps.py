@@ -163,7 +163,9 @@ def step_model(
     made = MADE[name]
     step = step or made.float_step()
     chosen, options = get_scheme(scheme)
-    ranges = roll_out(step.flatbuffer, [made.frames(300, 4)], initial=made.initial)
+    ranges = roll_out(
+        step.flatbuffer, [made.frames(300, 4)], None, step.initial, bounded=step.state_bounds
+    )
     flatbuffer = chosen.apply(step, ranges, options)
     graph = read_graph(flatbuffer)
     golden = Golden(made.frames(), {}, LENGTHS)

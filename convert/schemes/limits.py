@@ -3,8 +3,9 @@
 What is special about a recurrent graph is decided here:
 
 - a state's in and out tensors get one and the same scale, and zero point 0. Where the equations
-  bound a state (|h| <= 1), the bound is its range; else the largest value of the roll-out with a
-  margin, because a state that saturates once stays wrong for many steps;
+  bound a state (|h| <= 1), the bound is its range; else, in 8 bits, the magnitude that calibration
+  found by trial, and in 16 bits, which are fine enough, the largest value of the roll-out with a
+  margin;
 - the product of a gate with such a state (f * c in an LSTM) gets the state's range: calibrated
   on its own it would saturate before the state does;
 - tensors that an operator only passes on (a slice, a join) have one range.
@@ -14,10 +15,10 @@ from __future__ import annotations
 
 from calibration.methods import choose_range
 from calibration.ranges import Ranges
+from calibration.state_magnitudes import MARGIN
 from convert.errors import ContractViolationError
 from device_runner.flatbuffer import Graph
 
-STATE_MARGIN = 1.1
 # Operators whose inputs and outputs are on one grid.
 SAME_GRID = {
     "CONCATENATION",
@@ -51,7 +52,11 @@ def tensor_limits(
     limits = {name: choose_range(item, method, 2**bits) for name, item in ranges.tensors.items()}
     unbounded: dict[str, tuple[float, float]] = {}
     for state, names in ranges.states.items():
-        magnitude = bounds.get(state) or STATE_MARGIN * ranges.state_magnitude(state)
+        magnitude = (
+            bounds.get(state)
+            or (bits == 8 and ranges.magnitudes.get(state))
+            or MARGIN * ranges.state_magnitude(state)
+        )
         for name in names:
             limits[name] = symmetric_limits(magnitude, bits)
             if state not in bounds:

@@ -58,7 +58,8 @@ def test_save_and_load(tmp_path):
     collector = RangeCollector()
     collector.add(np.array([-1.5, 2.0], np.float32))
     item = collector.result("state")
-    ranges = Ranges(10, 10, {"h": ("in", "out")}, {"in": item, "out": item})
+    tensors = {"in": item, "out": item}
+    ranges = Ranges(10, 10, {"h": ("in", "out")}, tensors, magnitudes={"h": 1.5})
     ranges.save(tmp_path / "ranges.json")
     assert Ranges.load(tmp_path / "ranges.json") == ranges
     assert ranges.state_magnitude("h") == 2.0

@@ -6,6 +6,7 @@ import tf_keras as keras
 from ai_edge_litert import schema_py_generated as schema
 
 from calibration.rollout import long_streams, roll_out
+from calibration.state_magnitudes import MARGIN
 from convert.errors import ContractViolationError
 from convert.export import DRIFT_STEPS, export, float_step
 from convert.schemes import int8, limits, quantizer
@@ -73,7 +74,9 @@ def test_gate_times_unbounded_state_gets_the_states_range(trained, vowels):
     step = float_step(network)
     ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 1000, 1))
     graph = read_graph(step.flatbuffer)
-    chosen = limits.tensor_limits(graph, ranges, step.state_bounds, "min-max", 8)
+    chosen, fine = (
+        limits.tensor_limits(graph, ranges, step.state_bounds, "min-max", bits) for bits in (8, 16)
+    )
     c = graph.tensors[graph.signature("step").inputs["c"]]
     gated = [
         graph.tensors[op.outputs[0]].name
@@ -82,7 +85,9 @@ def test_gate_times_unbounded_state_gets_the_states_range(trained, vowels):
     ]
     assert len(gated) == 1
     assert chosen[gated[0]] == chosen[c.name]
-    assert -chosen[c.name][0] == pytest.approx(limits.STATE_MARGIN * ranges.state_magnitude("c"))
+    assert -chosen[c.name][0] == pytest.approx(ranges.magnitudes["c"])
+    assert fine[gated[0]] == fine[c.name]
+    assert fine[c.name][1] == pytest.approx(MARGIN * ranges.state_magnitude("c"), rel=1e-3)
 
 
 @pytest.mark.parametrize(("cell", "options"), VARIANTS_WITH_RECURRENT_MATRIX)

@@ -1,0 +1,118 @@
+"""A float step model in the interpreter, as calibration steps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from calibration.errors import CalibrationError
+
+#: A stream's frames [steps, *frame shape]; of a model of several inputs, by name.
+Frames = np.ndarray | Mapping[str, np.ndarray]
+#: Values of tensors by tensor index, each in the tensor's shape and dtype.
+Values = dict[int, np.ndarray]
+
+
+class FloatModel:
+    """The signature ``step(x, state...) -> (y, state...)`` of a .tflite flatbuffer.
+
+    Args:
+        step_model: the flatbuffer; states are the names on both sides of the signature.
+        initial: values that states begin with, by name, in the state's shape; else zeros.
+        periods: steps from one update to the next, by state name; else each step is one. The model
+            computes all at every step; only what is due is handed on.
+        keep_tensors: whether intermediate tensors can be read after a step.
+
+    Attributes:
+        inputs, outputs: the interpreter's details of the signature's tensors, by name.
+        states: state name to the indices of its in and out tensors.
+        beginnings: what each state begins with, by its in tensor's index.
+    """
+
+    def __init__(
+        self,
+        step_model: bytes,
+        initial: Mapping[str, np.ndarray] | None = None,
+        periods: Mapping[str, int] | None = None,
+        keep_tensors: bool = False,
+    ) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        options: dict[str, Any] = {}
+        if keep_tensors:  # which a delegate would not give
+            options["experimental_preserve_all_tensors"] = True
+            options["experimental_op_resolver_type"] = (
+                OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            )
+        self.interpreter = Interpreter(model_content=step_model, num_threads=1, **options)
+        self.interpreter.allocate_tensors()
+        runner = self.interpreter.get_signature_runner("step")
+        self.inputs, self.outputs = runner.get_input_details(), runner.get_output_details()
+        del runner  # holds a reference that would make invoke() refuse
+        self.states = {
+            name: (self.inputs[name]["index"], self.outputs[name]["index"])
+            for name in self.inputs
+            if name in self.outputs
+        }
+        self._periods = {name: (periods or {}).get(name, 1) for name in self.states}
+        self.beginnings: Values = {
+            item["index"]: np.zeros(item["shape"], item["dtype"])
+            for name, item in self.inputs.items()
+            if name in self.states
+        }
+        for name, beginning in (initial or {}).items():
+            self.beginnings[self.states[name][0]][...] = beginning
+
+    def step(self, frame: Values, states: Values) -> None:
+        """Compute one step from ``states``, by in tensor's index."""
+        for index, value in (frame | states).items():
+            self.interpreter.set_tensor(index, value)
+        self.interpreter.invoke()
+
+    def due(self, position: int) -> Values:
+        """The new values, by in tensor's index, of the states that step ``position`` (from 0 on)
+        hands on."""
+        return {
+            state_in: self.interpreter.get_tensor(state_out)
+            for name, (state_in, state_out) in self.states.items()
+            if position % self._periods[name] == 0
+        }
+
+    def frames(self, stream: Frames) -> list[Values]:
+        """A stream's values step by step.
+
+        Raises:
+            CalibrationError: the stream does not fit the model's inputs.
+        """
+        taken = {name: item for name, item in self.inputs.items() if name not in self.states}
+        if not isinstance(stream, Mapping):
+            stream = dict.fromkeys(list(taken)[:1], stream)
+        if set(stream) != set(taken):
+            raise CalibrationError(
+                f"the calibration data has {', '.join(stream)}, the model takes {', '.join(taken)};"
+                " give each stream as a dict of arrays by input"
+            )
+        if len({len(values) for values in stream.values()}) > 1:
+            raise CalibrationError("a calibration stream's inputs have not equally many steps")
+        found = {}
+        for name, item in taken.items():
+            values, shape = np.asarray(stream[name]), tuple(int(n) for n in item["shape"])
+            if np.issubdtype(item["dtype"], np.integer) and values.dtype.kind not in "iu":
+                raise CalibrationError(f"input '{name}' takes token ids; give integers")
+            if values[0].size != np.prod(shape):
+                raise CalibrationError(
+                    f"calibration data of shape {values.shape} does not fit the input '{name}' "
+                    f"of shape {shape}"
+                )
+            found[int(item["index"])] = values.reshape(-1, *shape).astype(item["dtype"])
+        return [
+            {index: values[position] for index, values in found.items()}
+            for position in range(steps_of(stream))
+        ]
+
+
+def steps_of(stream: Frames) -> int:
+    """Number of time steps."""
+    return len(next(iter(stream.values()))) if isinstance(stream, Mapping) else len(stream)

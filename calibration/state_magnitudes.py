@@ -1,0 +1,86 @@
+"""How large an unbounded state an 8-bit grid should hold.
+
+An LSTM's cell state grows for as long as a gate lets it. A grid that covers the largest value of a
+long roll-out is so coarse that most steps move the state by less than half a rounding step, and
+what is lost comes back at every later step. Clipping the few largest values costs less, since the
+network reads them through a tanh that has long saturated. How much less is found by trial: the
+state alone is rounded and clipped, as it is handed from step to step over the whole roll-out, and
+the magnitude is taken whose outputs are nearest to the float model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+
+from calibration.float_model import FloatModel, Frames
+
+LEVELS = 256
+# Over the largest value seen: other data goes a little beyond it.
+MARGIN = 1.1
+# Candidates, as shares of the largest value: halved every second time, down to a sixteenth.
+SHARES = tuple(MARGIN * 2.0 ** (-half / 2) for half in range(9))
+
+
+def choose_magnitudes(
+    model: FloatModel,
+    streams: Sequence[Frames],
+    largest: Mapping[str, float],
+    spreads: Mapping[str, float],
+    step_done: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """The magnitude that an 8-bit grid of each state should cover.
+
+    Args:
+        model: the float model.
+        streams: rolled out from the initial states, each.
+        largest: largest magnitude in the float roll-out, by name of each state to choose for.
+        spreads: largest minus smallest value of each output, by name: errors are shares of it.
+        step_done: called after each step of the streams.
+
+    Returns:
+        By state name the candidate (SHARES of ``largest``) with the least mean squared error of
+        the outputs; of equals the largest.
+    """
+    trials = [(name, share * largest[name]) for name in largest for share in SHARES]
+    outputs = {
+        model.outputs[name]["index"]: spread for name, spread in spreads.items() if spread > 0
+    }
+    errors = np.zeros(len(trials))
+
+    def read() -> list[np.ndarray]:
+        return [model.interpreter.get_tensor(index) / spread for index, spread in outputs.items()]
+
+    for stream in streams:
+        exact = dict(model.beginnings)
+        rounded = [dict(model.beginnings) for _ in trials]
+        for position, frame in enumerate(model.frames(stream)):
+            model.step(frame, exact)
+            reference = read()
+            exact |= model.due(position)
+            for number, (name, magnitude) in enumerate(trials):
+                model.step(frame, rounded[number])
+                errors[number] += sum(
+                    np.mean((y - wanted) ** 2) for y, wanted in zip(read(), reference, strict=True)
+                )
+                rounded[number] |= model.due(position)
+                state = model.states[name][0]
+                rounded[number][state] = _round(rounded[number][state], magnitude)
+            step_done()
+    best: dict[str, tuple[float, float]] = {}
+    for (name, magnitude), error in zip(trials, errors, strict=True):
+        if name not in best or error < best[name][0]:
+            best[name] = error, magnitude
+    return {name: magnitude for name, (_, magnitude) in best.items()}
+
+
+def _round(values: np.ndarray, magnitude: float) -> np.ndarray:
+    half = LEVELS // 2
+    step = magnitude / half
+    return (np.clip(np.rint(values / step), -half, half - 1) * step).astype(np.float32)
+
+
+def unbounded(largest: Mapping[str, float], bounded: Collection[str]) -> dict[str, float]:
+    """Of the largest magnitudes those of states that have no bound, and that move at all."""
+    return {name: value for name, value in largest.items() if name not in bounded and value > 0}
