@@ -35,7 +35,6 @@ def graphs(cell: str, units: int, vocabulary: int, embedding: int) -> dict[str, 
     """The step graph of one network in each of WAYS."""
     import tf_keras as keras
 
-    from calibration.rollout import roll_out
     from convert.export import float_step
     from convert.schemes import get_scheme
     from models.network import Architecture
@@ -50,7 +49,7 @@ def graphs(cell: str, units: int, vocabulary: int, embedding: int) -> dict[str, 
     for suffix, fold in (("", False), (" folded", True)):
         step = float_step(network, fold_embedding=fold)
         found["float32" + suffix] = step.flatbuffer
-        ranges = roll_out(step.flatbuffer, [tokens])
+        ranges = step.calibrate([tokens])
         found["int8" + suffix] = scheme.apply(step, ranges, options)
     return found
 

@@ -106,7 +106,6 @@ class Stepper:
 
 def measure(units: int) -> dict[str, dict[str, float]]:
     """By form and scheme: rms error as a share of the spread, and the median time of an invoke."""
-    from calibration.rollout import roll_out
     from convert.export import float_step
     from convert.schemes import get_scheme
 
@@ -116,7 +115,7 @@ def measure(units: int) -> dict[str, dict[str, float]]:
     frames = random.normal(size=(STEPS, INPUTS)).astype(np.float32)
     step = float_step(ours)
     scheme, options = get_scheme("int8")
-    int8 = scheme.apply(step, roll_out(step.flatbuffer, [calibration]), options)
+    int8 = scheme.apply(step, step.calibrate([calibration]), options)
     steppers = {
         "plain float32": Stepper(step.flatbuffer, True),
         "fused float32": Stepper(fused_flatbuffer(fused, None), False),

@@ -112,7 +112,7 @@ def run_seed(
     """Train, quantize and run with one seed; the errors by scheme."""
     import tf_keras as keras
 
-    from calibration.rollout import long_streams, roll_out
+    from calibration.rollout import long_streams
     from convert.export import export, float_step
     from convert.quantization_aware import float_network, train_quantization_aware
     from models.network import Architecture
@@ -142,7 +142,7 @@ def run_seed(
     fit(network, task, settings(epochs, 3e-3), progress=say("float"))
     step = float_step(network)
     streams = long_streams(task.train.sequences, CALIBRATION_STEPS, seed)
-    ranges = roll_out(step.flatbuffer, streams)
+    ranges = step.calibrate(streams)
     # The true values are known at every step; the float network has nothing to add.
     tuned, _, _ = train_quantization_aware(
         network,

@@ -135,12 +135,12 @@ def export_all(
     plan: Plan, result: CellResult, name: str, network: Any, architecture: Any, task: Any, seed: int
 ) -> None:
     """Export in all schemes; note the accuracies and the first seed's files."""
-    from calibration.rollout import long_streams, roll_out
+    from calibration.rollout import long_streams
     from convert.export import export, float_step
 
     step = float_step(network)
     streams = long_streams(task.train.sequences, CALIBRATION_STEPS, seed)
-    ranges = roll_out(step.flatbuffer, streams)
+    ranges = step.calibrate(streams)
     for scheme in SCHEMES:
         path = plan.folder / f"{result.cell}-{name}-s{seed}-{scheme}.tflite"
         model = export(network, architecture, task, scheme, path, step, ranges)

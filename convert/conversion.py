@@ -10,7 +10,7 @@ import numpy as np
 import tf_keras as keras
 
 from calibration.data import InputShape, Sequences, random_sequences, without_padding
-from calibration.rollout import long_streams, roll_out
+from calibration.rollout import long_streams
 from convert.auto import candidates
 from convert.errors import ContractViolationError
 from convert.export import Description, draft_model, export_step, step_of
@@ -83,12 +83,7 @@ class Conversion:
                 self.step.check_integers()
             with quiet():
                 streams = long_streams(self.sequences, CALIBRATION_STEPS, RANDOM_SEED)
-                self._ranges = roll_out(
-                    self.step.flatbuffer,
-                    streams,
-                    initial=self.step.initial,
-                    bounded=self.step.state_bounds,
-                )
+                self._ranges = self.step.calibrate(streams)
         return export_step(self.step, self.description, scheme, path, self._ranges)
 
 

@@ -450,7 +450,7 @@ def _calibrate(
 
     @_with_tensorflow
     def build(folder: Path) -> None:
-        from calibration.rollout import long_streams, roll_out
+        from calibration.rollout import long_streams
         from convert.export import float_step
         from models.network import load_network
         from models.tasks import load_task
@@ -464,14 +464,7 @@ def _calibrate(
                 settings.streams,
             )
             step = float_step(built, recipe.fold_embedding)
-            ranges = roll_out(
-                step.flatbuffer,
-                streams,
-                lambda done, total: report(done, total, ""),
-                step.initial,
-                step.periods,
-                step.state_bounds,
-            )
+            ranges = step.calibrate(streams, lambda done, total: report(done, total, ""))
             ranges.save(folder / RANGES_FILE)
 
     return workspace.stage(

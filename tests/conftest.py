@@ -70,7 +70,7 @@ def trained(vowels):
 @pytest.fixture(scope="session")
 def step_models(vowels, trained, tmp_path_factory):
     """Path of a step model by (cell, scheme), made on demand."""
-    from calibration.rollout import long_streams, roll_out
+    from calibration.rollout import long_streams
     from convert.export import export, float_step
 
     folder = tmp_path_factory.mktemp("step-models")
@@ -82,7 +82,7 @@ def step_models(vowels, trained, tmp_path_factory):
         if not path.exists():
             step = float_step(network)
             streams = long_streams(vowels.train.sequences, 4000, 1)
-            ranges = roll_out(step.flatbuffer, streams, bounded=step.state_bounds)
+            ranges = step.calibrate(streams)
             export(network, architecture, vowels, scheme, path, step, ranges)
         return path
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from calibration.rollout import roll_out
 from convert.border import border
 from convert.package import pack
 from convert.schemes import get_scheme
@@ -163,9 +162,7 @@ def step_model(
     made = MADE[name]
     step = step or made.float_step()
     chosen, options = get_scheme(scheme)
-    ranges = roll_out(
-        step.flatbuffer, [made.frames(300, 4)], None, step.initial, bounded=step.state_bounds
-    )
+    ranges = step.calibrate([made.frames(300, 4)])
     flatbuffer = chosen.apply(step, ranges, options)
     graph = read_graph(flatbuffer)
     golden = Golden(made.frames(), {}, LENGTHS)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from calibration.float_model import Frames
 from calibration.methods import METHODS, MIN_MAX
 from calibration.ranges import Ranges
+from calibration.rollout import roll_out
 from convert.errors import ContractViolationError
 
 PER_CHANNEL = "per-channel"
@@ -52,6 +54,14 @@ class FloatStep:
     vocabularies: dict[str, int] = field(default_factory=dict)
     float_only: tuple[str, ...] = ()
     periods: dict[str, int] = field(default_factory=dict)
+
+    def calibrate(
+        self, streams: Sequence[Frames], progress: Callable[[int, int], None] | None = None
+    ) -> Ranges:
+        """Roll the step graph out over ``streams``, see :func:`calibration.rollout.roll_out`."""
+        return roll_out(
+            self.flatbuffer, streams, progress, self.initial, self.periods, self.state_bounds
+        )
 
     def check_integers(self) -> None:
         """Raise ContractViolationError where an integer scheme cannot be right."""

@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from calibration.rollout import roll_out
 from convert.export import float_step
 from convert.schemes import get_scheme
 from convert.step import StepModule
@@ -82,7 +81,7 @@ def test_the_folded_graph_is_as_good_in_float_and_in_int8():
     assert operators.count("GATHER") == 1
     np.testing.assert_allclose(run(step.flatbuffer), wanted(network), atol=1e-5)
     scheme, options = get_scheme("int8")
-    quantized = scheme.apply(step, roll_out(step.flatbuffer, [TOKENS]), options)
+    quantized = scheme.apply(step, step.calibrate([TOKENS]), options)
     graph = read_graph(quantized)
     y = graph.tensors[graph.signature("step").outputs["y"]]
     values = (run(quantized).astype(np.float32) - y.zero_points[0]) * y.scales[0]

@@ -5,7 +5,7 @@ import pytest
 import tf_keras as keras
 from ai_edge_litert import schema_py_generated as schema
 
-from calibration.rollout import long_streams, roll_out
+from calibration.rollout import long_streams
 from calibration.state_magnitudes import MARGIN
 from convert.errors import ContractViolationError
 from convert.export import DRIFT_STEPS, export, float_step
@@ -72,7 +72,7 @@ def test_ten_thousand_steps_stay_near_the_float_model(step_models, cell, options
 def test_gate_times_unbounded_state_gets_the_states_range(trained, vowels):
     network, _ = trained("lstm")
     step = float_step(network)
-    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 1000, 1))
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 1000, 1))
     graph = read_graph(step.flatbuffer)
     chosen, fine = (
         limits.tensor_limits(graph, ranges, step.state_bounds, "min-max", bits) for bits in (8, 16)
@@ -99,7 +99,7 @@ def test_int8_file_is_under_a_third_of_the_float_file(vowels, tmp_path, cell, op
     network = architecture.build()
     network.get_layer("normalization").adapt(*vowels.normalization)
     step = float_step(network)
-    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 500, 1))
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 500, 1))
     sizes = [
         export(network, architecture, vowels, scheme, tmp_path / scheme, step, ranges).file_bytes
         for scheme in ("int8", "float32")
@@ -114,7 +114,7 @@ def test_without_ranges_it_is_refused(trained):
 
 def test_an_operator_without_known_int8_version_is_refused(trained, vowels, monkeypatch):
     step = float_step(trained("simple-rnn")[0])
-    ranges = roll_out(step.flatbuffer, [np.zeros((3, 12), np.float32)])
+    ranges = step.calibrate([np.zeros((3, 12), np.float32)])
     monkeypatch.delitem(quantizer.INTEGER_VERSIONS[8], "TANH")
     with pytest.raises(ContractViolationError, match="TANH"):
         int8.apply(step, ranges, Options())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from calibration.rollout import long_streams, roll_out
+from calibration.rollout import long_streams
 from convert.errors import ContractViolationError, UnsupportedLayerError
 from convert.export import export, float_step
 from convert.quantization_aware import (
@@ -45,7 +45,7 @@ def fine_tuned(vowels, trained):
         if key not in made:
             network, architecture = trained(cell, **options)
             step = float_step(network)
-            ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 2000, 1))
+            ranges = step.calibrate(long_streams(vowels.train.sequences, 2000, 1))
             keras.utils.set_random_seed(2)
             settings = TrainingSettings(epochs=2, learning_rate=5e-4)
             tuned, simulated, _ = train_quantization_aware(
@@ -75,7 +75,7 @@ def test_simulated_and_converted_model_decide_alike(fine_tuned, vowels, tmp_path
 def test_without_rounding_it_is_the_float_network(trained, vowels, cell, options):
     network, _ = trained(cell, **options)
     step = float_step(network)
-    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 500, 1))
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 500, 1))
     limits = tensor_limits(read_graph(step.flatbuffer), ranges, step.state_bounds, "min-max", 8)
     plain = SimulatedNetwork(step, limits, simulate=False)
     data = vowels.test.select(np.arange(10))
@@ -139,7 +139,7 @@ def test_zeros_of_a_pruned_network_stay(vowels, trained):
     kernel[np.abs(kernel) < np.median(np.abs(kernel))] = 0
     layer.cell.recurrent_kernel.assign(kernel)
     step = float_step(pruned)
-    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 500, 1))
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 500, 1))
     tuned, _, _ = train_quantization_aware(
         pruned, architecture, step, ranges, vowels, TrainingSettings(epochs=1)
     )
@@ -158,7 +158,7 @@ def test_scale_of_an_unbounded_state_is_learned_and_shared(fine_tuned):
         for end, ends in (("in", signature.inputs), ("out", signature.outputs))
     }
     assert step.limits[names["in"]] == step.limits[names["out"]]
-    ranges = roll_out(step.flatbuffer, [np.zeros((10, 12), np.float32)])
+    ranges = step.calibrate([np.zeros((10, 12), np.float32)])
     untrained = tensor_limits(graph, ranges, step.state_bounds, "min-max", 8)
     assert step.limits[names["in"]] != untrained[names["in"]]
     h = graph.tensors[signature.inputs["h"]].name
@@ -168,7 +168,7 @@ def test_scale_of_an_unbounded_state_is_learned_and_shared(fine_tuned):
 def test_scales_per_channel_are_simulated(vowels, trained, tmp_path):
     network, architecture = trained("gru")
     step = float_step(network)
-    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 2000, 1))
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 2000, 1))
     tuned, simulated, _ = train_quantization_aware(
         network,
         architecture,
@@ -190,7 +190,7 @@ def test_scales_per_channel_are_simulated(vowels, trained, tmp_path):
 def simulated_hand_made(name, simulate):
     """A hand-made step's simulation, and its step graph with the limits to quantize it with."""
     step = MADE[name].float_step()
-    ranges = roll_out(step.flatbuffer, [MADE[name].frames(300, 4)], initial=step.initial)
+    ranges = step.calibrate([MADE[name].frames(300, 4)])
     limits = tensor_limits(read_graph(step.flatbuffer), ranges, step.state_bounds, "min-max", 8)
     simulated = SimulatedNetwork(step, limits, bounded=step.state_bounds, simulate=simulate)
     return simulated, replace(step, limits=simulated.limits())

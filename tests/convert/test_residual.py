@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from calibration.rollout import long_streams, roll_out
+from calibration.rollout import long_streams
 from convert.export import export, float_step
 from convert.step import StepModule
 from device_runner.flatbuffer import read_graph
@@ -41,7 +41,7 @@ def test_residual_stack_in_int8_stays_near_the_network(vowels, tmp_path, cell):
     network.get_layer("normalization").adapt(*vowels.normalization)
     fit(network, vowels, TrainingSettings(epochs=8, learning_rate=1e-2))
     step = float_step(network)
-    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 4000, 1))
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 4000, 1))
     model = export(network, architecture, vowels, "int8", tmp_path / "x.tflite", step, ranges)
     assert model.contract.metrics["drift"]["rms"] < DRIFT_BOUND
     # The sum is an operator of its own, in integers as all others.

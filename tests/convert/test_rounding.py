@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.ranges import MomentCollector
-from calibration.rollout import long_streams, roll_out
+from calibration.rollout import long_streams
 from convert.errors import ContractViolationError, UnknownSchemeError
 from convert.export import float_step
 from convert.schemes import get_scheme
@@ -107,7 +107,7 @@ def test_the_stored_weights_are_the_compensated_ones(vowels, trained, scheme, wo
     """The quantizer must find nothing left to round."""
     network, _ = trained("lstm")
     step = float_step(network)
-    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 1000, 1))
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 1000, 1))
     scheme, options = get_scheme(f"{scheme}:{words}")
     stored = scheme.apply(step, ranges, options)
     wanted = compensate(step.flatbuffer, ranges, options.per_channel)
@@ -144,7 +144,7 @@ def test_equal_constants_are_changed_apart(vowels):
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     step = replace(step, flatbuffer=bytes(builder.Output()))
     streams = [np.abs(stream) for stream in long_streams(vowels.train.sequences, 500, 1)]
-    ranges = roll_out(step.flatbuffer, streams)
+    ranges = step.calibrate(streams)
     changed = compensate(step.flatbuffer, ranges, per_channel=True)
     before, after = (constants(flatbuffer) for flatbuffer in (step.flatbuffer, changed))
     # Nothing but matrices and the biases of their products has changed.

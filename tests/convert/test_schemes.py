@@ -3,7 +3,7 @@
 import pytest
 import tf_keras as keras
 
-from calibration.rollout import long_streams, roll_out
+from calibration.rollout import long_streams
 from convert.errors import ContractViolationError, UnknownSchemeError
 from convert.export import export, float_step
 from convert.schemes import SCHEMES, get_scheme
@@ -111,7 +111,7 @@ def test_a_model_above_a_megabyte_keeps_its_weights(vowels, tmp_path, scheme):
     network.get_layer("normalization").adapt(*vowels.normalization)
     step = float_step(network)
     assert len(step.flatbuffer) > 1_000_000
-    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 400, 1))
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 400, 1))
     path = tmp_path / "model.tflite"
     export(network, architecture, vowels, scheme, path, step, ranges)
     assert load_step_model(path).file_bytes > 256 * 4 * 268

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from calibration.rollout import long_streams, roll_out
+from calibration.rollout import long_streams
 from convert.export import export, float_step
 from convert.quantization_aware import float_network, train_quantization_aware
 from device_runner.flatbuffer import read_graph
@@ -72,7 +72,7 @@ def test_a_perfect_network_explains_everything(task):
 def test_its_step_model_says_so(fitted, task, tmp_path, scheme):
     network, architecture, _ = fitted
     step = float_step(network)
-    ranges = roll_out(step.flatbuffer, long_streams(task.train.sequences, 2000, 1))
+    ranges = step.calibrate(long_streams(task.train.sequences, 2000, 1))
     if scheme.endswith("qat"):
         settings = replace(SETTINGS, epochs=2, learning_rate=1e-3)
         step, _, _ = train_quantization_aware(network, architecture, step, ranges, task, settings)

@@ -21,7 +21,7 @@ def text_models(tmp_path_factory) -> dict[str, Path]:
     messages."""
     import tf_keras as keras
 
-    from calibration.rollout import long_streams, roll_out
+    from calibration.rollout import long_streams
     from convert.export import export, float_step
     from models.network import Architecture
     from models.tasks.interface_messages import django_messages
@@ -53,7 +53,7 @@ def text_models(tmp_path_factory) -> dict[str, Path]:
     network = architecture.build()
     fit(network, task, TrainingSettings(epochs=15, learning_rate=2e-2))
     step = float_step(network)
-    ranges = roll_out(step.flatbuffer, long_streams(train.sequences, 1000, 1))
+    ranges = step.calibrate(long_streams(train.sequences, 1000, 1))
     folder = tmp_path_factory.mktemp("text-models")
     files = {scheme: folder / f"messages-{scheme}.tflite" for scheme in ("float32", "int8")}
     for scheme, file in files.items():

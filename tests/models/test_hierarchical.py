@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from calibration.rollout import roll_out
 from convert.c_export import export_c
 from convert.edgetpu_compiler import compile_for_edgetpu
 from convert.errors import TargetMismatchError
@@ -72,7 +71,7 @@ def exported(tmp_path, network, scheme: str = "float32"):
     ranges = None
     if get_scheme(scheme)[0].needs_ranges:
         streams = [frames(400, seed) for seed in (1, 2)]
-        ranges = roll_out(step.flatbuffer, streams, None, step.initial, step.periods)
+        ranges = step.calibrate(streams)
     path = tmp_path / f"{scheme}.tflite"
     export_step(step, description(network), scheme, path, ranges)
     return load_step_model(path)
@@ -143,7 +142,7 @@ def test_every_scheme_has_the_phases(tmp_path, scheme):
 def test_the_simulation_of_int8_knows_the_periods(tmp_path):
     network = network_of(hierarchical("lstm", (1, 4)))
     step = float_step(network)
-    ranges = roll_out(step.flatbuffer, [frames(400, 1)], None, step.initial, step.periods)
+    ranges = step.calibrate([frames(400, 1)])
     limits = tensor_limits(read_graph(step.flatbuffer), ranges, step.state_bounds, "min-max", 8)
     x = frames()[np.newaxis]
     simulated = SimulatedNetwork(step, limits, simulate=False)

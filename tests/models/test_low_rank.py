@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from calibration.rollout import long_streams, roll_out
+from calibration.rollout import long_streams
 from convert.export import export, float_step
 from convert.schemes import int8
 from convert.schemes.limits import tensor_limits
@@ -247,7 +247,7 @@ def test_step_has_two_thin_products_in_place_of_one(lowered, vowels, cell, optio
 @pytest.mark.parametrize(("cell", "options"), VARIANTS)
 def test_simulation_without_rounding_is_the_network(lowered, vowels, cell, options):
     network, step = lowered(cell, **options)
-    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 500, 1))
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 500, 1))
     limits = tensor_limits(read_graph(step.flatbuffer), ranges, step.state_bounds, "min-max", 8)
     plain = SimulatedNetwork(step, limits, simulate=False)
     data = vowels.test.select(np.arange(10))
@@ -259,7 +259,7 @@ def in_int8(factorized, vowels, tmp_path_factory):
     """(path, float step, ranges) of the factorized LSTM's int8 step model."""
     network, architecture, _, _ = factorized
     step = float_step(network)
-    ranges = roll_out(step.flatbuffer, long_streams(vowels.train.sequences, 4000, 1))
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 4000, 1))
     path = tmp_path_factory.mktemp("low-rank") / "lstm-int8.tflite"
     export(network, architecture, vowels, "int8", path, step, ranges)
     return path, step, ranges

@@ -24,7 +24,7 @@ def keyword_model(small_speech, tmp_path_factory) -> Path:
     """An int8 step model that knows one voice's words by heart."""
     import tf_keras as keras
 
-    from calibration.rollout import long_streams, roll_out
+    from calibration.rollout import long_streams
     from convert.export import export, float_step
     from models.network import Architecture
     from models.training import TrainingSettings, fit
@@ -37,7 +37,7 @@ def keyword_model(small_speech, tmp_path_factory) -> Path:
     network.get_layer("normalization").adapt(*task.normalization)
     fit(network, task, TrainingSettings(epochs=50, batch_size=6, learning_rate=1e-2))
     step = float_step(network)
-    ranges = roll_out(step.flatbuffer, long_streams(task.train.sequences, 4000, 1))
+    ranges = step.calibrate(long_streams(task.train.sequences, 4000, 1))
     path = tmp_path_factory.mktemp("keywords") / "gru-int8.tflite"
     export(network, architecture, task, "int8", path, step, ranges)
     return path
