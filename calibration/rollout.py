@@ -15,7 +15,7 @@ import numpy as np
 from calibration.errors import CalibrationError
 from calibration.float_model import FloatModel, Frames, steps_of
 from calibration.ranges import MomentCollector, RangeCollector, Ranges
-from calibration.state_magnitudes import choose_magnitudes, unbounded
+from calibration.state_magnitudes import choose_magnitudes
 
 # Values are added to the collectors in blocks of this many steps.
 BLOCK_STEPS = 256
@@ -98,8 +98,8 @@ def roll_out(
         tensors={names[index]: collectors[index].result(role) for index, role in roles.items()},
         moments={names[index]: moment.result() for index, moment in moments.items()},
     )
-    largest = {name: ranges.state_magnitude(name) for name in ranges.states}
-    if tried := unbounded(largest, bounded):
+    largest = {name: ranges.state_magnitude(name) for name in ranges.states if name not in bounded}
+    if tried := {name: value for name, value in largest.items() if value > 0}:
         spreads = {
             name: ranges.tensors[names[item["index"]]].spread
             for name, item in model.outputs.items()

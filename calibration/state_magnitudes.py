@@ -10,17 +10,20 @@ the magnitude is taken whose outputs are nearest to the float model's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from calibration.float_model import FloatModel, Frames
+from calibration.float_model import FloatModel, Frames, steps_of
 
 LEVELS = 256
 # Over the largest value seen: other data goes a little beyond it.
 MARGIN = 1.1
 # Candidates, as shares of the largest value: halved every second time, down to a sixteenth.
 SHARES = tuple(MARGIN * 2.0 ** (-half / 2) for half in range(9))
+# Of a network with many such states each stream's beginning is enough: a trial is to take seconds.
+MOST_CALLS = 200_000
 
 
 def choose_magnitudes(
@@ -34,10 +37,10 @@ def choose_magnitudes(
 
     Args:
         model: the float model.
-        streams: rolled out from the initial states, each.
+        streams: rolled out from the initial states, each; as far as MOST_CALLS allow.
         largest: largest magnitude in the float roll-out, by name of each state to choose for.
         spreads: largest minus smallest value of each output, by name: errors are shares of it.
-        step_done: called after each step of the streams.
+        step_done: called after each step.
 
     Returns:
         By state name the candidate (SHARES of ``largest``) with the least mean squared error of
@@ -48,6 +51,8 @@ def choose_magnitudes(
         model.outputs[name]["index"]: spread for name, spread in spreads.items() if spread > 0
     }
     errors = np.zeros(len(trials))
+    calls = (1 + len(trials)) * sum(map(steps_of, streams))
+    share = min(1.0, MOST_CALLS / calls)
 
     def read() -> list[np.ndarray]:
         return [model.interpreter.get_tensor(index) / spread for index, spread in outputs.items()]
@@ -55,7 +60,8 @@ def choose_magnitudes(
     for stream in streams:
         exact = dict(model.beginnings)
         rounded = [dict(model.beginnings) for _ in trials]
-        for position, frame in enumerate(model.frames(stream)):
+        frames = model.frames(stream)
+        for position, frame in enumerate(frames[: math.ceil(share * len(frames))]):
             model.step(frame, exact)
             reference = read()
             exact |= model.due(position)
@@ -68,19 +74,11 @@ def choose_magnitudes(
                 state = model.states[name][0]
                 rounded[number][state] = _round(rounded[number][state], magnitude)
             step_done()
-    best: dict[str, tuple[float, float]] = {}
-    for (name, magnitude), error in zip(trials, errors, strict=True):
-        if name not in best or error < best[name][0]:
-            best[name] = error, magnitude
-    return {name: magnitude for name, (_, magnitude) in best.items()}
+    best = errors.reshape(len(largest), len(SHARES)).argmin(1)
+    return {name: SHARES[i] * largest[name] for name, i in zip(largest, best, strict=True)}
 
 
 def _round(values: np.ndarray, magnitude: float) -> np.ndarray:
     half = LEVELS // 2
     step = magnitude / half
     return (np.clip(np.rint(values / step), -half, half - 1) * step).astype(np.float32)
-
-
-def unbounded(largest: Mapping[str, float], bounded: Collection[str]) -> dict[str, float]:
-    """Of the largest magnitudes those of states that have no bound, and that move at all."""
-    return {name: value for name, value in largest.items() if name not in bounded and value > 0}
