@@ -23,7 +23,7 @@ MARGIN = 1.1
 # Candidates, as shares of the largest value: halved every second time, down to a sixteenth.
 SHARES = tuple(MARGIN * 2.0 ** (-half / 2) for half in range(9))
 # Of a network with many such states each stream's beginning is enough: a trial is to take seconds.
-MOST_CALLS = 200_000
+MOST_CALLS = 500_000
 
 
 def choose_magnitudes(
