@@ -65,8 +65,8 @@ def load(model: StepModel, options: LoadOptions) -> LiteRtGpuBackend:
         partly = _PARTLY.search(log)
         raise BadModelError(
             f"{model.path}: the GPU does not take the whole graph "
-            f"({_tail(partly.group() if partly else log)}); "
-            "export it as float32, or use another backend"
+            f"({_tail(partly.group() if partly else log)}); 'edgestep check --target gpu' names "
+            "the operator; export it as float32 if it is not, or use another backend"
         )
     if not compiled.is_fully_accelerated():
         raise BadModelError(

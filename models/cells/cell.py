@@ -194,7 +194,8 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
             folded = shift[tf.newaxis]
             for factor in (first, *others):
                 folded = tf.matmul(folded, factor)
-            bias = folded[0] if bias is None else bias + folded[0]
+            folded = tf.reshape(folded, (-1,))
+            bias = folded if bias is None else bias + folded
             first = first * scale[:, tf.newaxis]
         for factor in (first, *others):
             x = tf.matmul(x, factor)

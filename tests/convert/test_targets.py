@@ -27,6 +27,7 @@ from convert.targets.runtimes import (
     version_key,
 )
 from device_runner.flatbuffer import OPERATOR_NAMES, TENSOR_TYPES, read_graph
+from models.cells import CELLS
 from pipeline.cli import main
 from tests.operator_graphs import operator_model
 
@@ -153,6 +154,11 @@ def test_each_scheme_fits_where_it_should(step_models, target, scheme):
     assert report.operators
     assert json.loads(json.dumps(report.to_json()))["fits"] == report.fits
     assert format_report(report).count("\n") >= len(report.operators)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_fits_a_gpu(step_models, cell):
+    assert check_file(step_models(cell, "float32"), "gpu").fits
 
 
 def test_what_the_first_unmapped_operator_costs(step_models, tmp_path):

@@ -32,6 +32,15 @@ def every_model(request, step_models):
 
 @needs_gpu
 def test_every_cell_matches_the_cpu_with_its_state_on_the_device(every_model, frames, monkeypatch):
+    touched = []
+    write, read = TensorBuffer.write, TensorBuffer.read
+    # Before the stream is there, which binds them.
+    monkeypatch.setattr(
+        TensorBuffer, "write", lambda self, *args: (touched.append(self), write(self, *args))[1]
+    )
+    monkeypatch.setattr(
+        TensorBuffer, "read", lambda self, *args: (touched.append(self), read(self, *args))[1]
+    )
     gpu, cpu = Stream(every_model, "litert-gpu"), Stream(every_model, "litert")
     gpu.reset()
     placement = gpu.backend.placement()
@@ -39,14 +48,7 @@ def test_every_cell_matches_the_cpu_with_its_state_on_the_device(every_model, fr
     assert placement.on_cpu == ()
     assert gpu.backend.state_on_device
 
-    touched = []
-    write, read = TensorBuffer.write, TensorBuffer.read
-    monkeypatch.setattr(
-        TensorBuffer, "write", lambda self, *args: (touched.append(self), write(self, *args))[1]
-    )
-    monkeypatch.setattr(
-        TensorBuffer, "read", lambda self, *args: (touched.append(self), read(self, *args))[1]
-    )
+    touched.clear()
     on_gpu = gpu.run(frames[:STEPS])
     monkeypatch.undo()
     assert len({id(buffer) for buffer in touched}) == 2, "more than x and y crossed the bus"
