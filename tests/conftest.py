@@ -31,6 +31,14 @@ VARIANTS_WITH_RECURRENT_MATRIX = tuple(
     if not cell.startswith(("min-", "grouped-", "graph-", "linear-", "window-"))
 )
 UNITS = 16
+# Whole runs, minutes of them.
+LONGEST_MODULE = "test_run.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests: at the end they would leave one worker alone with them, and
+    there, where tests are handed out one by one, each worker would make their shared run."""
+    items.sort(key=lambda item: item.path.name != LONGEST_MODULE)
 
 
 @pytest.fixture(scope="session")
