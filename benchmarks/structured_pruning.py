@@ -195,7 +195,7 @@ def _median_and_range(values: Sequence[float]) -> str:
 @click.option("--units", default=256, show_default=True, type=click.IntRange(2))
 @click.option("--keep", default=0.5, show_default=True, help="Share of the units to keep.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
-@click.option("--tuning-epochs", default=30, show_default=True, help="Per round.")
+@click.option("--tuning-epochs", default=60, show_default=True, help="Per round.")
 @click.option("--tuning-rate", default=1e-3, show_default=True, help="Learning rate of a round.")
 @click.option(
     "--importance", default="taylor", show_default=True, type=click.Choice(["taylor", "norm"])
