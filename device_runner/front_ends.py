@@ -1,7 +1,8 @@
 """Front ends of sound by their kind: what makes a model's frames of samples.
 
 A model's contract describes its front end; ``front_end["kind"]`` is its name. (Those of text are in
-device_runner/text.py.)
+device_runner/text.py.) For a model that reads some of the channels alone,
+``front_end["kept_channels"]`` lists their indices.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from device_runner import log_mel, lpc_cepstrum
+from device_runner.errors import BadModelError
 from device_runner.histogram import Histogram
 
 # As a microphone's program or a file is read: 6.4 ms at 10 kHz, 4 ms at 16 kHz.
 BLOCK_SAMPLES = 64
+KEPT_CHANNELS = "kept_channels"
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,42 @@ class SoundFrontEnd:
 
 
 def sound_front_end(front_end: dict[str, Any] | None) -> SoundFrontEnd | None:
-    """The front end that a contract describes; None where its frames are not made of sound."""
+    """The front end that a contract describes; None where its frames are not made of sound.
+
+    Raises:
+        BadModelError: the channels that it keeps are not there.
+    """
     if front_end is None:
         return None
-    if front_end.get("kind") == log_mel.KIND:
-        frames = functools.partial(log_mel.log_mel, front_end=front_end)
-        return SoundFrontEnd(log_mel.SAMPLE_RATE, frames)
-    if front_end.get("kind") == lpc_cepstrum.KIND:
-        return SoundFrontEnd(lpc_cepstrum.SAMPLE_RATE, _cepstra)
-    return None
+    whole = {name: value for name, value in front_end.items() if name != KEPT_CHANNELS}
+    frames: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
+    if whole.get("kind") == log_mel.KIND:
+        sample_rate, channels = log_mel.SAMPLE_RATE, log_mel.CHANNELS
+        frames = functools.partial(log_mel.log_mel, front_end=whole)
+    elif whole.get("kind") == lpc_cepstrum.KIND:
+        sample_rate, channels = lpc_cepstrum.SAMPLE_RATE, lpc_cepstrum.ORDER
+        frames = _cepstra
+    else:
+        return None
+    kept = front_end.get(KEPT_CHANNELS)
+    if kept is None:
+        return SoundFrontEnd(sample_rate, frames)
+    if not isinstance(kept, list) or not all(
+        type(channel) is int and 0 <= channel < channels for channel in kept
+    ):
+        raise BadModelError(
+            f"the model's front end keeps channels {str(kept)[:100]}, but makes 0 to "
+            f"{channels - 1}; export the model again"
+        )
+    return SoundFrontEnd(sample_rate, lambda blocks: (frame[kept] for frame in frames(blocks)))
+
+
+def narrowed_front_end(front_end: dict[str, Any], channels: list[int]) -> dict[str, Any]:
+    """The description of a front end that gives these channels alone, in this order, of those that
+    ``front_end`` gives."""
+    given = front_end.get(KEPT_CHANNELS)
+    kept = channels if given is None else [given[channel] for channel in channels]
+    return {**front_end, KEPT_CHANNELS: kept}
 
 
 def _cepstra(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -74,24 +74,34 @@ class FactorizeSection(TuningSection):
 
 class PruneSection(TuningSection):
     """[models.prune]: either single weights (``sparsity``: share that become zero, in a
-    ``pattern`` of models.compress.pruning.PATTERNS) or whole units (``keep``: share that stay,
-    taken out in ``rounds``)."""
+    ``pattern`` of models.compress.pruning.PATTERNS), or whole units and input channels (``keep``
+    and ``keep_inputs``: share that stay; taken out in ``rounds``)."""
 
     sparsity: float | None = Field(None, gt=0, lt=1)
     pattern: Literal["single", "2:4", "16x1"] = "single"
     keep: float | None = Field(None, gt=0, lt=1)
+    keep_inputs: float | None = Field(None, gt=0, lt=1)
     rounds: int = Field(3, ge=1)
 
     @model_validator(mode="after")
     def _one_of_both(self) -> PruneSection:
-        if (self.sparsity is None) == (self.keep is None):
-            raise ValueError("give either sparsity (single weights) or keep (whole units)")
+        if (self.sparsity is None) != self.structured:
+            raise ValueError(
+                "give either sparsity (single weights) or keep (whole units) or keep_inputs "
+                "(input channels) or the last two"
+            )
         return self
 
     @property
+    def structured(self) -> bool:
+        """Whether whole units or channels are taken out."""
+        return self.keep is not None or self.keep_inputs is not None
+
+    @property
     def label(self) -> str:
-        if self.keep is not None:
-            return f"kept{round(100 * self.keep)}"
+        kept = {"kept": self.keep, "inputs": self.keep_inputs}
+        if self.structured:
+            return "-".join(f"{what}{round(100 * share)}" for what, share in kept.items() if share)
         pattern = "" if self.pattern == "single" else "-" + self.pattern.replace(":", "of")
         return f"pruned{round(100 * (self.sparsity or 0))}{pattern}"
 
@@ -250,7 +260,18 @@ def load_recipe(path: Path) -> Recipe:
     for label in labels:
         if labels.count(label) > 1:
             raise RecipeError(f"{path}: two models are called '{label}'; give one a 'name'")
+    narrowed = [model.label for model in recipe.models if model.prune and model.prune.keep_inputs]
+    if narrowed and recipe.training.augmentation.vectors:
+        raise RecipeError(
+            f"{path}: '{narrowed[0]}' loses input channels, and 'vectors' names channels that are "
+            "turned together; leave out 'keep_inputs' or 'rotation'"
+        )
     for position, model in enumerate(recipe.models):
+        if model.distil and model.distil.teacher in narrowed:
+            raise RecipeError(
+                f"{path}: '{model.distil.teacher}' has lost input channels that its pupil "
+                f"'{model.label}' is trained with; let it learn from a network that has them all"
+            )
         if model.distil and model.distil.teacher not in labels[:position]:
             raise RecipeError(
                 f"{path}: '{model.label}' learns from '{model.distil.teacher}', which is no model "

@@ -45,6 +45,8 @@ VERIFICATION_FILE = "verification.jsonl"
 BASELINE_FILE = "baseline.json"
 # What a compression says of its result, for the contract.
 COMPRESSION_FACTS = ("sparsity_reached", "distinct_values", "energy_kept")
+# In a history: indices of the task's channels that structured pruning has left.
+CHANNELS_KEPT = "channels_kept"
 # What a model section says of the network before it is compressed.
 TRAINED_AS = ("cell", "units", "options", "embedding", "residual", "periods", "distil")
 # Sequences whose gradients through time are recorded.
@@ -364,11 +366,10 @@ def _compress(
         import tf_keras as keras
 
         from models.network import load_network, save_network
-        from models.tasks import load_task
         from models.training import TrainingSettings, evaluate
 
         with track(network.label, name) as report:
-            task = load_task(recipe.task)
+            task = _task_of(recipe, before)
             keras.utils.set_random_seed(network.seed)
             original, architecture = load_network(before.folder)
             settings = TrainingSettings(
@@ -390,9 +391,11 @@ def _compress(
                 checkpoint,
             )
             save_network(folder, compressed, architecture)
+            task = _narrowed(task, history)
             test_loss, test_score = evaluate(compressed, task.test, task.score)
             facts = {"test_loss": test_loss, "test_score": test_score}
-            write_json(folder / HISTORY_FILE, {**_compression_facts(before), **history, **facts})
+            carried = _from_history(before, *COMPRESSION_FACTS, CHANNELS_KEPT)
+            write_json(folder / HISTORY_FILE, {**carried, **history, **facts})
             checkpoint.unlink(missing_ok=True)
 
     return workspace.stage(
@@ -400,9 +403,23 @@ def _compress(
     )
 
 
-def _compression_facts(stage: Stage) -> dict[str, Any]:
+def _from_history(stage: Stage, *names: str) -> dict[str, Any]:
+    """Those of the entries that a network's history has."""
     history = json.loads((stage.folder / HISTORY_FILE).read_text())
-    return {name: history[name] for name in COMPRESSION_FACTS if name in history}
+    return {name: history[name] for name in names if name in history}
+
+
+def _task_of(recipe: Recipe, trained: Stage) -> Any:
+    """The recipe's task, with the channels alone that the network of a stage reads."""
+    from models.tasks import load_task
+
+    return _narrowed(load_task(recipe.task), _from_history(trained, CHANNELS_KEPT))
+
+
+def _narrowed(task: Any, history: dict[str, Any]) -> Any:
+    from models.compress.structured import select_channels
+
+    return select_channels(task, history[CHANNELS_KEPT]) if CHANNELS_KEPT in history else task
 
 
 def _compressed(
@@ -422,9 +439,16 @@ def _compressed(
 
     if isinstance(section, FactorizeSection):
         return factorize(network, architecture, task, section.rank, settings, progress, checkpoint)
-    if isinstance(section, PruneSection) and section.keep is not None:
+    if isinstance(section, PruneSection) and section.structured:
         return structured_prune(
-            network, architecture, task, section.keep, section.rounds, settings, progress
+            network,
+            architecture,
+            task,
+            section.keep,
+            section.rounds,
+            settings,
+            progress,
+            inputs=section.keep_inputs,
         )
     if isinstance(section, PruneSection):
         smaller, history = prune_by_magnitude(
@@ -453,12 +477,11 @@ def _calibrate(
         from calibration.rollout import long_streams
         from convert.export import float_step
         from models.network import load_network
-        from models.tasks import load_task
 
         with track(network.label, "calibrate") as report:
             built, _ = load_network(trained.folder)
             streams = long_streams(
-                load_task(recipe.task).train.sequences,
+                _task_of(recipe, trained).train.sequences,
                 settings.steps,
                 network.seed,
                 settings.streams,
@@ -515,11 +538,10 @@ def _qat(
         from convert.export import float_step
         from convert.quantization_aware import save_step, train_quantization_aware
         from models.network import load_network
-        from models.tasks import load_task
         from models.training import TrainingSettings, evaluate
 
         with track(network.label, "qat") as report:
-            task = load_task(recipe.task)
+            task = _task_of(recipe, trained)
             keras.utils.set_random_seed(network.seed)
             built, architecture = load_network(trained.folder)
             checkpoint = folder / "checkpoint.npz"
@@ -574,16 +596,15 @@ def _convert(
         from convert.export import export, float_step
         from convert.quantization_aware import float_network, load_step
         from models.network import load_network
-        from models.tasks import load_task
 
         with track(network.label, "convert") as report:
-            task = load_task(recipe.task)
+            task = _task_of(recipe, trained)
             built, architecture = load_network(trained.folder)
             step = float_step(built, recipe.fold_embedding)
             ranges = Ranges.load(calibrated.folder / RANGES_FILE)
             history = json.loads((trained.folder / HISTORY_FILE).read_text())
             facts = {
-                **_compression_facts(trained),
+                **_from_history(trained, *COMPRESSION_FACTS),
                 "seconds_per_epoch": round(statistics.median(history["seconds"]), 3),
             }
             for number, scheme in enumerate(recipe.schemes):

@@ -29,6 +29,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from device_runner.front_ends import narrowed_front_end
 from models.cells import cell_class
 from models.cells.cell import RecurrentCell
 from models.errors import ModelsError, UnknownNameError
@@ -153,46 +154,60 @@ def structured_prune(
     network: keras.Sequential,
     architecture: Architecture,
     task: Task,
-    keep: int | float,
+    keep: int | float | None,
     rounds: int,
     settings: TrainingSettings,
     progress: Progress | None = None,
     importance: str = "taylor",
+    inputs: int | float | None = None,
 ) -> tuple[keras.Sequential, Architecture, dict[str, Any]]:
-    """Take units out in several rounds and fine-tune after each.
+    """Take units and input channels out in several rounds and fine-tune after each.
 
-    Every round keeps the same share of the units that are left, and ranks them anew.
+    Every round keeps the same share of what is left, and ranks it anew.
 
     Args:
         network: trained; left as it is.
-        keep: as in :func:`prune_units`, of the whole.
+        keep: as in :func:`prune_units`, of the whole; None keeps all units.
+        inputs: as ``keep`` in :func:`prune_inputs`, of the whole; None keeps all input channels.
         settings: of the fine-tuning in each round; epochs and patience are counted anew.
         progress: called after each epoch with (epoch over all rounds, epochs of all rounds,
             its losses); rounds that stop early leave numbers out.
 
     Returns:
         The smaller network, its architecture, and the history: what :func:`models.training.fit`
-        tells, over all rounds one after the other, and ``rounds``, with for each round ``units``
-        and the validation loss and accuracy ``cut_...`` (before the fine-tuning) and ``tuned_...``;
-        ``best_epoch`` counts from the first round's start.
+        tells, over all rounds one after the other, and ``rounds``, with for each round ``units``,
+        ``inputs`` and the validation loss and accuracy ``cut_...`` (before the fine-tuning) and
+        ``tuned_...``; ``best_epoch`` counts from the first round's start; and with ``inputs``
+        ``channels_kept``, their indices, to narrow the task by (:func:`select_channels`).
 
     Raises:
-        ModelsError: ``keep`` (see :func:`prune_units`) or ``rounds`` is out of range, or network
-            and architecture do not fit.
+        ModelsError: ``keep`` (see :func:`prune_units`), ``inputs`` or ``rounds`` is out of range,
+            or network and architecture do not fit.
         DivergedError: the fine-tuning lost its numbers; lower its learning rate.
     """
     if rounds < 1:
         raise ModelsError(f"rounds must be 1 or more, not {rounds}")
-    counts = _unit_counts(architecture, keep)
-    start = architecture.units
+    whole = architecture
+    counts = None if keep is None else _unit_counts(whole, keep)
+    input_count = None if inputs is None else _count(inputs, whole.inputs, "inputs")
+    channels = np.arange(whole.inputs)
     history: dict[str, Any] = {"rounds": []}
     for number in range(1, rounds + 1):
-        scores = unit_importance(network, task, importance)
-        kept = [
-            _most_important(score, _units_after(units, count, number / rounds))
-            for score, units, count in zip(scores, start, counts, strict=True)
-        ]
-        network, architecture = keep_units(network, architecture, kept)
+        share = number / rounds
+        if input_count is not None:
+            left = _left_after(whole.inputs, input_count, share)
+            kept_inputs = _most_important(input_importance(network, task, importance), left)
+            network, architecture = keep_inputs(network, architecture, kept_inputs)
+            task = select_channels(task, kept_inputs)
+            channels = channels[kept_inputs]
+            history["channels_kept"] = channels.tolist()
+        if counts is not None:
+            scores = unit_importance(network, task, importance)
+            kept = [
+                _most_important(score, _left_after(units, count, share))
+                for score, units, count in zip(scores, whole.units, counts, strict=True)
+            ]
+            network, architecture = keep_units(network, architecture, kept)
         cut_loss, cut_accuracy = evaluate(network, task.validation, task.score)
         done = (number - 1) * settings.epochs
         fitted = fit(
@@ -205,6 +220,7 @@ def structured_prune(
         history["rounds"].append(
             {
                 "units": architecture.units,
+                "inputs": architecture.inputs,
                 "cut_loss": cut_loss,
                 "cut_accuracy": cut_accuracy,
                 "tuned_loss": tuned_loss,
@@ -215,7 +231,7 @@ def structured_prune(
 
 
 def select_channels(task: Task, indices: Sequence[int] | np.ndarray) -> Task:
-    """The task with these channels alone, in this order.
+    """The task with these channels alone, in this order; its front end says which they are.
 
     Raises:
         ModelsError: an index is out of range or there twice, or there is none.
@@ -231,6 +247,7 @@ def select_channels(task: Task, indices: Sequence[int] | np.ndarray) -> Task:
         validation=narrowed(task.validation),
         test=narrowed(task.test),
         channels=tuple(task.channels[index] for index in indices),
+        front_end=task.front_end and narrowed_front_end(task.front_end, indices.tolist()),
     )
 
 
@@ -510,9 +527,10 @@ def _count(keep: int | float, size: int, what: str) -> int:
     )
 
 
-def _units_after(units: int, count: int, progress: float) -> int:
-    """Units left when ``progress`` (0 to 1) of the way from ``units`` to ``count`` is done."""
-    return round(units * (count / units) ** progress)
+def _left_after(whole: int, count: int, progress: float) -> int:
+    """How many are left when ``progress`` (0 to 1) of the way from ``whole`` to ``count`` is
+    done."""
+    return round(whole * (count / whole) ** progress)
 
 
 def _shifted(progress: Progress | None, done: int, total: int) -> Progress | None:

@@ -316,6 +316,8 @@ def test_wrong_calls_are_refused():
             keep_units(odd.build(), odd, [np.arange(4), np.arange(4)])
     with pytest.raises(ModelsError, match="rounds must be 1 or more"):
         structured_prune(network, architecture, task, 3, 0, SETTINGS)
+    with pytest.raises(ModelsError, match=r"inputs .* not 9"):
+        structured_prune(network, architecture, task, 3, 1, SETTINGS, inputs=9)
 
 
 def test_importances_that_are_not_finite_are_refused():
@@ -386,6 +388,36 @@ def test_rounds_shrink_by_the_same_share(in_rounds, trained):
     assert architecture.units == (4,)
     assert network.output_shape == trained("gru")[0].output_shape
     assert trained("gru")[1].units == (16,)
+
+
+def test_units_and_inputs_go_together(trained, vowels):
+    """Both in equal steps; the channels are told by their places in the whole task."""
+    network, architecture, history = structured_prune(
+        *trained("gru"), vowels, 8, 2, replace(SETTINGS, epochs=2), inputs=3
+    )
+    rounds = [(entry["units"], entry["inputs"]) for entry in history["rounds"]]
+    assert rounds == [((11,), 6), ((8,), 3)]
+    kept = history["channels_kept"]
+    assert len(kept) == architecture.inputs == 3
+    narrowed = select_channels(vowels, kept)
+    loss, _ = evaluate(network, narrowed.validation)
+    assert history["rounds"][-1]["tuned_loss"] == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(
+        np.ravel(network.get_layer("normalization").get_weights()[0]),
+        1 / vowels.normalization[1][kept],
+        rtol=1e-5,
+    )
+
+
+def test_inputs_alone(trained, vowels):
+    """The channels that matter least go, and no unit."""
+    whole, architecture = trained("gru")
+    _, smaller, history = structured_prune(
+        whole, architecture, vowels, None, 1, replace(SETTINGS, epochs=1), inputs=0.5
+    )
+    assert (smaller.units, smaller.inputs) == (architecture.units, 6)
+    scores = input_importance(whole, vowels)
+    assert set(history["channels_kept"]) == set(np.argsort(scores)[6:])
 
 
 def test_fine_tuning_mends_each_round(in_rounds, vowels, trained):

@@ -46,6 +46,19 @@ def test_compressions_name_the_files(recipe_file):
     assert model.label == "gru-8-rank4-pruned50-2of4-clustered16"
 
 
+@pytest.mark.parametrize(
+    ("prune", "label"),
+    [
+        ("keep = 0.5", "gru-8-kept50"),
+        ("keep_inputs = 0.25", "gru-8-inputs25"),
+        ("keep = 0.5, keep_inputs = 0.25", "gru-8-kept50-inputs25"),
+    ],
+)
+def test_structured_pruning_names_the_files(recipe_file, prune, label):
+    (model,) = load_recipe(recipe_file(GOOD + f"prune = {{ {prune} }}\n")).models
+    assert model.label == label
+
+
 @pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.toml")), ids=str)
 def test_recipes_of_the_project_are_valid(path):
     recipe = load_recipe(path)
@@ -72,6 +85,20 @@ def test_recipes_of_the_project_are_valid(path):
             GOOD.replace("[training]", 'schemes = ["int8:qat"]\n[training]')
             + "cluster = { clusters = 8 }\n",
             "'gru-8-clustered8' is clustered",
+        ),
+        (GOOD + "prune = { sparsity = 0.5, keep_inputs = 0.5 }\n", "give either sparsity"),
+        (GOOD + "prune = { keep_inputs = 1.0 }\n", "'models.prune.keep_inputs' is wrong"),
+        (
+            GOOD
+            + 'prune = { keep_inputs = 0.5 }\n[[models]]\ncell = "gru"\nunits = 4\n'
+            + 'distil = { teacher = "gru-8-inputs50" }\n',
+            "'gru-8-inputs50' has lost input channels",
+        ),
+        (
+            GOOD
+            + "prune = { keep_inputs = 0.5 }\n"
+            + "[training.augmentation]\nrotation = 10\nvectors = [[0, 1, 2]]\n",
+            "'gru-8-inputs50' loses input channels",
         ),
         (GOOD + "training = { epoch = 5 }\n", "did you mean 'epochs'"),
         (GOOD + "[training.augmentation]\nrotation = 10\n", "rotation needs 'vectors'"),

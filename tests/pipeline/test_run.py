@@ -9,10 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from device_runner.contract import load_step_model
+from device_runner.stream import Stream
+from models.tasks import load_task
 from pipeline import stages
 from pipeline.cli import main
 
@@ -235,7 +238,8 @@ def test_compressions_follow_each_other(tmp_path):
 
 
 def test_stages_combine(tmp_path):
-    """Distilled, then half of its units removed, then trained for int8."""
+    """Distilled, then half of its units and two thirds of its inputs removed, then trained for
+    int8, with the channels alone that are left."""
     recipe = tmp_path / "mini.toml"
     recipe.write_text(
         RECIPE.split("[[models]]")[0]
@@ -243,15 +247,24 @@ def test_stages_combine(tmp_path):
         .replace("[training]", 'schemes = ["int8:qat"]\n[qat]\nepochs = 1\n[training]')
         + '[[models]]\ncell = "lstm"\nunits = 12\n'
         + '[[models]]\ncell = "gru"\nunits = 8\ndistil = { teacher = "lstm-12" }\n'
-        + "prune = { keep = 0.5, rounds = 2, epochs = 2 }\n"
+        + "prune = { keep = 0.5, keep_inputs = 0.34, rounds = 2, epochs = 2 }\n"
     )
     arguments = ["run", str(recipe), "--runs-dir", str(tmp_path / "runs"), "--until", "convert"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    path = tmp_path / "runs" / "mini" / "gru-8-distilled-kept50-s1-int8-qat.tflite"
+    path = tmp_path / "runs" / "mini" / "gru-8-distilled-kept50-inputs34-s1-int8-qat.tflite"
     contract = load_step_model(path).contract
     assert contract.units == (4,)
     assert contract.scheme == "int8:qat"
+    task = load_task("japanese-vowels")
+    indices = [task.channels.index(channel) for channel in contract.channels]
+    assert indices == sorted(indices)
+    assert len(indices) == 4
+    mean, deviation = (values[indices] for values in task.normalization)
+    np.testing.assert_allclose(contract.normalization["mean"], mean, rtol=1e-5)
+    np.testing.assert_allclose(contract.normalization["deviation"], deviation, rtol=1e-5)
+    y = Stream(path).run(task.test.sequences[0][:, indices])
+    assert y.shape == (len(task.test.sequences[0]), 9)
 
 
 def test_a_task_of_values_goes_the_whole_way(tmp_path):
