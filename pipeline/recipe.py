@@ -87,9 +87,11 @@ class PruneSection(TuningSection):
     def _one_of_both(self) -> PruneSection:
         if (self.sparsity is None) != self.structured:
             raise ValueError(
-                "give either sparsity (single weights) or keep (whole units) or keep_inputs "
-                "(input channels) or the last two"
+                "give either sparsity (single weights), or keep (whole units), keep_inputs (input "
+                "channels) or both of these"
             )
+        if self.structured and self.pattern != "single":
+            raise ValueError("a pattern is one of zeros: give it with sparsity, not with keep")
         return self
 
     @property

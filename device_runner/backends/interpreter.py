@@ -66,7 +66,7 @@ class InterpreterBackend(HostMemoryBackend):
         # What the public invoke() and a signature runner call, without the search for views in
         # Python, which is a good part of a small step's cost; the views here are of addresses that
         # stay, see above. The function itself, with all its arguments: a bound method and a default
-        # argument cost some 15 ns more at each call.
+        # argument cost more at each call.
         invoke = functools.partial(wrapper.Invoke.__func__, wrapper, number)
         return HostMemory(
             inputs={name: self._view(index, number) for name, index in signature.inputs.items()},

@@ -87,6 +87,7 @@ def test_recipes_of_the_project_are_valid(path):
             "'gru-8-clustered8' is clustered",
         ),
         (GOOD + "prune = { sparsity = 0.5, keep_inputs = 0.5 }\n", "give either sparsity"),
+        (GOOD + 'prune = { keep = 0.5, pattern = "2:4" }\n', "a pattern is one of zeros"),
         (GOOD + "prune = { keep_inputs = 1.0 }\n", "'models.prune.keep_inputs' is wrong"),
         (
             GOOD
