@@ -190,17 +190,16 @@ def structured_prune(
     whole = architecture
     counts = None if keep is None else _unit_counts(whole, keep)
     input_count = None if inputs is None else _count(inputs, whole.inputs, "inputs")
-    channels = np.arange(whole.inputs)
+    channels = task.channels
     history: dict[str, Any] = {"rounds": []}
     for number in range(1, rounds + 1):
         share = number / rounds
         if input_count is not None:
             left = _left_after(whole.inputs, input_count, share)
-            kept_inputs = _most_important(input_importance(network, task, importance), left)
-            network, architecture = keep_inputs(network, architecture, kept_inputs)
-            task = select_channels(task, kept_inputs)
-            channels = channels[kept_inputs]
-            history["channels_kept"] = channels.tolist()
+            network, architecture, task = prune_inputs(
+                network, architecture, task, left, importance
+            )
+            history["channels_kept"] = [channels.index(name) for name in task.channels]
         if counts is not None:
             scores = unit_importance(network, task, importance)
             kept = [

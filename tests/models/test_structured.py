@@ -271,8 +271,11 @@ def test_input_that_never_moves_has_no_taylor_importance():
 
 def test_select_channels_narrows_all_data():
     task = random_task()
-    narrowed = select_channels(task, [3, 0])
+    assert task.front_end is None
+    narrowed = select_channels(replace(task, front_end={"kind": "sound"}), [3, 0])
     assert narrowed.channels == ("y", "v")
+    assert narrowed.front_end == {"kind": "sound", "kept_channels": [3, 0]}
+    assert select_channels(task, [3, 0]).front_end is None
     for part in ("train", "validation", "test"):
         data, whole = getattr(narrowed, part), getattr(task, part)
         np.testing.assert_array_equal(data.padded, whole.padded[..., [3, 0]])
