@@ -10,7 +10,7 @@ from collections.abc import Callable
 import click
 from ai_edge_litert.interpreter import Interpreter
 
-from device_runner.flatbuffer import read_graph
+from device_runner.model.flatbuffer import read_graph
 
 
 def bare_loop(flatbuffer: bytes, key: str) -> Callable[[bytes], bytes]:

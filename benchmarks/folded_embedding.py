@@ -18,9 +18,9 @@ import time
 import click
 import numpy as np
 from bare_loop import bare_loop
-from finding import write_finding
+from record import write_record
 
-from device_runner.machine import describe_machine
+from device_runner.measure.machine import describe_machine
 from models.cells import CELLS
 from models.tensorflow_log import load_tensorflow
 
@@ -116,7 +116,7 @@ def main(
             )
         click.echo(f"largest difference of the float32 outputs: {found['difference']:.1e}")
     last = rows[-1]
-    write_finding(
+    write_record(
         "folded_embedding",
         f"{cell}-{units} `int8`, {last['vocabulary']} tokens, against an embedding and a product",
         rows,

@@ -22,8 +22,8 @@ import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from device_runner.flatbuffer import read_graph
-from device_runner.machine import describe_machine
+from device_runner.measure.machine import describe_machine
+from device_runner.model.flatbuffer import read_graph
 from models.tensorflow_log import load_tensorflow, quiet
 
 INPUTS, OUTPUTS = 40, 9

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import click
 import numpy as np
-from finding import write_finding
+from record import write_record
 
 from device_runner.errors import DeviceRunnerError
-from device_runner.latency import BenchSettings, measure
-from device_runner.machine import describe_machine
-from device_runner.multiply_adds import mean_multiply_adds
+from device_runner.measure.latency import BenchSettings, measure
+from device_runner.measure.machine import describe_machine
+from device_runner.operators.multiply_adds import mean_multiply_adds
 from device_runner.stream import Stream
 from device_runner.verify import verify
 
@@ -111,7 +111,7 @@ def main(cell: str, units: tuple[int, ...], folder: Path, only_export: bool) -> 
             f"{size:6}{rows[-1]['multiply_adds']:15,}{on_cpu:9.1f}{on_gpu:9.1f}"
             f"{on_gpu / on_cpu:9.2f}{errors[2 * number + 1]:15.1g}"
         )
-    write_finding(
+    write_record(
         "gpu_step",
         f"{cell} of {sizes[0]} and of {sizes[-1]} units `{SCHEME}`, on {gpu.partition(' on ')[2]} "
         f"against one core of {describe_machine()['model']}",

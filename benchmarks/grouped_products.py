@@ -22,7 +22,7 @@ import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from device_runner.machine import describe_machine
+from device_runner.measure.machine import describe_machine
 from models.tensorflow_log import load_tensorflow, quiet
 
 GATES = 3

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import click
 import numpy as np
-from finding import write_finding
+from record import write_record
 
 from device_runner.errors import DeviceRunnerError
-from device_runner.latency import BenchSettings, ModelLatency, measure
-from device_runner.machine import describe_machine
-from device_runner.multiply_adds import mean_multiply_adds
+from device_runner.measure.latency import BenchSettings, ModelLatency, measure
+from device_runner.measure.machine import describe_machine
+from device_runner.operators.multiply_adds import mean_multiply_adds
 from device_runner.stream import Stream
 
 WHOLE, SLOW = "gru-32-192-every-1-1", "gru-32-192-every-1-4"
@@ -68,7 +68,7 @@ def main(folder: Path, as_json: bool) -> None:
         scheme: rows[place + 1]["cycle"] / rows[place]["cycle"]
         for place, scheme in ((0, "float32"), (2, "int8"))
     }
-    write_finding(
+    write_record(
         "hierarchical",
         "GRU of 32 units, one of 192 above it every fourth step, int8, against both at each step; "
         "a step in the mean",

@@ -24,9 +24,9 @@ from collections.abc import Callable
 import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from finding import write_finding
+from record import write_record
 
-from device_runner.machine import describe_machine
+from device_runner.measure.machine import describe_machine
 from models.tensorflow_log import load_tensorflow, quiet
 
 INPUTS = 12
@@ -41,7 +41,7 @@ def build(units: int, windows: tuple[int, ...]) -> tuple[bytes, dict[int, bytes]
     import tensorflow as tf
     import tf_keras as keras
 
-    from convert.step import StepModule, to_float_graph
+    from convert.step.step_module import StepModule, to_float_graph
     from models.network import Architecture, recurrences
 
     network = Architecture("lstm", (units,), INPUTS, OUTPUTS).build()
@@ -152,7 +152,7 @@ def main(units: int, windows: tuple[int, ...], as_json: bool) -> None:
         for window in windows
     ]
     longest = rows[-1]
-    write_finding(
+    write_record(
         "incremental",
         f"LSTM-{units} `float32`, against one call over {longest['frames']} frames",
         rows,

@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 import numpy as np
-from finding import write_finding
+from record import write_record
 
 from models.cells import CELLS
 from models.tasks.task import SequenceSet, Task
@@ -185,12 +185,12 @@ def print_table(results: dict[str, list[dict[str, Any]]], steps: int) -> None:
             click.echo(f"{cell:8}{scheme:34}{spread:>24}{ratio:9.2f}{largest:9.3f}{flips:12.4f}")
 
 
-def note_finding(results: dict[str, list[dict[str, Any]]], units: int, steps: int) -> None:
+def note_record(results: dict[str, list[dict[str, Any]]], units: int, steps: int) -> None:
     """What compensated rounding buys the first cell, for the table of techniques."""
     cell, seeds = next(iter(results.items()))
     without = "int16x8:per-channel"
     with_it = f"{without}:compensated"
-    write_finding(
+    write_record(
         "long_memory",
         f"{cell}-{units} `{without}`, {steps:,} steps without reset: error of a slow average",
         [{"cell": cell, "seeds": found} for cell, found in results.items()],
@@ -227,7 +227,7 @@ def main(
             ]
             for cell in cells or ("lstm", "gru")
         }
-    note_finding(results, units, steps)
+    note_record(results, units, steps)
     if as_json:
         for cell, found in results.items():
             click.echo(json.dumps({"cell": cell, "units": units, "steps": steps, "seeds": found}))

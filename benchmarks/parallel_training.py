@@ -16,9 +16,9 @@ from typing import Any
 
 import click
 import numpy as np
-from finding import write_finding
+from record import write_record
 
-from device_runner.machine import describe_machine
+from device_runner.measure.machine import describe_machine
 from models.cells import CELLS
 from models.tensorflow_log import load_tensorflow
 
@@ -97,7 +97,7 @@ def main(
             click.echo(f"{steps:6}" + "".join(f"{seconds[cell]:12.2f}" for cell in cells))
     if {"gru", "min-gru"} <= set(cells):
         last = rows[-1]["seconds"]
-        write_finding(
+        write_record(
             "parallel_training",
             f"an epoch of min-gru-{units} against gru-{units}, {lengths[-1]} steps: "
             f"{last['min-gru'] / last['gru']:.2f} x the seconds",

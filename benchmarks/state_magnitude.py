@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from finding import write_finding
+from record import write_record
 
 from calibration.state_magnitudes import MARGIN, SHARES
 from models.cells import CELLS
@@ -112,7 +112,7 @@ def main(cell: str, units: int, seeds: int) -> None:
     )
     for what, (drift, accuracy) in (("largest value", before), ("by trial", after)):
         click.echo(f"{what}: drift {drift:.4f}, accuracy {accuracy:.2%}")
-    write_finding(
+    write_record(
         "state_magnitude",
         f"{cell}-{units} `int8` on {TASK}, 10,000 steps without reset: drift from float",
         [vars(one) for one in found],

@@ -29,16 +29,16 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from bare_loop import bare_loop
 
-from device_runner import latency
-from device_runner.contract import (
+from device_runner.measure import latency
+from device_runner.measure.latency import BenchSettings
+from device_runner.measure.machine import describe_machine
+from device_runner.model.contract import (
     INPUT_NAME,
     OUTPUT_NAME,
     STEP_SIGNATURE,
     StepModel,
     load_step_model,
 )
-from device_runner.latency import BenchSettings
-from device_runner.machine import describe_machine
 from device_runner.stream import Stream
 
 DEFAULT_FILES = tuple(

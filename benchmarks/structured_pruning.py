@@ -23,8 +23,8 @@ from typing import Any
 import click
 import numpy as np
 
-from device_runner.latency import BenchSettings, measure
-from device_runner.machine import describe_machine
+from device_runner.measure.latency import BenchSettings, measure
+from device_runner.measure.machine import describe_machine
 from device_runner.stream import Stream
 from models.cells import CELLS
 from models.tensorflow_log import load_tensorflow

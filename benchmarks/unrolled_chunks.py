@@ -27,7 +27,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from bare_loop import bare_loop
 
-from device_runner.machine import describe_machine
+from device_runner.measure.machine import describe_machine
 from models.cells import CELLS
 from models.tensorflow_log import load_tensorflow, quiet
 
@@ -40,7 +40,7 @@ def convert(cell: str, units: int, chunk: int) -> tuple[bytes, bytes]:
     """(step, step with chunk): the flatbuffers; in the second the chunk comes first."""
     import tensorflow as tf
 
-    from convert.step import StepModule, to_float_graph
+    from convert.step.step_module import StepModule, to_float_graph
     from models.network import Architecture
 
     network = Architecture(cell, (units,), INPUTS, OUTPUTS, {}).build()

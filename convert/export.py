@@ -14,13 +14,12 @@ import tf_keras as keras
 
 from calibration.ranges import Ranges
 from calibration.rollout import long_streams
-from convert.border import border
 from convert.errors import ContractViolationError
-from convert.package import pack, write_atomically
-from convert.phases import with_phases
 from convert.schemes import FloatStep, Scheme, ToleranceShare, get_scheme
-from convert.step import StepModule, to_float_graph
-from device_runner.contract import (
+from convert.step.contract_fields import border
+from convert.step.phase_signatures import with_phases
+from convert.step.step_module import StepModule, to_float_graph
+from device_runner.model.contract import (
     INPUT_NAME,
     OUTPUT_NAME,
     Contract,
@@ -31,8 +30,9 @@ from device_runner.contract import (
     check_phases,
     phase_graphs,
 )
-from device_runner.flatbuffer import Graph, read_graph
-from device_runner.multiply_adds import mean_multiply_adds
+from device_runner.model.flatbuffer import Graph, read_graph
+from device_runner.model.step_file import pack, write_atomically
+from device_runner.operators.multiply_adds import mean_multiply_adds
 from device_runner.stream import Stream, Values
 from device_runner.verify import Verification, compare, verify
 from models.network import Architecture, count_parameters
@@ -49,7 +49,7 @@ VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-
 
 
 def float_step(network: keras.Model, fold_embedding: bool | None = None) -> FloatStep:
-    """Lower a network to its float32 step graph (see :class:`convert.step.StepModule`)."""
+    """Lower a network to its float32 step graph (see convert.step.step_module.StepModule)."""
     return step_of(StepModule(network, fold_embedding))
 
 

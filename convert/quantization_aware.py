@@ -13,10 +13,10 @@ import tf_keras as keras
 
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
-from convert.schemes.limits import tensor_limits
 from convert.schemes.scheme import FloatStep
+from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
-from device_runner.flatbuffer import read_graph
+from device_runner.model.flatbuffer import read_graph
 from models.compress.distillation import soft_target_loss
 from models.network import Architecture, recurrences
 from models.tasks.task import Task

@@ -24,10 +24,10 @@ import tf_keras as keras
 from ai_edge_litert import schema_py_generated as schema
 
 from convert.errors import UnsupportedLayerError
-from convert.object_tree import constant, read_tree, write_tree
 from convert.schemes.scheme import FloatStep
-from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
-from device_runner.flatbuffer import OPERATOR_NAMES
+from convert.tflite_editor import constant, read_tree, write_tree
+from device_runner.model.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
+from device_runner.model.flatbuffer import OPERATOR_NAMES
 
 LEVELS = 256
 # A scale is 2^(16 v) of a variable v: an optimizer whose steps suit the weights (5e-4) then moves

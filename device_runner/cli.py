@@ -17,11 +17,10 @@ from typing import Any
 import click
 import numpy as np
 
-from device_runner import doctor, inspection, results
+from device_runner import doctor
 from device_runner.backends import AUTOMATIC, BACKENDS
 from device_runner.backends.backend import LoadOptions
 from device_runner.containment import contained, loading, stepping
-from device_runner.contract import load_step_model, read_bytes
 from device_runner.errors import (
     BadInputError,
     BadModelError,
@@ -29,21 +28,24 @@ from device_runner.errors import (
     MissingRuntimeError,
     VerificationError,
 )
-from device_runner.flatbuffer import read_graph
+from device_runner.front_ends.text import is_text
 from device_runner.generation import (
     generate,
     generating_tokenizer,
     tokenizer_of,
     translate,
 )
-from device_runner.graph_drawing import draw_svg, draw_text, states_of
-from device_runner.latency import PERCENTILES, BenchSettings
-from device_runner.paced import PacedSettings
-from device_runner.result_log import append_result, check_appendable
-from device_runner.scheduling import scheduled
+from device_runner.measure import benchmark as results
+from device_runner.measure.latency import PERCENTILES, BenchSettings
+from device_runner.measure.paced import PacedSettings
+from device_runner.measure.result_log import append_result, check_appendable
+from device_runner.measure.scheduling import scheduled
+from device_runner.model import inspection
+from device_runner.model.contract import load_step_model, read_bytes
+from device_runner.model.flatbuffer import read_graph
+from device_runner.model.graph_drawing import draw_svg, draw_text, states_of
 from device_runner.sources import open_source, open_text
 from device_runner.stream import Stream, Values
-from device_runner.text import is_text
 from device_runner.verify import verify
 
 DISK_ERRORS = {

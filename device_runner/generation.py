@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from device_runner.contract import StepModel
 from device_runner.errors import BadInputError, BadModelError
+from device_runner.front_ends.text import FIRST_ID, Tokenizer, is_text
+from device_runner.model.contract import StepModel
 from device_runner.stream import Stream
-from device_runner.text import FIRST_ID, Tokenizer, is_text
 
 
 def tokenizer_of(model: StepModel) -> Tokenizer:

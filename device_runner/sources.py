@@ -18,9 +18,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from device_runner.contract import Contract, TensorSpec
 from device_runner.errors import BadInputError, MissingRuntimeError
 from device_runner.front_ends import BLOCK_SAMPLES, SoundFrontEnd, sound_front_end
+from device_runner.model.contract import Contract, TensorSpec
 
 DEFAULT_BAUD = 115_200
 # The number of a frame, or of its line, and its values (what Stream.step takes), or None where a

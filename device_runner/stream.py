@@ -14,7 +14,8 @@ import numpy as np
 
 from device_runner.backends import AUTOMATIC, load_backend
 from device_runner.backends.backend import Backend, LoadOptions
-from device_runner.contract import (
+from device_runner.errors import BadInputError
+from device_runner.model.contract import (
     INPUT_NAME,
     StepModel,
     TensorSpec,
@@ -25,7 +26,6 @@ from device_runner.contract import (
     outside_vocabulary,
     stored_frames,
 )
-from device_runner.errors import BadInputError
 
 #: One step's values, or a sequence's: of one tensor, or by name of several.
 Values = np.ndarray | dict[str, np.ndarray]

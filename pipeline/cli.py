@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from device_runner import cli as device
-from device_runner.contract import load_step_model
 from device_runner.errors import MissingRuntimeError
+from device_runner.model.contract import load_step_model
 from pipeline.bundle import BUNDLE_NAME, write_bundle
 from pipeline.convert_command import convert_command
 from pipeline.remote.command import bench
@@ -118,7 +118,7 @@ def techniques_command(runs_dir: Path, output: Path) -> None:
 
     What is not yet measured is listed with the command that measures it.
     """
-    from convert.package import write_atomically
+    from device_runner.model.step_file import write_atomically
     from pipeline.technique_table import load_techniques, technique_document
 
     write_atomically(output, technique_document(load_techniques(), runs_dir).encode())
@@ -135,7 +135,7 @@ def restore_contract_command(compiled: Path, original: Path, output: Path | None
 
     COMPILED is the compiler's file, ORIGINAL the step model that it was given.
     """
-    from convert.edgetpu import restore_contract
+    from convert.exporters.edgetpu import restore_contract
 
     model = restore_contract(compiled, load_step_model(original), output or compiled)
     operators = ", ".join(operator.name for operator in model.graph.operators)
@@ -151,7 +151,7 @@ def export_onnx_command(file: Path, output: Path | None) -> None:
 
     Inputs are x and the states, outputs y and the states' names with _out.
     """
-    from convert.onnx_export import export_onnx
+    from convert.exporters.onnx import export_onnx
 
     model = load_step_model(file)
     output = output or file.with_suffix(".onnx")

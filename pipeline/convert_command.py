@@ -84,11 +84,11 @@ def convert_command(
     _load_tensorflow()
     try:
         from calibration.data import load_sequences
-        from convert.auto import candidates
-        from convert.conversion import Facts, export_first, prepare, step_inputs
+        from convert.import_conversion import Facts, export_first, prepare, step_inputs
         from convert.importers import import_model
+        from convert.scheme_choice import candidates
         from convert.schemes import get_scheme
-        from convert.step import StepModule
+        from convert.step.step_module import StepModule
         from convert.targets.check import check_file
         from convert.verify import verify_on_runtimes
     except ImportError as error:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from convert.schemes.scheme import QAT
-from device_runner.latency import BenchSettings
+from device_runner.measure.latency import BenchSettings
 from pipeline.errors import RecipeError
 
 if sys.version_info >= (3, 11):
@@ -160,7 +160,7 @@ class CalibrationSection(_Section):
 
 
 class BenchSection(_Section):
-    """[bench]: as device_runner.latency.BenchSettings says."""
+    """[bench]: as device_runner.measure.latency.BenchSettings says."""
 
     steps: int = Field(BenchSettings.steps, ge=100)
     rounds: int = Field(BenchSettings.rounds, ge=1)
@@ -216,8 +216,8 @@ class ModelSection(_Section):
 
 class Recipe(_Section):
     """A whole recipe. Every network is trained with every seed and exported in every scheme; for
-    each target (convert.auto.CANDIDATES) one of the schemes is recommended. ``fold_embedding``
-    is as convert.step.StepModule says."""
+    each target (convert.scheme_choice.CANDIDATES) one of the schemes is recommended.
+    ``fold_embedding`` is as convert.step.step_module.StepModule says."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     task: str

@@ -151,7 +151,7 @@ def _distributions(results: list[dict[str, Any]]) -> Figure:
     for position, result in enumerate(reversed(results)):
         step = result["latency_ns"]["step"]
         edges = np.array([low for low, _ in step["histogram"]])
-        # Eight bins per factor of two, as device_runner.histogram cuts them.
+        # Eight bins per factor of two, as device_runner.measure.histogram cuts them.
         widths = 2.0 ** np.floor(np.log2(np.maximum(edges, 8))) / 8
         counts = np.array([count for _, count in step["histogram"]], float)
         heights = 0.9 * np.log10(1 + counts) / np.log10(1 + counts.max())

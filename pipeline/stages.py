@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from convert.schemes import get_scheme
-from device_runner import machine
 from device_runner.backends import check_backend
+from device_runner.measure import machine
 from pipeline.errors import PipelineError
 from pipeline.recipe import (
     Compression,
@@ -152,7 +152,7 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
 
 def check_names(recipe: Recipe) -> None:
     """Raise for an unknown task, scheme, backend or cell before any work is spent on the rest."""
-    from convert.auto import candidates
+    from convert.scheme_choice import candidates
     from models.cells import CELLS
     from models.errors import UnknownNameError
     from models.tasks import TASKS

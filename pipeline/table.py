@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from convert.auto import Choice, candidates, choose, refusal
+from convert.scheme_choice import Choice, candidates, choose, refusal
 from models.metrics import MetricDescription, described
 from pipeline.stages import Network, Outcome
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from device_runner.contract import load_step_model
+from device_runner.model.contract import load_step_model
 
 
 @click.command("check")
@@ -45,7 +45,7 @@ def compile_edgetpu(
     Shows which operators the compiler put onto the Edge TPU. Where the compiler is not on PATH,
     says what to run on a machine that has it.
     """
-    from convert.edgetpu_compiler import compile_for_edgetpu
+    from convert.exporters.edgetpu_compiler import compile_for_edgetpu
     from convert.targets.check import check_file, format_report
 
     model = load_step_model(file)
@@ -70,7 +70,7 @@ def export_c_command(file: Path, output: Path, prefix: str | None) -> None:
     The model as an array, the state loop in plain C, and an example that binds both to TensorFlow
     Lite Micro. The memory it needs is measured, and its results are checked, with tflite-micro.
     """
-    from convert.c_export import export_c
+    from convert.exporters.c import export_c
 
     written = export_c(load_step_model(file), output, prefix)
     for path in written.files:

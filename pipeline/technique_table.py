@@ -24,7 +24,7 @@ else:
     import tomli as tomllib
 
 TECHNIQUES_FILE = Path(__file__).with_name("techniques.toml")
-# Where benchmarks leave a line per finding.
+# Where benchmarks leave a line per record.
 FINDINGS_FOLDER = "benchmarks"
 NOT_MEASURED = "not measured here yet"
 
@@ -133,7 +133,7 @@ def technique_document(techniques: Techniques, runs_dir: Path) -> str:
     """The whole document as Markdown.
 
     Args:
-        runs_dir: where the recipes' runs and the benchmarks' findings are.
+        runs_dir: where the recipes' runs and the benchmarks' records are.
 
     Raises:
         PipelineError: none of the recipes was run.

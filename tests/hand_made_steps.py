@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from convert.border import border
-from convert.package import pack
 from convert.schemes import get_scheme
 from convert.schemes.scheme import FloatStep
-from convert.step import to_float_graph
-from device_runner.contract import (
+from convert.step.contract_fields import border
+from convert.step.step_module import to_float_graph
+from device_runner.model.contract import (
     Contract,
     Golden,
     StepModel,
@@ -24,7 +23,8 @@ from device_runner.contract import (
     check_contract,
     load_step_model,
 )
-from device_runner.flatbuffer import read_graph
+from device_runner.model.flatbuffer import read_graph
+from device_runner.model.step_file import pack
 
 VOCABULARY = 20
 LABELS = ("a", "b", "c", "d")

@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from convert.step import to_float_graph
-from device_runner.contract import Contract, Golden, StateSpec, StepModel, TensorSpec, Tolerance
-from device_runner.flatbuffer import read_graph
+from convert.step.step_module import to_float_graph
+from device_runner.model.contract import (
+    Contract,
+    Golden,
+    StateSpec,
+    StepModel,
+    TensorSpec,
+    Tolerance,
+)
+from device_runner.model.flatbuffer import read_graph
 
 INPUTS, UNITS = 6, 8
 _values = np.random.default_rng(5).normal(0, 0.7, (UNITS, UNITS)).astype(np.float32)

@@ -22,7 +22,7 @@ class ImportedModel:
     Attributes:
         name: the model's own.
         network: of tf_keras layers, Sequential or Functional, with the trained weights and a free
-            number of steps; what :class:`convert.step.StepModule` steps.
+            number of steps; what :class:`convert.step.step_module.StepModule` steps.
         reference: computes whole sequences with the framework that the model comes from.
         framework: with its version, "Keras 3.15.1".
         changed: what is otherwise than in the file, for people.

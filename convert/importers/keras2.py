@@ -11,7 +11,7 @@ import tf_keras as keras
 from convert.errors import SourceModelError
 from convert.importers.imported import ImportedModel, Reference, as_list, padding_of
 from convert.importers.layer_list import relaxed
-from convert.step import EMBEDDINGS
+from convert.step.step_module import EMBEDDINGS
 from models.tensorflow_log import quiet
 
 

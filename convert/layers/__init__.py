@@ -11,7 +11,7 @@ import tf_keras as keras
 from convert.errors import UnsupportedLayerError
 from convert.layers import keras_recurrent, pointwise, recurrent, windowed
 from convert.layers.activations import minimum
-from convert.layers.rule import StepRule
+from convert.layers.layer_rule import StepRule
 from models.network import Normalization, Recurrence, SensorNoise, TokenEmbedding, ValueHead
 
 _layers = keras.layers

@@ -14,8 +14,8 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import is_gate, magnitude, step_form
+from convert.layers.layer_rule import State, StepRule, Values, plain, product
 from convert.layers.pointwise import described
-from convert.layers.rule import State, StepRule, Values, plain, product
 from models.cells.cell import RecurrentCell
 
 

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from convert.layers.rule import Joined, Lookup, Scaled, State, StepRule, Values, look_up, plain
+from convert.layers.layer_rule import (
+    Joined,
+    Lookup,
+    Scaled,
+    State,
+    StepRule,
+    Values,
+    look_up,
+    plain,
+)
 from models.network import Recurrence
 
 # Folding an embedding into the input product is worth no more than this share of the weights of

@@ -15,8 +15,8 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import BOUNDS, LOW_ENDS, low_end, step_form
+from convert.layers.layer_rule import State, StepRule, Values, stateless
 from convert.layers.pointwise import described
-from convert.layers.rule import State, StepRule, Values, stateless
 
 ALTERNATIVES = (
     "a step has no future frames; use padding='causal', or ZeroPadding1D((n, 0)) in front of "

@@ -7,7 +7,6 @@ Weights have one scale a matrix unless ``per-channel`` is asked for: the scales 
 from __future__ import annotations
 
 from calibration.ranges import Ranges
-from convert.schemes.limits import tensor_limits
 from convert.schemes.quantizer import quantize_integers
 from convert.schemes.rounding import prepared
 from convert.schemes.scheme import (
@@ -20,7 +19,8 @@ from convert.schemes.scheme import (
     Scheme,
     ToleranceShare,
 )
-from device_runner.flatbuffer import read_graph
+from convert.schemes.tensor_ranges import tensor_limits
+from device_runner.model.flatbuffer import read_graph
 
 BITS = 8
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from convert.errors import ContractViolationError
-from convert.object_tree import read_tree, write_tree
 from convert.schemes.scheme import Options
-from device_runner.constants import read_constant
-from device_runner.flatbuffer import OPERATOR_NAMES, Graph, read_graph
+from convert.tflite_editor import read_tree, write_tree
+from device_runner.model.constants import read_constant
+from device_runner.model.flatbuffer import OPERATOR_NAMES, Graph, read_graph
 
 # The first version of each operator with 8-bit or 16-bit integer tensors. An operator that is not
 # here is refused: enter it here after its numerics were checked on every runtime.

@@ -20,9 +20,9 @@ import numpy as np
 
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
-from convert.object_tree import constant, read_tree, write_tree
 from convert.schemes.scheme import FloatStep, Options
-from device_runner.flatbuffer import OPERATOR_NAMES
+from convert.tflite_editor import constant, read_tree, write_tree
+from device_runner.model.flatbuffer import OPERATOR_NAMES
 
 # Of int8 in a narrow range, which is what matrices are stored in.
 LARGEST = 127

@@ -43,8 +43,8 @@ class FloatStep:
         vocabularies: number of token ids, by the name of each input that takes them.
         float_only: why the step cannot be computed in integers; empty where it can.
         periods: steps from one update to the next, by state name, of states that are not updated
-            at each; the flatbuffer updates all, and :mod:`convert.phases` takes the others' steps
-            out of it.
+            at each; the flatbuffer updates all, and :mod:`convert.step.phase_signatures`
+            takes the others' steps out of it.
     """
 
     flatbuffer: bytes

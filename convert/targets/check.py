@@ -14,8 +14,8 @@ from typing import Any
 
 from convert.errors import TargetMismatchError
 from convert.targets import TARGETS
+from convert.targets.operator_rules import RULES
 from convert.targets.profile import OperatorProfile, Profile, get_profile
-from convert.targets.rules import RULES
 from convert.targets.runtimes import (
     LITERT,
     Runtime,
@@ -24,10 +24,10 @@ from convert.targets.runtimes import (
     release_of,
     version_key,
 )
-from device_runner.contract import STEP_SIGNATURE, read_bytes
+from device_runner.backends.known_failures import known_failure
 from device_runner.errors import BadModelError
-from device_runner.flatbuffer import Graph, Operator, Tensor, read_graph
-from device_runner.known_failures import known_failure
+from device_runner.model.contract import STEP_SIGNATURE, read_bytes
+from device_runner.model.flatbuffer import Graph, Operator, Tensor, read_graph
 
 MAPS, REFUSED, AFTER = "maps", "does not map", "after"
 # What the Edge TPU compiler leaves of the operators that it took.

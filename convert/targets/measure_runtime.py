@@ -23,10 +23,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convert.object_tree import write_tree
 from convert.targets import DATA, MICRO_FILE, RUNTIMES_FILE, VERSIONS_FILE
 from convert.targets.runtimes import version_key
-from device_runner.flatbuffer import CUSTOM_OPERATOR, OPERATOR_NAMES
+from convert.tflite_editor import write_tree
+from device_runner.model.flatbuffer import CUSTOM_OPERATOR, OPERATOR_NAMES
 
 # Beyond the highest version of any operator today.
 VERSIONS = range(1, 21)

@@ -22,7 +22,7 @@ class Source:
 
 @dataclass(frozen=True)
 class OperatorProfile:
-    """What a target says of an operator: names of :data:`convert.targets.rules.RULES` that it must
+    """What a target says of an operator: names of convert.targets.operator_rules.RULES that it must
     keep, limits that are documented and not checked here, the oldest runtime of the target that has
     it, and whether it was not tried but only read about."""
 

@@ -17,8 +17,8 @@ from device_runner.backends import (
     tflite_runtime,
 )
 from device_runner.backends.backend import Backend, LoadOptions
-from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError, UnknownBackendError
+from device_runner.model.contract import StepModel
 
 
 class BackendModule(Protocol):

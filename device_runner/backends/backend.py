@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from device_runner.contract import PHASE_NAME, Contract, StepModel, phase_bytes
 from device_runner.errors import BadModelError
+from device_runner.model.contract import PHASE_NAME, Contract, StepModel, phase_bytes
 
 # Views are written through this one, as [:] makes a slice each time.
 _WHOLE = slice(None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from device_runner.backends.backend import Placement
-from device_runner.flatbuffer import Graph
+from device_runner.model.flatbuffer import Graph
 
 
 def placement_of(interpreter: Any, graph: Graph, accelerator: str) -> Placement | None:

@@ -21,8 +21,8 @@ from device_runner.backends.external_delegate import (
     find_runtime,
     start_delegate,
 )
-from device_runner.contract import StepModel
 from device_runner.errors import BadModelError, MissingRuntimeError, OptionError
+from device_runner.model.contract import StepModel
 
 NAME = "edgetpu"
 LIBRARY = {"darwin": "libedgetpu.1.dylib", "win32": "edgetpu.dll"}.get(

@@ -20,10 +20,10 @@ from device_runner.backends.backend import (
     refused,
 )
 from device_runner.backends.delegation import placement_of
-from device_runner.contract import StepModel
+from device_runner.backends.known_failures import known_failure
 from device_runner.errors import BadModelError
-from device_runner.flatbuffer import Graph
-from device_runner.known_failures import known_failure
+from device_runner.model.contract import StepModel
+from device_runner.model.flatbuffer import Graph
 
 
 class InterpreterBackend(HostMemoryBackend):

@@ -32,8 +32,8 @@ from device_runner.backends.backend import (
     frame_places,
     one_line,
 )
-from device_runner.contract import STEP_SIGNATURE, StepModel, TensorSpec
 from device_runner.errors import BadModelError, MissingRuntimeError
+from device_runner.model.contract import STEP_SIGNATURE, StepModel, TensorSpec
 
 NAME = "litert-gpu"
 

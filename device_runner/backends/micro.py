@@ -21,8 +21,8 @@ from device_runner.backends.backend import (
     frame_places,
     one_line,
 )
-from device_runner.contract import STEP_SIGNATURE, StepModel
 from device_runner.errors import BadModelError, MissingRuntimeError
+from device_runner.model.contract import STEP_SIGNATURE, StepModel
 
 NAME = "micro"
 # Between these the arena is doubled until the model fits. No microcontroller has the larger.

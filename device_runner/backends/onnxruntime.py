@@ -20,8 +20,8 @@ from device_runner.backends.backend import (
     one_line,
     refused,
 )
-from device_runner.contract import STEP_SIGNATURE, StepModel, TensorSpec
 from device_runner.errors import BadModelError, MissingRuntimeError
+from device_runner.model.contract import STEP_SIGNATURE, StepModel, TensorSpec
 
 NAME = "onnxruntime"
 # Property of the ONNX file that names the step model it was made from.

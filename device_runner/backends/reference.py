@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from device_runner.backends.backend import HostMemory, HostMemoryBackend, LoadOptions, one_line
-from device_runner.constants import INDEX_DTYPES, quantization, read_constant
-from device_runner.contract import STEP_SIGNATURE, StepModel, TensorSpec
 from device_runner.errors import BadModelError
-from device_runner.flatbuffer import ACTIVATIONS, OPTIONS, Graph, Operator, Tensor
+from device_runner.model.constants import INDEX_DTYPES, quantization, read_constant
+from device_runner.model.contract import STEP_SIGNATURE, StepModel, TensorSpec
+from device_runner.model.flatbuffer import ACTIVATIONS, OPTIONS, Graph, Operator, Tensor
 
 NAME = "reference"
 ACTIVATION_DTYPES = ("float32", "int8", "uint8", "int16")

@@ -8,8 +8,8 @@ from typing import Any
 
 from device_runner.backends.backend import LoadOptions, one_line
 from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
-from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError
+from device_runner.model.contract import StepModel
 
 NAME = "tensorflow"
 

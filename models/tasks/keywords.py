@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from device_runner.log_mel import CHANNELS, HOP_SAMPLES, SAMPLE_RATE, LogMel, describe
+from device_runner.front_ends.log_mel import CHANNELS, HOP_SAMPLES, SAMPLE_RATE, LogMel, describe
 from models.errors import MissingDataError, ModelsError
 from models.tasks import synthetic_speech
 from models.tasks.synthetic_speech import (
@@ -166,7 +166,7 @@ def load_folder(folder: Path, name: str, source: str) -> Task:
         test=sets["test"],
         labels=LABELS,
         channels=tuple(f"mel {channel}" for channel in range(1, CHANNELS + 1)),
-        units="log-mel energy after noise reduction and gain control (device_runner/log_mel.py)",
+        units="log-mel energy after noise reduction and gain control",
         frame_period_s=EVERY * HOP_SAMPLES / SAMPLE_RATE,
         frame_period_source=f"one in {EVERY} of the front end's frames, which are 10 ms apart",
         group_name="",  # a table by speaker would have thousands of rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from device_runner.text import Tokenizer, describe_characters
+from device_runner.front_ends.text import Tokenizer, describe_characters
 from models.tasks.hash_split import split_by_name
 from models.tasks.interface_messages import DJANGO_CITATION, django_messages, plain
 from models.tasks.keystrokes import KEYSTROKE_PERIOD_S, KEYSTROKE_SOURCE

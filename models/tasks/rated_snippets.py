@@ -10,7 +10,7 @@ import html
 from dataclasses import dataclass
 from functools import lru_cache
 
-from device_runner.text import split_words
+from device_runner.front_ends.text import split_words
 from models.errors import MissingDataError
 from models.tasks.package_file import PackageFile, fetch, read_tar
 

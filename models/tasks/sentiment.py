@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from device_runner.text import Tokenizer, describe_words
+from device_runner.front_ends.text import Tokenizer, describe_words
 from models.tasks.hash_split import split_by_name
 from models.tasks.rated_snippets import CITATION, families, rated_snippets
 from models.tasks.task import SequenceSet, Task

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from device_runner.text import Tokenizer, describe_characters, normalize
+from device_runner.front_ends.text import Tokenizer, describe_characters, normalize
 from models.metrics import Metric, bits_per_step
 from models.tasks.hash_split import split_by_name
 from models.tasks.interface_messages import (

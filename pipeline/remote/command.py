@@ -11,11 +11,11 @@ import click
 from click.core import ParameterSource
 
 from device_runner import cli as device
-from device_runner import results
 from device_runner.backends import check_backend
-from device_runner.contract import load_step_model
 from device_runner.errors import MissingRuntimeError
-from device_runner.result_log import append_result, check_appendable
+from device_runner.measure import benchmark as results
+from device_runner.measure.result_log import append_result, check_appendable
+from device_runner.model.contract import load_step_model
 from pipeline.errors import DeviceError
 
 # Options of bench that concern this side.

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from convert.c_export import C_TYPES, _c_string, _literal, export_c
-from device_runner.contract import STEP_SIGNATURE, load_step_model
+from convert.exporters.c import C_TYPES, _c_string, _literal, export_c
+from device_runner.model.contract import STEP_SIGNATURE, load_step_model
 from device_runner.stream import Stream
 from pipeline.cli import main
 

@@ -12,10 +12,10 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
 
-from convert.edgetpu import restore_contract
 from convert.errors import ContractViolationError
-from device_runner.contract import load_step_model
+from convert.exporters.edgetpu import restore_contract
 from device_runner.errors import BadModelError
+from device_runner.model.contract import load_step_model
 from device_runner.stream import Stream
 from device_runner.verify import verify
 from pipeline.cli import main

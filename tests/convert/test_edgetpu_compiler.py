@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from convert.edgetpu_compiler import compile_for_edgetpu, manual_commands, parse_log
 from convert.errors import ConvertError
-from device_runner.contract import load_step_model
+from convert.exporters.edgetpu_compiler import compile_for_edgetpu, manual_commands, parse_log
 from device_runner.errors import MissingRuntimeError
+from device_runner.model.contract import load_step_model
 from pipeline.cli import main
 
 # From https://github.com/google-coral/edgetpu/issues/342, as printed.

@@ -10,8 +10,8 @@ from convert.errors import ContractViolationError, UnknownSchemeError
 from convert.export import export, step_outputs
 from convert.schemes import SCHEMES
 from convert.verify import verify_on_runtimes
-from device_runner.contract import load_step_model
 from device_runner.errors import BadModelError, VerificationError
+from device_runner.model.contract import load_step_model
 from device_runner.stream import Stream
 from models.metrics import decisions
 from models.training import predict

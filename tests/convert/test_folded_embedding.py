@@ -9,8 +9,8 @@ import tf_keras as keras
 
 from convert.export import float_step
 from convert.schemes import get_scheme
-from convert.step import StepModule
-from device_runner.flatbuffer import read_graph
+from convert.step.step_module import StepModule
+from device_runner.model.flatbuffer import read_graph
 from models.network import Architecture
 
 VOCABULARY = 30

@@ -7,9 +7,9 @@ import flatbuffers
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from device_runner.contract import load_step_model
-from device_runner.flatbuffer import OPERATOR_NAMES, read_graph
-from device_runner.known_failures import known_failure
+from device_runner.backends.known_failures import known_failure
+from device_runner.model.contract import load_step_model
+from device_runner.model.flatbuffer import OPERATOR_NAMES, read_graph
 
 
 def lowered(flatbuffer, version):

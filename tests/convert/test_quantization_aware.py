@@ -15,10 +15,10 @@ from convert.quantization_aware import (
     save_step,
     train_quantization_aware,
 )
-from convert.schemes.limits import tensor_limits
+from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
-from device_runner.contract import load_step_model
-from device_runner.flatbuffer import read_graph
+from device_runner.model.contract import load_step_model
+from device_runner.model.flatbuffer import read_graph
 from device_runner.stream import Stream
 from models.network import recurrences
 from models.training import TrainingSettings, predict

@@ -6,8 +6,8 @@ import tf_keras as keras
 
 from calibration.rollout import long_streams
 from convert.export import export, float_step
-from convert.step import StepModule
-from device_runner.flatbuffer import read_graph
+from convert.step.step_module import StepModule
+from device_runner.model.flatbuffer import read_graph
 from models.cells import CELLS
 from models.network import Architecture
 from models.training import TrainingSettings, fit, predict

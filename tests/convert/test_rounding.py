@@ -17,9 +17,9 @@ from convert.export import float_step
 from convert.schemes import get_scheme
 from convert.schemes.rounding import LARGEST, compensate, round_columns
 from convert.verify import verify_on_runtimes
-from device_runner.constants import read_constant
-from device_runner.contract import load_step_model
-from device_runner.flatbuffer import read_graph
+from device_runner.model.constants import read_constant
+from device_runner.model.contract import load_step_model
+from device_runner.model.flatbuffer import read_graph
 from models.network import Architecture, recurrences
 
 

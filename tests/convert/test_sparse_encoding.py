@@ -2,8 +2,8 @@
 
 It would make a file with 16x1-pruned matrices smaller. With int8 weights it is wrong or of no use
 today, so no scheme offers it, and known_failures refuses it. Where a test here fails, a runtime has
-changed: look again whether it should be offered, and bring device_runner/known_failures.py and
-docs/compression.md up to date.
+changed: look again whether it should be offered, and bring
+device_runner/backends/known_failures.py and docs/compression.md up to date.
 """
 
 import subprocess
@@ -15,9 +15,9 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from convert.step import StepModule
-from device_runner.flatbuffer import read_graph
-from device_runner.known_failures import known_failure
+from convert.step.step_module import StepModule
+from device_runner.backends.known_failures import known_failure
+from device_runner.model.flatbuffer import read_graph
 from models.compress.pruning import pattern_holds
 from models.network import Architecture, recurrences
 from models.tensorflow_log import quiet

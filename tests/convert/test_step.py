@@ -5,9 +5,9 @@ import pytest
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
-from convert.step import StepModule, to_float_graph
-from device_runner.contract import load_step_model
-from device_runner.flatbuffer import read_graph
+from convert.step.step_module import StepModule, to_float_graph
+from device_runner.model.contract import load_step_model
+from device_runner.model.flatbuffer import read_graph
 from device_runner.stream import Stream
 from models.network import Architecture, Normalization, Recurrence
 from models.training import predict

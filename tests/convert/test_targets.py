@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from convert.auto import CANDIDATES
 from convert.errors import UnknownRuntimeError, UnknownTargetError
+from convert.scheme_choice import CANDIDATES
 from convert.schemes import get_scheme
 from convert.targets import TARGETS
 from convert.targets.check import AFTER, MAPS, REFUSED, check_file, format_report
 from convert.targets.documentation import tables
 from convert.targets.measure_runtime import naming
+from convert.targets.operator_rules import RULES
 from convert.targets.profile import get_profile
-from convert.targets.rules import RULES
 from convert.targets.runtimes import (
     get_runtime,
     measured_runtimes,
@@ -26,7 +26,7 @@ from convert.targets.runtimes import (
     release_of,
     version_key,
 )
-from device_runner.flatbuffer import OPERATOR_NAMES, TENSOR_TYPES, read_graph
+from device_runner.model.flatbuffer import OPERATOR_NAMES, TENSOR_TYPES, read_graph
 from models.cells import CELLS
 from pipeline.cli import main
 from tests.operator_graphs import operator_model
@@ -259,7 +259,7 @@ def _edited(path, edit) -> bytes:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    from device_runner.contract import load_step_model
+    from device_runner.model.contract import load_step_model
 
     model = schema.ModelT.InitFromPackedBuf(load_step_model(path).flatbuffer, 0)
     edit(model)

@@ -9,7 +9,7 @@ import tf_keras as keras
 from calibration.rollout import long_streams
 from convert.export import export, float_step
 from convert.quantization_aware import float_network, train_quantization_aware
-from device_runner.flatbuffer import read_graph
+from device_runner.model.flatbuffer import read_graph
 from device_runner.stream import Stream
 from models.metrics import Metric, explained_variance, mean_absolute_error
 from models.network import Architecture

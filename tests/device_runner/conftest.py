@@ -21,8 +21,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from device_runner.cli import main
-from device_runner.contract import GOLDEN_FILE, StepModel, load_step_model, split_package
 from device_runner.errors import BadModelError
+from device_runner.model.contract import GOLDEN_FILE, StepModel, load_step_model, split_package
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Workshop:
     def packed(self, **changes: Any) -> bytes:
         """The model packed again, as ``convert.export`` does; ``changes`` are flatbuffer,
         contract, labels or golden."""
-        from convert.package import pack
+        from device_runner.model.step_file import pack
 
         model = replace(self.model, **changes)
         return pack(model.flatbuffer, model.contract, model.labels, model.golden)

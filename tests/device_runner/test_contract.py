@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runner import contract as contract_module
-from device_runner.contract import (
+from device_runner.errors import BadModelError
+from device_runner.model import contract as contract_module
+from device_runner.model.contract import (
     MEMBER_LIMIT_BYTES,
     Contract,
     StateSpec,
     load_step_model,
     split_package,
 )
-from device_runner.errors import BadModelError
 
 # Good files
 

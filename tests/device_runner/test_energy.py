@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from device_runner import energy
-from device_runner.energy import EnergyMeter, find_meter, measure_energy, rails_power
+from device_runner.measure import energy
+from device_runner.measure.energy import EnergyMeter, find_meter, measure_energy, rails_power
 from device_runner.stream import Stream
 
 PMIC_ANSWER = """    3V7_WL_SW_A current(0)=0.10000000A

@@ -12,9 +12,9 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from device_runner.contract import load_step_model
 from device_runner.errors import BadModelError
-from device_runner.flatbuffer import OPERATOR_NAMES, TENSOR_TYPES, Graph, read_graph
+from device_runner.model.contract import load_step_model
+from device_runner.model.flatbuffer import OPERATOR_NAMES, TENSOR_TYPES, Graph, read_graph
 
 # A reader that loops or trusts a damaged length takes far longer; a sound one milliseconds.
 SECONDS_PER_FILE = 5

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from device_runner import log_mel, lpc_cepstrum
 from device_runner.errors import BadModelError
-from device_runner.front_ends import narrowed_front_end, sound_front_end
+from device_runner.front_ends import log_mel, lpc_cepstrum, narrowed_front_end, sound_front_end
 
 WHOLE = {
     "log-mel": log_mel.describe(every=2),

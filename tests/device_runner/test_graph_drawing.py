@@ -7,10 +7,10 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from device_runner.contract import load_step_model
 from device_runner.errors import BadModelError
-from device_runner.flatbuffer import read_graph
-from device_runner.graph_drawing import OPERATOR_LIMIT, _layers, _nodes, draw_svg, draw_text
+from device_runner.model.contract import load_step_model
+from device_runner.model.flatbuffer import read_graph
+from device_runner.model.graph_drawing import OPERATOR_LIMIT, _layers, _nodes, draw_svg, draw_text
 
 SVG = "{http://www.w3.org/2000/svg}"
 

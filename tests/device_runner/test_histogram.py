@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from device_runner.histogram import Histogram
+from device_runner.measure.histogram import Histogram
 
 values_lists = st.lists(st.integers(0, 10**13), min_size=1, max_size=2000)
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from convert.export import check_dtypes
-from convert.onnx_export import export_onnx
+from convert.exporters.onnx import export_onnx
 from convert.schemes import get_scheme
-from device_runner.contract import Contract, TensorSpec, load_step_model
 from device_runner.errors import BadInputError, BadModelError
+from device_runner.model.contract import Contract, TensorSpec, load_step_model
 from device_runner.stream import Stream, Streams
 from device_runner.verify import verify
 from tests.hand_made_steps import MADE, VOCABULARY, step_model

@@ -11,10 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from device_runner import latency
-from device_runner.contract import Golden, TensorSpec
-from device_runner.histogram import Histogram
-from device_runner.latency import (
+from device_runner.measure import latency
+from device_runner.measure.histogram import Histogram
+from device_runner.measure.latency import (
     PARTS,
     PERCENTILES,
     SAMPLES_ABOVE_PERCENTILE,
@@ -24,6 +23,7 @@ from device_runner.latency import (
     samples_needed,
     summarize,
 )
+from device_runner.model.contract import Golden, TensorSpec
 from device_runner.stream import Stream
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from device_runner.errors import BadInputError, BadModelError, MissingRuntimeError
-from device_runner.log_mel import (
+from device_runner.front_ends.log_mel import (
     CHANNELS,
     HIGHEST_HZ,
     HOP_SAMPLES,

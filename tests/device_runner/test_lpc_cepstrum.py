@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device_runner.lpc_cepstrum import FRAME_SAMPLES, ORDER, SHIFT_SAMPLES, cepstra, cepstrum
+from device_runner.front_ends.lpc_cepstrum import (
+    FRAME_SAMPLES,
+    ORDER,
+    SHIFT_SAMPLES,
+    cepstra,
+    cepstrum,
+)
 
 # A formant each at 700, 1800 and 2600 Hz, as of a vowel, at 10 kHz.
 POLES = 0.95 * np.exp(2j * np.pi * np.array([700, 1800, 2600]) / 10_000)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from device_runner import machine
+from device_runner.measure import machine
 
 X86_64, AARCH64, ARM = 62, 183, 40
 

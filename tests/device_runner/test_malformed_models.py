@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.package import pack
-from device_runner.contract import load_step_model, split_package
 from device_runner.errors import BadModelError
+from device_runner.model.contract import load_step_model, split_package
+from device_runner.model.step_file import pack
 from pipeline.cli import main
 
 SHORT = ("--steps", "100", "--rounds", "1", "--warmup", "0")

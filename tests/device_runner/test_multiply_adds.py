@@ -2,8 +2,8 @@
 
 import pytest
 
-from device_runner.contract import load_step_model
-from device_runner.multiply_adds import multiply_adds
+from device_runner.model.contract import load_step_model
+from device_runner.operators.multiply_adds import multiply_adds
 
 INPUTS, UNITS, OUTPUTS = 12, 16, 9
 

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 
-from convert.onnx_export import export_onnx
+from convert.exporters.onnx import export_onnx
 from device_runner.backends import onnxruntime
 from device_runner.backends.backend import LoadOptions
-from device_runner.contract import load_step_model
 from device_runner.errors import BadModelError
+from device_runner.model.contract import load_step_model
 from device_runner.stream import Stream
 
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from device_runner import latency, paced
-from device_runner.contract import Golden, TensorSpec
-from device_runner.paced import WARM_UP_FRAMES, PacedSettings, measure_paced
+from device_runner.measure import latency, paced
+from device_runner.measure.paced import WARM_UP_FRAMES, PacedSettings, measure_paced
+from device_runner.model.contract import Golden, TensorSpec
 from device_runner.stream import Stream
 
 PERIOD_NS = 10_000_000

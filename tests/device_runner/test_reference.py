@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from convert.schemes import SCHEMES
 from device_runner.backends import load_backend
 from device_runner.backends.reference import OPERATORS
-from device_runner.contract import check_contract, load_step_model
 from device_runner.errors import BadModelError
-from device_runner.flatbuffer import read_graph
+from device_runner.model.contract import check_contract, load_step_model
+from device_runner.model.flatbuffer import read_graph
 from device_runner.stream import Stream
 from device_runner.verify import verify
 from tests.conftest import VARIANTS

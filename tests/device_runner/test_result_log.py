@@ -12,12 +12,12 @@ import time
 
 import pytest
 
-from device_runner.result_log import append_result
+from device_runner.measure.result_log import append_result
 
 WRITER = """
 import sys
 from pathlib import Path
-from device_runner.result_log import append_result
+from device_runner.measure.result_log import append_result
 for number in range(int(sys.argv[3])):
     append_result(Path(sys.argv[1]), {"writer": sys.argv[2], "number": number, "pad": "x" * 20000})
 """

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from device_runner.errors import BadInputError, MissingRuntimeError
-from device_runner.scheduling import scheduled
+from device_runner.measure.scheduling import scheduled
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity here")

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runner.contract import load_step_model
 from device_runner.errors import BadInputError, MissingRuntimeError
+from device_runner.model.contract import load_step_model
 from device_runner.sources import open_source
 
 EXAMPLE = Path(__file__).parents[2] / "examples/classify_live.py"
@@ -86,7 +86,7 @@ def test_a_model_of_log_mel_frames_hears_what_it_was_trained_on(contract, tmp_pa
     pytest.importorskip("pymicro_features")
     from dataclasses import replace
 
-    from device_runner.log_mel import LogMel, describe
+    from device_runner.front_ends.log_mel import LogMel, describe
 
     path = write_wav(tmp_path / "second.wav", rate=16_000)
     found = read(f"wav:{path}", replace(contract, front_end=describe(every=2)))

@@ -11,8 +11,8 @@ from ai_edge_litert.interpreter import Interpreter
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from device_runner.contract import StepModel, TensorSpec, load_step_model
 from device_runner.errors import BadInputError
+from device_runner.model.contract import StepModel, TensorSpec, load_step_model
 from device_runner.stream import Stream, Streams
 from device_runner.verify import compare
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_runner.errors import BadModelError
-from device_runner.text import (
+from device_runner.front_ends.text import (
     UNKNOWN_ID,
     Tokenizer,
     describe_characters,

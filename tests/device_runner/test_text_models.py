@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from device_runner.errors import BadInputError
+from device_runner.front_ends.text import Tokenizer, describe_characters
 from device_runner.generation import generate, generating_tokenizer, tokenizer_of, translate
 from device_runner.stream import Stream
-from device_runner.text import Tokenizer, describe_characters
 
 LITERT = ("--backend", "litert")
 

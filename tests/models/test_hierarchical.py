@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from convert.c_export import export_c
-from convert.edgetpu_compiler import compile_for_edgetpu
 from convert.errors import TargetMismatchError
 from convert.export import Description, export_step, float_step
-from convert.onnx_export import to_onnx
+from convert.exporters.c import export_c
+from convert.exporters.edgetpu_compiler import compile_for_edgetpu
+from convert.exporters.onnx import to_onnx
 from convert.schemes import get_scheme
-from convert.schemes.limits import tensor_limits
+from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
-from device_runner.contract import Golden, load_step_model
 from device_runner.errors import BadModelError
-from device_runner.flatbuffer import read_graph
-from device_runner.inspection import format_inspection, inspect_model
-from device_runner.multiply_adds import mean_multiply_adds, multiply_adds
+from device_runner.model.contract import Golden, load_step_model
+from device_runner.model.flatbuffer import read_graph
+from device_runner.model.inspection import format_inspection, inspect_model
+from device_runner.operators.multiply_adds import mean_multiply_adds, multiply_adds
 from device_runner.stream import Stream, Streams
 from models.errors import ModelsError
 from models.network import Architecture, load_network, save_network

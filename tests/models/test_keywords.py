@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runner.log_mel import LogMel
+from device_runner.front_ends.log_mel import LogMel
 from models.errors import MissingDataError, ModelsError
 from models.tasks import data_facts, keywords, synthetic_speech
 from models.tasks.keywords import (

@@ -9,11 +9,11 @@ import tf_keras as keras
 from calibration.rollout import long_streams
 from convert.export import export, float_step
 from convert.schemes import int8
-from convert.schemes.limits import tensor_limits
 from convert.schemes.scheme import Options
+from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
-from device_runner.contract import load_step_model
-from device_runner.flatbuffer import read_graph
+from device_runner.model.contract import load_step_model
+from device_runner.model.flatbuffer import read_graph
 from device_runner.stream import Stream
 from models.compress.low_rank import factorize, truncate, truncated_svd
 from models.compress.pruning import prune_by_magnitude

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device_runner.text import Tokenizer
+from device_runner.front_ends.text import Tokenizer
 from models.tasks import language_id
 from models.tasks.hash_split import split_by_name
 from models.tasks.interface_messages import plain

@@ -154,7 +154,9 @@ def test_models_are_measured_side_by_side_and_nothing_is_left(server, models, tm
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in output.read_text().splitlines()]
     assert [line["file"] for line in lines] == [file.name for file in models]
-    schema = json.loads((REPOSITORY / "device_runner" / "result.schema.json").read_text())
+    schema = json.loads(
+        (REPOSITORY / "device_runner" / "measure" / "result.schema.json").read_text()
+    )
     for line, file in zip(lines, models, strict=True):
         jsonschema.validate(line, schema)
         assert line["device"] == "pi"

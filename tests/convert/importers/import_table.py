@@ -15,10 +15,10 @@ import click
 import numpy as np
 
 from calibration.data import Sequences
-from convert.conversion import Conversion, Facts, prepare, step_inputs
 from convert.errors import ContractViolationError, ConvertError
+from convert.import_conversion import Conversion, Facts, prepare, step_inputs
 from convert.importers import import_model
-from convert.step import StepModule
+from convert.step.step_module import StepModule
 from convert.targets.check import TargetReport, check_file
 from convert.verify import verify_on_runtimes
 from models.tasks import load_task

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from convert.conversion import Facts, original_outputs, prepare
 from convert.errors import ContractViolationError, UnsupportedLayerError
+from convert.import_conversion import Facts, original_outputs, prepare
 from convert.importers import import_model
 from convert.importers.imported import ImportedModel
 from convert.importers.keras2 import imported
 from convert.layers import RULES
-from convert.step import Kind, StepModule
+from convert.step.step_module import Kind, StepModule
 from convert.targets.check import check_file
 from convert.verify import verify_on_runtimes
 from tests.convert.importers.architectures import ARCHITECTURES, KERAS_3, PYTORCH, TENSORFLOW, saved

@@ -8,7 +8,7 @@ import pytest
 from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.importers import import_model
 from convert.importers.pytorch import read_network, run, to_keras
-from convert.step import StepModule
+from convert.step.step_module import StepModule
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calibration.data import random_sequences
-from convert.conversion import original_outputs, step_inputs
 from convert.export import step_of
+from convert.import_conversion import original_outputs, step_inputs
 from convert.importers.keras2 import imported
-from convert.step import CONTROL_FLOW, StepModule
-from device_runner.flatbuffer import read_graph
+from convert.step.step_module import CONTROL_FLOW, StepModule
+from device_runner.model.flatbuffer import read_graph
 from tests.convert.importers.test_keras import stepped
 
 L = keras.layers

@@ -12,16 +12,20 @@ import numpy as np
 import pytest
 
 import device_runner
-from device_runner import energy, log_mel, machine, results
 from device_runner.backends.backend import Placement
-from device_runner.energy import EnergyMeter
-from device_runner.latency import BenchSettings
-from device_runner.paced import PacedSettings
-from device_runner.results import Circumstances, bench, bench_paced, format_results
+from device_runner.front_ends import log_mel
+from device_runner.measure import benchmark as results
+from device_runner.measure import energy, machine
+from device_runner.measure.benchmark import Circumstances, bench, bench_paced, format_results
+from device_runner.measure.energy import EnergyMeter
+from device_runner.measure.latency import BenchSettings
+from device_runner.measure.paced import PacedSettings
 from device_runner.stream import Stream
 
 SHORT = BenchSettings(steps=200, rounds=2, warmup_s=0)
-SCHEMA = json.loads((Path(device_runner.__file__).parent / "result.schema.json").read_text())
+SCHEMA = json.loads(
+    (Path(device_runner.__file__).parent / "measure" / "result.schema.json").read_text()
+)
 
 
 def check_form(result: dict) -> None:

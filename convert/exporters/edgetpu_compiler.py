@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from convert.edgetpu import restore_contract
 from convert.errors import ConvertError
+from convert.exporters.edgetpu import restore_contract
 from convert.targets.check import AFTER, MAPS, REFUSED, OperatorFinding, TargetReport, check_graph
 from convert.targets.profile import get_profile
-from device_runner.contract import StepModel
 from device_runner.errors import MissingRuntimeError
+from device_runner.model.contract import StepModel
 
 COMPILER = "edgetpu_compiler"
 # The compiler itself gives up after 180 s.
@@ -60,7 +60,7 @@ def compile_for_edgetpu(
     Raises:
         MissingRuntimeError: the compiler is not on PATH; the message has the commands to run.
         ConvertError: the compiler refuses the model or does not answer.
-        BadModelError, ContractViolationError: as :func:`convert.edgetpu.restore_contract`.
+        BadModelError, ContractViolationError: as convert.exporters.edgetpu.restore_contract.
     """
     model.require_one_phase("the Edge TPU")
     program = shutil.which(COMPILER)

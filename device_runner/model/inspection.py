@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from device_runner.contract import STEP_SIGNATURE, StateSpec, StepModel, TensorSpec
+from device_runner.model.contract import STEP_SIGNATURE, StateSpec, StepModel, TensorSpec
 
 # More channels or labels than these are shortened in the text.
 NAMES_SHOWN = 7

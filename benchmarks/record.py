@@ -9,7 +9,7 @@ from typing import Any
 FOLDER = Path("runs/benchmarks")
 
 
-def write_finding(
+def write_record(
     name: str, case: str, rows: list[dict[str, Any]], size: str = "", p50: str = "", score: str = ""
 ) -> None:
     """Write runs/benchmarks/NAME.json.

@@ -12,17 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from convert.errors import ContractViolationError
-from convert.object_tree import read_tree, write_tree
-from convert.package import pack, write_atomically
-from device_runner.contract import (
+from convert.tflite_editor import read_tree, write_tree
+from device_runner.errors import BadModelError
+from device_runner.model.contract import (
     STEP_SIGNATURE,
     StepModel,
     check_contract,
     load_step_model,
     split_package,
 )
-from device_runner.errors import BadModelError
-from device_runner.flatbuffer import read_graph
+from device_runner.model.flatbuffer import read_graph
+from device_runner.model.step_file import pack, write_atomically
 
 
 def restore_contract(compiled: Path, original: StepModel, output: Path) -> StepModel:

@@ -10,14 +10,14 @@ import numpy as np
 
 from convert.errors import ContractViolationError
 from convert.schemes.scheme import FloatStep
-from device_runner.contract import (
+from device_runner.model.contract import (
     INPUT_NAME,
     OUTPUT_NAME,
     STEP_SIGNATURE,
     StateSpec,
     TensorSpec,
 )
-from device_runner.flatbuffer import Graph, Tensor
+from device_runner.model.flatbuffer import Graph, Tensor
 
 
 def border(graph: Graph, step: FloatStep) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Front ends of sound by their kind: what makes a model's frames of samples.
 
 A model's contract describes its front end; ``front_end["kind"]`` is its name. (Those of text are in
-device_runner/text.py.) For a model that reads some of the channels alone,
+device_runner/front_ends/text.py.) For a model that reads some of the channels alone,
 ``front_end["kept_channels"]`` lists their indices.
 """
 
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from device_runner import log_mel, lpc_cepstrum
 from device_runner.errors import BadModelError
-from device_runner.histogram import Histogram
+from device_runner.front_ends import log_mel, lpc_cepstrum
+from device_runner.measure.histogram import Histogram
 
 # As a microphone's program or a file is read: 6.4 ms at 10 kHz, 4 ms at 16 kHz.
 BLOCK_SAMPLES = 64

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from convert.object_tree import read_tree, write_tree
+from convert.tflite_editor import read_tree, write_tree
 
 RESHAPE = schema.BuiltinOperator.RESHAPE
 

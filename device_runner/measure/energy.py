@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_runner.latency import golden_frames
+from device_runner.measure.latency import golden_frames
 from device_runner.stream import Stream
 
 SYSFS = Path("/sys")

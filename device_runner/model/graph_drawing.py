@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import escape
 
 from device_runner.errors import BadModelError
-from device_runner.flatbuffer import Graph, Operator, Tensor
+from device_runner.model.flatbuffer import Graph, Operator, Tensor
 
 # A drawing of more is of no use to anyone.
 OPERATOR_LIMIT = 600

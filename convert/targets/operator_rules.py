@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from device_runner.constants import read_constant
 from device_runner.errors import BadModelError
-from device_runner.flatbuffer import Graph, Operator, Tensor
+from device_runner.model.constants import read_constant
+from device_runner.model.flatbuffer import Graph, Operator, Tensor
 
 Rule = Callable[[Operator, Graph, bytes], str | None]
 

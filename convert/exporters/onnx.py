@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from convert.errors import NotExportableError
-from convert.package import write_atomically
 from device_runner.backends.onnxruntime import HASH_PROPERTY, NAME, state_output_name
 from device_runner.backends.reference import StepGraph, strided_slice_parts
-from device_runner.contract import STEP_SIGNATURE, StepModel
 from device_runner.errors import MissingRuntimeError
-from device_runner.flatbuffer import ACTIVATIONS, Operator
+from device_runner.model.contract import STEP_SIGNATURE, StepModel
+from device_runner.model.flatbuffer import ACTIVATIONS, Operator
+from device_runner.model.step_file import write_atomically
 from device_runner.stream import Stream
 from device_runner.verify import Verification, verify
 
@@ -79,7 +79,7 @@ def to_onnx(model: StepModel) -> bytes:
         if operator.name not in LOWERINGS:
             raise NotExportableError(
                 f"{model.path}: operator {operator.name} has no ONNX form here; "
-                "add it to convert/onnx_export.py"
+                "add it to convert/exporters/onnx.py"
             )
         LOWERINGS[operator.name](lowering, operator)
     made = onnx.helper.make_model(
@@ -259,7 +259,7 @@ def _gather(to: _Lowering, operator: Operator) -> None:
     if operator.options["batch_dims"]:
         raise NotExportableError(
             f"{to.model.path}: GATHER within a batch has no ONNX form here; "
-            "add it to convert/onnx_export.py"
+            "add it to convert/exporters/onnx.py"
         )
     names = [to.name(index) for index in operator.inputs]
     output = to.name(operator.outputs[0])

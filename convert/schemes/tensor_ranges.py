@@ -17,7 +17,7 @@ from calibration.methods import choose_range
 from calibration.ranges import Ranges
 from calibration.state_magnitudes import MARGIN
 from convert.errors import ContractViolationError
-from device_runner.flatbuffer import Graph
+from device_runner.model.flatbuffer import Graph
 
 # Operators whose inputs and outputs are on one grid.
 SAME_GRID = {

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from device_runner.histogram import Histogram
-from device_runner.latency import (
+from device_runner.measure.histogram import Histogram
+from device_runner.measure.latency import (
     PARTS,
     Latency,
     garbage_uncollected,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from device_runner.errors import BadModelError
-from device_runner.flatbuffer import Tensor
+from device_runner.model.flatbuffer import Tensor
 
 REAL_DTYPES = ("float32", "float16")
 QUANTIZED_DTYPES = ("int8", "uint8", "int16", "int32", "int64")

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from convert.object_tree import read_tree, write_tree
-from device_runner.contract import STEP_SIGNATURE, phase_signatures
+from convert.tflite_editor import read_tree, write_tree
+from device_runner.model.contract import STEP_SIGNATURE, phase_signatures
 
 
 def with_phases(flatbuffer: bytes, periods: Mapping[str, int]) -> bytes:

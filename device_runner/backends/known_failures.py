@@ -6,7 +6,7 @@ converted never gets here; one that was made elsewhere, or edited, may.
 
 from __future__ import annotations
 
-from device_runner.flatbuffer import Graph
+from device_runner.model.flatbuffer import Graph
 
 # The version of FULLY_CONNECTED that stands for one scale a channel with float activations. A file
 # with a lower one is taken by runtimes that know one scale a matrix only.

@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 
 from device_runner.errors import BadInputError, BadModelError
-from device_runner.flatbuffer import Graph, Tensor, read_graph
+from device_runner.model.flatbuffer import Graph, Tensor, read_graph
 
 FORMAT_VERSION = 2
 STEP_SIGNATURE = "step"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from convert.auto import CANDIDATES, candidates, choose, refusal
+from convert.scheme_choice import CANDIDATES, candidates, choose, refusal
 from convert.schemes import get_scheme
 from models.errors import UnknownNameError
 

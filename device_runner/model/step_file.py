@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device_runner.contract import (
+from device_runner.model.contract import (
     CONTRACT_FILE,
     GOLDEN_FILE,
     GOLDEN_LENGTHS,

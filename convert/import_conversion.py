@@ -11,15 +11,15 @@ import tf_keras as keras
 
 from calibration.data import InputShape, Sequences, random_sequences, without_padding
 from calibration.rollout import long_streams
-from convert.auto import candidates
 from convert.errors import ContractViolationError
 from convert.export import Description, draft_model, export_step, step_of
 from convert.importers.imported import ImportedModel
+from convert.scheme_choice import candidates
 from convert.schemes import FloatStep, get_scheme
-from convert.step import Kind, StepModule
-from device_runner.contract import INPUT_NAME, OUTPUT_NAME, Golden, StepModel, Tolerance
+from convert.step.step_module import Kind, StepModule
 from device_runner.errors import VerificationError
-from device_runner.multiply_adds import mean_multiply_adds
+from device_runner.model.contract import INPUT_NAME, OUTPUT_NAME, Golden, StepModel, Tolerance
+from device_runner.operators.multiply_adds import mean_multiply_adds
 from device_runner.stream import Stream
 from models.network import Recurrence, count_parameters
 from models.tensorflow_log import quiet

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from convert.errors import NotExportableError
-from convert.package import write_atomically
 from convert.targets.check import check_graph
 from convert.targets.profile import get_profile
-from device_runner.contract import STEP_SIGNATURE, StateSpec, StepModel, TensorSpec
 from device_runner.errors import BadModelError, MissingRuntimeError, VerificationError
+from device_runner.model.contract import STEP_SIGNATURE, StateSpec, StepModel, TensorSpec
+from device_runner.model.step_file import write_atomically
 
 TEMPLATES = Path(__file__).parent / "c_templates"
 C_TYPES = {

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from device_runner import machine
-from device_runner.energy import find_meter, measure_energy
 from device_runner.errors import MissingRuntimeError
 from device_runner.front_ends import sound_front_end, time_front_end
-from device_runner.latency import (
+from device_runner.measure import machine
+from device_runner.measure.energy import find_meter, measure_energy
+from device_runner.measure.latency import (
     BenchSettings,
     Latency,
     ModelLatency,
@@ -28,7 +28,7 @@ from device_runner.latency import (
     samples_needed,
     summarize,
 )
-from device_runner.paced import PacedLatency, PacedSettings, measure_paced
+from device_runner.measure.paced import PacedLatency, PacedSettings, measure_paced
 from device_runner.stream import Stream
 from device_runner.verify import Verification, verify
 

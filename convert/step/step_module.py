@@ -14,10 +14,10 @@ import tf_keras as keras
 
 from convert.errors import ContractViolationError, UnsupportedLayerError
 from convert.layers import step_rule
-from convert.layers.rule import Lookup, State, StepRule, plain
-from convert.own_outputs import with_own_outputs
-from device_runner.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
-from device_runner.flatbuffer import read_graph
+from convert.layers.layer_rule import Lookup, State, StepRule, plain
+from convert.step.distinct_outputs import with_own_outputs
+from device_runner.model.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
+from device_runner.model.flatbuffer import read_graph
 from models.network import TokenEmbedding
 from models.tensorflow_log import quiet
 

@@ -1,0 +1,1 @@
+"""Other forms of a step model: ONNX, C, Edge TPU."""

@@ -1,0 +1,1 @@
+"""One time step of a network as a TFLite signature."""

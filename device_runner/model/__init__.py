@@ -1,0 +1,1 @@
+"""The step model's file: contract, package, graph, and what people are shown of them."""

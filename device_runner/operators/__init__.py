@@ -1,0 +1,1 @@
+"""TFLite's operators: what each computes and costs."""
