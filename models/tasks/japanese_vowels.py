@@ -35,7 +35,7 @@ def load() -> Task:
         frame_period_source="frame shift of 6.4 ms at 10 kHz, as the UCI description states",
         group_name="",
         source="Kudo, Toyama and Shimbo (1999), UCI repository, CC BY 4.0; read from sktime",
-        # The data set holds ready-made frames; device_runner.front_ends.lpc_cepstrum makes such frames.
+        # The data set holds ready-made frames; front_ends.lpc_cepstrum computes such frames.
         front_end={"kind": "lpc-cepstrum"},
     )
 
