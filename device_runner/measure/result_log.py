@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from device_runner.errors import OptionError
 
 try:
     import fcntl
 except ImportError:  # not a POSIX system: one writer at a time is up to the user
     fcntl = None  # type: ignore[assignment]
 
+# What every line of ours begins with.
+_START = b'{"result_format"'
+
+
+class _Ending(NamedTuple):
+    """Where the next line goes: ``position`` in the file, behind ``separator``."""
+
+    position: int
+    separator: bytes
+
 
 def append_result(path: Path, result: dict[str, Any]) -> None:
     """Append one result as a line, whole or not at all, and have it on the disk.
 
-    Two processes may append to one file. What an earlier process left of a line when it was
-    killed, or when the disk was full, is cut off first.
+    Two processes may append to one file. A line that an earlier process could not finish, because
+    it was killed or the disk was full, is cut off first.
 
     Raises:
+        OptionError: the file holds something else than results; it is as before.
         OSError: the line could not be written; the file is as before.
     """
     line = json.dumps(result, allow_nan=False).encode() + b"\n"
@@ -28,17 +43,18 @@ def append_result(path: Path, result: dict[str, Any]) -> None:
     try:
         if fcntl:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        end = _end_of_lines(descriptor)
-        if end < os.fstat(descriptor).st_size:
-            os.ftruncate(descriptor, end)
+        ending = _find_ending(descriptor, path)
+        line = ending.separator + line
+        if ending.position < os.fstat(descriptor).st_size:
+            os.ftruncate(descriptor, ending.position)
         try:
             written = 0
             while written < len(line):
                 written += os.write(descriptor, line[written:])
             os.fsync(descriptor)
         except OSError as error:
-            if end < os.fstat(descriptor).st_size:
-                os.ftruncate(descriptor, end)
+            if ending.position < os.fstat(descriptor).st_size:
+                os.ftruncate(descriptor, ending.position)
             error.filename = str(path)
             raise
     finally:
@@ -46,21 +62,49 @@ def append_result(path: Path, result: dict[str, Any]) -> None:
 
 
 def check_appendable(path: Path) -> None:
-    """Raise OSError now, and not after the measurement, where ``path`` cannot be appended to."""
-    with path.open("ab"):
-        pass
+    """Find out before the measurement, and not after it, whether ``path`` takes results.
+
+    Raises:
+        OptionError: the file holds something else than results.
+        OSError: it cannot be written.
+    """
+    with path.open("a+b") as file:
+        _find_ending(file.fileno(), path)
 
 
-def _end_of_lines(descriptor: int) -> int:
-    """Where the last whole line ends."""
-    end = os.lseek(descriptor, 0, os.SEEK_END)
-    block = 4096
-    while end > 0:
-        start = max(0, end - block)
-        os.lseek(descriptor, start, os.SEEK_SET)
-        content = os.read(descriptor, end - start)
-        newline = content.rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
+def _find_ending(descriptor: int, path: Path) -> _Ending:
+    """Find the end of the last result.
+
+    Behind it there may be the start of a line that nobody finished. Anything else is not ours to
+    cut: OptionError.
+    """
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+        return _Ending(0, b"")
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
+        end = content.rfind(b"\n") + 1
+        tail = content[end:]
+        first = content[: content.find(b"\n") + 1]
+        last = content[content.rfind(b"\n", 0, max(end - 1, 0)) + 1 : end]
+    if not end or (_is_result(first) and _is_result(last)):
+        if _is_result(tail):  # whole but for its line end, as an editor may have left it
+            return _Ending(status.st_size, b"\n")
+        if _is_unfinished(tail):
+            return _Ending(end, b"")
+    raise OptionError(
+        f"{path} holds something else than results of bench, which are never written over it; "
+        "name another file, or move this one away"
+    )
+
+
+def _is_result(line: bytes) -> bool:
+    try:
+        facts = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(facts, dict) and "result_format" in facts
+
+
+def _is_unfinished(tail: bytes) -> bool:
+    """Whether this can be the start of a line of ours; nothing at all is one, too."""
+    return tail.startswith(_START) or _START.startswith(tail)

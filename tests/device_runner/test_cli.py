@@ -183,12 +183,21 @@ def test_bench_as_json(int8_file, float32_file, invoke):
 
 def test_bench_appends_its_results(int8_file, tmp_path, invoke):
     output = tmp_path / "results.jsonl"
-    output.write_text('{"earlier": 1}\n')
+    output.write_text('{"result_format": 2, "earlier": 1}\n')
     for _ in range(2):
         assert invoke("bench", int8_file, "--output", output, *SHORT, *LITERT).exit_code == 0
     lines = [json.loads(line) for line in output.read_text().splitlines()]
-    assert lines[0] == {"earlier": 1}
+    assert lines[0] == {"result_format": 2, "earlier": 1}
     assert [line["file"] for line in lines[1:]] == [int8_file.name] * 2
+
+
+def test_bench_writes_over_nothing_else(int8_file, tmp_path, invoke, error_line):
+    output = tmp_path / "model.tflite"
+    output.write_bytes(int8_file.read_bytes())
+    result = invoke("bench", int8_file, "--output", output, *SHORT, *LITERT)
+    assert result.exit_code == USAGE
+    assert str(output) in error_line(result)
+    assert output.read_bytes() == int8_file.read_bytes()
 
 
 def test_bench_marks_a_model_that_fails(tampered_file, int8_file, tmp_path, invoke, error_line):
