@@ -33,11 +33,14 @@ import tf_keras as keras  # noqa: E402
 from models.attention import AttentionArchitecture  # noqa: E402
 from models.augmentation import Augmentation  # noqa: E402
 from models.compress.distillation import DistillationSettings, distil  # noqa: E402
+from models.losses import sequence_loss  # noqa: E402
 from models.metrics import accuracy  # noqa: E402
 from models.network import Architecture, count_parameters  # noqa: E402
-from models.tasks import TASKS, SequenceSet, Task, load_task  # noqa: E402
-from models.tasks.task import split_by_label  # noqa: E402
-from models.training import TrainingSettings, fit, predict, sequence_loss  # noqa: E402
+from models.prediction import predict  # noqa: E402
+from models.tasks import TASKS, load_task  # noqa: E402
+from models.tasks.sequence_set import SequenceSet  # noqa: E402
+from models.tasks.task import Task, split_by_label  # noqa: E402
+from models.training import TrainingSettings, fit  # noqa: E402
 
 NOISE, OFFSET = 0.7, 0.5
 # Channels of x, y and z of each sensor, for the rotation.

@@ -24,7 +24,8 @@ import numpy as np
 from record import write_record
 
 from models.cells import CELLS
-from models.tasks.task import SequenceSet, Task
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 from models.tensorflow_log import load_tensorflow
 
 # One scale a matrix and one scale a channel differ more here than anywhere else.

@@ -31,8 +31,8 @@ def trainer(cell: str, units: int, steps: int) -> Any:
     import tensorflow as tf
     import tf_keras as keras
 
+    from models.losses import sequence_loss
     from models.network import Architecture
-    from models.training import sequence_loss
 
     network = Architecture(cell, (units,), INPUTS, OUTPUTS).build()
     optimizer = keras.optimizers.Adam(1e-3)

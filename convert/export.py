@@ -36,9 +36,10 @@ from device_runner.operators.multiply_adds import mean_multiply_adds
 from device_runner.stream import Stream, Values
 from device_runner.verify import Verification, compare, verify
 from models.network import Architecture, count_parameters
-from models.tasks.task import SequenceSet, Task
+from models.prediction import evaluate
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 from models.tensorflow_log import quiet
-from models.training import evaluate
 
 # Enough to see a wrong state, few enough not to weigh on a small model's file.
 GOLDEN_STEPS = 32

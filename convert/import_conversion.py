@@ -21,7 +21,8 @@ from device_runner.errors import VerificationError
 from device_runner.model.contract import INPUT_NAME, OUTPUT_NAME, Golden, StepModel, Tolerance
 from device_runner.operators.multiply_adds import mean_multiply_adds
 from device_runner.stream import Stream
-from models.network import Recurrence, count_parameters
+from models.layers import Recurrence
+from models.network import count_parameters
 from models.tensorflow_log import quiet
 
 # Largest error of the float step against the original, as a share of the output's range.

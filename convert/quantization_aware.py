@@ -18,9 +18,10 @@ from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
 from device_runner.model.flatbuffer import read_graph
 from models.compress.distillation import soft_target_loss
+from models.losses import task_loss
 from models.network import Architecture, recurrences
 from models.tasks.task import Task
-from models.training import Progress, TrainingSettings, fit, task_loss
+from models.training import Progress, TrainingSettings, fit
 
 STEP_FILE = "step.tflite"
 LIMITS_FILE = "limits.json"

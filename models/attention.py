@@ -19,7 +19,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from models.errors import ModelsError
-from models.network import Normalization, SensorNoise
+from models.layers import Normalization, SensorNoise
 
 # Of the feed-forward layers, in widths of the network (Vaswani et al.: 2048 to 512).
 FEED_FORWARD_FACTOR = 4
@@ -54,7 +54,7 @@ class AttentionArchitecture:
         blocks: of self-attention and feed-forward layers.
         heads: of each self-attention, width / heads channels each.
         input_noise, input_offset: standard deviations on the normalized inputs, see
-            :class:`models.network.SensorNoise`.
+            :class:`models.layers.SensorNoise`.
         dropout: share of what each sublayer adds that is set to zero; like the noise in training
             only.
 

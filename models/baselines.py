@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import tf_keras as keras
 
-from models.tasks.task import SequenceSet, Task
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 
 EPOCHS = 300
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from models.tasks.task import SequenceSet
+from models.tasks.sequence_set import SequenceSet
 
 PERCENT = "%"
 

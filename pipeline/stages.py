@@ -237,15 +237,11 @@ def _train(
         import tf_keras as keras
 
         from models.compress.distillation import DistillationSettings, distil
-        from models.network import (
-            Architecture,
-            Normalization,
-            ValueHead,
-            load_network,
-            save_network,
-        )
+        from models.layers import Normalization, ValueHead
+        from models.network import Architecture, load_network, save_network
+        from models.prediction import evaluate
         from models.tasks import load_task
-        from models.training import TrainingSettings, evaluate, fit
+        from models.training import TrainingSettings, fit
 
         with track(subject, "train") as report:
             task = load_task(recipe.task)
@@ -316,7 +312,7 @@ def _gradients(network: Any, task: Any) -> list[list[float]]:
     length; where steps have labels, of those that end at one."""
     import numpy as np
 
-    from models.training import gradient_norms_through_time
+    from models.gradient_health import gradient_norms_through_time
 
     data = task.validation
     steps = int(np.median(data.lengths))
@@ -366,7 +362,8 @@ def _compress(
         import tf_keras as keras
 
         from models.network import load_network, save_network
-        from models.training import TrainingSettings, evaluate
+        from models.prediction import evaluate
+        from models.training import TrainingSettings
 
         with track(network.label, name) as report:
             task = _task_of(recipe, before)
@@ -538,7 +535,8 @@ def _qat(
         from convert.export import float_step
         from convert.quantization_aware import save_step, train_quantization_aware
         from models.network import load_network
-        from models.training import TrainingSettings, evaluate
+        from models.prediction import evaluate
+        from models.training import TrainingSettings
 
         with track(network.label, "qat") as report:
             task = _task_of(recipe, trained)

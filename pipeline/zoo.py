@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from models.cells import CELLS
@@ -32,13 +31,8 @@ def cells() -> list[dict[str, Any]]:
 
 
 def tasks() -> list[dict[str, Any]]:
-    """Name of each task and what it is, which its loader's module says first."""
+    """Name, source and purpose of each task."""
     return [
-        {"task": name, "purpose": _first_line(sys.modules[loader.__module__].__doc__)}
-        for name, loader in TASKS.items()
+        {"task": name, "source": entry.source, "purpose": entry.purpose}
+        for name, entry in TASKS.items()
     ]
-
-
-def _first_line(docstring: str | None) -> str:
-    paragraph = (docstring or "").strip().split("\n\n")[0]
-    return " ".join(paragraph.split()).removesuffix(".")

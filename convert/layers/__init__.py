@@ -12,7 +12,7 @@ from convert.errors import UnsupportedLayerError
 from convert.layers import keras_recurrent, pointwise, recurrent, windowed
 from convert.layers.activations import minimum
 from convert.layers.layer_rule import StepRule
-from models.network import Normalization, Recurrence, SensorNoise, TokenEmbedding, ValueHead
+from models.layers import Normalization, Recurrence, SensorNoise, TokenEmbedding, ValueHead
 
 _layers = keras.layers
 

@@ -13,7 +13,7 @@ import tf_keras as keras
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import capped_relu, leaky_relu, step_form
 from convert.layers.layer_rule import Joined, Lookup, Scaled, StepRule, plain, product, stateless
-from models.network import Normalization, TokenEmbedding
+from models.layers import Normalization, TokenEmbedding
 
 PADDING_REMOVED = "a step is never padding: give only real steps (Keras would skip the padded ones)"
 

@@ -17,7 +17,7 @@ from convert.layers.layer_rule import (
     look_up,
     plain,
 )
-from models.network import Recurrence
+from models.layers import Recurrence
 
 # Folding an embedding into the input product is worth no more than this share of the weights of
 # both layers together.

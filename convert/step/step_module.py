@@ -18,7 +18,7 @@ from convert.layers.layer_rule import Lookup, State, StepRule, plain
 from convert.step.distinct_outputs import with_own_outputs
 from device_runner.model.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
 from device_runner.model.flatbuffer import read_graph
-from models.network import TokenEmbedding
+from models.layers import TokenEmbedding
 from models.tensorflow_log import quiet
 
 CONTROL_FLOW = {"WHILE", "IF", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}

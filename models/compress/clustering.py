@@ -19,7 +19,8 @@ from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper 
 )
 
 from models.errors import ModelsError
-from models.network import Recurrence, recurrences
+from models.layers import Recurrence
+from models.network import recurrences
 from models.tasks.task import Task
 from models.training import Progress, TrainingSettings, fit
 

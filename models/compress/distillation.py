@@ -25,9 +25,12 @@ import tensorflow as tf
 import tf_keras as keras
 
 from models.errors import ModelsError
-from models.network import Normalization, SensorNoise, recurrences
+from models.layers import Normalization, SensorNoise
+from models.losses import mean_over_steps, task_loss
+from models.network import recurrences
+from models.prediction import predict
 from models.tasks.task import Task
-from models.training import Progress, TrainingSettings, fit, mean_over_steps, predict, task_loss
+from models.training import Progress, TrainingSettings, fit
 
 
 @dataclass(frozen=True)

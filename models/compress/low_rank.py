@@ -28,7 +28,8 @@ import tf_keras as keras
 
 from models.cells.cell import RecurrentCell
 from models.errors import ModelsError
-from models.network import Architecture, Recurrence, check_fit, recurrences
+from models.layers import Recurrence
+from models.network import Architecture, check_fit, recurrences
 from models.tasks.task import Task
 from models.training import Progress, TrainingSettings, fit
 

@@ -27,7 +27,8 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 from models.errors import ModelsError, UnknownNameError
-from models.network import Recurrence, recurrences
+from models.layers import Recurrence
+from models.network import recurrences
 from models.tasks.task import Task
 from models.training import Progress, TrainingSettings, fit
 

@@ -33,15 +33,13 @@ from device_runner.front_ends import narrowed_front_end
 from models.cells import cell_class
 from models.cells.cell import RecurrentCell
 from models.errors import ModelsError, UnknownNameError
-from models.network import (
-    Architecture,
-    Normalization,
-    Recurrence,
-    check_fit,
-    recurrences,
-)
-from models.tasks.task import SequenceSet, Task
-from models.training import Progress, TrainingSettings, evaluate, fit, task_loss
+from models.layers import Normalization, Recurrence
+from models.losses import task_loss
+from models.network import Architecture, check_fit, recurrences
+from models.prediction import evaluate
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
+from models.training import Progress, TrainingSettings, fit
 
 IMPORTANCES = ("taylor", "norm")
 # Sequences whose activations and gradients are in memory at once.

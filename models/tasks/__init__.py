@@ -1,64 +1,157 @@
-"""Tasks on real data: one file each, listed here."""
+"""Tasks on real data: one file each, listed here.
+
+The list holds names of modules, so that reading it imports neither TensorFlow nor any data.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.errors import UnknownNameError
-from models.tasks import (
-    basic_motions,
-    char_lm,
-    engine_fault,
-    glucose,
-    japanese_vowels,
-    keywords,
-    language_id,
-    sentiment,
-    stocks,
-    translation,
-    watch_exercises,
-)
-from models.tasks.task import SequenceSet, Task, TaskLoader
 
-TASKS: dict[str, TaskLoader] = {
-    "basic-motions": basic_motions.load,
-    "char-lm": char_lm.load,
-    "engine-fault": engine_fault.load,
-    "glucose": glucose.load,
-    "japanese-vowels": japanese_vowels.load,
-    "keywords": keywords.load,
-    "keywords-synthetic": keywords.load_synthetic,
-    "language-id": language_id.load,
-    "sentiment": sentiment.load,
-    "stocks": stocks.load,
-    "translation": translation.load,
-    "watch-exercises": watch_exercises.load,
-    "watch-exercises-4s": watch_exercises.load_4s,
-}
-
-# Of tasks whose data lies in a folder of the user's: what it depends on, ready for JSON.
-_DATA_FACTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "keywords": keywords.data_facts,
-    "keywords-synthetic": keywords.synthetic_data_facts,
-}
+if TYPE_CHECKING:
+    from models.tasks.task import Task
 
 
-def data_facts(name: str) -> dict[str, Any]:
-    """What tells a task's data from other data of the same name, ready for JSON; empty where the
-    data comes inside a package, whose version tells it.
+class TaskEntry(NamedTuple):
+    """A task in the list.
 
-    Raises:
-        MissingDataError: the data is not there.
+    Attributes:
+        loader: "module.function" within this package; the function takes nothing and gives the
+            :class:`~models.tasks.task.Task`.
+        source: where the data comes from, in a few words.
+        purpose: what is asked for, in a line.
+        distributions: the installed packages that the data is read with; their versions tell it
+            from other data.
+        data_facts: "module.function" that tells what the data depends on, ready for JSON, where it
+            lies in a folder of the user's; else "".
     """
-    return _DATA_FACTS[name]() if name in _DATA_FACTS else {}
+
+    loader: str
+    source: str
+    purpose: str
+    distributions: tuple[str, ...] = ()
+    data_facts: str = ""
+
+
+TASKS: dict[str, TaskEntry] = {
+    "basic-motions": TaskEntry(
+        "basic_motions.load",
+        "UEA archive 2018",
+        "Basic motions: standing, running, walking or badminton, from a smart watch",
+        ("sktime",),
+    ),
+    "char-lm": TaskEntry(
+        "char_lm.load",
+        "Hutto and Gilbert 2014",
+        "A character language model: the next character of reviews and editorials",
+    ),
+    "engine-fault": TaskEntry(
+        "engine_fault.load",
+        "FordA, IEEE WCCI 2008",
+        "Engine noise: whether a subsystem of a car shows a certain fault",
+    ),
+    "glucose": TaskEntry(
+        "glucose.load",
+        "bokeh_sampledata",
+        "Blood glucose half an hour ahead, from a continuous glucose monitor's own readings",
+        ("bokeh_sampledata",),
+    ),
+    "japanese-vowels": TaskEntry(
+        "japanese_vowels.load",
+        "Kudo et al. 1999",
+        "Japanese Vowels: which of nine speakers says /ae/, from 12 LPC cepstra a frame",
+        ("sktime",),
+    ),
+    "keywords": TaskEntry(
+        "keywords.load",
+        "Warden 2018",
+        "Spoken keywords: which of ten words, another word or silence, from log-mel frames of one "
+        "second",
+        ("pymicro-features",),
+        "keywords.data_facts",
+    ),
+    "keywords-synthetic": TaskEntry(
+        "keywords.load_synthetic",
+        "flite and espeak-ng",
+        "Spoken keywords, said by speech synthesizers instead of people",
+        ("pymicro-features",),
+        "keywords.synthetic_data_facts",
+    ),
+    "language-id": TaskEntry(
+        "language_id.load",
+        "Django's catalogs",
+        "Language identification: which of 23 languages a text is in, character by character",
+        ("Django", "polib", "scikit-learn"),
+    ),
+    "sentiment": TaskEntry(
+        "sentiment.load",
+        "Hutto and Gilbert 2014",
+        "Sentiment: is a sentence of a review, tweet or editorial positive or negative, word by "
+        "word",
+        ("scikit-learn",),
+    ),
+    "stocks": TaskEntry(
+        "stocks.load",
+        "Quandl WIKI prices",
+        "Stock prices: the next trading day's return, from the last days' prices and volumes",
+        ("bokeh_sampledata",),
+    ),
+    "translation": TaskEntry(
+        "translation.load",
+        "catalogs of Django, Spyder, Wagtail",
+        "Translation from English to French, one character after another: a sequence to a sequence",
+        ("Django", "polib"),
+    ),
+    "watch-exercises": TaskEntry(
+        "watch_exercises.load",
+        "Burns et al. 2018",
+        "Shoulder exercises: which of seven, from a smart watch's accelerometer and gyroscope",
+        ("seglearn",),
+    ),
+    "watch-exercises-4s": TaskEntry(
+        "watch_exercises.load_4s",
+        "Burns et al. 2018",
+        "Shoulder exercises, from four seconds of signal in overlapping windows",
+        ("seglearn",),
+    ),
+}
 
 
 def load_task(name: str) -> Task:
-    """Load a task by its name in TASKS; UnknownNameError where there is none."""
+    """Load a task by its name in TASKS.
+
+    Raises:
+        UnknownNameError: there is no such task.
+        MissingDataError: its data, or the package that brings it, is not there.
+    """
+    task: Task = _function(task_entry(name).loader)()
+    return task
+
+
+def data_facts(name: str) -> dict[str, Any]:
+    """Tell a task's data from other data of the same name, ready for JSON; empty where the data
+    comes inside a package, whose version tells it.
+
+    Raises:
+        UnknownNameError: there is no such task.
+        MissingDataError: the data is not there.
+    """
+    place = task_entry(name).data_facts
+    facts: dict[str, Any] = _function(place)() if place else {}
+    return facts
+
+
+def task_entry(name: str) -> TaskEntry:
+    """Look a task up by its name in TASKS; UnknownNameError where there is none."""
     if name not in TASKS:
         raise UnknownNameError("task", name, TASKS)
-    return TASKS[name]()
+    return TASKS[name]
 
 
-__all__ = ["TASKS", "SequenceSet", "Task", "data_facts", "load_task"]
+def _function(place: str) -> Callable[[], Any]:
+    module, _, name = place.partition(".")
+    function: Callable[[], Any] = getattr(importlib.import_module(f"models.tasks.{module}"), name)
+    return function

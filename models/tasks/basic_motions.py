@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from models.errors import MissingDataError
-from models.tasks.task import SequenceSet, Task, split_by_label
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task, split_by_label
 
 LABELS = ("standing", "running", "walking", "badminton")
 VALIDATION_SHARE = 0.2

@@ -10,7 +10,8 @@ from models.tasks.hash_split import split_by_name
 from models.tasks.keystrokes import KEYSTROKE_PERIOD_S, KEYSTROKE_SOURCE
 from models.tasks.ngram_model import NgramModel
 from models.tasks.rated_snippets import CITATION, families, rated_snippets
-from models.tasks.task import SequenceSet, Task
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 
 SOURCES = ("movie reviews", "editorials")
 # Characters a sequence has; the state begins anew with each.

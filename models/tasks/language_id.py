@@ -8,7 +8,8 @@ from device_runner.front_ends.text import Tokenizer, describe_characters
 from models.tasks.hash_split import split_by_name
 from models.tasks.interface_messages import DJANGO_CITATION, django_messages, plain
 from models.tasks.keystrokes import KEYSTROKE_PERIOD_S, KEYSTROKE_SOURCE
-from models.tasks.task import SequenceSet, Task
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 from models.tasks.text_baselines import majority_accuracy, ngram_naive_bayes_accuracy
 
 # The official languages of the European Union that Django speaks: all but Maltese.

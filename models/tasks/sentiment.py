@@ -7,7 +7,8 @@ import numpy as np
 from device_runner.front_ends.text import Tokenizer, describe_words
 from models.tasks.hash_split import split_by_name
 from models.tasks.rated_snippets import CITATION, families, rated_snippets
-from models.tasks.task import SequenceSet, Task
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 from models.tasks.text_baselines import bag_of_words_accuracy, majority_accuracy
 
 # Mean ratings nearer to neutral (0 on -4 to 4) are left out: there the raters do not agree on a

@@ -6,7 +6,8 @@ import numpy as np
 
 from models.errors import MissingDataError
 from models.metrics import Metric
-from models.tasks.task import SequenceSet, Task
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 
 # By time, the same days for all stocks: nobody knows one stock's future from another's past.
 VALIDATION_START, TEST_START = np.datetime64("2009-01-01"), np.datetime64("2010-07-01")

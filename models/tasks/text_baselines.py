@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.tasks.task import SequenceSet, Task
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 
 
 def majority_accuracy(task: Task) -> float:

@@ -21,7 +21,8 @@ from models.tasks.interface_messages import (
 )
 from models.tasks.keystrokes import KEYSTROKE_PERIOD_S, KEYSTROKE_SOURCE
 from models.tasks.ngram_model import NgramModel
-from models.tasks.task import SequenceSet, Task
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 
 LANGUAGE = "fr"
 SEPARATOR, END = "\t", "\n"

@@ -7,7 +7,8 @@ from collections.abc import Collection
 import numpy as np
 
 from models.errors import MissingDataError
-from models.tasks.task import SequenceSet, Task
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 
 SAMPLE_RATE_HZ = 50
 WINDOW_SECONDS = 2

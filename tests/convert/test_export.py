@@ -14,7 +14,7 @@ from device_runner.errors import BadModelError, VerificationError
 from device_runner.model.contract import load_step_model
 from device_runner.stream import Stream
 from models.metrics import decisions
-from models.training import predict
+from models.prediction import predict
 from tests.conftest import CELL_NAMES
 
 

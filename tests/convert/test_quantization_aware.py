@@ -21,7 +21,8 @@ from device_runner.model.contract import load_step_model
 from device_runner.model.flatbuffer import read_graph
 from device_runner.stream import Stream
 from models.network import recurrences
-from models.training import TrainingSettings, predict
+from models.prediction import predict
+from models.training import TrainingSettings
 from tests.conftest import VARIANTS
 from tests.hand_made_steps import MADE, VOCABULARY, step_model
 

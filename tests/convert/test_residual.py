@@ -10,7 +10,8 @@ from convert.step.step_module import StepModule
 from device_runner.model.flatbuffer import read_graph
 from models.cells import CELLS
 from models.network import Architecture
-from models.training import TrainingSettings, fit, predict
+from models.prediction import predict
+from models.training import TrainingSettings, fit
 from tests.convert.test_step import stepped
 
 # Largest rms error of the int8 outputs over 10,000 steps, as a share of their spread.

@@ -9,8 +9,9 @@ from convert.step.step_module import StepModule, to_float_graph
 from device_runner.model.contract import load_step_model
 from device_runner.model.flatbuffer import read_graph
 from device_runner.stream import Stream
-from models.network import Architecture, Normalization, Recurrence
-from models.training import predict
+from models.layers import Normalization, Recurrence
+from models.network import Architecture
+from models.prediction import predict
 from tests.conftest import CELL_NAMES, VARIANTS
 
 

@@ -13,7 +13,8 @@ from device_runner.model.flatbuffer import read_graph
 from device_runner.stream import Stream
 from models.metrics import Metric, explained_variance, mean_absolute_error
 from models.network import Architecture
-from models.training import TrainingSettings, evaluate, fit, predict
+from models.prediction import evaluate, predict
+from models.training import TrainingSettings, fit
 
 SETTINGS = TrainingSettings(epochs=15, learning_rate=1e-2)
 

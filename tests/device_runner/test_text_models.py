@@ -25,7 +25,8 @@ def text_models(tmp_path_factory) -> dict[str, Path]:
     from convert.export import export, float_step
     from models.network import Architecture
     from models.tasks.interface_messages import django_messages
-    from models.tasks.task import SequenceSet, Task
+    from models.tasks.sequence_set import SequenceSet
+    from models.tasks.task import Task
     from models.training import TrainingSettings, fit
 
     pairs = [pair for pair in django_messages("fr").items() if len("".join(pair)) < 20][:96]

@@ -3,7 +3,8 @@
 import numpy as np
 
 from models.network import Architecture
-from models.tasks.task import SequenceSet, Task
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
 
 INPUTS, UNITS, CLASSES, STEPS = 5, (8, 6), 3, 12
 

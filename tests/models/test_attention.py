@@ -11,7 +11,8 @@ from models.attention import AttentionArchitecture, SinusoidalPositions
 from models.compress.distillation import DistillationSettings, _Pupil, distil
 from models.errors import ModelsError
 from models.network import Architecture, count_parameters
-from models.training import TrainingSettings, evaluate, fit, predict
+from models.prediction import evaluate, predict
+from models.training import TrainingSettings, fit
 
 SETTINGS = TrainingSettings(epochs=6, batch_size=32, learning_rate=5e-3)
 

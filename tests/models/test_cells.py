@@ -7,7 +7,8 @@ import tf_keras as keras
 
 from models.cells import CELLS, make_cell
 from models.errors import ModelsError, UnknownNameError
-from models.network import Recurrence, recurrences
+from models.layers import Recurrence
+from models.network import recurrences
 from tests.models import reference_cells
 from tests.models.reference_cells import (
     REFERENCES,

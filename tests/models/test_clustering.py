@@ -11,7 +11,8 @@ from models.compress.pruning import prune_by_magnitude
 from models.errors import ModelsError
 from models.metrics import accuracy
 from models.network import recurrences
-from models.training import TrainingSettings, predict
+from models.prediction import predict
+from models.training import TrainingSettings
 
 CLUSTERS = 16
 SETTINGS = TrainingSettings(epochs=4, learning_rate=1e-3)

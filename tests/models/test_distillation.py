@@ -17,9 +17,12 @@ from models.compress.distillation import (
     soft_target_loss,
 )
 from models.errors import DivergedError, ModelsError
-from models.network import Architecture, Normalization, Recurrence, SensorNoise, recurrences
-from models.tasks.task import SequenceSet
-from models.training import TrainingSettings, fit, predict, sequence_loss
+from models.layers import Normalization, Recurrence, SensorNoise
+from models.losses import sequence_loss
+from models.network import Architecture, recurrences
+from models.prediction import predict
+from models.tasks.sequence_set import SequenceSet
+from models.training import TrainingSettings, fit
 from tests.models.weight_comparison import assert_same_weights, largest_difference
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=16, learning_rate=2e-2)

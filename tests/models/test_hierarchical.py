@@ -23,8 +23,8 @@ from device_runner.model.inspection import format_inspection, inspect_model
 from device_runner.operators.multiply_adds import mean_multiply_adds, multiply_adds
 from device_runner.stream import Stream, Streams
 from models.errors import ModelsError
+from models.gradient_health import gradient_norms_through_time
 from models.network import Architecture, load_network, save_network
-from models.training import gradient_norms_through_time
 
 STEPS = 21
 

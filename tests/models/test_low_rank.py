@@ -20,7 +20,8 @@ from models.compress.pruning import prune_by_magnitude
 from models.compress.structured import keep_units, prune_units, structured_prune
 from models.errors import ModelsError
 from models.network import Architecture, count_parameters, load_network, recurrences, save_network
-from models.training import TrainingSettings, evaluate, predict
+from models.prediction import evaluate, predict
+from models.training import TrainingSettings
 from tests.conftest import VARIANTS_WITH_RECURRENT_MATRIX as VARIANTS
 from tests.models.random_networks import frames, random_network, random_task
 from tests.models.reference_cells import matrix, weights_by_name

@@ -20,7 +20,7 @@ from models.metrics import (
     step_accuracy,
     usual_metric,
 )
-from models.tasks.task import SequenceSet
+from models.tasks.sequence_set import SequenceSet
 
 MAE = Metric("mean absolute error", "mg/dL", False, "", mean_absolute_error)
 

@@ -7,11 +7,11 @@ import pytest
 import tf_keras as keras
 
 from models.errors import ModelsError
+from models.layers import SensorNoise
 from models.network import (
     ARCHITECTURE_FILE,
     WEIGHTS_FILE,
     Architecture,
-    SensorNoise,
     count_parameters,
     load_network,
     recurrences,

@@ -8,9 +8,11 @@ import tf_keras as keras
 
 from models.compress.pruning import PATTERNS, pattern_holds, prune_by_magnitude
 from models.errors import ModelsError, UnknownNameError
+from models.layers import Recurrence
 from models.metrics import accuracy
-from models.network import Architecture, Recurrence, load_network, recurrences, save_network
-from models.training import TrainingSettings, predict
+from models.network import Architecture, load_network, recurrences, save_network
+from models.prediction import predict
+from models.training import TrainingSettings
 
 SPARSITY = 0.6
 ONE_POINT = 0.01

@@ -23,7 +23,8 @@ from models.compress.structured import (
 )
 from models.errors import ModelsError, UnknownNameError
 from models.network import load_network, recurrences, save_network
-from models.training import TrainingSettings, evaluate, predict
+from models.prediction import evaluate, predict
+from models.training import TrainingSettings
 from tests.models.random_networks import INPUTS, UNITS, frames, random_network, random_task
 from tests.models.reference_cells import REFERENCES
 

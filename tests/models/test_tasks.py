@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from models.errors import MissingDataError, UnknownNameError
-from models.network import Normalization
+from models.layers import Normalization
 from models.tasks import TASKS, keywords, load_task
-from models.tasks.task import SequenceSet, split_by_label
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import split_by_label
 
 SENSOR_TASKS = (
     "basic-motions",

@@ -11,17 +11,13 @@ import tf_keras as keras
 
 import models.training
 from models.errors import DivergedError, ModelsError
+from models.gradient_health import gradient_norms_through_time
+from models.losses import task_loss
 from models.metrics import Metric, accuracy
 from models.network import Architecture, recurrences
-from models.tasks.task import SequenceSet
-from models.training import (
-    TrainingSettings,
-    evaluate,
-    fit,
-    gradient_norms_through_time,
-    predict,
-    task_loss,
-)
+from models.prediction import evaluate, predict
+from models.tasks.sequence_set import SequenceSet
+from models.training import TrainingSettings, fit
 from tests.models.reference_cells import REFERENCES, weights_by_name
 from tests.models.weight_comparison import assert_same_weights, largest_difference
 
