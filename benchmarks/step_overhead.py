@@ -32,13 +32,8 @@ from bare_loop import bare_loop
 from device_runner.measure import latency
 from device_runner.measure.latency import BenchSettings
 from device_runner.measure.machine import describe_machine
-from device_runner.model.contract import (
-    INPUT_NAME,
-    OUTPUT_NAME,
-    STEP_SIGNATURE,
-    StepModel,
-    load_step_model,
-)
+from device_runner.model.names import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
+from device_runner.model.step_file import StepModel, load_step_model
 from device_runner.stream import Stream
 
 DEFAULT_FILES = tuple(

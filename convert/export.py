@@ -19,21 +19,16 @@ from convert.schemes import FloatStep, Scheme, ToleranceShare, get_scheme
 from convert.step.contract_fields import border
 from convert.step.phase_signatures import with_phases
 from convert.step.step_module import StepModule, to_float_graph
-from device_runner.model.contract import (
-    INPUT_NAME,
-    OUTPUT_NAME,
-    Contract,
-    Golden,
-    StepModel,
-    Tolerance,
-    check_contract,
-    check_phases,
-    phase_graphs,
-)
+from device_runner.atomic_write import write_atomically
+from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.flatbuffer import Graph, read_graph
-from device_runner.model.step_file import pack, write_atomically
+from device_runner.model.frames import StepValues
+from device_runner.model.golden import Golden
+from device_runner.model.graph_checks import check_contract, check_phases, phase_graphs
+from device_runner.model.names import INPUT_NAME, OUTPUT_NAME
+from device_runner.model.step_file import StepModel, pack
 from device_runner.operators.multiply_adds import mean_multiply_adds
-from device_runner.stream import Stream, Values
+from device_runner.stream import Stream
 from device_runner.verify import Verification, compare, verify
 from models.network import Architecture, count_parameters
 from models.prediction import evaluate
@@ -332,7 +327,7 @@ def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> dict[str
     }
 
 
-def first_output(outputs: Values) -> np.ndarray:
+def first_output(outputs: StepValues) -> np.ndarray:
     """Of what a stream gives the first output, which is the task's."""
     return outputs[OUTPUT_NAME] if isinstance(outputs, dict) else outputs
 

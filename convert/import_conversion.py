@@ -18,7 +18,10 @@ from convert.scheme_choice import candidates
 from convert.schemes import FloatStep, get_scheme
 from convert.step.step_module import Kind, StepModule
 from device_runner.errors import VerificationError
-from device_runner.model.contract import INPUT_NAME, OUTPUT_NAME, Golden, StepModel, Tolerance
+from device_runner.model.contract import Tolerance
+from device_runner.model.golden import Golden
+from device_runner.model.names import INPUT_NAME, OUTPUT_NAME
+from device_runner.model.step_file import StepModel
 from device_runner.operators.multiply_adds import mean_multiply_adds
 from device_runner.stream import Stream
 from models.layers import Recurrence

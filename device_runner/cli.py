@@ -29,23 +29,19 @@ from device_runner.errors import (
     VerificationError,
 )
 from device_runner.front_ends.text import is_text
-from device_runner.generation import (
-    generate,
-    generating_tokenizer,
-    tokenizer_of,
-    translate,
-)
+from device_runner.generation import generate, generating_tokenizer, tokenizer_of, translate
 from device_runner.measure import benchmark as results
 from device_runner.measure.latency import PERCENTILES, BenchSettings
 from device_runner.measure.paced import PacedSettings
 from device_runner.measure.result_log import append_result, check_appendable
 from device_runner.measure.scheduling import scheduled
 from device_runner.model import inspection
-from device_runner.model.contract import load_step_model, read_bytes
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.frames import StepValues
 from device_runner.model.graph_drawing import draw_svg, draw_text, states_of
+from device_runner.model.step_file import load_step_model, read_bytes
 from device_runner.sources import open_source, open_text
-from device_runner.stream import Stream, Values
+from device_runner.stream import Stream
 from device_runner.verify import verify
 
 DISK_ERRORS = {
@@ -425,7 +421,7 @@ def _stream_text(stream: Stream, source: str, each_token: bool) -> None:
             sys.stdout.flush()
 
 
-def _decision(stream: Stream, y: Values) -> str:
+def _decision(stream: Stream, y: StepValues) -> str:
     """The winning label of the first output, and the values of all."""
     outputs = list(y.values()) if isinstance(y, dict) else [y]
     values = ",".join(f"{value:.6g}" for output in outputs for value in output.ravel())

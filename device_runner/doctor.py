@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_runner.backends import BACKENDS
-from device_runner.backends.backend import one_line
-from device_runner.errors import DeviceRunnerError
+from device_runner.errors import DeviceRunnerError, one_line
 
 # The import of TensorFlow alone takes half a minute on a small board.
 PROBE_LIMIT_S = 180

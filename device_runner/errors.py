@@ -1,5 +1,8 @@
 """What can go wrong on a device; each error prints as one line and sets the exit code."""
 
+import difflib
+from collections.abc import Iterable
+
 import click
 
 
@@ -43,3 +46,14 @@ class OptionError(DeviceRunnerError):
     """An option is missing, or has a value that the backend does not take."""
 
     exit_code = 2
+
+
+def one_line(error: Exception) -> str:
+    """An error's text without line breaks."""
+    return " ".join(str(error).split())[:300]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question for the end of a message about an unknown name, or "" where none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from device_runner.errors import BadInputError, BadModelError
 from device_runner.front_ends.text import FIRST_ID, Tokenizer, is_text
-from device_runner.model.contract import StepModel
+from device_runner.model.step_file import StepModel
 from device_runner.stream import Stream
 
 

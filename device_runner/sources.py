@@ -20,16 +20,17 @@ import numpy as np
 
 from device_runner.errors import BadInputError, MissingRuntimeError
 from device_runner.front_ends import BLOCK_SAMPLES, SoundFrontEnd, sound_front_end
-from device_runner.model.contract import Contract, TensorSpec
+from device_runner.model.contract import Contract
+from device_runner.model.tensor_spec import TensorSpec
 
 DEFAULT_BAUD = 115_200
 # The number of a frame, or of its line, and its values (what Stream.step takes), or None where a
 # new sequence begins.
-Frames = Iterator[tuple[int, Any]]
+NumberedFrames = Iterator[tuple[int, Any]]
 
 
 @contextlib.contextmanager
-def open_source(name: str, contract: Contract) -> Iterator[Frames]:
+def open_source(name: str, contract: Contract) -> Iterator[NumberedFrames]:
     """Open a source for a model.
 
     Raises:
@@ -60,7 +61,7 @@ def open_text(name: str) -> Iterator[Iterator[str]]:
         yield (line.rstrip("\r\n") for line in lines)
 
 
-def csv_frames(lines: Iterable[str], contract: Contract) -> Frames:
+def csv_frames(lines: Iterable[str], contract: Contract) -> NumberedFrames:
     """One frame a line, numbers and commas; an empty line begins a new sequence. Of a model of
     several inputs a line holds all their values one after another, a token's id as a whole number.
 
@@ -148,7 +149,7 @@ def _received(connection: Any) -> Iterator[str]:
         raise MissingRuntimeError(f"the serial port {connection.port} is gone ({error})") from error
 
 
-def _from_wav(place: str, contract: Contract, stack: contextlib.ExitStack) -> Frames:
+def _from_wav(place: str, contract: Contract, stack: contextlib.ExitStack) -> NumberedFrames:
     try:
         sound = stack.enter_context(wave.open(place, "rb"))  # noqa: SIM115
     except OSError as error:
@@ -167,7 +168,7 @@ def _from_wav(place: str, contract: Contract, stack: contextlib.ExitStack) -> Fr
     return _numbered(front_end.frames(map(_samples, blocks)))
 
 
-def _from_microphone(contract: Contract, stack: contextlib.ExitStack) -> Frames:
+def _from_microphone(contract: Contract, stack: contextlib.ExitStack) -> NumberedFrames:
     front_end = _front_end(contract)
     rate = front_end.sample_rate
     recorder = shutil.which("arecord")
@@ -206,5 +207,5 @@ def _samples(block: bytes) -> np.ndarray:
     return np.frombuffer(block, "<i2").astype(np.int16)
 
 
-def _numbered(frames: Iterable[np.ndarray]) -> Frames:
+def _numbered(frames: Iterable[np.ndarray]) -> NumberedFrames:
     return enumerate(frames, 1)

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from device_runner.backends import AUTOMATIC, load_backend
 from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.errors import BadInputError
-from device_runner.model.contract import (
-    INPUT_NAME,
-    StepModel,
-    TensorSpec,
-    by_input,
-    check_inputs,
-    check_values,
-    load_step_model,
-    outside_vocabulary,
+from device_runner.model.frames import (
+    StepValues,
+    bind_decode,
+    bind_encode,
+    decode_sequence,
     stored_frames,
 )
-
-#: One step's values, or a sequence's: of one tensor, or by name of several.
-Values = np.ndarray | dict[str, np.ndarray]
+from device_runner.model.input_checks import check_inputs
+from device_runner.model.step_file import StepModel, load_step_model
 
 # What a saved state begins with; then the SHA-256 of the model's flatbuffer, of the states, and
 # the states in the contract's order.
@@ -80,8 +72,8 @@ class Stream:
         self._shared = shared
         self._initial = self.model.contract.initial_state()
         self._parked = self._initial
-        self._encode = _bind_encode(self.model.contract.inputs)
-        self._decode = _bind_decode(self.model.contract.outputs)
+        self._encode = bind_encode(self.model.contract.inputs)
+        self._decode = bind_decode(self.model.contract.outputs)
 
     @property
     def backend(self) -> Backend:
@@ -94,7 +86,7 @@ class Stream:
         """Begin a new sequence: write the initial states."""
         self._write_state(self._initial)
 
-    def step(self, x: Any) -> Values:
+    def step(self, x: Any) -> StepValues:
         """One time step.
 
         Args:
@@ -111,7 +103,7 @@ class Stream:
         """
         return self._decode(self.step_bytes(self._encode(x)))
 
-    def run(self, x: Any) -> Values:
+    def run(self, x: Any) -> StepValues:
         """Step through a sequence without reset.
 
         Args:
@@ -127,7 +119,7 @@ class Stream:
         contract = self.model.contract
         frames = stored_frames(check_inputs(x, contract.inputs), contract.inputs)
         stored = b"".join(map(self.step_bytes, frames))
-        outputs = _decode_sequence(stored, len(frames), contract.outputs)
+        outputs = decode_sequence(stored, len(frames), contract.outputs)
         return outputs if len(outputs) > 1 else outputs[contract.output.name]
 
     def state_bytes(self) -> dict[str, bytes]:
@@ -239,161 +231,3 @@ def _bind_shared_step(stream: Stream, shared: _Shared) -> Callable[[Any], bytes]
             return step(frame)
 
     return step_bytes
-
-
-def _bind_encode(specs: Sequence[TensorSpec]) -> Callable[[Any], memoryview]:
-    """A function that checks a step's inputs and gives their bytes as stored."""
-    memory = bytearray(sum(spec.byte_count for spec in specs))
-    raw = memoryview(memory)
-    parts, start = [], 0
-    for spec in specs:
-        stored = np.frombuffer(memory, spec.dtype, math.prod(spec.shape), start)
-        bind = _bind_encode_values if spec.vocabulary is None else _bind_encode_token
-        parts.append(bind(spec, stored, raw))
-        start += spec.byte_count
-    if len(parts) == 1:
-        return parts[0]
-
-    def encode(x: Any) -> memoryview:
-        for part, value in zip(parts, by_input(x, specs), strict=True):
-            part(value)
-        return raw
-
-    return encode
-
-
-def _bind_encode_values(
-    spec: TensorSpec, stored: np.ndarray, raw: memoryview
-) -> Callable[[Any], memoryview]:
-    """A function that checks one input's real values, writes them into ``stored`` [values] as
-    stored, and gives ``raw``.
-
-    As :meth:`TensorSpec.quantize`, on memory allocated once: NumPy's small-array calls cost more
-    than a small model's step, so each one counts. Constants are arrays as long as the values, as a
-    scalar operand more than doubles the cost of a call."""
-    shape, frame_shape = spec.shape, spec.frame_shape
-    what = "input" if spec.name == INPUT_NAME else f"input '{spec.name}'"
-    values = np.empty(stored.size, np.float32)
-    shaped = values.reshape(frame_shape)
-    quantized = spec.scale is not None and spec.zero_point is not None
-    if quantized:
-        scale, zero_point, lowest, highest = (
-            np.full_like(values, constant)
-            for constant in (spec.scale, spec.zero_point, *_limits(spec.dtype))
-        )
-    divide, rint, add, maximum, minimum = np.divide, np.rint, np.add, np.maximum, np.minimum
-    sum_of_squares = values.dot
-
-    def encode(x: Any) -> memoryview:
-        try:
-            frame = np.asarray(x)
-        except ValueError as error:
-            raise BadInputError(f"{what} is no array of numbers ({error})") from error
-        if frame.shape == shape:
-            frame = frame.reshape(frame_shape)
-        if frame.shape != frame_shape:
-            if isinstance(x, Mapping):
-                return encode(by_input(x, [spec])[0])
-            raise BadInputError(f"{what} has shape {frame.shape}; the model takes {frame_shape}")
-        if frame.dtype.kind not in "fiub":
-            raise BadInputError(f"{what} has dtype {frame.dtype}; numbers are needed")
-        shaped[...] = frame  # to float32 first, as run() does
-        # One product finds every NaN and infinity; an overflow of its own is sorted out after.
-        if not math.isfinite(sum_of_squares(values)):
-            check_values(frame[np.newaxis], spec)
-        if not quantized:
-            stored[...] = values
-            return raw
-        divide(values, scale, values)
-        rint(values, values)
-        add(values, zero_point, values)
-        maximum(values, lowest, values)
-        minimum(values, highest, values)
-        stored[...] = values
-        return raw
-
-    return encode
-
-
-def _bind_encode_token(
-    spec: TensorSpec, stored: np.ndarray, raw: memoryview
-) -> Callable[[Any], memoryview]:
-    """As :func:`_bind_encode_values` for one token id."""
-    vocabulary = spec.vocabulary or 0
-
-    def encode(x: Any) -> memoryview:
-        if type(x) is int:
-            token = x
-        elif isinstance(x, Mapping):
-            return encode(by_input(x, [spec])[0])
-        else:
-            try:
-                ids = np.asarray(x)
-            except ValueError as error:
-                raise BadInputError(f"input '{spec.name}' is no token id ({error})") from error
-            if ids.dtype.kind not in "iu" or ids.size != 1:
-                raise BadInputError(
-                    f"input '{spec.name}' has dtype {ids.dtype} and shape {ids.shape}; one token "
-                    f"id is needed, an integer from 0 to {vocabulary - 1}"
-                )
-            token = int(ids.reshape(()))
-        if not 0 <= token < vocabulary:
-            raise outside_vocabulary(token, spec)
-        stored[0] = token
-        return raw
-
-    return encode
-
-
-def _bind_decode(specs: Sequence[TensorSpec]) -> Callable[[bytes], Values]:
-    """A function from the outputs' bytes to real values."""
-    if len(specs) == 1:
-        return _bind_decode_one(specs[0])
-    parts, start = [], 0
-    for spec in specs:
-        end = start + spec.byte_count
-        parts.append((spec.name, slice(start, end), _bind_decode_one(spec)))
-        start = end
-
-    def decode(stored: bytes) -> Values:
-        return {name: one(stored[place]) for name, place, one in parts}
-
-    return decode
-
-
-def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], np.ndarray]:
-    """A function from one output's bytes to real values, as :meth:`TensorSpec.dequantize`."""
-    dtype, shape = np.dtype(spec.dtype), spec.frame_shape
-    if len(shape) != 1:
-        return lambda stored: spec.dequantize(np.frombuffer(stored, dtype)).reshape(shape)
-    if spec.scale is None or spec.zero_point is None:
-        return lambda stored: np.frombuffer(stored, dtype).copy()
-    # Arrays, as in _bind_encode_values.
-    scale = np.full(shape, spec.scale, np.float32)
-    zero_point = np.full(shape, spec.zero_point, np.float32)
-    frombuffer, subtract, multiply = np.frombuffer, np.subtract, np.multiply
-
-    def decode(stored: bytes) -> np.ndarray:
-        values = subtract(frombuffer(stored, dtype), zero_point, dtype=np.float32)
-        return multiply(values, scale, values)
-
-    return decode
-
-
-def _decode_sequence(
-    stored: bytes, steps: int, specs: Sequence[TensorSpec]
-) -> dict[str, np.ndarray]:
-    """The outputs of several steps, of their bytes one step after another, by name."""
-    table = np.frombuffer(stored, np.uint8).reshape(steps, -1 if steps else 1)
-    outputs, start = {}, 0
-    for spec in specs:
-        end = start + spec.byte_count
-        column = np.ascontiguousarray(table[:, start:end]) if steps else np.empty(0, np.uint8)
-        values = spec.dequantize(column.view(spec.dtype))
-        outputs[spec.name], start = values.reshape(steps, *spec.frame_shape), end
-    return outputs
-
-
-def _limits(dtype: str) -> tuple[int, int]:
-    limits = np.iinfo(dtype)
-    return limits.min, limits.max

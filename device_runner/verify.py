@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from device_runner.errors import VerificationError
-from device_runner.model.contract import OUTPUT_NAME, Tolerance
+from device_runner.model.contract import Tolerance
+from device_runner.model.names import OUTPUT_NAME
 from device_runner.stream import Stream
 
 # A decision counts where the float model's largest output leads by more than this share of the

@@ -9,7 +9,7 @@ import click
 
 from device_runner import cli as device
 from device_runner.errors import MissingRuntimeError
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from pipeline.bundle import BUNDLE_NAME, write_bundle
 from pipeline.convert_command import convert_command
 from pipeline.remote.command import bench
@@ -118,7 +118,7 @@ def techniques_command(runs_dir: Path, output: Path) -> None:
 
     What is not yet measured is listed with the command that measures it.
     """
-    from device_runner.model.step_file import write_atomically
+    from device_runner.atomic_write import write_atomically
     from pipeline.technique_table import load_techniques, technique_document
 
     write_atomically(output, technique_document(load_techniques(), runs_dir).encode())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 
 
 @click.command("check")

@@ -15,16 +15,11 @@ from convert.schemes import get_scheme
 from convert.schemes.scheme import FloatStep
 from convert.step.contract_fields import border
 from convert.step.step_module import to_float_graph
-from device_runner.model.contract import (
-    Contract,
-    Golden,
-    StepModel,
-    Tolerance,
-    check_contract,
-    load_step_model,
-)
+from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.flatbuffer import read_graph
-from device_runner.model.step_file import pack
+from device_runner.model.golden import Golden
+from device_runner.model.graph_checks import check_contract
+from device_runner.model.step_file import StepModel, load_step_model, pack
 
 VOCABULARY = 20
 LABELS = ("a", "b", "c", "d")

@@ -6,15 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 from convert.step.step_module import to_float_graph
-from device_runner.model.contract import (
-    Contract,
-    Golden,
-    StateSpec,
-    StepModel,
-    TensorSpec,
-    Tolerance,
-)
+from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.golden import Golden
+from device_runner.model.step_file import StepModel
+from device_runner.model.tensor_spec import StateSpec, TensorSpec
 
 INPUTS, UNITS = 6, 8
 _values = np.random.default_rng(5).normal(0, 0.7, (UNITS, UNITS)).astype(np.float32)

@@ -22,9 +22,11 @@ import numpy as np
 from convert.errors import NotExportableError
 from convert.targets.check import check_graph
 from convert.targets.profile import get_profile
+from device_runner.atomic_write import write_atomically
 from device_runner.errors import BadModelError, MissingRuntimeError, VerificationError
-from device_runner.model.contract import STEP_SIGNATURE, StateSpec, StepModel, TensorSpec
-from device_runner.model.step_file import write_atomically
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.step_file import StepModel
+from device_runner.model.tensor_spec import StateSpec, TensorSpec
 
 TEMPLATES = Path(__file__).parent / "c_templates"
 C_TYPES = {

@@ -13,16 +13,12 @@ from pathlib import Path
 
 from convert.errors import ContractViolationError
 from convert.tflite_editor import read_tree, write_tree
+from device_runner.atomic_write import write_atomically
 from device_runner.errors import BadModelError
-from device_runner.model.contract import (
-    STEP_SIGNATURE,
-    StepModel,
-    check_contract,
-    load_step_model,
-    split_package,
-)
 from device_runner.model.flatbuffer import read_graph
-from device_runner.model.step_file import pack, write_atomically
+from device_runner.model.graph_checks import check_contract
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.step_file import StepModel, load_step_model, pack, split_package
 
 
 def restore_contract(compiled: Path, original: StepModel, output: Path) -> StepModel:

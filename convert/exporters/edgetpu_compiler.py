@@ -20,7 +20,7 @@ from convert.exporters.edgetpu import restore_contract
 from convert.targets.check import AFTER, MAPS, REFUSED, OperatorFinding, TargetReport, check_graph
 from convert.targets.profile import get_profile
 from device_runner.errors import MissingRuntimeError
-from device_runner.model.contract import StepModel
+from device_runner.model.step_file import StepModel
 
 COMPILER = "edgetpu_compiler"
 # The compiler itself gives up after 180 s.

@@ -10,14 +10,9 @@ import numpy as np
 
 from convert.errors import ContractViolationError
 from convert.schemes.scheme import FloatStep
-from device_runner.model.contract import (
-    INPUT_NAME,
-    OUTPUT_NAME,
-    STEP_SIGNATURE,
-    StateSpec,
-    TensorSpec,
-)
 from device_runner.model.flatbuffer import Graph, Tensor
+from device_runner.model.names import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
+from device_runner.model.tensor_spec import StateSpec, TensorSpec
 
 
 def border(graph: Graph, step: FloatStep) -> dict[str, Any]:

@@ -17,7 +17,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from convert.tflite_editor import read_tree, write_tree
-from device_runner.model.contract import STEP_SIGNATURE, phase_signatures
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.phases import phase_signatures
 
 
 def with_phases(flatbuffer: bytes, periods: Mapping[str, int]) -> bytes:

@@ -16,8 +16,8 @@ from convert.errors import ContractViolationError, UnsupportedLayerError
 from convert.layers import step_rule
 from convert.layers.layer_rule import Lookup, State, StepRule, plain
 from convert.step.distinct_outputs import with_own_outputs
-from device_runner.model.contract import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.names import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
 from models.layers import TokenEmbedding
 from models.tensorflow_log import quiet
 

@@ -26,8 +26,9 @@ from convert.targets.runtimes import (
 )
 from device_runner.backends.known_failures import known_failure
 from device_runner.errors import BadModelError
-from device_runner.model.contract import STEP_SIGNATURE, read_bytes
 from device_runner.model.flatbuffer import Graph, Operator, Tensor, read_graph
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.step_file import read_bytes
 
 MAPS, REFUSED, AFTER = "maps", "does not map", "after"
 # What the Edge TPU compiler leaves of the operators that it took.

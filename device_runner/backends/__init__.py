@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Protocol
 
 from device_runner.backends import (
@@ -17,8 +16,8 @@ from device_runner.backends import (
     tflite_runtime,
 )
 from device_runner.backends.backend import Backend, LoadOptions
-from device_runner.errors import MissingRuntimeError, UnknownBackendError
-from device_runner.model.contract import StepModel
+from device_runner.errors import MissingRuntimeError, UnknownBackendError, did_you_mean
+from device_runner.model.step_file import StepModel
 
 
 class BackendModule(Protocol):
@@ -84,8 +83,7 @@ def load_backend(
 def check_backend(name: str) -> None:
     """Raise UnknownBackendError unless ``name`` is "auto" or in BACKENDS."""
     if name != AUTOMATIC and name not in BACKENDS:
-        close = difflib.get_close_matches(name, BACKENDS, n=1, cutoff=0.4)
-        hint = f"; did you mean '{close[0]}'?" if close else "."
+        hint = did_you_mean(name, BACKENDS) or "."
         raise UnknownBackendError(
             f"unknown backend '{name}'{hint} There are: {AUTOMATIC}, {', '.join(BACKENDS)}"
         )

@@ -20,8 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from device_runner.errors import BadModelError
-from device_runner.model.contract import PHASE_NAME, Contract, StepModel, phase_bytes
+from device_runner.errors import BadModelError, one_line
+from device_runner.model.contract import Contract
+from device_runner.model.names import PHASE_NAME
+from device_runner.model.phases import phase_bytes
+from device_runner.model.step_file import StepModel
 
 # Views are written through this one, as [:] makes a slice each time.
 _WHOLE = slice(None)
@@ -294,11 +297,6 @@ def _bind_advance(states: Sequence[tuple[memoryview, memoryview]]) -> Callable[[
             state_in[whole] = state_out
 
     return advance
-
-
-def one_line(error: Exception) -> str:
-    """An error's text without line breaks."""
-    return " ".join(str(error).split())[:300]
 
 
 def distribution_version(name: str) -> str:

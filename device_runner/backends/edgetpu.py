@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_runner.backends import litert, tflite_runtime
-from device_runner.backends.backend import LoadOptions, Placement, one_line
+from device_runner.backends.backend import LoadOptions, Placement
 from device_runner.backends.external_delegate import (
     DelegateRuntime,
     ExternalDelegateBackend,
@@ -21,8 +21,8 @@ from device_runner.backends.external_delegate import (
     find_runtime,
     start_delegate,
 )
-from device_runner.errors import BadModelError, MissingRuntimeError, OptionError
-from device_runner.model.contract import StepModel
+from device_runner.errors import BadModelError, MissingRuntimeError, OptionError, one_line
+from device_runner.model.step_file import StepModel
 
 NAME = "edgetpu"
 LIBRARY = {"darwin": "libedgetpu.1.dylib", "win32": "edgetpu.dll"}.get(

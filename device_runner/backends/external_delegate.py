@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from device_runner.backends import litert, tflite_runtime
-from device_runner.backends.backend import LoadOptions, Placement, one_line
+from device_runner.backends.backend import LoadOptions, Placement
 from device_runner.backends.delegation import placement_of
 from device_runner.backends.interpreter import InterpreterBackend
-from device_runner.errors import BadModelError, MissingRuntimeError, OptionError
-from device_runner.model.contract import StepModel
+from device_runner.errors import BadModelError, MissingRuntimeError, OptionError, one_line
+from device_runner.model.step_file import StepModel
 
 NAME = "external-delegate"
 _SYMBOLS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")

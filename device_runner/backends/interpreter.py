@@ -22,8 +22,8 @@ from device_runner.backends.backend import (
 from device_runner.backends.delegation import placement_of
 from device_runner.backends.known_failures import known_failure
 from device_runner.errors import BadModelError
-from device_runner.model.contract import StepModel
 from device_runner.model.flatbuffer import Graph
+from device_runner.model.step_file import StepModel
 
 
 class InterpreterBackend(HostMemoryBackend):

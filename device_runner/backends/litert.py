@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from device_runner.backends.backend import LoadOptions, distribution_version, one_line
+from device_runner.backends.backend import LoadOptions, distribution_version
 from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
-from device_runner.errors import MissingRuntimeError
-from device_runner.model.contract import StepModel
+from device_runner.errors import MissingRuntimeError, one_line
+from device_runner.model.step_file import StepModel
 
 NAME = "litert"
 

@@ -30,10 +30,11 @@ from device_runner.backends.backend import (
     Placement,
     distribution_version,
     frame_places,
-    one_line,
 )
-from device_runner.errors import BadModelError, MissingRuntimeError
-from device_runner.model.contract import STEP_SIGNATURE, StepModel, TensorSpec
+from device_runner.errors import BadModelError, MissingRuntimeError, one_line
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.step_file import StepModel
+from device_runner.model.tensor_spec import TensorSpec
 
 NAME = "litert-gpu"
 

@@ -14,15 +14,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from device_runner.backends.backend import (
-    Backend,
-    LoadOptions,
-    distribution_version,
-    frame_places,
-    one_line,
-)
-from device_runner.errors import BadModelError, MissingRuntimeError
-from device_runner.model.contract import STEP_SIGNATURE, StepModel
+from device_runner.backends.backend import Backend, LoadOptions, distribution_version, frame_places
+from device_runner.errors import BadModelError, MissingRuntimeError, one_line
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.step_file import StepModel
 
 NAME = "micro"
 # Between these the arena is doubled until the model fits. No microcontroller has the larger.

@@ -13,15 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from device_runner.backends.backend import (
-    HostMemory,
-    HostMemoryBackend,
-    LoadOptions,
-    one_line,
-    refused,
-)
-from device_runner.errors import BadModelError, MissingRuntimeError
-from device_runner.model.contract import STEP_SIGNATURE, StepModel, TensorSpec
+from device_runner.backends.backend import HostMemory, HostMemoryBackend, LoadOptions, refused
+from device_runner.errors import BadModelError, MissingRuntimeError, one_line
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.step_file import StepModel
+from device_runner.model.tensor_spec import TensorSpec
 
 NAME = "onnxruntime"
 # Property of the ONNX file that names the step model it was made from.

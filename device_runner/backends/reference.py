@@ -18,11 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from device_runner.backends.backend import HostMemory, HostMemoryBackend, LoadOptions, one_line
-from device_runner.errors import BadModelError
+from device_runner.backends.backend import HostMemory, HostMemoryBackend, LoadOptions
+from device_runner.errors import BadModelError, one_line
 from device_runner.model.constants import INDEX_DTYPES, quantization, read_constant
-from device_runner.model.contract import STEP_SIGNATURE, StepModel, TensorSpec
 from device_runner.model.flatbuffer import ACTIVATIONS, OPTIONS, Graph, Operator, Tensor
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.step_file import StepModel
+from device_runner.model.tensor_spec import TensorSpec
 
 NAME = "reference"
 ACTIVATION_DTYPES = ("float32", "int8", "uint8", "int16")

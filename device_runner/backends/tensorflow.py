@@ -6,10 +6,10 @@ import os
 import warnings
 from typing import Any
 
-from device_runner.backends.backend import LoadOptions, one_line
+from device_runner.backends.backend import LoadOptions
 from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
-from device_runner.errors import MissingRuntimeError
-from device_runner.model.contract import StepModel
+from device_runner.errors import MissingRuntimeError, one_line
+from device_runner.model.step_file import StepModel
 
 NAME = "tensorflow"
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from device_runner.backends.backend import Backend
 from device_runner.measure.histogram import Histogram
-from device_runner.model.contract import stored_frames
+from device_runner.model.frames import stored_frames
 from device_runner.stream import Stream
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)

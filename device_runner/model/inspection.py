@@ -7,7 +7,9 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from device_runner.model.contract import STEP_SIGNATURE, StateSpec, StepModel, TensorSpec
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.step_file import StepModel
+from device_runner.model.tensor_spec import StateSpec, TensorSpec
 
 # More channels or labels than these are shortened in the text.
 NAMES_SHOWN = 7

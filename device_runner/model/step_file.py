@@ -1,72 +1,178 @@
-"""The step contract written into a .tflite: a ZIP appended to the flatbuffer."""
+"""The step model's file, read and written: a TFLite flatbuffer with a ZIP appended.
+
+The ZIP (the TFLite Metadata convention for associated files; interpreters ignore it) holds
+
+- ``contract.json``: the fields of :class:`device_runner.model.contract.Contract`;
+- ``labels.txt``: one class name per line;
+- ``golden.npz``: real sequences with the float model's outputs
+  (:class:`device_runner.model.golden.Golden`).
+
+Everything is checked before a runtime sees the file.
+"""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import io
-import os
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from device_runner.errors import BadModelError
+from device_runner.model.contract import CONTRACT_FILE, Contract
+from device_runner.model.flatbuffer import Graph, read_graph
+from device_runner.model.golden import GOLDEN_FILE, Golden, golden_bytes, read_golden
+from device_runner.model.graph_checks import check_contract, check_phases, phase_graphs
 
-from device_runner.model.contract import (
-    CONTRACT_FILE,
-    GOLDEN_FILE,
-    GOLDEN_LENGTHS,
-    LABELS_FILE,
-    Contract,
-    Golden,
-)
-
+LABELS_FILE = "labels.txt"
+# Larger members are no contract of ours; the limit keeps a hostile ZIP from filling the memory.
+MEMBER_LIMIT_BYTES = 64 * 1024 * 1024
 # A fixed date makes equal models equal files.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-# Golden outputs may be rounded by this share of the tolerance.
-FINER_THAN_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class StepModel:
+    """A step model file, checked: ``flatbuffer`` is what a runtime loads."""
+
+    path: Path
+    flatbuffer: bytes
+    file_bytes: int
+    graph: Graph
+    contract: Contract
+    labels: tuple[str, ...]
+    golden: Golden
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the flatbuffer, by which results name the model."""
+        return self.contract.model_sha256
+
+    def require_one_phase(self, reader: str) -> None:
+        """Raise BadModelError for a reader that knows the signature "step" alone."""
+        if len(self.contract.phases) > 1:
+            raise BadModelError(
+                f"{self.path} has a signature for each phase of its slow recurrence, which "
+                f"{reader} cannot choose from; step it with litert, tflite-runtime, tensorflow "
+                "or reference, or train it with periods of 1"
+            )
+
+    @functools.cached_property
+    def phase_graphs(self) -> dict[str, Graph]:
+        """The graph of each signature that steps, by its name."""
+        return phase_graphs(self.flatbuffer, self.graph, self.contract)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a model file; BadModelError where it cannot be read or is empty."""
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise BadModelError(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise BadModelError(f"{path} is a folder; name a .tflite file in it") from None
+    except OSError as error:
+        raise BadModelError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from None
+    if not data:
+        raise BadModelError(f"{path} is empty; export or copy it again")
+    return data
+
+
+def load_step_model(path: str | Path) -> StepModel:
+    """Read a step model file and hold it against its contract.
+
+    Raises:
+        BadModelError: the file is missing, damaged, has no contract, or the contract does not
+            fit the tensors; the message begins with the path.
+    """
+    data = read_bytes(path)
+    try:
+        read_graph(data)
+        flatbuffer, members = split_package(data)
+        graph = read_graph(flatbuffer)
+        contract = Contract.from_json(_text(members, CONTRACT_FILE))
+        digest = hashlib.sha256(flatbuffer).hexdigest()
+        if digest != contract.model_sha256:
+            raise BadModelError(
+                "the model's bytes are not those that the contract was made for "
+                "(SHA-256 differs); export or copy it again"
+            )
+        check_contract(graph, contract)
+        check_phases(phase_graphs(flatbuffer, graph, contract), contract)
+        # Not splitlines(): a label may hold what that takes for the end of a line.
+        labels = tuple(_text(members, LABELS_FILE).removesuffix("\n").split("\n"))
+        if len(labels) != contract.output.shape[-1]:
+            raise BadModelError(
+                f"{len(labels)} labels for {contract.output.shape[-1]} outputs; "
+                "export the model again"
+            )
+        golden = read_golden(_member(members, GOLDEN_FILE), contract)
+    except BadModelError as error:
+        raise BadModelError(f"{path}: {error.message}") from error
+    return StepModel(Path(path), flatbuffer, len(data), graph, contract, labels, golden)
+
+
+def split_package(data: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """Cut a step model file into the flatbuffer and the members of the appended ZIP."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            start = min((info.header_offset for info in infos), default=len(data))
+            members = {}
+            for info in infos:
+                if info.filename not in (CONTRACT_FILE, LABELS_FILE, GOLDEN_FILE):
+                    continue
+                if info.file_size > MEMBER_LIMIT_BYTES:
+                    raise BadModelError(
+                        f"the contract's {info.filename} would unpack to {info.file_size} bytes; "
+                        "this is no step model; make step models with 'edgestep run'"
+                    )
+                with archive.open(info) as member:
+                    # Never more than declared, whatever the compressed data says.
+                    members[info.filename] = member.read(info.file_size)
+    except BadModelError:
+        raise
+    except (
+        zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError
+    ) as error:  # fmt: skip
+        raise BadModelError(
+            f"no step contract in the file ({error}); "
+            "make step models with 'edgestep run', and copy them whole"
+        ) from error
+    except Exception as error:  # zlib.error has no public base class
+        if type(error).__module__ != "zlib":
+            raise
+        raise BadModelError(f"the step contract is damaged ({error}); copy it again") from error
+    return data[:start], members
+
+
+def _member(members: dict[str, bytes], name: str) -> bytes:
+    if name not in members:
+        raise BadModelError(f"no {name} in the file; make step models with 'edgestep run'")
+    return members[name]
+
+
+def _text(members: dict[str, bytes], name: str) -> str:
+    try:
+        return _member(members, name).decode()
+    except UnicodeDecodeError as error:
+        raise BadModelError(f"{name} is not text ({error}); export the model again") from error
 
 
 def pack(flatbuffer: bytes, contract: Contract, labels: tuple[str, ...], golden: Golden) -> bytes:
     """The bytes of a step model file."""
-    arrays = io.BytesIO()
-    # Real inputs are float16 values to begin with (see convert.export), so nothing is lost.
-    inputs = {
-        name: values.astype(np.float16) if values.dtype.kind == "f" else values
-        for name, values in golden.inputs.items()
-    }
-    outputs = {
-        name: _half(values, contract.tolerance.rms) for name, values in golden.outputs.items()
-    }
-    lengths = {GOLDEN_LENGTHS: np.array(golden.lengths, np.int32)}
-    np.savez_compressed(arrays, **inputs, **outputs, **lengths)
     packed = io.BytesIO()
     packed.write(flatbuffer)
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, content in (
             (CONTRACT_FILE, contract.to_json().encode()),
             (LABELS_FILE, "\n".join(labels).encode()),
-            (GOLDEN_FILE, arrays.getvalue()),
+            (GOLDEN_FILE, golden_bytes(golden, contract.tolerance)),
         ):
             info = zipfile.ZipInfo(name, ZIP_DATE)
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, content)
     return packed.getvalue()
-
-
-def _half(values: np.ndarray, tolerance: float) -> np.ndarray:
-    """The values in float16 where that is far finer than what they are compared with; half the
-    bytes, which are a twentieth of a small model's file."""
-    with np.errstate(over="ignore"):
-        half = values.astype(np.float16)
-    fine = np.abs(half.astype(np.float32) - values).max() <= FINER_THAN_TOLERANCE * tolerance
-    return half if fine else values
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is whole or not there; a failed write leaves no trace."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

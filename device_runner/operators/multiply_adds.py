@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from device_runner.model.contract import StepModel
 from device_runner.model.flatbuffer import Graph, Operator
+from device_runner.model.step_file import StepModel
 
 
 def mean_multiply_adds(model: StepModel) -> int:

@@ -15,7 +15,7 @@ from device_runner.backends import check_backend
 from device_runner.errors import MissingRuntimeError
 from device_runner.measure import benchmark as results
 from device_runner.measure.result_log import append_result, check_appendable
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from pipeline.errors import DeviceError
 
 # Options of bench that concern this side.

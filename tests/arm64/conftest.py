@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from models.cells import CELLS
 from tests.arm64.emulated_arm import BOARDS, ArmPython, build
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from device_runner.verify import compare
 from tests.arm64.conftest import (
     BACKENDS,

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from convert.exporters.c import C_TYPES, _c_string, _literal, export_c
-from device_runner.model.contract import STEP_SIGNATURE, load_step_model
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from pipeline.cli import main
 

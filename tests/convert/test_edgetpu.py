@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from convert.errors import ContractViolationError
 from convert.exporters.edgetpu import restore_contract
 from device_runner.errors import BadModelError
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from device_runner.verify import verify
 from pipeline.cli import main

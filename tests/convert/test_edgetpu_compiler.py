@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from convert.errors import ConvertError
 from convert.exporters.edgetpu_compiler import compile_for_edgetpu, manual_commands, parse_log
 from device_runner.errors import MissingRuntimeError
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from pipeline.cli import main
 
 # From https://github.com/google-coral/edgetpu/issues/342, as printed.

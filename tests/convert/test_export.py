@@ -11,7 +11,7 @@ from convert.export import export, step_outputs
 from convert.schemes import SCHEMES
 from convert.verify import verify_on_runtimes
 from device_runner.errors import BadModelError, VerificationError
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from models.metrics import decisions
 from models.prediction import predict

@@ -12,8 +12,8 @@ from convert.export import DRIFT_STEPS, export, float_step
 from convert.schemes import int8, quantizer
 from convert.schemes import tensor_ranges as limits
 from convert.schemes.scheme import Options
-from device_runner.model.contract import load_step_model
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.step_file import load_step_model
 from models.network import Architecture
 from tests.conftest import VARIANTS, VARIANTS_WITH_RECURRENT_MATRIX
 

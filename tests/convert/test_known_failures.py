@@ -8,8 +8,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from device_runner.backends.known_failures import known_failure
-from device_runner.model.contract import load_step_model
 from device_runner.model.flatbuffer import OPERATOR_NAMES, read_graph
+from device_runner.model.step_file import load_step_model
 
 
 def lowered(flatbuffer, version):

@@ -17,8 +17,8 @@ from convert.quantization_aware import (
 )
 from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
-from device_runner.model.contract import load_step_model
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from models.network import recurrences
 from models.prediction import predict

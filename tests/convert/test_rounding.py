@@ -18,8 +18,8 @@ from convert.schemes import get_scheme
 from convert.schemes.rounding import LARGEST, compensate, round_columns
 from convert.verify import verify_on_runtimes
 from device_runner.model.constants import read_constant
-from device_runner.model.contract import load_step_model
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.step_file import load_step_model
 from models.network import Architecture, recurrences
 
 

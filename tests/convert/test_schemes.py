@@ -9,7 +9,7 @@ from convert.errors import ContractViolationError, UnknownSchemeError
 from convert.export import export, float_step
 from convert.schemes import SCHEMES, get_scheme
 from convert.verify import verify_on_runtimes
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from models.network import Architecture
 from tests.conftest import VARIANTS
 

@@ -6,8 +6,8 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.step.step_module import StepModule, to_float_graph
-from device_runner.model.contract import load_step_model
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from models.layers import Normalization, Recurrence
 from models.network import Architecture

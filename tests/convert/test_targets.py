@@ -259,7 +259,7 @@ def _edited(path, edit) -> bytes:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    from device_runner.model.contract import load_step_model
+    from device_runner.model.step_file import load_step_model
 
     model = schema.ModelT.InitFromPackedBuf(load_step_model(path).flatbuffer, 0)
     edit(model)

@@ -22,7 +22,8 @@ from click.testing import CliRunner, Result
 
 from device_runner.cli import main
 from device_runner.errors import BadModelError
-from device_runner.model.contract import GOLDEN_FILE, StepModel, load_step_model, split_package
+from device_runner.model.golden import GOLDEN_FILE
+from device_runner.model.step_file import StepModel, load_step_model, split_package
 
 
 @dataclass(frozen=True)

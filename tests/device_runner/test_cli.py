@@ -18,7 +18,7 @@ import pytest
 
 from device_runner import cli
 from device_runner.cli import main
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 
 USAGE, BAD_DATA, MISSING_RUNTIME, FAILED_VERIFICATION = 2, 3, 4, 5

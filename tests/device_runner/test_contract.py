@@ -18,14 +18,10 @@ import numpy as np
 import pytest
 
 from device_runner.errors import BadModelError
-from device_runner.model import contract as contract_module
-from device_runner.model.contract import (
-    MEMBER_LIMIT_BYTES,
-    Contract,
-    StateSpec,
-    load_step_model,
-    split_package,
-)
+from device_runner.model import step_file
+from device_runner.model.contract import Contract
+from device_runner.model.step_file import MEMBER_LIMIT_BYTES, load_step_model, split_package
+from device_runner.model.tensor_spec import StateSpec
 
 # Good files
 
@@ -446,7 +442,7 @@ def test_lying_zip_bomb_is_not_unpacked(workshop, refusal):
 
 
 def test_foreign_members_are_not_unpacked(workshop, monkeypatch):
-    monkeypatch.setattr(contract_module, "MEMBER_LIMIT_BYTES", 10_000_000)
+    monkeypatch.setattr(step_file, "MEMBER_LIMIT_BYTES", 10_000_000)
     path = workshop.write(workshop.zipped(**{f"other_{n}": bytes(9_000_000) for n in range(4)}))
     tracemalloc.start()
     try:

@@ -13,7 +13,7 @@ import pytest
 from device_runner.backends import edgetpu
 from device_runner.backends.backend import LoadOptions
 from device_runner.errors import BadModelError, MissingRuntimeError, OptionError
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 
 
 @pytest.fixture

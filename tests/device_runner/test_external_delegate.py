@@ -12,7 +12,7 @@ import pytest
 
 from device_runner.backends.backend import LoadOptions
 from device_runner.errors import MissingRuntimeError, OptionError
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 
 NAME = "external-delegate"

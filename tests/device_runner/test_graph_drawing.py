@@ -8,9 +8,9 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from device_runner.errors import BadModelError
-from device_runner.model.contract import load_step_model
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.graph_drawing import OPERATOR_LIMIT, _layers, _nodes, draw_svg, draw_text
+from device_runner.model.step_file import load_step_model
 
 SVG = "{http://www.w3.org/2000/svg}"
 

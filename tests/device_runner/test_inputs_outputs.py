@@ -15,7 +15,9 @@ from convert.export import check_dtypes
 from convert.exporters.onnx import export_onnx
 from convert.schemes import get_scheme
 from device_runner.errors import BadInputError, BadModelError
-from device_runner.model.contract import Contract, TensorSpec, load_step_model
+from device_runner.model.contract import Contract
+from device_runner.model.step_file import load_step_model
+from device_runner.model.tensor_spec import TensorSpec
 from device_runner.stream import Stream, Streams
 from device_runner.verify import verify
 from tests.hand_made_steps import MADE, VOCABULARY, step_model

@@ -23,7 +23,8 @@ from device_runner.measure.latency import (
     samples_needed,
     summarize,
 )
-from device_runner.model.contract import Golden, TensorSpec
+from device_runner.model.golden import Golden
+from device_runner.model.tensor_spec import TensorSpec
 from device_runner.stream import Stream
 
 

@@ -11,8 +11,8 @@ from ai_edge_litert.tensor_buffer import TensorBuffer
 
 from device_runner.backends import litert_gpu
 from device_runner.errors import BadModelError
-from device_runner.model.contract import load_step_model
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream, Streams
 from device_runner.verify import verify
 from models.cells import CELLS

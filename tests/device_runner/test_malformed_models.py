@@ -25,8 +25,7 @@ import numpy as np
 import pytest
 
 from device_runner.errors import BadModelError
-from device_runner.model.contract import load_step_model, split_package
-from device_runner.model.step_file import pack
+from device_runner.model.step_file import load_step_model, pack, split_package
 from pipeline.cli import main
 
 SHORT = ("--steps", "100", "--rounds", "1", "--warmup", "0")

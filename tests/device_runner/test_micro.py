@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from device_runner.backends.micro import ARENA_STEP_BYTES
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 
 needs_micro = pytest.mark.skipif(
     importlib.util.find_spec("tflite_micro") is None,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from device_runner.operators.multiply_adds import multiply_adds
 
 INPUTS, UNITS, OUTPUTS = 12, 16, 9

@@ -13,7 +13,7 @@ from convert.exporters.onnx import export_onnx
 from device_runner.backends import onnxruntime
 from device_runner.backends.backend import LoadOptions
 from device_runner.errors import BadModelError
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from device_runner.measure import latency, paced
 from device_runner.measure.paced import WARM_UP_FRAMES, PacedSettings, measure_paced
-from device_runner.model.contract import Golden, TensorSpec
+from device_runner.model.golden import Golden
+from device_runner.model.tensor_spec import TensorSpec
 from device_runner.stream import Stream
 
 PERIOD_NS = 10_000_000

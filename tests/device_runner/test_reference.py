@@ -14,8 +14,9 @@ from convert.schemes import SCHEMES
 from device_runner.backends import load_backend
 from device_runner.backends.reference import OPERATORS
 from device_runner.errors import BadModelError
-from device_runner.model.contract import check_contract, load_step_model
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.graph_checks import check_contract
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from device_runner.verify import verify
 from tests.conftest import VARIANTS

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from device_runner.errors import BadInputError, MissingRuntimeError
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from device_runner.sources import open_source
 
 EXAMPLE = Path(__file__).parents[2] / "examples/classify_live.py"

@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from device_runner.errors import BadInputError
-from device_runner.model.contract import StepModel, TensorSpec, load_step_model
+from device_runner.model.step_file import StepModel, load_step_model
+from device_runner.model.tensor_spec import TensorSpec
 from device_runner.stream import Stream, Streams
 from device_runner.verify import compare
 

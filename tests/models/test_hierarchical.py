@@ -17,9 +17,10 @@ from convert.schemes import get_scheme
 from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
 from device_runner.errors import BadModelError
-from device_runner.model.contract import Golden, load_step_model
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.golden import Golden
 from device_runner.model.inspection import format_inspection, inspect_model
+from device_runner.model.step_file import load_step_model
 from device_runner.operators.multiply_adds import mean_multiply_adds, multiply_adds
 from device_runner.stream import Stream, Streams
 from models.errors import ModelsError

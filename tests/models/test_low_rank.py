@@ -12,8 +12,8 @@ from convert.schemes import int8
 from convert.schemes.scheme import Options
 from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
-from device_runner.model.contract import load_step_model
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from models.compress.low_rank import factorize, truncate, truncated_svd
 from models.compress.pruning import prune_by_magnitude

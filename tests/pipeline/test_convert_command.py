@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from pipeline.cli import main
 from tests.convert.importers.architectures import ARCHITECTURES, KERAS_3, TENSORFLOW, saved

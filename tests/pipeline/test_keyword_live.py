@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from models.tasks.keywords import FRONT_END, KEYWORDS, Clip, find_clips, load_folder
 
 EXAMPLE = Path(__file__).parents[2] / "examples/keyword_live.py"

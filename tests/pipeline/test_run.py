@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from device_runner.model.contract import load_step_model
+from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from models.tasks import load_task
 from pipeline import stages
