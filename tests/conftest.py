@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,18 +52,42 @@ def vowels():
 
 
 @pytest.fixture(scope="session")
-def trained(vowels):
+def made_once(tmp_path_factory, request) -> Callable[[str, Callable[[Path], None]], Path]:
+    """A file or folder by name that is made once for all workers of a test run: ``get(name,
+    make)`` gives its path, and calls ``make`` with a path to write to where nobody has yet."""
+    base = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives each worker a folder of its own within the run's.
+    folder = (base.parent if hasattr(request.config, "workerinput") else base) / "made-once"
+    folder.mkdir(exist_ok=True)
+
+    def get(name: str, make: Callable[[Path], None]) -> Path:
+        path = folder / name
+        with (folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                # The suffix stays, as some writers go by it.
+                partial = folder / f"partial-{name}"
+                make(partial)
+                partial.rename(path)
+        return path
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def trained(vowels, made_once):
     """(network, architecture) by cell name, each trained for a few seconds, made on demand."""
     import tf_keras as keras
 
-    from models.network import Architecture
+    from models.network import Architecture, load_network, save_network
     from models.training import TrainingSettings, fit
 
-    made = {}
+    loaded = {}
 
     def get(cell: str, **options):
-        key = (cell, *sorted(options.items()))
-        if key not in made:
+        key = _label(cell, options)
+
+        def train(folder: Path) -> None:
             keras.utils.set_random_seed(1)
             architecture = Architecture(
                 cell, (UNITS,), len(vowels.channels), len(vowels.labels), options
@@ -69,30 +95,34 @@ def trained(vowels):
             network = architecture.build()
             network.get_layer("normalization").adapt(*vowels.normalization)
             fit(network, vowels, TrainingSettings(epochs=12, learning_rate=1e-2))
-            made[key] = network, architecture
-        return made[key]
+            folder.mkdir()
+            save_network(folder, network, architecture)
+
+        if key not in loaded:
+            loaded[key] = load_network(made_once(key, train))
+        return loaded[key]
 
     return get
 
 
+def _label(cell: str, options: dict[str, object]) -> str:
+    return cell + "".join(f"-{name}-{value}" for name, value in sorted(options.items()))
+
+
 @pytest.fixture(scope="session")
-def step_models(vowels, trained, tmp_path_factory):
+def step_models(vowels, trained, made_once):
     """Path of a step model by (cell, scheme), made on demand."""
     from calibration.rollout import long_streams
     from convert.export import export, float_step
 
-    folder = tmp_path_factory.mktemp("step-models")
-
     def get(cell: str, scheme: str, **options) -> Path:
-        network, architecture = trained(cell, **options)
-        suffix = "".join(f"-{name}-{value}" for name, value in options.items())
-        path = folder / f"{cell}{suffix}-{scheme.replace(':', '-')}.tflite"
-        if not path.exists():
+        def write(path: Path) -> None:
+            network, architecture = trained(cell, **options)
             step = float_step(network)
             streams = long_streams(vowels.train.sequences, 4000, 1)
-            ranges = step.calibrate(streams)
-            export(network, architecture, vowels, scheme, path, step, ranges)
-        return path
+            export(network, architecture, vowels, scheme, path, step, step.calibrate(streams))
+
+        return made_once(f"{_label(cell, options)}-{scheme.replace(':', '-')}.tflite", write)
 
     return get
 
