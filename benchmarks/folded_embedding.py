@@ -36,7 +36,7 @@ def graphs(cell: str, units: int, vocabulary: int, embedding: int) -> dict[str, 
     import tf_keras as keras
 
     from convert.export import float_step
-    from convert.schemes import get_scheme
+    from convert.schemes import apply_scheme, parse_scheme
     from models.network import Architecture
 
     keras.utils.set_random_seed(1)
@@ -44,13 +44,13 @@ def graphs(cell: str, units: int, vocabulary: int, embedding: int) -> dict[str, 
         cell, (units,), 1, OUTPUTS, vocabulary=vocabulary, embedding=embedding
     ).build()
     tokens = _tokens(vocabulary, CALIBRATION_STEPS)[:, np.newaxis]
-    scheme, options = get_scheme("int8")
+    scheme = parse_scheme("int8")
     found = {}
     for suffix, fold in (("", False), (" folded", True)):
         step = float_step(network, fold_embedding=fold)
         found["float32" + suffix] = step.flatbuffer
         ranges = step.calibrate([tokens])
-        found["int8" + suffix] = scheme.apply(step, ranges, options)
+        found["int8" + suffix] = apply_scheme(scheme, step, ranges)
     return found
 
 

@@ -107,15 +107,15 @@ class Stepper:
 def measure(units: int) -> dict[str, dict[str, float]]:
     """By form and scheme: rms error as a share of the spread, and the median time of an invoke."""
     from convert.export import float_step
-    from convert.schemes import get_scheme
+    from convert.schemes import apply_scheme, parse_scheme
 
     ours, fused = build(units)
     random = np.random.default_rng(2)
     calibration = random.normal(size=(CALIBRATION_STEPS, INPUTS)).astype(np.float32)
     frames = random.normal(size=(STEPS, INPUTS)).astype(np.float32)
     step = float_step(ours)
-    scheme, options = get_scheme("int8")
-    int8 = scheme.apply(step, step.calibrate([calibration]), options)
+    scheme = parse_scheme("int8")
+    int8 = apply_scheme(scheme, step, step.calibrate([calibration]))
     steppers = {
         "plain float32": Stepper(step.flatbuffer, True),
         "fused float32": Stepper(fused_flatbuffer(fused, None), False),

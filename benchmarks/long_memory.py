@@ -116,6 +116,7 @@ def run_seed(
     from calibration.rollout import long_streams
     from convert.export import export, float_step
     from convert.quantization_aware import float_network, train_quantization_aware
+    from convert.schemes import parse_scheme
     from models.network import Architecture
     from models.training import TrainingSettings, fit
 
@@ -154,13 +155,14 @@ def run_seed(
         settings(qat_epochs, 1e-3),
         progress=say("qat"),
         imitation=0.0,
-        per_channel=True,
+        spec=parse_scheme("int8:qat:per-channel"),
     )
     found = {}
     for scheme in SCHEMES:
-        path = folder / f"{cell}-s{seed}-{scheme.replace(':', '-')}.tflite"
-        source, graph = (float_network(tuned), tuned) if ":qat" in scheme else (network, step)
-        export(source, architecture, task, scheme, path, graph, ranges)
+        spec = parse_scheme(scheme)
+        path = folder / f"{cell}-s{seed}-{spec.file_part}.tflite"
+        source, graph = (float_network(tuned), tuned) if spec.qat else (network, step)
+        export(source, architecture, task, spec, path, graph, ranges)
         found[scheme] = errors(path, task.test)
     return found
 

@@ -32,6 +32,12 @@ class UnknownSchemeError(UnknownNameError):
     """A scheme, or an option of one, that does not exist; the message suggests the nearest."""
 
 
+class SchemeWordsError(ConvertError):
+    """Words of a scheme that do not combine."""
+
+    exit_code = 2
+
+
 class UnknownTargetError(UnknownNameError):
     """A target that does not exist; the message suggests the nearest."""
 

@@ -15,7 +15,9 @@ import tf_keras as keras
 from calibration.ranges import Ranges
 from calibration.rollout import long_streams
 from convert.errors import ContractViolationError
-from convert.schemes import FloatStep, Scheme, ToleranceShare, get_scheme
+from convert.schemes import apply_scheme, load_scheme, parse_scheme
+from convert.schemes.scheme import FloatStep, Scheme, ToleranceShare
+from convert.schemes.spec import SchemeSpec
 from convert.step.contract_fields import border
 from convert.step.phase_signatures import with_phases
 from convert.step.step_module import StepModule, to_float_graph
@@ -99,7 +101,7 @@ def export(
     network: keras.Model,
     architecture: Architecture,
     task: Task,
-    scheme_name: str,
+    scheme: str | SchemeSpec,
     path: Path,
     step: FloatStep | None = None,
     ranges: Ranges | None = None,
@@ -116,11 +118,12 @@ def export(
         network: the float network, [batch, steps, inputs] -> [batch, steps, outputs]; the golden
             outputs are its own.
         step: the network's float step graph, if it is there already.
+        scheme: a scheme, or its name.
         ranges: calibrated on ``step``; needed by quantizing schemes.
         training_facts: further metrics for the contract.
 
     Raises:
-        UnknownSchemeError: there is no such scheme.
+        UnknownSchemeError, SchemeWordsError: there is no such scheme.
         ContractViolationError: the graph does not keep the step contract.
         VerificationError: the converted model computes something else than the network.
     """
@@ -163,28 +166,29 @@ def export(
         evaluate=score,
         front_end=task.front_end,
     )
-    return export_step(step, description, scheme_name, path, ranges, recipe_hash)
+    return export_step(step, description, scheme, path, ranges, recipe_hash)
 
 
 def export_step(
     step: FloatStep,
     description: Description,
-    scheme_name: str,
+    scheme: str | SchemeSpec,
     path: Path,
     ranges: Ranges | None = None,
     recipe_hash: str = "",
 ) -> StepModel:
     """As :func:`export`, of a step graph that belongs to no task of ours."""
-    scheme, options = get_scheme(scheme_name)
-    if options.qat and step.limits is None:
-        raise ContractViolationError(f"{scheme_name} needs a step graph that was trained for it")
-    scheme_graph = scheme.apply(step, ranges, options)
-    check_dtypes(read_graph(scheme_graph), scheme)
+    spec = parse_scheme(scheme) if isinstance(scheme, str) else scheme
+    if spec.qat and step.limits is None:
+        raise ContractViolationError(f"{spec} needs a step graph that was trained for it")
+    scheme_graph = apply_scheme(spec, step, ranges)
+    wanted = load_scheme(spec.base)
+    check_dtypes(read_graph(scheme_graph), wanted)
     flatbuffer = with_phases(scheme_graph, step.periods)
     spread, classifies = description.spread, description.classifies
     draft = draft_model(
-        step, description, flatbuffer, path, scheme_name,
-        _tolerance(scheme.limit, spread, classifies), recipe_hash,
+        step, description, flatbuffer, path, spec,
+        _tolerance(wanted.limit, spread, classifies), recipe_hash,
     )  # fmt: skip
     with quiet():
         stream = Stream(draft, "litert")
@@ -194,7 +198,7 @@ def export_step(
     metrics = description.evaluate(stream)
     if scheme_graph != step.flatbuffer:
         metrics["drift"] = drift(stream, step, description.streams)
-    least = _tolerance(scheme.tolerance, spread, classifies)
+    least = _tolerance(wanted.tolerance, spread, classifies)
     tolerance = _held_to(least, verification, draft.contract.tolerance)
     contract = replace(draft.contract, metrics=metrics, tolerance=tolerance)
     packed = pack(flatbuffer, contract, description.labels, description.golden)
@@ -207,7 +211,7 @@ def draft_model(
     description: Description,
     flatbuffer: bytes,
     path: Path,
-    scheme_name: str,
+    spec: SchemeSpec,
     tolerance: Tolerance,
     recipe_hash: str = "",
 ) -> StepModel:
@@ -218,7 +222,7 @@ def draft_model(
         task=description.task,
         cell=description.cell,
         units=description.units,
-        scheme=scheme_name,
+        scheme=str(spec),
         frame_period_s=description.frame_period_s,
         frame_period_source=description.frame_period_source,
         channels=description.channels,

@@ -15,7 +15,9 @@ from convert.errors import ContractViolationError
 from convert.export import Description, draft_model, export_step, step_of
 from convert.importers.imported import ImportedModel
 from convert.scheme_choice import candidates
-from convert.schemes import FloatStep, get_scheme
+from convert.schemes import load_scheme, needs_ranges, parse_scheme
+from convert.schemes.scheme import FloatStep
+from convert.schemes.spec import SchemeSpec
 from convert.step.step_module import Kind, StepModule
 from device_runner.errors import VerificationError
 from device_runner.model.contract import Tolerance
@@ -79,16 +81,16 @@ class Conversion:
         """What the step model does otherwise than the file says, for people."""
         return (*self.imported.changed, *self.module.changed)
 
-    def export(self, scheme: str, path: Path) -> StepModel:
+    def export(self, scheme: str | SchemeSpec, path: Path) -> StepModel:
         """Write the step model in a scheme; errors as :func:`convert.export.export`."""
-        wanted, options = get_scheme(scheme)
-        if (wanted.needs_ranges or options.compensated) and self._ranges is None:
-            if wanted.needs_ranges:
+        spec = parse_scheme(scheme) if isinstance(scheme, str) else scheme
+        if needs_ranges(spec) and self._ranges is None:
+            if load_scheme(spec.base).needs_ranges:
                 self.step.check_integers()
             with quiet():
                 streams = long_streams(self.sequences, CALIBRATION_STEPS, RANDOM_SEED)
                 self._ranges = self.step.calibrate(streams)
-        return export_step(self.step, self.description, scheme, path, self._ranges)
+        return export_step(self.step, self.description, spec, path, self._ranges)
 
 
 def step_inputs(module: StepModule) -> tuple[InputShape, ...]:
@@ -131,7 +133,7 @@ def prepare(
 
 
 def export_first(
-    conversion: Conversion, target: str, scheme: str | None, path: Path
+    conversion: Conversion, target: str, scheme: SchemeSpec | None, path: Path
 ) -> tuple[StepModel, dict[str, str]]:
     """Write the step model in ``scheme``, or in the target's cheapest that the model survives.
 
@@ -145,12 +147,12 @@ def export_first(
         return conversion.export(scheme, path), {}
     refused: dict[str, str] = {}
     for candidate in candidates(target):
-        if "qat" in candidate:
+        if candidate.qat:
             continue
         try:
             return conversion.export(candidate, path), refused
         except (ContractViolationError, VerificationError) as error:
-            refused[candidate] = error.message
+            refused[str(candidate)] = error.message
     reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
     raise ContractViolationError(f"no scheme of the target {target} is left: {reasons}")
 
@@ -227,7 +229,7 @@ def _float_error(
         description,
         step.flatbuffer,
         Path(imported.name),
-        "float32",
+        SchemeSpec("float32"),
         Tolerance(0.0, 0.0, 0.0),
     )
     with quiet():

@@ -14,6 +14,7 @@ import tf_keras as keras
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
 from convert.schemes.scheme import FloatStep
+from convert.schemes.spec import SchemeSpec
 from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
 from device_runner.model.flatbuffer import read_graph
@@ -26,6 +27,7 @@ from models.training import Progress, TrainingSettings, fit
 STEP_FILE = "step.tflite"
 LIMITS_FILE = "limits.json"
 IMITATION = 0.5
+PLAIN = SchemeSpec("int8", qat=True)
 
 
 def float_network(step: FloatStep) -> SimulatedNetwork:
@@ -42,6 +44,7 @@ def save_step(folder: Path, step: FloatStep) -> None:
         "limits": step.limits,
         "initial": {name: np.asarray(value).tolist() for name, value in step.initial.items()},
         "vocabularies": step.vocabularies,
+        "float_only": step.float_only,
         "periods": step.periods,
     }
     (folder / STEP_FILE).write_bytes(step.flatbuffer)
@@ -58,6 +61,7 @@ def load_step(folder: Path) -> FloatStep:
         limits,
         {name: np.array(value, np.float32) for name, value in facts["initial"].items()},
         facts["vocabularies"],
+        float_only=tuple(facts["float_only"]),
         periods=facts["periods"],
     )
 
@@ -122,7 +126,7 @@ def train_quantization_aware(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     imitation: float = IMITATION,
-    per_channel: bool = False,
+    spec: SchemeSpec = PLAIN,
 ) -> tuple[FloatStep, SimulatedNetwork, dict[str, Any]]:
     """Fine-tune a trained network's step graph for int8.
 
@@ -136,21 +140,22 @@ def train_quantization_aware(
         ranges: calibrated on ``step``.
         imitation: share of the loss that asks for the float network's outputs instead of the
             task's targets, in [0, 1].
-        per_channel: whether the export will have a scale per output channel of each matrix.
+        spec: the scheme of the export: whether it has a scale per output channel of each matrix,
+            and how the ranges are chosen from which the scales are learned.
 
     Returns:
         The step graph with trained weights and limits, the network that simulates it in int8, and
         the history of the fit.
     """
     graph = read_graph(step.flatbuffer)
-    limits = tensor_limits(graph, ranges, step.state_bounds, "min-max", 8)
+    limits = tensor_limits(graph, ranges, step.state_bounds, spec.range_method, 8)
     # What a cell derives from its weights (ORU's Q) has a structure that free training would lose.
     derived = tuple(
         constant.numpy() for layer in recurrences(network) for constant in layer.cell.begin()
     )
     _, deviation = task.normalization
     simulated = SimulatedNetwork(
-        step, limits, bounded=step.state_bounds, frozen=derived, per_channel=per_channel
+        step, limits, bounded=step.state_bounds, frozen=derived, per_channel=spec.per_channel
     )
     imitating = _Imitation(
         simulated,

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from convert.targets import TARGETS
+from convert.schemes import parse_scheme
+from convert.schemes.spec import SchemeSpec
 from convert.targets.profile import get_profile
-from models.errors import UnknownNameError
 from models.metrics import ACCURACY, described
 
 # What a candidate may lose against the float model: of a metric in percent that many points, of
@@ -23,11 +23,6 @@ DECISIONS_KEPT = 0.9
 # The largest error over a long stream of one that gives values, as a share of the outputs' spread.
 DRIFT_RMS = 0.05
 
-# Schemes by target, the cheapest first, and why in this order: from the targets' profiles.
-CANDIDATES: dict[str, tuple[tuple[str, ...], str]] = {
-    target: (get_profile(target).schemes, get_profile(target).schemes_reason) for target in TARGETS
-}
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -37,12 +32,10 @@ class Choice:
     reason: str
 
 
-def candidates(target: str) -> tuple[str, ...]:
-    """The schemes to try for a target, the cheapest first; UnknownNameError where there is no
+def candidates(target: str) -> tuple[SchemeSpec, ...]:
+    """The schemes to try for a target, the cheapest first; UnknownTargetError where there is no
     such target."""
-    if target not in CANDIDATES:
-        raise UnknownNameError("target", target, CANDIDATES)
-    return CANDIDATES[target][0]
+    return tuple(parse_scheme(name) for name in get_profile(target).schemes)
 
 
 def refusal(metrics: dict[str, Any]) -> str | None:
@@ -80,11 +73,10 @@ def choose(target: str, tried: dict[str, str | None]) -> Choice:
         tried: for each exported candidate, the cheapest first, what :func:`refusal` says; at
             least one. Where all are refused the last is taken, and the reason says so.
     """
-    _, why = CANDIDATES[target]
     against = [f"{scheme} {problem}" for scheme, problem in tried.items() if problem]
     chosen = next((scheme for scheme, problem in tried.items() if not problem), None)
     if chosen is None:
         chosen = list(tried)[-1]
         return Choice(chosen, f"nothing else is left for {target}: {'; '.join(against)}")
     rest = f"; not chosen: {'; '.join(against)}" if against else ""
-    return Choice(chosen, f"{why}{rest}")
+    return Choice(chosen, f"{get_profile(target).schemes_reason}{rest}")

@@ -87,7 +87,7 @@ def convert_command(
         from convert.import_conversion import Facts, export_first, prepare, step_inputs
         from convert.importers import import_model
         from convert.scheme_choice import candidates
-        from convert.schemes import get_scheme
+        from convert.schemes import parse_scheme
         from convert.step.step_module import StepModule
         from convert.targets.check import check_file
         from convert.verify import verify_on_runtimes
@@ -97,8 +97,7 @@ def convert_command(
             "install them with 'pip install edgestep[workstation]'"
         ) from error
     candidates(target)  # an unknown name is said before the work begins
-    if scheme is not None:
-        get_scheme(scheme)
+    wanted = None if scheme is None else parse_scheme(scheme)
     if data is None and not random_calibration:
         raise click.UsageError(
             "real sequences are needed for calibration and proof: give --data FILE, "
@@ -120,10 +119,10 @@ def convert_command(
         click.echo("  warning: calibrated on random numbers; say --data FILE for real use")
     folder = (output or model).parent
     path = output or folder / f"{model.stem}.partial.tflite"
-    written, refused = export_first(conversion, target, scheme, path)
+    written, refused = export_first(conversion, target, wanted, path)
     used = written.contract.scheme
     if output is None:
-        final = folder / f"{model.stem}-{used.replace(':', '-')}.tflite"
+        final = folder / f"{model.stem}-{parse_scheme(used).file_part}.tflite"
         path = path.replace(final)
     for name, reason in refused.items():
         click.echo(f"  not {name}: {reason}")

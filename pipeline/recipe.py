@@ -5,11 +5,20 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
-from convert.schemes.scheme import QAT
+from convert.schemes import parse_scheme
+from convert.schemes.spec import SchemeSpec
 from device_runner.measure.latency import BenchSettings
 from pipeline.errors import RecipeError
 
@@ -17,6 +26,14 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+def _parsed(name: object) -> object:
+    return parse_scheme(name) if isinstance(name, str) else name
+
+
+#: A scheme, in a recipe its name.
+SchemeName = Annotated[SchemeSpec, BeforeValidator(_parsed), PlainSerializer(str)]
 
 
 class _Section(BaseModel):
@@ -216,13 +233,15 @@ class ModelSection(_Section):
 
 class Recipe(_Section):
     """A whole recipe. Every network is trained with every seed and exported in every scheme; for
-    each target (convert.scheme_choice.CANDIDATES) one of the schemes is recommended.
+    each target (convert.scheme_choice.candidates) one of the schemes is recommended.
     ``fold_embedding`` is as convert.step.step_module.StepModule says."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     task: str
     seeds: list[int] = Field(default=[1], min_length=1)
-    schemes: list[str] = Field(default=["float32", "int8"], min_length=1)
+    schemes: list[SchemeName] = Field(
+        default=[SchemeSpec("float32"), SchemeSpec("int8")], min_length=1
+    )
     targets: list[str] = ["cpu"]
     fold_embedding: bool | None = None
     training: TrainingSection = TrainingSection()
@@ -252,7 +271,10 @@ def load_recipe(path: Path) -> Recipe:
     except ValidationError as error:
         raise RecipeError(f"{path}: {_first_problem(error)}") from error
     labels = [model.label for model in recipe.models]
-    if any(QAT in scheme.split(":") for scheme in recipe.schemes):
+    for scheme in recipe.schemes:
+        if recipe.schemes.count(scheme) > 1:
+            raise RecipeError(f"{path}: the scheme '{scheme}' is there twice; leave one out")
+    if any(scheme.qat for scheme in recipe.schemes):
         for model in recipe.models:
             if model.cluster:
                 raise RecipeError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convert.schemes import get_scheme
+from convert.schemes.spec import SchemeSpec
 from device_runner.backends import check_backend
 from device_runner.measure import machine
 from pipeline.errors import PipelineError
@@ -66,9 +66,9 @@ class Network:
     def label(self) -> str:
         return f"{self.section.label}-s{self.seed}"
 
-    def file_name(self, scheme: str) -> str:
-        """Name of the step model in a scheme ("int8:mse")."""
-        return f"{self.label}-{scheme.replace(':', '-')}.tflite"
+    def file_name(self, scheme: SchemeSpec) -> str:
+        """Name of the step model in a scheme."""
+        return f"{self.label}-{scheme.file_part}.tflite"
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,13 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
         for network in networks:
             stage = trained[network.label]
             calibrated[network.label] = _calibrate(recipe, network, stage, workspace, track)
-    fine_tuned: dict[str, dict[bool, Stage]] = {label: {} for label in trained}
+    fine_tuned: dict[str, dict[SchemeSpec, Stage]] = {label: {} for label in trained}
     if last >= STAGES.index("qat"):
         for network in networks:
-            for per_channel in _qat_granularities(recipe):
+            for scheme in (one for one in recipe.schemes if one.qat):
                 stages = trained[network.label], calibrated[network.label]
-                fine_tuned[network.label][per_channel] = _qat(
-                    recipe, network, per_channel, *stages, workspace, track
+                fine_tuned[network.label][scheme] = _qat(
+                    recipe, network, scheme, *stages, workspace, track
                 )
     if last >= STAGES.index("convert"):
         for network in networks:
@@ -151,7 +151,7 @@ def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker)
 
 
 def check_names(recipe: Recipe) -> None:
-    """Raise for an unknown task, scheme, backend or cell before any work is spent on the rest."""
+    """Raise for an unknown task, target, backend or cell before any work is spent on the rest."""
     from convert.scheme_choice import candidates
     from models.cells import CELLS
     from models.errors import UnknownNameError
@@ -159,8 +159,6 @@ def check_names(recipe: Recipe) -> None:
 
     if recipe.task not in TASKS:
         raise UnknownNameError("task", recipe.task, TASKS)
-    for scheme in recipe.schemes:
-        get_scheme(scheme)
     for target in recipe.targets:
         candidates(target)
     check_backend(recipe.bench.backend)
@@ -501,16 +499,10 @@ def _calibrate(
     )
 
 
-def _qat_granularities(recipe: Recipe) -> list[bool]:
-    """Whether weights have a scale per channel, for each kind of training that is asked for."""
-    options = [get_scheme(name)[1] for name in recipe.schemes]
-    return sorted({option.per_channel for option in options if option.qat})
-
-
 def _qat(
     recipe: Recipe,
     network: Network,
-    per_channel: bool,
+    scheme: SchemeSpec,
     trained: Stage,
     calibrated: Stage,
     workspace: Workspace,
@@ -521,7 +513,8 @@ def _qat(
         "network": trained.key,
         "calibrate": calibrated.key,
         "qat": section.model_dump(),
-        "per_channel": per_channel,
+        "per_channel": scheme.per_channel,
+        "range_method": scheme.range_method,
         "batch_size": training.batch_size,
         "clip_norm": training.clip_norm,
         "augmentation": training.augmentation.model_dump(),
@@ -559,7 +552,7 @@ def _qat(
                 checkpoint,
                 _epoch_progress(report, task),
                 section.imitation,
-                per_channel,
+                scheme,
             )
             save_step(folder, step)
             test_loss, test_score = evaluate(simulated, task.test, task.score)
@@ -582,7 +575,7 @@ def _convert(
     network: Network,
     trained: Stage,
     calibrated: Stage,
-    fine_tuned: dict[bool, Stage],
+    fine_tuned: dict[SchemeSpec, Stage],
     workspace: Workspace,
     track: Tracker,
 ) -> list[Path]:
@@ -606,12 +599,11 @@ def _convert(
                 "seconds_per_epoch": round(statistics.median(history["seconds"]), 3),
             }
             for number, scheme in enumerate(recipe.schemes):
-                report(number, len(recipe.schemes), scheme)
+                report(number, len(recipe.schemes), str(scheme))
                 path = folder / network.file_name(scheme)
                 source, graph = built, step
-                options = get_scheme(scheme)[1]
-                if options.qat:
-                    graph = load_step(fine_tuned[options.per_channel].folder)
+                if scheme.qat:
+                    graph = load_step(fine_tuned[scheme].folder)
                     source = float_network(graph)
                 export(
                     source,
@@ -632,7 +624,7 @@ def _convert(
             "network": trained.key,
             "calibrate": calibrated.key,
             "qat": [stage.key for stage in fine_tuned.values()],
-            "schemes": recipe.schemes,
+            "schemes": [str(scheme) for scheme in recipe.schemes],
             "recipe": digest(recipe.model_dump()),
         },
         ("models", "calibration", "convert", "device_runner"),

@@ -63,7 +63,7 @@ def pareto_front(rows: list[Row]) -> list[Row]:
 def make_rows(outcome: Outcome) -> list[Row]:
     """One row per model and scheme, in the recipe's order."""
     order = {
-        Network(section, seed).file_name(scheme): (section.label, scheme)
+        Network(section, seed).file_name(scheme): (section.label, str(scheme))
         for section in outcome.recipe.models
         for scheme in outcome.recipe.schemes
         for seed in outcome.recipe.seeds
@@ -237,7 +237,7 @@ def recommendations(rows: list[Row], targets: list[str]) -> list[str]:
             exported = {row.scheme: row for row in rows if row.model == model}
             tried = {
                 scheme: refusal(exported[scheme].metrics)
-                for scheme in candidates(target)
+                for scheme in map(str, candidates(target))
                 if scheme in exported
             }
             if not tried:

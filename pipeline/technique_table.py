@@ -90,7 +90,7 @@ def measured(recipe: Recipe, runs_dir: Path) -> dict[tuple[str, str], Measured]:
     if not path.exists():
         return {}
     names = {
-        Network(section, seed).file_name(scheme): (section.label, scheme)
+        Network(section, seed).file_name(scheme): (section.label, str(scheme))
         for section in recipe.models
         for scheme in recipe.schemes
         for seed in recipe.seeds
@@ -203,7 +203,7 @@ def _cell_table(path: str, recipe: Recipe, found: dict[tuple[str, str], Measured
     lines = [f"{metric.name}: {direction}; {seeds}.", ""]
     lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for section in recipe.models:
-        rows = [found.get((section.label, scheme)) for scheme in recipe.schemes]
+        rows = [found.get((section.label, str(scheme))) for scheme in recipe.schemes]
         known = next((row for row in rows if row), None)
         if known is None:
             continue

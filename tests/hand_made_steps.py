@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from convert.schemes import get_scheme
+from convert.schemes import apply_scheme, load_scheme, parse_scheme
 from convert.schemes.scheme import FloatStep
 from convert.step.contract_fields import border
 from convert.step.step_module import to_float_graph
@@ -156,15 +156,15 @@ def step_model(
     ``changes`` to its contract."""
     made = MADE[name]
     step = step or made.float_step()
-    chosen, options = get_scheme(scheme)
+    spec = parse_scheme(scheme)
     ranges = step.calibrate([made.frames(300, 4)])
-    flatbuffer = chosen.apply(step, ranges, options)
+    flatbuffer = apply_scheme(spec, step, ranges)
     graph = read_graph(flatbuffer)
     golden = Golden(made.frames(), {}, LENGTHS)
     parts = [made.outputs(sequence) for sequence in golden.sequences()]
     outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     spread = float(np.ptp(outputs["y"]))
-    share = chosen.tolerance
+    share = load_scheme(spec.base).tolerance
     contract = Contract(
         **border(graph, step),
         task="hand-made", cell="hand-made", units=(8,), scheme=scheme, frame_period_s=0.01,
@@ -177,6 +177,6 @@ def step_model(
     contract.validate()
     check_contract(graph, contract)
     labels = tuple(LABELS[: contract.output.shape[-1]])
-    path = folder / f"{name}-{scheme.replace(':', '-')}.tflite"
+    path = folder / f"{name}-{spec.file_part}.tflite"
     path.write_bytes(pack(flatbuffer, contract, labels, replace(golden, outputs=outputs)))
     return load_step_model(path)

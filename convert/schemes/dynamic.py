@@ -11,19 +11,13 @@ from __future__ import annotations
 from calibration.ranges import Ranges
 from convert.schemes.quantizer import quantize_weights
 from convert.schemes.rounding import prepared
-from convert.schemes.scheme import (
-    COMPENSATED,
-    PER_CHANNEL,
-    FloatStep,
-    Options,
-    Scheme,
-    ToleranceShare,
-)
+from convert.schemes.scheme import FloatStep, Scheme, ToleranceShare
+from convert.schemes.spec import COMPENSATED, PER_CHANNEL, SchemeSpec
 
 
-def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
+def apply(step: FloatStep, ranges: Ranges | None, spec: SchemeSpec) -> bytes:
     """Quantize the matrices of the float step graph."""
-    return quantize_weights(prepared(step, ranges, options), options)
+    return quantize_weights(prepared(step, ranges, spec), spec)
 
 
 SCHEME = Scheme(

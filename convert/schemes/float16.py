@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from calibration.ranges import Ranges
 from convert.schemes.quantizer import cast_weights
-from convert.schemes.scheme import FloatStep, Options, Scheme, ToleranceShare
+from convert.schemes.scheme import FloatStep, Scheme, ToleranceShare
+from convert.schemes.spec import SchemeSpec
 
 
-def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
+def apply(step: FloatStep, ranges: Ranges | None, spec: SchemeSpec) -> bytes:
     """Cast the matrices of the float step graph."""
     return cast_weights(step.flatbuffer)
 

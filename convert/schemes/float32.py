@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from calibration.ranges import Ranges
-from convert.schemes.scheme import FloatStep, Options, Scheme, ToleranceShare
+from convert.schemes.scheme import FloatStep, Scheme, ToleranceShare
+from convert.schemes.spec import SchemeSpec
 
 
-def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
+def apply(step: FloatStep, ranges: Ranges | None, spec: SchemeSpec) -> bytes:
     """The float graph itself."""
     return step.flatbuffer
 

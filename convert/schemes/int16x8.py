@@ -9,31 +9,24 @@ from __future__ import annotations
 from calibration.ranges import Ranges
 from convert.schemes.quantizer import quantize_integers
 from convert.schemes.rounding import prepared
-from convert.schemes.scheme import (
-    COMPENSATED,
-    PER_CHANNEL,
-    RANGE_WORDS,
-    FloatStep,
-    Options,
-    Scheme,
-    ToleranceShare,
-)
+from convert.schemes.scheme import FloatStep, Scheme, ToleranceShare
+from convert.schemes.spec import COMPENSATED, PER_CHANNEL, RANGE_WORDS, SchemeSpec
 from convert.schemes.tensor_ranges import tensor_limits
 from device_runner.model.flatbuffer import read_graph
 
 BITS = 16
 
 
-def apply(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
+def apply(step: FloatStep, ranges: Ranges | None, spec: SchemeSpec) -> bytes:
     """Quantize the float step graph with calibrated ranges."""
     step.check_integers()
     limits = tensor_limits(
-        read_graph(step.flatbuffer), ranges, step.state_bounds, options.range_method, BITS
+        read_graph(step.flatbuffer), ranges, step.state_bounds, spec.range_method, BITS
     )
     # 16-bit tensors are symmetric around zero.
     both_sides = {name: max(-low, high) for name, (low, high) in limits.items()}
     symmetric = {name: (-magnitude, magnitude) for name, magnitude in both_sides.items()}
-    return quantize_integers(prepared(step, ranges, options), symmetric, BITS, options)
+    return quantize_integers(prepared(step, ranges, spec), symmetric, BITS, spec)
 
 
 SCHEME = Scheme(

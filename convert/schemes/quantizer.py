@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from convert.errors import ContractViolationError
-from convert.schemes.scheme import Options
+from convert.schemes.spec import SchemeSpec
 from convert.tflite_editor import read_tree, write_tree
 from device_runner.model.constants import read_constant
 from device_runner.model.flatbuffer import OPERATOR_NAMES, Graph, read_graph
@@ -69,7 +69,7 @@ DEQUANTIZE_FLOAT16_VERSION = 3
 
 
 def quantize_integers(
-    flatbuffer: bytes, limits: dict[str, tuple[float, float]], bits: int, options: Options
+    flatbuffer: bytes, limits: dict[str, tuple[float, float]], bits: int, spec: SchemeSpec
 ) -> bytes:
     """All activations to ``bits``-bit integers, weights to int8.
 
@@ -101,7 +101,7 @@ def quantize_integers(
             operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
             activation_num_bits=bits,
             weight_num_bits=8,
-            weight_granularity=_granularity(qtyping, options),
+            weight_granularity=_granularity(qtyping, spec),
         )
 
     return _set_versions(_quantize(flatbuffer, configure, calibration), versions)
@@ -122,7 +122,7 @@ def _gathered(graph: Graph, flatbuffer: bytes) -> dict[str, tuple[float, float]]
     return limits
 
 
-def quantize_weights(flatbuffer: bytes, options: Options) -> bytes:
+def quantize_weights(flatbuffer: bytes, spec: SchemeSpec) -> bytes:
     """Matrices to int8, activations and states left in float32 (dynamic range quantization)."""
 
     def configure(worker: Any, qtyping: Any) -> None:
@@ -130,10 +130,10 @@ def quantize_weights(flatbuffer: bytes, options: Options) -> bytes:
             regex=".*",
             operation_name=qtyping.TFLOperationName.FULLY_CONNECTED,
             num_bits=8,
-            granularity=_granularity(qtyping, options),
+            granularity=_granularity(qtyping, spec),
         )
 
-    version = HYBRID_PER_CHANNEL_VERSION if options.per_channel else HYBRID_PER_TENSOR_VERSION
+    version = HYBRID_PER_CHANNEL_VERSION if spec.per_channel else HYBRID_PER_TENSOR_VERSION
     return _set_versions(_quantize(flatbuffer, configure), {"FULLY_CONNECTED": version})
 
 
@@ -155,9 +155,9 @@ def cast_weights(flatbuffer: bytes) -> bytes:
     return _set_versions(cast, {"DEQUANTIZE": DEQUANTIZE_FLOAT16_VERSION})
 
 
-def _granularity(qtyping: Any, options: Options) -> Any:
+def _granularity(qtyping: Any, spec: SchemeSpec) -> Any:
     kind = qtyping.QuantGranularity
-    return kind.CHANNELWISE if options.per_channel else kind.TENSORWISE
+    return kind.CHANNELWISE if spec.per_channel else kind.TENSORWISE
 
 
 def _quantize(

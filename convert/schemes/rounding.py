@@ -20,7 +20,8 @@ import numpy as np
 
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
-from convert.schemes.scheme import FloatStep, Options
+from convert.schemes.scheme import FloatStep
+from convert.schemes.spec import SchemeSpec
 from convert.tflite_editor import constant, read_tree, write_tree
 from device_runner.model.flatbuffer import OPERATOR_NAMES
 
@@ -31,11 +32,11 @@ LARGEST = 127
 DAMPING = 1e-3
 
 
-def prepared(step: FloatStep, ranges: Ranges | None, options: Options) -> bytes:
+def prepared(step: FloatStep, ranges: Ranges | None, spec: SchemeSpec) -> bytes:
     """The float step graph as the quantizer is to have it."""
-    if not options.compensated:
+    if not spec.compensated:
         return step.flatbuffer
-    return compensate(step.flatbuffer, ranges, options.per_channel)
+    return compensate(step.flatbuffer, ranges, spec.per_channel)
 
 
 def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> bytes:

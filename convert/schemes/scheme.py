@@ -8,15 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from calibration.float_model import Frames
-from calibration.methods import METHODS, MIN_MAX
 from calibration.ranges import Ranges
 from calibration.rollout import roll_out
 from convert.errors import ContractViolationError
-
-PER_CHANNEL = "per-channel"
-COMPENSATED = "compensated"
-QAT = "qat"
-RANGE_WORDS = frozenset(METHODS)
+from convert.schemes.spec import SchemeSpec
 
 
 @dataclass(frozen=True)
@@ -70,31 +65,13 @@ class FloatStep:
 
 
 @dataclass(frozen=True)
-class Options:
-    """Choices within a scheme.
-
-    Attributes:
-        range_method: how a range is chosen from a roll-out, a name in calibration.methods.METHODS.
-        per_channel: whether weights have one scale per output channel instead of one per matrix.
-        compensated: whether weights are rounded such that one makes good another's error, see
-            :mod:`convert.schemes.rounding`.
-        qat: whether the step graph was fine-tuned for the scheme before.
-    """
-
-    range_method: str = MIN_MAX
-    per_channel: bool = False
-    compensated: bool = False
-    qat: bool = False
-
-
-@dataclass(frozen=True)
 class Scheme:
     """A way to store numbers.
 
     Attributes:
-        apply: (float step graph, ranges or None, options) -> flatbuffer.
+        apply: (float step graph, ranges or None, parsed name) -> flatbuffer.
         needs_ranges: whether ``apply`` needs calibrated ranges (or a step graph with limits).
-        words: option words that have a meaning here.
+        words: the words of :mod:`convert.schemes.spec` that have a meaning here.
         all_dtypes: dtypes that tensors of the result may have, or None for any.
         tolerance: what a runtime's numerics are held to, at the least: a model that is coarser
             than that is held to twice its own error on the exporting runtime.
@@ -102,7 +79,7 @@ class Scheme:
     """
 
     name: str
-    apply: Callable[[FloatStep, Ranges | None, Options], bytes]
+    apply: Callable[[FloatStep, Ranges | None, SchemeSpec], bytes]
     needs_ranges: bool
     words: frozenset[str]
     all_dtypes: frozenset[str] | None

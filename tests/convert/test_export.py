@@ -8,7 +8,7 @@ import pytest
 from convert import export as export_module
 from convert.errors import ContractViolationError, UnknownSchemeError
 from convert.export import export, step_outputs
-from convert.schemes import SCHEMES
+from convert.schemes import float32, int8
 from convert.verify import verify_on_runtimes
 from device_runner.errors import BadModelError, VerificationError
 from device_runner.model.step_file import load_step_model
@@ -97,28 +97,27 @@ def test_verification_survives_a_file_that_a_runtime_refuses(step_models, tmp_pa
 def test_a_conversion_that_computes_something_else_leaves_no_file(
     trained, vowels, tmp_path, monkeypatch
 ):
-    """Fake scheme: the network's float graph with some weights overwritten."""
+    """Fake float32: the network's graph with some weights overwritten."""
 
-    def spoil(step, ranges, options):
+    def spoil(step, ranges, spec):
         spoiled = bytearray(step.flatbuffer)
         graph_end = len(spoiled) // 2
         values = np.frombuffer(spoiled, np.float32, 64, (graph_end // 4) * 4)
         spoiled[(graph_end // 4) * 4 : (graph_end // 4) * 4 + 256] = (values + 1).tobytes()
         return bytes(spoiled)
 
-    wrong = dataclasses.replace(SCHEMES["float32"], name="spoiled", apply=spoil)
-    monkeypatch.setitem(SCHEMES, "spoiled", wrong)
+    monkeypatch.setattr(float32, "SCHEME", dataclasses.replace(float32.SCHEME, apply=spoil))
     network, architecture = trained("gru")
     path = tmp_path / "model.tflite"
     with pytest.raises((VerificationError, BadModelError)):
-        export(network, architecture, vowels, "spoiled", path)
+        export(network, architecture, vowels, "float32", path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_float_tensors_in_an_int8_graph_are_refused(trained, vowels, tmp_path, monkeypatch):
-    """Fake scheme: called int8, but leaves the float graph as it is."""
-    fake = dataclasses.replace(SCHEMES["int8"], apply=lambda step, ranges, options: step.flatbuffer)
-    monkeypatch.setitem(SCHEMES, "int8", fake)
+    """Fake int8 that leaves the float graph as it is."""
+    fake = dataclasses.replace(int8.SCHEME, apply=lambda step, ranges, spec: step.flatbuffer)
+    monkeypatch.setattr(int8, "SCHEME", fake)
     network, architecture = trained("gru")
     with pytest.raises(ContractViolationError, match="float32 in scheme int8"):
         export(network, architecture, vowels, "int8", tmp_path / "model.tflite")

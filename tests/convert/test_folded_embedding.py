@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from convert.export import float_step
-from convert.schemes import get_scheme
+from convert.schemes import apply_scheme, parse_scheme
 from convert.step.step_module import StepModule
 from device_runner.model.flatbuffer import read_graph
 from models.network import Architecture
@@ -80,8 +80,7 @@ def test_the_folded_graph_is_as_good_in_float_and_in_int8():
     assert operators.count("FULLY_CONNECTED") == 4  # two recurrences, one input, the head
     assert operators.count("GATHER") == 1
     np.testing.assert_allclose(run(step.flatbuffer), wanted(network), atol=1e-5)
-    scheme, options = get_scheme("int8")
-    quantized = scheme.apply(step, step.calibrate([TOKENS]), options)
+    quantized = apply_scheme(parse_scheme("int8"), step, step.calibrate([TOKENS]))
     graph = read_graph(quantized)
     y = graph.tensors[graph.signature("step").outputs["y"]]
     values = (run(quantized).astype(np.float32) - y.zero_points[0]) * y.scales[0]

@@ -11,7 +11,7 @@ from convert.errors import ContractViolationError
 from convert.export import DRIFT_STEPS, export, float_step
 from convert.schemes import int8, quantizer
 from convert.schemes import tensor_ranges as limits
-from convert.schemes.scheme import Options
+from convert.schemes.spec import SchemeSpec
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import load_step_model
 from models.network import Architecture
@@ -110,7 +110,7 @@ def test_int8_file_is_under_a_third_of_the_float_file(vowels, tmp_path, cell, op
 
 def test_without_ranges_it_is_refused(trained):
     with pytest.raises(ContractViolationError, match="calibrate first"):
-        int8.apply(float_step(trained("gru")[0]), None, Options())
+        int8.apply(float_step(trained("gru")[0]), None, SchemeSpec("int8"))
 
 
 def test_an_operator_without_known_int8_version_is_refused(trained, vowels, monkeypatch):
@@ -118,4 +118,4 @@ def test_an_operator_without_known_int8_version_is_refused(trained, vowels, monk
     ranges = step.calibrate([np.zeros((3, 12), np.float32)])
     monkeypatch.delitem(quantizer.INTEGER_VERSIONS[8], "TANH")
     with pytest.raises(ContractViolationError, match="TANH"):
-        int8.apply(step, ranges, Options())
+        int8.apply(step, ranges, SchemeSpec("int8"))

@@ -1,6 +1,6 @@
 """Quantization-aware training: the simulation is the int8 graph, and training improves it."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,8 @@ from convert.quantization_aware import (
     save_step,
     train_quantization_aware,
 )
+from convert.schemes import parse_scheme
+from convert.schemes.scheme import FloatStep
 from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
 from device_runner.model.flatbuffer import read_graph
@@ -177,7 +179,7 @@ def test_scales_per_channel_are_simulated(vowels, trained, tmp_path):
         ranges,
         vowels,
         TrainingSettings(epochs=1),
-        per_channel=True,
+        spec=parse_scheme("int8:qat:per-channel"),
     )
     path = tmp_path / "qat.tflite"
     export(float_network(tuned), architecture, vowels, "int8:qat:per-channel", path, tuned)
@@ -186,6 +188,27 @@ def test_scales_per_channel_are_simulated(vowels, trained, tmp_path):
     expected = simulated(sequence[np.newaxis]).numpy()[0]
     spread = expected.max() - expected.min()
     assert np.abs(stream.run(sequence) - expected).max() < 0.1 * spread
+
+
+def test_training_starts_from_the_range_that_the_scheme_names(vowels, trained):
+    """With a learning rate of nothing, what it starts from is what it ends with."""
+    network, architecture = trained("gru")
+    step = float_step(network)
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 1000, 1))
+    ends = {}
+    for name in ("int8:qat", "int8:qat:percentile"):
+        spec = parse_scheme(name)
+        settings = TrainingSettings(epochs=1, learning_rate=1e-12)
+        tuned, _, _ = train_quantization_aware(
+            network, architecture, step, ranges, vowels, settings, spec=spec
+        )
+        graph = read_graph(step.flatbuffer)
+        start = tensor_limits(graph, ranges, step.state_bounds, spec.range_method, 8)
+        ends[name] = tuned.limits
+        for tensor, limits in tuned.limits.items():
+            if tensor in start:
+                np.testing.assert_allclose(limits, start[tensor], rtol=0.02, atol=1e-3)
+    assert ends["int8:qat"] != ends["int8:qat:percentile"]
 
 
 def simulated_hand_made(name, simulate):
@@ -223,6 +246,18 @@ def test_a_simulated_embedding_is_rounded_as_the_converted_one(tmp_path):
 def test_several_inputs_are_not_simulated():
     with pytest.raises(UnsupportedLayerError, match="several inputs or outputs"):
         simulated_hand_made("two", simulate=True)
+
+
+def test_all_of_a_step_is_saved(tmp_path):
+    """Every field of it, so that a new one is not forgotten."""
+    _, step = simulated_hand_made("tokens", simulate=True)
+    whole = replace(step, float_only=("layer 'a' sums up",), periods={"h": 2}, initial={})
+    defaults = FloatStep(b"", {})
+    for field in fields(FloatStep):
+        if field.name != "initial":
+            assert getattr(whole, field.name) != getattr(defaults, field.name), field.name
+    save_step(tmp_path, whole)
+    assert load_step(tmp_path) == whole
 
 
 def test_initial_states_and_vocabularies_are_saved(tmp_path):

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from calibration.ranges import MomentCollector
 from calibration.rollout import long_streams
-from convert.errors import ContractViolationError, UnknownSchemeError
+from convert.errors import ContractViolationError, SchemeWordsError
 from convert.export import float_step
-from convert.schemes import get_scheme
+from convert.schemes import apply_scheme, parse_scheme
 from convert.schemes.rounding import LARGEST, compensate, round_columns
 from convert.verify import verify_on_runtimes
 from device_runner.model.constants import read_constant
@@ -108,9 +108,9 @@ def test_the_stored_weights_are_the_compensated_ones(vowels, trained, scheme, wo
     network, _ = trained("lstm")
     step = float_step(network)
     ranges = step.calibrate(long_streams(vowels.train.sequences, 1000, 1))
-    scheme, options = get_scheme(f"{scheme}:{words}")
-    stored = scheme.apply(step, ranges, options)
-    wanted = compensate(step.flatbuffer, ranges, options.per_channel)
+    spec = parse_scheme(f"{scheme}:{words}")
+    stored = apply_scheme(spec, step, ranges)
+    wanted = compensate(step.flatbuffer, ranges, spec.per_channel)
 
     def matrices(flatbuffer):
         graph = read_graph(flatbuffer)
@@ -122,7 +122,7 @@ def test_the_stored_weights_are_the_compensated_ones(vowels, trained, scheme, wo
         matrices(stored), matrices(wanted), matrices(step.flatbuffer), strict=True
     ):
         np.testing.assert_allclose(given_matrix, after, atol=1e-4 * np.abs(after).max())
-        moved += np.abs(after - nearest(before, options.per_channel)).max() > 1e-3
+        moved += np.abs(after - nearest(before, spec.per_channel)).max() > 1e-3
     assert moved
 
 
@@ -184,11 +184,11 @@ def test_it_is_verified_on_every_runtime(step_models):
 
 
 def test_it_needs_a_roll_out(trained):
-    scheme, options = get_scheme("dynamic:compensated")
+    spec = parse_scheme("dynamic:compensated")
     with pytest.raises(ContractViolationError, match="calibrate first"):
-        scheme.apply(float_step(trained("gru")[0]), None, options)
+        apply_scheme(spec, float_step(trained("gru")[0]))
 
 
 def test_weights_that_were_trained_for_rounding_are_left_alone():
-    with pytest.raises(UnknownSchemeError, match="compensated"):
-        get_scheme("int8:qat:compensated")
+    with pytest.raises(SchemeWordsError, match="compensated"):
+        parse_scheme("int8:qat:compensated")

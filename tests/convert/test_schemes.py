@@ -7,7 +7,7 @@ from calibration.rollout import long_streams
 from calibration.state_magnitudes import MARGIN, SHARES
 from convert.errors import ContractViolationError, UnknownSchemeError
 from convert.export import export, float_step
-from convert.schemes import SCHEMES, get_scheme
+from convert.schemes import SCHEMES, parse_scheme
 from convert.verify import verify_on_runtimes
 from device_runner.model.step_file import load_step_model
 from models.network import Architecture
@@ -88,7 +88,7 @@ def test_per_channel_weights_have_a_scale_each(step_models):
 )
 def test_unknown_names_suggest_the_nearest(name, message):
     with pytest.raises(UnknownSchemeError) as caught:
-        get_scheme(name)
+        parse_scheme(name)
     assert message in caught.value.message
 
 

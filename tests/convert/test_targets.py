@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from convert.errors import UnknownRuntimeError, UnknownTargetError
-from convert.scheme_choice import CANDIDATES
-from convert.schemes import get_scheme
+from convert.scheme_choice import candidates
+from convert.schemes import parse_scheme
 from convert.targets import TARGETS
 from convert.targets.check import AFTER, MAPS, REFUSED, check_file, format_report
 from convert.targets.documentation import tables
@@ -44,9 +44,10 @@ def test_profiles_name_what_exists(target):
     assert {*rules, *profile.all_rules} <= set(RULES)
     assert profile.sources
     assert all(source.date and source.where for source in profile.sources)
+    assert profile.schemes_reason
     for scheme in profile.schemes:
-        get_scheme(scheme)
-    assert CANDIDATES[target][0] == profile.schemes
+        assert str(parse_scheme(scheme)) == scheme
+    assert tuple(map(str, candidates(target))) == profile.schemes
 
 
 def test_every_rule_is_used():

@@ -13,7 +13,7 @@ import pytest
 
 from convert.export import check_dtypes
 from convert.exporters.onnx import export_onnx
-from convert.schemes import get_scheme
+from convert.schemes import load_scheme, parse_scheme
 from device_runner.errors import BadInputError, BadModelError
 from device_runner.model.contract import Contract
 from device_runner.model.step_file import load_step_model
@@ -55,7 +55,7 @@ def test_computes_what_tensorflow_computes(made, name, scheme, backend):
 @pytest.mark.parametrize(("name", "scheme"), MODELS)
 def test_integer_schemes_have_no_other_dtypes_and_no_conversions(made, name, scheme):
     model = made(name, scheme)
-    check_dtypes(model.graph, get_scheme(scheme)[0])
+    check_dtypes(model.graph, load_scheme(parse_scheme(scheme).base))
     for spec in model.contract.inputs:
         assert (spec.vocabulary is not None) == (spec.dtype == "int32")
 

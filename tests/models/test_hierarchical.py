@@ -13,7 +13,7 @@ from convert.export import Description, export_step, float_step
 from convert.exporters.c import export_c
 from convert.exporters.edgetpu_compiler import compile_for_edgetpu
 from convert.exporters.onnx import to_onnx
-from convert.schemes import get_scheme
+from convert.schemes import needs_ranges, parse_scheme
 from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
 from device_runner.errors import BadModelError
@@ -70,7 +70,7 @@ def description(network, steps: int = STEPS) -> Description:
 def exported(tmp_path, network, scheme: str = "float32"):
     step = float_step(network)
     ranges = None
-    if get_scheme(scheme)[0].needs_ranges:
+    if needs_ranges(parse_scheme(scheme)):
         streams = [frames(400, seed) for seed in (1, 2)]
         ranges = step.calibrate(streams)
     path = tmp_path / f"{scheme}.tflite"

@@ -9,7 +9,7 @@ import tf_keras as keras
 from calibration.rollout import long_streams
 from convert.export import export, float_step
 from convert.schemes import int8
-from convert.schemes.scheme import Options
+from convert.schemes.spec import SchemeSpec
 from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
 from device_runner.model.flatbuffer import read_graph
@@ -284,7 +284,9 @@ def test_simulated_and_converted_model_decide_alike(in_int8, vowels):
     """What passes between the two factors is rounded in both."""
     path, step, ranges = in_int8
     graph = read_graph(step.flatbuffer)
-    limits = tensor_limits(graph, ranges, step.state_bounds, Options().range_method, int8.BITS)
+    limits = tensor_limits(
+        graph, ranges, step.state_bounds, SchemeSpec("int8").range_method, int8.BITS
+    )
     expected = predict(SimulatedNetwork(step, limits), vowels.test)
     stream = Stream(path, "litert")
     same = []

@@ -31,7 +31,7 @@ def recipe_file(tmp_path):
 def test_defaults_and_labels(recipe_file):
     text = GOOD + '[[models]]\ncell = "lstm"\nunits = [8, 4]\nprune = { sparsity = 0.75 }\n'
     recipe = load_recipe(recipe_file(text))
-    assert recipe.schemes == ["float32", "int8"]
+    assert [str(scheme) for scheme in recipe.schemes] == ["float32", "int8"]
     assert [model.label for model in recipe.models] == ["gru-8", "lstm-8-4-pruned75"]
     assert recipe.training.epochs == 3
 
