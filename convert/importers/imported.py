@@ -45,6 +45,15 @@ def as_list(values: Any) -> list[Any]:
     return list(values) if isinstance(values, list | tuple) else [values]
 
 
+def take_weights(model: Any, original: Any) -> None:
+    """Give a model the weights of another with the same layers, of tf_keras or of Keras 3."""
+    model.set_weights(original.get_weights())
+    for layer in model._flatten_layers(include_self=False):
+        # What an adapted Normalization computes with is made of its weights on this call alone.
+        if type(layer).__name__ == "Normalization" and hasattr(layer, "finalize_state"):
+            layer.finalize_state()
+
+
 def padding_of(network: keras.Model) -> float | None:
     """The padding value of the network's first layer that masks; None where none does."""
     for layer in network._flatten_layers(include_self=False):

@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tf_keras as keras
 
 from convert.errors import SourceModelError
-from convert.importers.imported import ImportedModel, Reference, as_list, padding_of
+from convert.importers.imported import ImportedModel, Reference, as_list, padding_of, take_weights
 from convert.importers.layer_list import relaxed
 from convert.step.step_module import EMBEDDINGS
 from models.tensorflow_log import quiet
 
 
-def load(path: Path, config: dict[str, Any], version: str) -> ImportedModel:
-    """Load a checked file; whatever tf_keras raises comes through."""
+def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
+    """Load a checked file; whatever tf_keras raises comes through.
+
+    Args:
+        changed: what its copy computes otherwise than the user's file, for people.
+    """
     with quiet():
         original = keras.models.load_model(path, compile=False, safe_mode=True)
-    return imported(original, f"tf_keras {version}")
+    return imported(original, f"tf_keras {version}", changed)
 
 
-def imported(original: keras.Model, framework: str) -> ImportedModel:
+def imported(original: keras.Model, framework: str, changed: tuple[str, ...] = ()) -> ImportedModel:
     """A loaded model, with a free number of steps."""
     config = {"class_name": type(original).__name__, "config": original.get_config()}
-    free, changed = relaxed(config, token_inputs(original))
+    free, freed = relaxed(config, token_inputs(original))
     with quiet():
         network = type(original).from_config(free["config"])
         if not network.built:
             raise SourceModelError("its input shape is not known; add an Input layer, save again")
-        network.set_weights(original.get_weights())
+        take_weights(network, original)
     return ImportedModel(
         name=original.name,
         network=network,
         reference=_reference(network),
         framework=framework,
-        changed=tuple(changed),
+        changed=(*changed, *freed),
         padding=padding_of(network),
     )
 

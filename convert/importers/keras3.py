@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from convert.errors import SourceModelError, UnsupportedLayerError
-from convert.importers.imported import ImportedModel, Reference, as_list, padding_of
+from convert.importers.imported import ImportedModel, Reference, as_list, padding_of, take_weights
 from convert.importers.layer_list import CELLS, MASK_OPERATIONS, OPERATIONS, STEPPABLE, relaxed
 from convert.layers import refusal
 from convert.layers.activations import hard_sigmoid_3, hard_silu
@@ -33,8 +33,12 @@ RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 DROPPED = ("initializer", "regularizer", "constraint")
 
 
-def load(path: Path, config: dict[str, Any], version: str) -> ImportedModel:
-    """Load a checked file; whatever Keras raises comes through."""
+def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
+    """Load a checked file; whatever Keras raises comes through.
+
+    Args:
+        changed: what its copy computes otherwise than the user's file, for people.
+    """
     try:
         import keras
     except ImportError as error:
@@ -45,16 +49,16 @@ def load(path: Path, config: dict[str, Any], version: str) -> ImportedModel:
     with quiet():
         original = keras.saving.load_model(path, compile=False, safe_mode=True)
         own = {"class_name": type(original).__name__, "config": original.get_config()}
-        free, changed = relaxed(own, _token_inputs(original))
+        free, freed = relaxed(own, _token_inputs(original))
         model = type(original).from_config(free["config"])
-        model.set_weights(original.get_weights())
+        take_weights(model, original)
         network = _rebuilt(model)
     return ImportedModel(
         name=original.name,
         network=network,
         reference=_reference(model),
         framework=f"Keras {keras.__version__}",
-        changed=tuple(changed),
+        changed=(*changed, *freed),
         padding=padding_of(network),
     )
 

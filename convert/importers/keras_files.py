@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,14 @@ import click
 from convert.errors import ConvertError, SourceModelError
 from convert.importers.hdf5_check import check_hdf5
 from convert.importers.imported import ImportedModel
+from convert.importers.inference_copy import (
+    CONFIG_FILE,
+    METADATA_FILE,
+    WEIGHTS_FILE,
+    write_inference_copy,
+)
 from convert.importers.layer_list import largest_size, read_layer_list
 
-CONFIG_FILE, METADATA_FILE, WEIGHTS_FILE = "config.json", "metadata.json", "model.weights.h5"
 MEMBERS = {CONFIG_FILE, METADATA_FILE, WEIGHTS_FILE}
 TEXT_LIMIT_BYTES = 16 * 1024**2
 WEIGHTS_LIMIT_BYTES = 2 * 1024**3
@@ -26,12 +32,14 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 def import_keras_file(path: Path) -> ImportedModel:
     """Read a model; errors as :func:`convert.importers.import_model`."""
     try:
-        config, version = _checked(path)
+        config, changed, version = _checked(path)
         if version.startswith("3"):
             from convert.importers.keras3 import load
         else:
             from convert.importers.keras2 import load
-        return load(path, config, version)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = write_inference_copy(path, config, Path(folder))
+            return load(copy, version, changed)
     except ConvertError as error:
         if error.message.startswith(str(path)):
             raise
@@ -52,17 +60,17 @@ def failed(path: Path, error: BaseException) -> SourceModelError:
     )
 
 
-def _checked(path: Path) -> tuple[dict[str, Any], str]:
-    """The checked list of layers and Keras' version."""
+def _checked(path: Path) -> tuple[dict[str, Any], tuple[str, ...], str]:
+    """The checked list of layers, what is computed otherwise than it says, and Keras' version."""
     with path.open("rb") as file:
         begin = file.read(len(HDF5_SIGNATURE))
     if begin == HDF5_SIGNATURE:
         found = check_hdf5(path)
         attributes = found["attributes"]
-        config = read_layer_list(attributes.get("model_config", "null"))
+        config, changed = read_layer_list(attributes.get("model_config", "null"))
         version = attributes.get("keras_version", "2")
     elif begin[:2] == b"PK":
-        config, version = _checked_archive(path)
+        config, changed, version = _checked_archive(path)
         found = check_hdf5(path, WEIGHTS_FILE)
     else:
         raise SourceModelError(
@@ -74,10 +82,10 @@ def _checked(path: Path) -> tuple[dict[str, Any], str]:
         raise SourceModelError(
             f"a layer is {size} wide, but no weight in the file has an axis that long"
         )
-    return config, version
+    return config, changed, version
 
 
-def _checked_archive(path: Path) -> tuple[dict[str, Any], str]:
+def _checked_archive(path: Path) -> tuple[dict[str, Any], tuple[str, ...], str]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
@@ -94,12 +102,12 @@ def _checked_archive(path: Path) -> tuple[dict[str, Any], str]:
     except Exception as error:  # zipfile raises many kinds, zlib.error among them
         text = " ".join(str(error).split())[:200]
         raise SourceModelError(f"the archive is damaged ({text}); copy it again") from error
-    config = read_layer_list(texts[CONFIG_FILE])
+    config, changed = read_layer_list(texts[CONFIG_FILE])
     try:
         version = str(json.loads(texts[METADATA_FILE])["keras_version"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SourceModelError(f"{METADATA_FILE} does not tell Keras' version") from error
-    return config, version
+    return config, changed, version
 
 
 def _check_member(info: zipfile.ZipInfo, names: list[str]) -> None:

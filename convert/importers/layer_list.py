@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from convert.errors import SourceModelError, UnsupportedLayerError
+from convert.importers.training_parts import without_training_parts
 from convert.layers import RULES, refusal
 from convert.layers.pointwise import FUNCTIONS
 
@@ -20,22 +21,19 @@ CONTAINERS = {"Functional", "InputLayer", "Model", "Sequential"}
 OPERATIONS = {"Add": "Add", "Subtract": "Subtract", "Multiply": "Multiply"}
 # What Keras 3 computes masks with; the step has none.
 MASK_OPERATIONS = {"Any", "ExpandDims", "LogicalAnd", "NotEqual", "Squeeze"}
-# How weights once began and were held while training: not used here, and without code.
-OTHERS = {
-    "Constant", "Constraint", "DTypePolicy", "Glorot", "GlorotNormal", "GlorotUniform", "HeNormal",
-    "HeUniform", "Identity", "L1", "L1L2", "L2", "LecunNormal", "LecunUniform", "MaxNorm",
-    "MinMaxNorm", "NonNeg", "Ones", "Orthogonal", "OrthogonalRegularizer", "Policy",
-    "RandomNormal", "RandomUniform", "TruncatedNormal", "UnitNorm", "VarianceScaling", "Zeros",
-    "__keras_tensor__", "__tuple__",
-}  # fmt: skip
+# What JSON lacks, as Keras writes it.
+VALUES = {"__keras_tensor__", "__numpy__", "__tensor__", "__tuple__"}
 OWN = "edgestep>"
 STEPPABLE = {kind.__name__ for kind in RULES}
 # No list of layers is deeper or longer.
 DEPTH_LIMIT, ITEM_LIMIT = 64, 2_000_000
 
 
-def read_layer_list(text: str | bytes) -> dict[str, Any]:
+def read_layer_list(text: str | bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Parse and check a model's configuration.
+
+    Returns:
+        It without its training parts, and what is computed otherwise than it says, for people.
 
     Raises:
         SourceModelError: it is no JSON object, or names something that is no part of a model.
@@ -52,9 +50,12 @@ def read_layer_list(text: str | bytes) -> dict[str, Any]:
             f"the model is a {str(config.get('class_name'))[:80]!r}, a class of its own with code; "
             "build it with Sequential or the Functional API, copy the weights, and save that"
         )
+    for _ in _objects(config):  # holds the limits before anything recurs
+        pass
+    config, changed = without_training_parts(config)
     for item in _objects(config):
         _check(item)
-    return config
+    return config, changed
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:
@@ -107,7 +108,7 @@ def _check(item: dict[str, Any]) -> None:
                 "use a named activation of Keras"
             )
         return
-    known = STEPPABLE | CELLS | CONTAINERS | OTHERS
+    known = STEPPABLE | CELLS | CONTAINERS | VALUES
     if kind not in known:
         raise refusal(name, kind[:80])
     if registered.startswith(OWN) and kind in STEPPABLE:
@@ -133,8 +134,8 @@ def largest_size(config: dict[str, Any]) -> int:
 
 
 def relaxed(config: dict[str, Any], free_inputs: set[str]) -> tuple[dict[str, Any], list[str]]:
-    """The configuration with any number of sequences and steps, without state between calls and
-    in float32; and what was changed, for people.
+    """The configuration with any number of sequences and steps and without state between calls;
+    and what was changed, for people.
 
     Args:
         free_inputs: names of the two-axis inputs whose second axis is time (token ids).
@@ -148,15 +149,13 @@ def relaxed(config: dict[str, Any], free_inputs: set[str]) -> tuple[dict[str, An
     def copy(value: Any, key: str = "") -> Any:
         if isinstance(value, list):
             return [copy(item) for item in value]
-        if key == "dtype":
-            return _float32(value, changed)
         if not isinstance(value, dict):
             if key == "stateful" and value is True:
                 changed.append("stateful=True: a sequence begins with zero states, as after reset")
             return False if key in ("stateful", "unroll") and value is True else value
         found = {}
         for name, inner in value.items():
-            if name in ("build_config", "build_input_shape", "compile_config"):
+            if name in ("build_config", "build_input_shape"):
                 continue
             if name in ("batch_shape", "batch_input_shape") and isinstance(inner, (list, tuple)):
                 found[name] = shape(inner, str(value.get("name")))
@@ -165,13 +164,3 @@ def relaxed(config: dict[str, Any], free_inputs: set[str]) -> tuple[dict[str, An
         return found
 
     return copy(config), list(dict.fromkeys(changed))
-
-
-def _float32(value: Any, changed: list[str]) -> Any:
-    name = value
-    if isinstance(value, dict):
-        name = (value.get("config") or {}).get("name") if "config" in value else None
-    if isinstance(name, str) and ("float16" in name or name in ("float64", "bfloat16")):
-        changed.append(f"{name}: computed in float32")
-        return "float32"
-    return value

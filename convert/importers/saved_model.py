@@ -26,14 +26,14 @@ ROOT = "root"
 def import_saved_model(path: Path) -> ImportedModel:
     """Read a SavedModel; errors as :func:`convert.importers.import_model`."""
     try:
-        config = _layer_list(path)
+        config, changed = _layer_list(path)
         weights = path / "variables" / "variables"
         with quiet():
             _check_sizes(weights, config)
             kind = keras.Sequential if config["class_name"] == "Sequential" else keras.Model
             model = kind.from_config(config["config"])
             model.load_weights(weights).assert_existing_objects_matched().expect_partial()
-        return imported(model, "tf_keras SavedModel")
+        return imported(model, "tf_keras SavedModel", changed)
     except ConvertError as error:
         raise type(error)(f"{path}: {error.message}") from error
     # Whatever TensorFlow raises for a damaged checkpoint.
@@ -41,7 +41,7 @@ def import_saved_model(path: Path) -> ImportedModel:
         raise failed(path, error) from error
 
 
-def _layer_list(path: Path) -> dict[str, Any]:
+def _layer_list(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     from tf_keras.protobuf import saved_metadata_pb2
 
     file = path / METADATA

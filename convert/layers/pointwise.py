@@ -104,13 +104,16 @@ def normalization(layer: Normalization, node: Any) -> StepRule:
 
 def keras_normalization(layer: keras.layers.Normalization, node: Any) -> StepRule:
     """(x - mean) / max(sqrt(variance), epsilon), or its inverse, left to be folded."""
-    if node.input_shapes and tuple(layer.axis or ()) != (len(node.input_shapes) - 1,):
+    rank, channels = len(node.input_shapes), int(node.input_shapes[-1])
+    # Without an axis one mean and one variance stand for all values.
+    if {axis % rank for axis in layer.axis or ()} not in (set(), {rank - 1}):
         raise UnsupportedLayerError(
             f"{described(layer)} normalizes axis {layer.axis}; along the last axis (axis=-1) it "
             "can be stepped"
         )
-    mean = tf.reshape(layer.mean, (-1,))
-    deviation = tf.maximum(tf.sqrt(tf.reshape(layer.variance, (-1,))), keras.backend.epsilon())
+    mean = tf.broadcast_to(tf.reshape(layer.mean, (-1,)), (channels,))
+    variance = tf.broadcast_to(tf.reshape(layer.variance, (-1,)), (channels,))
+    deviation = tf.maximum(tf.sqrt(variance), keras.backend.epsilon())
     if layer.invert:
         return stateless(lambda value: Scaled(value, deviation, mean))
     return stateless(lambda value: Scaled(value, 1 / deviation, -mean / deviation))

@@ -16,7 +16,7 @@ import pytest
 
 from convert.errors import ConvertError, SourceModelError, UnsupportedLayerError
 from convert.importers import import_model
-from convert.importers.keras_files import CONFIG_FILE, WEIGHTS_FILE
+from convert.importers.inference_copy import CONFIG_FILE, WEIGHTS_FILE
 from convert.step.step_module import StepModule
 from tests.convert.importers.architectures import ARCHITECTURES, KERAS_3, TENSORFLOW, saved
 

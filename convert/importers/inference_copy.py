@@ -1,0 +1,45 @@
+"""A copy of a model's file that holds its checked list of layers and its weights, and nothing else.
+
+The loaders of Keras read files, so this is what they are given: no optimizer, no loss, nothing that
+was not checked.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+CONFIG_FILE, METADATA_FILE, WEIGHTS_FILE = "config.json", "metadata.json", "model.weights.h5"
+WEIGHTS_GROUP = "model_weights"
+
+
+def write_inference_copy(path: Path, config: dict[str, Any], folder: Path) -> Path:
+    """Write the copy of a ``.keras`` or HDF5 file that was checked.
+
+    Args:
+        config: the checked list of layers, which takes the place of the file's own.
+        folder: where to write; the copy's name does not depend on the file's.
+
+    Raises:
+        OSError, KeyError, RuntimeError: the file cannot be read, or has no weights where Keras
+            keeps them.
+    """
+    if zipfile.is_zipfile(path):
+        copy = folder / "model.keras"
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+            target.writestr(CONFIG_FILE, json.dumps(config))
+            for name in (METADATA_FILE, WEIGHTS_FILE):
+                target.writestr(name, source.read(name))
+        return copy
+    import h5py
+
+    copy = folder / "model.h5"
+    with h5py.File(path, "r") as source, h5py.File(copy, "w") as target:
+        source.copy(WEIGHTS_GROUP, target)
+        for name, value in source.attrs.items():
+            if name in ("backend", "keras_version"):
+                target.attrs[name] = value
+        target.attrs["model_config"] = json.dumps(config)
+    return copy
