@@ -4,25 +4,26 @@
 [sequences, steps]. ``.npz``: such arrays by the inputs' names, ``x`` for the first. CSV and
 Parquet: a column for each channel, in order; a column called ``sequence`` numbers the sequences.
 ``module:function``: called without arguments, gives a list of sequences, each an array or a dict of
-arrays by input.
+arrays by input; it runs in a process of its own (:mod:`calibration.data_function`).
 """
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from calibration.data_function import call_data_function
 from calibration.errors import CalibrationError
 
 SEQUENCE_COLUMN = "sequence"
 
-Sequences = list[dict[str, np.ndarray]]
+#: Arrays [steps, channels] by input name, of each sequence.
+Sequences = list[dict[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,15 @@ class InputShape:
 
 
 def load_sequences(source: str, inputs: Sequence[InputShape]) -> Sequences:
-    """Read sequences: each a dict of arrays [steps, channels] by input, float32, or int32 token
-    ids [steps, 1].
+    """Read sequences from a file or a function.
+
+    Args:
+        source: the path of a file, or ``module:function``.
+        inputs: what the model takes of each step.
+
+    Returns:
+        Each sequence a dict of arrays by input: [steps, channels] float32, or [steps, 1] int32
+        token ids.
 
     Raises:
         CalibrationError: the file or function is missing, cannot be read, or does not fit the
@@ -59,13 +67,32 @@ def load_sequences(source: str, inputs: Sequence[InputShape]) -> Sequences:
         except Exception as error:
             raise CalibrationError(f"{source}: cannot be read ({_one_line(error)})") from error
     elif ":" in source:
-        raw = _call(source)
+        raw = call_data_function(source)
     else:
         raise CalibrationError(
             f"{source}: calibration data is a .npy, .npz, .csv or .parquet file, "
             "or a function as module:function"
         )
-    sequences = [_fitted(item, inputs, source) for item in raw]
+    return fit_sequences(raw, inputs, source)
+
+
+def fit_sequences(
+    given: Iterable[Any], inputs: Sequence[InputShape], source: str = "data"
+) -> Sequences:
+    """Bring sequences into the inputs' shapes and dtypes.
+
+    Args:
+        given: sequences, each an array [steps, channels] or a dict of such arrays by input.
+        inputs: what the model takes of each step.
+        source: where they come from, for messages.
+
+    Returns:
+        The sequences as :func:`load_sequences` gives them.
+
+    Raises:
+        CalibrationError: there is none, or one does not fit the inputs.
+    """
+    sequences = [_fitted(item, inputs, source) for item in given]
     if not sequences or not any(len(item[inputs[0].name]) for item in sequences):
         raise CalibrationError(f"{source}: there is no sequence in it; give at least one")
     return sequences
@@ -120,11 +147,11 @@ def _read_npz(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
         parts[item.name] = _split(arrays[item.name], item)
     counts = {name: len(part) for name, part in parts.items()}
     if len(set(counts.values())) > 1:
-        raise CalibrationError(f"{path}: the inputs have not equally many sequences ({counts})")
+        raise CalibrationError(f"{path}: the inputs differ in their number of sequences ({counts})")
     return [dict(zip(parts, values, strict=True)) for values in zip(*parts.values(), strict=True)]
 
 
-def _split(array: np.ndarray, item: InputShape) -> list[np.ndarray]:
+def _split(array: NDArray[Any], item: InputShape) -> list[NDArray[Any]]:
     """An array of one or of many sequences as a list of sequences."""
     if item.constant:
         return [row[np.newaxis] for row in np.atleast_2d(array)]
@@ -175,26 +202,11 @@ def _read_table(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
     ]
 
 
-def _call(source: str) -> list[Any]:
-    module, _, name = source.partition(":")
-    sys.path.insert(0, "")
-    try:
-        return list(getattr(importlib.import_module(module), name)())
-    # Whatever the user's own function raises.
-    except Exception as error:
-        raise CalibrationError(
-            f"{source}: the function gave no sequences ({type(error).__name__}: "
-            f"{_one_line(error)}); it takes no arguments and gives a list of arrays"
-        ) from error
-    finally:
-        sys.path.remove("")
-
-
-def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, np.ndarray]:
+def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, NDArray[Any]]:
     """One sequence in the inputs' shapes and dtypes."""
     if not isinstance(given, Mapping):
         given = {inputs[0].name: given}
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, NDArray[Any]] = {}
     steps = 0
     for item in inputs:
         if item.name not in given:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from convert.own_process import module_command
 from device_runner.backends import PREFERRED
 from device_runner.errors import MissingRuntimeError
 
@@ -41,7 +41,7 @@ def verify_on_runtimes(
 
 def _verify(backend: str, files: Sequence[Path]) -> tuple[list[dict[str, Any]], int]:
     """What ``device_runner verify`` answers on these files, and its exit code."""
-    command = [sys.executable, "-m", "device_runner", "verify", "--json", "--backend", backend]
+    command = [*module_command("device_runner"), "verify", "--json", "--backend", backend]
     process = subprocess.run(
         [*command, *map(str, files)], capture_output=True, text=True, check=False
     )

@@ -7,32 +7,17 @@ from pathlib import Path
 
 import click
 
-from device_runner.errors import MissingRuntimeError, VerificationError
+from convert.file_conversion import convert_file, load_workstation_packages
 
 # What a target needs besides the file.
 NEXT = {"edgetpu": "edgestep compile-edgetpu", "micro": "edgestep export-c"}
-
-
-def _load_tensorflow() -> None:
-    """Import TensorFlow without its messages, or say in one line what is missing."""
-    from models.tensorflow_log import quiet
-
-    try:
-        with quiet():
-            import tensorflow  # noqa: F401
-            import tf_keras  # noqa: F401
-    except ImportError as error:
-        raise MissingRuntimeError(
-            f"'edgestep convert' needs the workstation's packages ({error}); "
-            "install them with 'pip install edgestep[workstation]'"
-        ) from error
 
 
 def _list_layers(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     """Print the kinds of layers that can be stepped, one a line, and end."""
     if not wanted or context.resilient_parsing:
         return
-    _load_tensorflow()
+    load_workstation_packages()
     from convert.layers import RULES
 
     click.echo("\n".join(sorted({kind.__name__ for kind in RULES})))
@@ -79,71 +64,26 @@ def convert_command(
     The stepped model is held against what the original framework computes over whole sequences,
     quantized, verified on every installed runtime, and checked for the target.
     """
-    from models.tensorflow_log import quiet
-
-    _load_tensorflow()
-    try:
-        from calibration.data import load_sequences
-        from convert.import_conversion import Facts, export_first, prepare, step_inputs
-        from convert.importers import import_model
-        from convert.scheme_choice import candidates
-        from convert.schemes import parse_scheme
-        from convert.step.step_module import StepModule
-        from convert.targets.check import check_file
-        from convert.verify import verify_on_runtimes
-    except ImportError as error:
-        raise MissingRuntimeError(
-            f"'edgestep convert' needs the workstation's packages ({error}); "
-            "install them with 'pip install edgestep[workstation]'"
-        ) from error
-    candidates(target)  # an unknown name is said before the work begins
-    wanted = None if scheme is None else parse_scheme(scheme)
     if data is None and not random_calibration:
         raise click.UsageError(
             "real sequences are needed for calibration and proof: give --data FILE, "
             "or --random-calibration to do without"
         )
-    imported = import_model(model, architecture)
-    with quiet():
-        module = StepModule(imported.network)
-    sequences = load_sequences(data, step_inputs(module)) if data else None
-    facts = Facts(_names(labels), _names(channels), units, frame_period)
-    conversion = prepare(imported, facts, sequences, module)
-    click.echo(
-        f"{model}: {imported.framework}; stepped it computes what the original does, largest error "
-        f"{conversion.float_error:.1g} of the output's range"
+    made = convert_file(
+        model,
+        target,
+        data,
+        scheme=scheme,
+        architecture=architecture,
+        frame_period_s=frame_period,
+        labels=_names(labels),
+        channels=_names(channels),
+        units=units,
+        output=output,
+        tell=click.echo,
     )
-    for text in conversion.changed:
-        click.echo(f"  {text}")
-    if conversion.is_random:
-        click.echo("  warning: calibrated on random numbers; say --data FILE for real use")
-    folder = (output or model).parent
-    path = output or folder / f"{model.stem}.partial.tflite"
-    written, refused = export_first(conversion, target, wanted, path)
-    used = written.contract.scheme
-    if output is None:
-        final = folder / f"{model.stem}-{parse_scheme(used).file_part}.tflite"
-        path = path.replace(final)
-    for name, reason in refused.items():
-        click.echo(f"  not {name}: {reason}")
-    verified = verify_on_runtimes([path])
-    report = check_file(path, target)
-    states = ", ".join(state.name for state in written.contract.states)
-    runtimes = ", ".join(f"{one['backend']}" for one in verified if not one["failure"])
-    fits = "fits" if report.fits else "does not fit"
-    click.echo(
-        f"{path}: {written.file_bytes:,} bytes, {used}, states {states or 'none'}; "
-        f"verified on {runtimes or 'no runtime'}; {fits} {target}"
-    )
-    failures = [f"{one['backend']}: {one['failure']}" for one in verified if one["failure"]]
-    for failure in failures:
-        click.echo(f"  not on {failure}")
-    if failures and not runtimes:
-        raise VerificationError(f"{path}: no runtime here computes it right; do not use it")
-    if not report.fits:
-        raise report.error()
     if target in NEXT:
-        click.echo(f"  next: {NEXT[target]} {shlex.quote(str(path))}")
+        click.echo(f"  next: {NEXT[target]} {shlex.quote(str(made.path))}")
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.errors import SourceModelError
+from convert.own_process import module_command
 
 TIME_LIMIT_S = 120
 OBJECT_LIMIT = 100_000
@@ -31,7 +32,7 @@ def check_hdf5(path: Path, member: str | None = None) -> dict[str, Any]:
         SourceModelError: it cannot be read, links to other files, or holds something that is no
             weight.
     """
-    command = [sys.executable, "-m", "convert.importers.hdf5_check", str(path)]
+    command = [*module_command("convert.importers.hdf5_check"), str(path)]
     try:
         process = subprocess.run(
             [*command, member] if member else command,

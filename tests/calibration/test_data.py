@@ -1,5 +1,7 @@
 """Calibration data from files and functions."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -50,18 +52,87 @@ def test_token_ids(tmp_path):
     assert without_padding(sequences, "x", 0)[0]["x"].tolist() == [[1], [4]]
 
 
+FUNCTIONS = """
+import os, signal, sys
+import numpy
+
+def frames():
+    return [numpy.ones((5, 3)), {"x": numpy.zeros((2, 3))}]
+
+def fails():
+    raise RuntimeError("no sensor,\\nno frames")
+
+def leaves():
+    sys.exit("come back later")
+
+def leaves_silently():
+    os._exit(0)
+
+def crashes():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+def objects():
+    return [numpy.array([None, 1], dtype=object)]
+
+def one_too_few():
+    return [numpy.ones((5, 2))]
+"""
+
+
 def test_a_function(tmp_path, monkeypatch):
-    (tmp_path / "my_frames.py").write_text(
-        "import numpy\ndef frames():\n    return [numpy.ones((5, 3)), {'x': numpy.zeros((2, 3))}]\n"
-        "def fails():\n    raise RuntimeError('no sensor')\n"
-    )
+    (tmp_path / "my_frames.py").write_text(FUNCTIONS)
     monkeypatch.chdir(tmp_path)
     sequences = load_sequences("my_frames:frames", X)
     assert [len(item["x"]) for item in sequences] == [5, 2]
-    with pytest.raises(CalibrationError, match="no sensor"):
-        load_sequences("my_frames:fails", X)
-    with pytest.raises(CalibrationError, match="nothing_there"):
-        load_sequences("nothing_there:frames", X)
+    assert "my_frames" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("my_frames:fails", "RuntimeError: no sensor, no frames"),
+        ("my_frames:leaves", "SystemExit: come back later"),
+        ("my_frames:leaves_silently", "exit code 0"),
+        ("my_frames:crashes", "exit code -11"),
+        ("my_frames:objects", "not numbers"),
+        ("my_frames:one_too_few", "takes 3 values"),
+        ("my_frames:not_there", "not_there"),
+        ("nothing_there:frames", "nothing_there"),
+    ],
+)
+def test_a_function_that_gives_no_sequences_is_one_line(tmp_path, monkeypatch, function, message):
+    (tmp_path / "my_frames.py").write_text(FUNCTIONS)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CalibrationError, match=message) as caught:
+        load_sequences(function, X)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("file", ["models/__init__.py", "models/mine.py", "models.py"])
+def test_a_function_imports_its_own_models(tmp_path, monkeypatch, file):
+    """A user's package or module called as one of ours, with an __init__.py or without."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / file).write_text("HEIGHT = 7\n")
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    (tmp_path / "my_frames.py").write_text(
+        f"import numpy\nfrom {module} import HEIGHT\n"
+        "def frames():\n    return [numpy.full((2, 3), HEIGHT)]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (only,) = load_sequences("my_frames:frames", X)
+    assert (only["x"] == 7).all()
+
+
+def test_a_function_may_use_ours_beside_a_folder_of_model_files(tmp_path, monkeypatch):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "net.keras").write_text("")
+    (tmp_path / "my_frames.py").write_text(
+        "import numpy\nfrom models.errors import ModelsError\n"
+        "def frames():\n    return [numpy.full((2, 3), ModelsError.exit_code)]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (only,) = load_sequences("my_frames:frames", X)
+    assert (only["x"] == 3).all()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,219 @@
+"""A model file of Keras or PyTorch, all the way to a step model file that fits a target.
+
+TensorFlow is imported when a file is converted, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calibration.data import Sequences, fit_sequences, load_sequences
+from device_runner.errors import MissingRuntimeError, VerificationError
+from models.tensorflow_log import quiet
+
+if TYPE_CHECKING:
+    from convert.import_conversion import Conversion, Facts
+    from convert.schemes.spec import SchemeSpec
+    from convert.targets.check import TargetReport
+    from device_runner.model.step_file import StepModel
+
+#: Gets a line for people whenever there is news of the conversion.
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ConvertedFile:
+    """A step model file that was made of a model file.
+
+    Attributes:
+        path: the file that was written.
+        model: what it holds, its contract among it.
+        float_error: largest error of the float step against what the original framework computes,
+            as a share of the output's range.
+        changed: what the step model does otherwise than the original, for people.
+        refused: why cheaper schemes were not taken, by scheme.
+        verified: what each installed runtime computes of it, as
+            :func:`convert.verify.verify_on_runtimes` gives it.
+        report: the file held against the target, operator by operator.
+    """
+
+    path: Path
+    model: StepModel
+    float_error: float
+    changed: tuple[str, ...]
+    refused: dict[str, str]
+    verified: list[dict[str, Any]]
+    report: TargetReport
+
+
+def convert_file(
+    path: str | Path,
+    target: str,
+    data: str | Path | Sequence[Any] | None = None,
+    *,
+    scheme: str | None = None,
+    architecture: str | Path | None = None,
+    frame_period_s: float | None = None,
+    labels: Sequence[str] = (),
+    channels: Sequence[str] = (),
+    units: str = "",
+    output: str | Path | None = None,
+    tell: Tell | None = None,
+) -> ConvertedFile:
+    """Make a step model file of a trained model, verify it, and check it for a target.
+
+    Args:
+        path: a .keras or .h5 file, the folder of a Keras SavedModel, or PyTorch weights.
+        target: "cpu", "gpu", "edgetpu" or "micro".
+        data: real sequences to calibrate and prove with: a file or ``module:function`` as
+            :func:`calibration.data.load_sequences` takes it, or a list of arrays [steps, channels]
+            (of dicts of them by input). None: random numbers, and the file says so.
+        scheme: as "int8"; None for the target's cheapest that the model survives.
+        architecture: a TOML file with the layers of a PyTorch state_dict.
+        frame_period_s: seconds between two frames, the deadline of a step.
+        labels: what each value of the first output stands for.
+        channels: what each value of the first input is.
+        units: what they are measured in.
+        output: the file to write; None: beside ``path``, with the scheme in its name.
+        tell: gets a line for people whenever there is news.
+
+    Returns:
+        The file that was written, and what is known of it.
+
+    Raises:
+        click.ClickException: the conversion fails; the message is one line that says why and what
+            to do. Among them MissingRuntimeError (the workstation's packages are not installed),
+            SourceModelError, UnsupportedLayerError, CalibrationError, and VerificationError or
+            TargetMismatchError where the file was written but must not be used.
+
+    Example::
+
+        made = convert_file("net.keras", "cpu", data=sequences, frame_period_s=0.02)
+        print(made.path, made.model.contract.scheme)
+    """
+    load_workstation_packages()
+    from convert.import_conversion import Facts
+
+    facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
+    wanted = _checked_names(target, scheme)
+    path, say = Path(path), tell or _say_nothing
+    conversion = _prepare(path, architecture, data, facts)
+    _tell_of_original(path, conversion, say)
+    model, refused = _export(conversion, target, wanted, path, output)
+    for name, reason in refused.items():
+        say(f"  not {name}: {reason}")
+    verified, report = _check(model, target, say)
+    error, changed = conversion.float_error, conversion.changed
+    return ConvertedFile(model.path, model, error, changed, refused, verified, report)
+
+
+def load_workstation_packages() -> None:
+    """Import TensorFlow, without its messages, and what a conversion needs besides.
+
+    Raises:
+        MissingRuntimeError: a package is not installed.
+    """
+    try:
+        with quiet():
+            import tensorflow  # noqa: F401
+            import tf_keras  # noqa: F401
+        import convert.import_conversion  # noqa: F401
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"'edgestep convert' needs the workstation's packages ({error}); "
+            "install them with 'pip install edgestep[workstation]'"
+        ) from error
+
+
+def _say_nothing(_: str) -> None:
+    """Takes news where nobody listens."""
+
+
+def _checked_names(target: str, scheme: str | None) -> SchemeSpec | None:
+    """The scheme as it is parsed; an unknown target or scheme is said before the work begins."""
+    from convert.scheme_choice import candidates
+    from convert.schemes import parse_scheme
+
+    candidates(target)
+    return None if scheme is None else parse_scheme(scheme)
+
+
+def _prepare(
+    path: Path,
+    architecture: str | Path | None,
+    data: str | Path | Sequence[Any] | None,
+    facts: Facts,
+) -> Conversion:
+    """Import a model file and hold its float step against the original."""
+    from convert.import_conversion import prepare, step_inputs
+    from convert.importers import import_model
+    from convert.step.step_module import StepModule
+
+    imported = import_model(path, architecture)
+    with quiet():
+        module = StepModule(imported.network)
+    sequences: Sequences | None = None
+    if isinstance(data, str | Path):
+        sequences = load_sequences(str(data), step_inputs(module))
+    elif data is not None:
+        sequences = fit_sequences(data, step_inputs(module))
+    return prepare(imported, facts, sequences, module)
+
+
+def _tell_of_original(path: Path, conversion: Conversion, say: Tell) -> None:
+    say(
+        f"{path}: {conversion.imported.framework}; stepped it computes what the original does, "
+        f"largest error {conversion.float_error:.1g} of the output's range"
+    )
+    for text in conversion.changed:
+        say(f"  {text}")
+    if conversion.is_random:
+        say("  warning: calibrated on random numbers; say --data FILE for real use")
+
+
+def _export(
+    conversion: Conversion,
+    target: str,
+    scheme: SchemeSpec | None,
+    path: Path,
+    output: str | Path | None,
+) -> tuple[StepModel, dict[str, str]]:
+    """Write the step model, by default beside ``path`` with its scheme in its name."""
+    from convert.import_conversion import export_first
+    from convert.schemes import parse_scheme
+
+    folder = (Path(output) if output else path).parent
+    written = Path(output) if output else folder / f"{path.stem}.partial.tflite"
+    model, refused = export_first(conversion, target, scheme, written)
+    if output is None:
+        used = parse_scheme(model.contract.scheme).file_part
+        model = replace(model, path=written.replace(folder / f"{path.stem}-{used}.tflite"))
+    return model, refused
+
+
+def _check(model: StepModel, target: str, say: Tell) -> tuple[list[dict[str, Any]], TargetReport]:
+    """Verify a file on every runtime that is installed, and hold it against the target."""
+    from convert.targets.check import check_file
+    from convert.verify import verify_on_runtimes
+
+    path = model.path
+    verified = verify_on_runtimes([path])
+    report = check_file(path, target)
+    states = ", ".join(state.name for state in model.contract.states)
+    runtimes = ", ".join(one["backend"] for one in verified if not one["failure"])
+    say(
+        f"{path}: {model.file_bytes:,} bytes, {model.contract.scheme}, states {states or 'none'}; "
+        f"verified on {runtimes or 'no runtime'}; "
+        f"{'fits' if report.fits else 'does not fit'} {target}"
+    )
+    failures = [f"{one['backend']}: {one['failure']}" for one in verified if one["failure"]]
+    for failure in failures:
+        say(f"  not on {failure}")
+    if failures and not runtimes:
+        raise VerificationError(f"{path}: no runtime here computes it right; do not use it")
+    if not report.fits:
+        raise report.error()
+    return verified, report

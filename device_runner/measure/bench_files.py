@@ -1,0 +1,66 @@
+"""Step model files measured side by side, for programs; the command is ``device_runner bench``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from device_runner.backends import AUTOMATIC
+from device_runner.backends.backend import LoadOptions
+from device_runner.measure.benchmark import Circumstances, bench, bench_paced
+from device_runner.measure.latency import BenchSettings
+from device_runner.measure.paced import PacedSettings
+from device_runner.measure.scheduling import scheduled
+from device_runner.stream import Stream
+
+
+def bench_files(
+    files: str | Path | Sequence[str | Path],
+    backend: str = AUTOMATIC,
+    settings: BenchSettings | PacedSettings | None = None,
+    circumstances: Circumstances | None = None,
+    options: LoadOptions | None = None,
+) -> list[dict[str, Any]]:
+    """Verify step models and measure what one step of each costs on this machine.
+
+    The models take turns, back to back; with :class:`PacedSettings` each is measured at the pace
+    of real use, one after the other.
+
+    Args:
+        files: paths of .tflite step models, or one path.
+        backend: name of the runtime, or "auto".
+        settings: how many steps or seconds to measure; None for those of the command.
+        circumstances: CPUs and real-time priority, and a percentile that must be known.
+        options: threads, delegate, device.
+
+    Returns:
+        One result a file, in the order of ``files``, of the form that
+        ``device_runner/measure/result.schema.json`` publishes. Where ``valid`` is False,
+        ``invalid_reason`` says why a result must not be trusted.
+
+    Raises:
+        BadModelError: a file is missing, damaged, or refused by the runtime.
+        MissingRuntimeError: the runtime is not installed, or the schedule is not allowed.
+
+    Example::
+
+        for result in bench_files(["lstm.tflite", "gru.tflite"]):
+            print(result["file"], result["latency_ns"]["step"]["percentiles"]["p50"])
+    """
+    paths = [files] if isinstance(files, str | Path) else list(files)
+    options, how = options or LoadOptions(), settings or BenchSettings()
+    around = circumstances or Circumstances(threads=options.threads)
+    with scheduled(around.cpus, around.realtime):
+        streams = [_open(path, backend, options) for path in paths]
+        if isinstance(how, PacedSettings):
+            return [bench_paced(stream, how, around).result for stream in streams]
+        return [measured.result for measured in bench(streams, how, around)]
+
+
+def _open(path: str | Path, backend: str, options: LoadOptions) -> Stream:
+    """A stream that has stepped once, from its beginning again."""
+    stream = Stream(path, backend, options)
+    stream.step_bytes(bytes(sum(spec.byte_count for spec in stream.model.contract.inputs)))
+    stream.reset()
+    return stream
