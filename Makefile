@@ -119,7 +119,7 @@ report: $(STAMP) ## ... and write the report anew
 
 constraints: $(STAMP) ## resolve the newest versions of everything into constraints.txt
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra docs \
 	  --no-emit-index-url --no-header --no-annotate \
 	  -o constraints.txt pyproject.toml
 
