@@ -10,7 +10,7 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu test-arm64 test-micro test-pytorch \
+.PHONY: help setup demo test quick docs test-slow test-gpu test-arm64 test-micro test-pytorch \
   import-table lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
@@ -46,6 +46,10 @@ debian-packages: ## install the Debian packages that some tests need, if that is
 
 test: lint debian-packages ## lint, check the import rules, run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+# What needs TensorFlow is skipped: see tests/without_tensorflow.py.
+quick: $(STAMP) ## the tests that need no TensorFlow: contract, runner, operators, recipe
+	$(BIN)/python -m pytest -p tests.without_tensorflow -n auto --maxprocesses 4
 
 test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 	$(BIN)/python -m pytest -m slow
@@ -89,6 +93,12 @@ lint: $(STAMP) ## ruff, mypy and the import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Links are checked; nothing is loaded from elsewhere, so that the site works without a network.
+docs: $(STAMP) ## the docs as a site in site/ (installs mkdocs)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo site/index.html
+
 train: $(STAMP) ## train the networks of RECIPE (default recipes/demo.toml)
 	$(BIN)/edgestep run $(RECIPE) --until train
 
@@ -124,5 +134,5 @@ constraints: $(STAMP) ## resolve the newest versions of everything into constrai
 	  -o constraints.txt pyproject.toml
 
 clean: ## remove everything that was made: .venv, runs, caches
-	rm -rf $(VENV) .cache runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .cache runs site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

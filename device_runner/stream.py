@@ -182,7 +182,9 @@ class Streams:
     one after the other, as the runtime computes one at a time.
 
     Args:
-        model, backend, options: as for :class:`Stream`.
+        model: path of a .tflite step model, or one already loaded.
+        backend: name of the runtime, or "auto".
+        options: threads, delegate, device.
     """
 
     def __init__(

@@ -33,8 +33,16 @@ VARIANTS_WITH_RECURRENT_MATRIX = tuple(
     if not cell.startswith(("min-", "grouped-", "graph-", "linear-", "window-"))
 )
 UNITS = 16
+# For runs without TensorFlow; written anew by tests/test_kept_step_models.py.
+KEPT_STEP_MODELS = Path(__file__).parent / "step_models"
 # Whole runs, minutes of them.
 LONGEST_MODULE = "test_run.py"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-step-models", action="store_true", help="write tests/step_models anew"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -110,19 +118,26 @@ def _label(cell: str, options: dict[str, object]) -> str:
 
 
 @pytest.fixture(scope="session")
-def step_models(vowels, trained, made_once):
-    """Path of a step model by (cell, scheme), made on demand."""
-    from calibration.rollout import long_streams
-    from convert.export import export, float_step
+def step_models(request, vowels, made_once):
+    """Path of a step model by (cell, scheme), made on demand; without TensorFlow, a kept one."""
+    is_quick = request.config.pluginmanager.hasplugin("tests.without_tensorflow")
 
     def get(cell: str, scheme: str, **options) -> Path:
+        name = f"{_label(cell, options)}-{scheme.replace(':', '-')}.tflite"
+        if is_quick and (KEPT_STEP_MODELS / name).exists():
+            return KEPT_STEP_MODELS / name
+        trained = request.getfixturevalue("trained")
+
         def write(path: Path) -> None:
+            from calibration.rollout import long_streams
+            from convert.export import export, float_step
+
             network, architecture = trained(cell, **options)
             step = float_step(network)
             streams = long_streams(vowels.train.sequences, 4000, 1)
             export(network, architecture, vowels, scheme, path, step, step.calibrate(streams))
 
-        return made_once(f"{_label(cell, options)}-{scheme.replace(':', '-')}.tflite", write)
+        return made_once(name, write)
 
     return get
 

@@ -1,0 +1,36 @@
+"""The step models that runs without TensorFlow use are such as are made now.
+
+``python -m pytest tests/test_kept_step_models.py --write-step-models`` writes them anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from device_runner.model.step_file import load_step_model
+from device_runner.stream import Stream
+from device_runner.verify import verify
+from tests.conftest import KEPT_STEP_MODELS
+
+KEPT = [(cell, scheme) for cell in ("gru", "lstm") for scheme in ("float32", "int8")]
+
+
+@pytest.mark.parametrize(("cell", "scheme"), KEPT)
+def test_a_kept_step_model_is_as_one_made_now(step_models, request, cell, scheme):
+    path = step_models(cell, scheme)
+    kept_path = KEPT_STEP_MODELS / path.name
+    if request.config.getoption("--write-step-models"):
+        shutil.copyfile(path, kept_path)
+    made, kept = load_step_model(path), load_step_model(kept_path)
+    assert verify(Stream(kept, "litert")).failure is None
+    # The weights are another machine's; the graph and what the contract says of it are not.
+    assert [one.name for one in made.graph.operators] == [one.name for one in kept.graph.operators]
+
+    def borders(model):
+        contract = model.contract
+        specs = (*contract.inputs, *contract.states, *contract.outputs)
+        return [(spec.name, spec.shape, spec.dtype) for spec in specs]
+
+    assert borders(made) == borders(kept)
