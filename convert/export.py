@@ -25,7 +25,7 @@ from device_runner.atomic_write import write_atomically
 from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.flatbuffer import Graph, read_graph
 from device_runner.model.frames import StepValues
-from device_runner.model.golden import Golden
+from device_runner.model.golden import Golden, golden_input
 from device_runner.model.graph_checks import check_contract, check_phases, phase_graphs
 from device_runner.model.names import INPUT_NAME, OUTPUT_NAME
 from device_runner.model.step_file import StepModel, pack
@@ -353,8 +353,9 @@ def _golden(network: keras.Model, task: Task, outputs: Sequence[str]) -> Golden:
     its order. Of long sequences there are fewer: at their beginnings alone, as before a word is
     spoken, there is nothing to decide on, and the decisions of a tie say nothing of a runtime.
 
-    The inputs are rounded to float16, which halves their size in the file; the network computes
-    the outputs from the rounded values, so the pairs are exact. Token ids stay as they are.
+    The inputs are rounded to float16 where it holds them, which halves their size in the file; the
+    network computes the outputs from the rounded values, so the pairs are exact. Token ids stay as
+    they are.
     """
     _, first = np.unique(task.test.labels, return_index=True)
     if len(first) < GOLDEN_SEQUENCES:
@@ -365,10 +366,7 @@ def _golden(network: keras.Model, task: Task, outputs: Sequence[str]) -> Golden:
     chosen = first[:count] if count > 1 else first[len(first) // 2 :][:1]
     sequences = []
     for index in chosen:
-        sequence = task.test.sequences[index][: GOLDEN_STEPS // count]
-        if sequence.dtype.kind == "f":
-            sequence = sequence.astype(np.float16).astype(np.float32)
-        sequences.append(sequence)
+        sequences.append(golden_input(task.test.sequences[index][: GOLDEN_STEPS // count]))
     found: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
     for sequence in sequences:
         results = network(sequence[np.newaxis], training=False)

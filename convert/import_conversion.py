@@ -21,7 +21,7 @@ from convert.schemes.spec import SchemeSpec
 from convert.step.step_module import Kind, StepModule
 from device_runner.errors import VerificationError
 from device_runner.model.contract import Tolerance
-from device_runner.model.golden import Golden
+from device_runner.model.golden import Golden, golden_input
 from device_runner.model.names import INPUT_NAME, OUTPUT_NAME
 from device_runner.model.step_file import StepModel
 from device_runner.operators.multiply_adds import mean_multiply_adds
@@ -192,18 +192,13 @@ def original_outputs(
 
 
 def _golden(imported: ImportedModel, module: StepModule, sequences: Sequences) -> Golden:
-    """The beginnings of some sequences from all over the data. Real inputs are rounded to float16,
-    as the file holds them."""
+    """The beginnings of some sequences from all over the data. Real inputs are rounded to float16
+    where it holds them."""
     places = np.unique(np.linspace(0, len(sequences) - 1, GOLDEN_SEQUENCES).astype(int))
     chosen = []
     for index in places:
         chosen.append(
-            {
-                name: values[:GOLDEN_STEPS].astype(np.float16).astype(np.float32)
-                if values.dtype.kind == "f"
-                else values[:GOLDEN_STEPS]
-                for name, values in sequences[index].items()
-            }
+            {name: golden_input(values[:GOLDEN_STEPS]) for name, values in sequences[index].items()}
         )
     outputs = [original_outputs(imported, module, item) for item in chosen]
     return Golden(

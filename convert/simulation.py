@@ -26,8 +26,8 @@ from ai_edge_litert import schema_py_generated as schema
 from convert.errors import UnsupportedLayerError
 from convert.schemes.scheme import FloatStep
 from convert.tflite_editor import constant, read_tree, write_tree
-from device_runner.model.flatbuffer import OPERATOR_NAMES
 from device_runner.model.names import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
+from device_runner.model.tflite_schema import OPERATOR_NAMES
 
 LEVELS = 256
 # A scale is 2^(16 v) of a variable v: an optimizer whose steps suit the weights (5e-4) then moves

@@ -1,10 +1,12 @@
-"""Text from a model whose outputs are its next token: sampled, or the likeliest."""
+"""Text from a language model: each next token is drawn from its outputs, or is the likeliest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.errors import BadInputError, BadModelError
 from device_runner.front_ends.text import FIRST_ID, Tokenizer, is_text
@@ -13,16 +15,16 @@ from device_runner.stream import Stream
 
 
 def tokenizer_of(model: StepModel) -> Tokenizer:
-    """The tokenizer that a model was trained with.
+    """Make the tokenizer that a model was trained with.
 
     Raises:
-        BadInputError: the model is none of text.
+        BadInputError: the model does not take text.
         BadModelError: its front end does not fit its input.
     """
     contract = model.contract
     if not is_text(contract.front_end):
         raise BadInputError(
-            f"{model.path} takes no text: its inputs are {contract.input_units}; "
+            f"{model.path} does not take text: its inputs are {contract.input_units}; "
             "give a model that was trained on text"
         )
     tokenizer = Tokenizer(contract.front_end or {})
@@ -35,11 +37,16 @@ def tokenizer_of(model: StepModel) -> Tokenizer:
 
 
 def generating_tokenizer(model: StepModel) -> Tokenizer:
-    """As :func:`tokenizer_of`, of a model whose outputs are tokens; else BadInputError."""
+    """Make the tokenizer of a model whose outputs are tokens.
+
+    Raises:
+        BadInputError: the model does not take text, or does not write any.
+        BadModelError: its front end does not fit its input.
+    """
     tokenizer = tokenizer_of(model)
     if model.contract.output.shape[-1] != tokenizer.vocabulary:
         raise BadInputError(
-            f"{model.path} writes no text: its outputs are {', '.join(model.labels[:3])}...; "
+            f"{model.path} does not write text: its outputs are {', '.join(model.labels[:3])}...; "
             "give a language model"
         )
     return tokenizer
@@ -53,20 +60,21 @@ def generate(
     seed: int = 1,
     end_id: int | None = None,
 ) -> Iterator[int]:
-    """Token ids, one after another, each given back to the model as its next input.
+    """Generate token ids, each given back to the model as its next input.
 
     Args:
-        prompt: at least one token id, which the model reads before; the state begins anew.
-        length: no more than so many tokens.
-        temperature: by which the logits are divided before one is drawn; 0 takes the likeliest.
+        stream: of a language model; its state begins anew.
+        prompt: at least one token id, which the model reads first.
+        length: the most tokens to generate.
+        temperature: what the logits are divided by before one is drawn; 0 takes the likeliest.
         seed: of the draw.
-        end_id: the token after which to stop; it is not given out.
+        end_id: the token at which to stop; it is not given out.
 
     Raises:
         BadInputError: the prompt is empty or not in the vocabulary.
     """
     if not len(prompt):
-        raise BadInputError("there is nothing to go on from; give a prompt")
+        raise BadInputError("there is no text to go on from; give a prompt")
     generator = np.random.default_rng(seed)
     stream.reset()
     for token in prompt:
@@ -80,17 +88,24 @@ def generate(
 
 
 def translate(stream: Stream, tokenizer: Tokenizer, text: str, length: int) -> str:
-    """The likeliest translation of a text, chosen token by token, of ``length`` tokens at most."""
+    """Translate a text, choosing the likeliest token each time.
+
+    Args:
+        length: the most tokens to generate.
+
+    Raises:
+        BadInputError: the model does not translate.
+    """
     if tokenizer.separator_id is None:
         raise BadInputError(
-            f"{stream.model.path} translates nothing; give a model of the task 'translation'"
+            f"{stream.model.path} does not translate; give a model of the task 'translation'"
         )
     prompt = [*tokenizer.encode(text), tokenizer.separator_id]
     return tokenizer.decode(generate(stream, prompt, length, end_id=tokenizer.end_id))
 
 
-def _draw(logits: np.ndarray, temperature: float, generator: np.random.Generator) -> int:
-    """One token, never padding or the unknown one, which stand for no text."""
+def _draw(logits: NDArray[Any], temperature: float, generator: np.random.Generator) -> int:
+    """Draw one token; never padding or the unknown one, which stand for no text."""
     known = logits[FIRST_ID:].astype(np.float64)
     if temperature == 0:
         return FIRST_ID + int(known.argmax())

@@ -18,7 +18,7 @@ from device_runner.errors import BadModelError
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.graph_checks import check_contract
 from device_runner.model.names import STEP_SIGNATURE
-from device_runner.model.step_file import StepModel, load_step_model, pack, split_package
+from device_runner.model.step_file import StepModel, load_step_model, pack, split_step_file
 
 
 def restore_contract(compiled: Path, original: StepModel, output: Path) -> StepModel:
@@ -62,7 +62,7 @@ def restore_contract(compiled: Path, original: StepModel, output: Path) -> StepM
 def _flatbuffer_end(data: bytes) -> int:
     """Where an appended ZIP begins, or the end of the data."""
     try:
-        return len(split_package(data)[0])
+        return len(split_step_file(data)[0])
     except BadModelError:
         return len(data)
 

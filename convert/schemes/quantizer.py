@@ -19,7 +19,8 @@ from convert.errors import ContractViolationError
 from convert.schemes.spec import SchemeSpec
 from convert.tflite_editor import read_tree, write_tree
 from device_runner.model.constants import read_constant
-from device_runner.model.flatbuffer import OPERATOR_NAMES, Graph, read_graph
+from device_runner.model.flatbuffer import Graph, read_graph
+from device_runner.model.tflite_schema import OPERATOR_NAMES
 
 # The first version of each operator with 8-bit or 16-bit integer tensors. An operator that is not
 # here is refused: enter it here after its numerics were checked on every runtime.

@@ -23,7 +23,7 @@ from convert.errors import ContractViolationError
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
 from convert.tflite_editor import constant, read_tree, write_tree
-from device_runner.model.flatbuffer import OPERATOR_NAMES
+from device_runner.model.tflite_schema import OPERATOR_NAMES
 
 # Of int8 in a narrow range, which is what matrices are stored in.
 LARGEST = 127

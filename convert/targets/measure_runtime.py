@@ -26,7 +26,7 @@ from typing import Any
 from convert.targets import DATA, MICRO_FILE, RUNTIMES_FILE, VERSIONS_FILE
 from convert.targets.runtimes import version_key
 from convert.tflite_editor import write_tree
-from device_runner.model.flatbuffer import CUSTOM_OPERATOR, OPERATOR_NAMES
+from device_runner.model.tflite_schema import CUSTOM_OPERATOR, OPERATOR_NAMES
 
 # Beyond the highest version of any operator today.
 VERSIONS = range(1, 21)

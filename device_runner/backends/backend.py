@@ -14,6 +14,7 @@ Several inputs' bytes are one after another in the contract's order, and so are 
 from __future__ import annotations
 
 import abc
+import ctypes
 import importlib.metadata
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -101,6 +102,20 @@ class HostMemory(NamedTuple):
     inputs: Mapping[str, memoryview]
     outputs: Mapping[str, memoryview]
     invoke: Callable[[], None]
+
+
+def view_of_memory(address: int, size: int, owner: object) -> memoryview:
+    """Writable bytes at an address that a runtime gave.
+
+    Args:
+        address: of the first byte.
+        size: in bytes.
+        owner: what frees this memory when it is collected. The view keeps it, so that a step that
+            outlives its stream reads no memory that was given back.
+    """
+    memory = (ctypes.c_ubyte * size).from_address(address)
+    memory.owner = owner  # type: ignore[attr-defined]
+    return memoryview(memory).cast("B")
 
 
 class HostMemoryBackend(Backend):

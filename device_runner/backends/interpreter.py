@@ -8,7 +8,6 @@ because all shapes are static: after ``allocate_tensors()`` nothing is ever real
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from typing import Any
 
@@ -18,6 +17,7 @@ from device_runner.backends.backend import (
     LoadOptions,
     Placement,
     refused,
+    view_of_memory,
 )
 from device_runner.backends.delegation import placement_of
 from device_runner.backends.known_failures import known_failure
@@ -38,7 +38,6 @@ class InterpreterBackend(HostMemoryBackend):
         model: StepModel,
         runtime: str | None = None,
     ) -> None:
-        # Kept: the views point into memory that it owns.
         self.interpreter = interpreter
         self._graph = model.graph
         if failure := known_failure(model.graph, runtime or name):
@@ -68,6 +67,8 @@ class InterpreterBackend(HostMemoryBackend):
         # stay, see above. The function itself, with all its arguments: a bound method and a default
         # argument cost more at each call.
         invoke = functools.partial(wrapper.Invoke.__func__, wrapper, number)
+        # The wrapper reads the model's bytes, which only the interpreter owns.
+        invoke.owner = self.interpreter  # type: ignore[attr-defined]
         return HostMemory(
             inputs={name: self._view(index, number) for name, index in signature.inputs.items()},
             outputs={name: self._view(index, number) for name, index in signature.outputs.items()},
@@ -80,7 +81,7 @@ class InterpreterBackend(HostMemoryBackend):
         array = wrapper.tensor(wrapper, index, subgraph)
         address, size = array.__array_interface__["data"][0], array.nbytes
         del array
-        return memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
+        return view_of_memory(address, size, self.interpreter)
 
 
 def load_interpreter(

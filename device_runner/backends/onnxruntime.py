@@ -7,6 +7,7 @@ once and bound to the session.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,13 +99,15 @@ class OnnxruntimeBackend(HostMemoryBackend):
                 )
         arrays_in = {name: np.zeros(spec.shape, spec.dtype) for name, spec in inputs.items()}
         arrays_out = {name: np.zeros(spec.shape, spec.dtype) for name, spec in outputs.items()}
-        # Kept: the session reads and writes their memory.
         self.arrays = (arrays_in, arrays_out)
         self.session = session
         binding = session.io_binding()
         for bind, arrays in ((binding.bind_input, arrays_in), (binding.bind_output, arrays_out)):
             for name, array in arrays.items():
                 bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        invoke = functools.partial(session.run_with_iobinding, binding)
+        # The binding holds addresses alone: the step must keep the arrays that they are of.
+        invoke.owner = self.arrays  # type: ignore[attr-defined]
         views_out = {name: array.data.cast("B") for name, array in arrays_out.items()}
         memory = HostMemory(
             inputs={name: array.data.cast("B") for name, array in arrays_in.items()},
@@ -112,7 +115,7 @@ class OnnxruntimeBackend(HostMemoryBackend):
                 **{spec.name: views_out[spec.name] for spec in contract.outputs},
                 **{s.name: views_out[state_output_name(s.name)] for s in contract.states},
             },
-            invoke=lambda: session.run_with_iobinding(binding),
+            invoke=invoke,
         )
         super().__init__(NAME, version, model, {STEP_SIGNATURE: memory})
 

@@ -21,10 +21,11 @@ import numpy as np
 from device_runner.backends.backend import HostMemory, HostMemoryBackend, LoadOptions
 from device_runner.errors import BadModelError, one_line
 from device_runner.model.constants import INDEX_DTYPES, quantization, read_constant
-from device_runner.model.flatbuffer import ACTIVATIONS, OPTIONS, Graph, Operator, Tensor
+from device_runner.model.flatbuffer import Graph, Operator, Tensor
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import StepModel
 from device_runner.model.tensor_spec import TensorSpec
+from device_runner.model.tflite_schema import ACTIVATIONS, OPTIONS
 
 NAME = "reference"
 ACTIVATION_DTYPES = ("float32", "int8", "uint8", "int16")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.errors import BadModelError
 from device_runner.model.flatbuffer import Tensor
@@ -12,12 +15,17 @@ QUANTIZED_DTYPES = ("int8", "uint8", "int16", "int32", "int64")
 INDEX_DTYPES = ("int32", "int64")
 
 
-def read_constant(flatbuffer: bytes, tensor: Tensor) -> np.ndarray:
-    """The value of a constant tensor, in its shape.
+def read_constant(flatbuffer: bytes, tensor: Tensor) -> NDArray[Any]:
+    """Read a constant tensor.
+
+    Args:
+        flatbuffer: the bytes that the tensor was read from.
+        tensor: the constant.
 
     Returns:
-        float32 real values where the tensor is float or quantized (one scale, or one along an
-        axis); int64 where it is an int32 or int64 without a scale, which holds indices or sizes.
+        An array of the tensor's shape. float32 real values where it is float or quantized (one
+        scale, or one along an axis); int64 where it is an int32 or int64 without a scale, which
+        holds indices or sizes.
 
     Raises:
         BadModelError: it is sparse, of another dtype, of a wrong size or quantization, or holds
@@ -28,7 +36,7 @@ def read_constant(flatbuffer: bytes, tensor: Tensor) -> np.ndarray:
         raise BadModelError(f"{what} is in sparse encoding; export the model without it")
     if tensor.dtype not in (*REAL_DTYPES, *QUANTIZED_DTYPES):
         raise BadModelError(
-            f"{what} is {tensor.dtype}, which is not known here; export the model with another "
+            f"{what} is {tensor.dtype}, which cannot be read here; export the model with another "
             "scheme"
         )
     if any(n < 0 for n in tensor.shape) or tensor.byte_count != tensor.constant_bytes:
@@ -43,19 +51,19 @@ def read_constant(flatbuffer: bytes, tensor: Tensor) -> np.ndarray:
         scales, zero_points = quantization(tensor)
         # In double precision: an int32 bias has more digits than float32.
         real = (stored - zero_points.astype(np.float64)) * scales
-        with np.errstate(over="ignore"):  # told below
+        with np.errstate(over="ignore"):  # refused below
             values = real.astype(np.float32)
     if not np.isfinite(values).all():
         raise BadModelError(f"{what} holds NaN or infinity; train and export the model again")
     return values
 
 
-def quantization(tensor: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and zero point of a quantized tensor, shaped to be broadcast against it.
+def quantization(tensor: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the scales and zero points of a quantized tensor, shaped to broadcast against it.
 
     Raises:
-        BadModelError: there is none, it is no positive number, or there are as many as do not
-            fit the tensor.
+        BadModelError: there are none, one is not a positive number, or their number does not fit
+            the tensor.
     """
     scales = np.array(tensor.scales, np.float64)
     zero_points = np.array(tensor.zero_points or (0,), np.float64)

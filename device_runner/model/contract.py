@@ -1,12 +1,12 @@
 """The step contract: what a step model promises, as JSON in the model file itself.
 
-The promise: signature ``step(x, state...) -> (y, state...)``, perhaps with further inputs and
-outputs under names of their own; a state is paired by its name, and its in and out tensors have
-the same shape, dtype, scale and zero point, so that the loop hands the bytes on. For states that
-are not updated at every step see :mod:`device_runner.model.phases`.
+The promise is a signature ``step(x, state...) -> (y, state...)``, perhaps with further inputs and
+outputs under names of their own. A state is paired by its name. Its in and out tensors have the
+same shape, dtype, scale and zero point, so that the loop can hand the bytes on. For states that are
+not updated at every step, see :mod:`device_runner.model.phases`.
 
-A frame as bytes is all inputs' bytes one after another in the contract's order; what a step gives
-as bytes is all outputs' likewise.
+A frame as bytes is the bytes of all inputs one after another, in the contract's order; what a step
+gives as bytes is the bytes of all outputs likewise.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from device_runner.errors import BadModelError
 from device_runner.model.names import INPUT_NAME, OUTPUT_NAME, PHASE_NAME, RESERVED_NAMES
 from device_runner.model.phases import LONGEST_CYCLE, phase_bytes, phase_signatures
-from device_runner.model.tensor_spec import StateSpec, TensorSpec, is_plain_integer, spec_from_json
+from device_runner.model.tensor_spec import StateSpec, TensorSpec, spec_from_json
 
 FORMAT_VERSION = 2
 CONTRACT_FILE = "contract.json"
@@ -31,10 +31,13 @@ CONTRACT_FILE = "contract.json"
 class Tolerance:
     """How far a runtime's outputs may be from the float model's on the golden sequences.
 
-    ``rms`` and ``max_abs`` are in units of the first output; ``argmax_agreement`` is the share of
-    steps whose largest value of the first output is the float model's, of those where that is no
-    tie. Errors of further outputs
-    are scaled by how much smaller or larger than the first output's their golden values' spread is.
+    Args:
+        rms: root mean square of the errors, in units of the first output. The errors of further
+            outputs are scaled by how much smaller or larger their golden values' spread is than
+            the first output's.
+        max_abs: the largest error, likewise.
+        argmax_agreement: share of the steps at which the largest value of the first output is the
+            one of the float model, from 0 to 1. Ties of the float model do not count.
     """
 
     rms: float
@@ -46,12 +49,30 @@ class Tolerance:
 class Contract:
     """Everything a runner must know about a step model.
 
-    The first of ``inputs`` is called "x", the first of ``outputs`` "y"; further ones have the
-    model's own names. ``front_end`` describes, as JSON, how raw input (text, sound) becomes the
-    frames of x, where it does.
-    ``frame_period_s`` is the time between two inputs in seconds, which is the deadline of a step.
-    ``normalization`` (mean and standard deviation per channel) is already inside the step: it
-    documents what was fitted. ``model_sha256`` is the hash of the flatbuffer alone.
+    Args:
+        inputs: the first one is called "x", further ones have the model's own names.
+        outputs: the first one is called "y", likewise.
+        states: in the order in which a saved state holds them.
+        task: name of the task that it was trained for.
+        cell: name of its recurrent cell.
+        units: of each recurrent layer.
+        scheme: how its numbers are stored, such as "int8".
+        frame_period_s: time between two inputs in seconds, which is the deadline of a step.
+        frame_period_source: where that time comes from.
+        channels: a name for each value of x.
+        input_units: units of x.
+        output_meaning: "logits" or "values".
+        normalization: "mean" and "deviation" per channel of x, for the record: the step itself
+            normalizes.
+        metrics: what was measured, such as the accuracy, by name.
+        parameters: number of trained weights.
+        tolerance: how far a runtime may be from the float model.
+        model_sha256: of the flatbuffer alone.
+        recipe_hash: of the recipe that made it, or "".
+        versions: of the packages that made it, by name.
+        front_end: how raw input (text, sound) becomes the frames of x, as JSON; None where x is
+            the raw input.
+        format_version: of these fields.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -88,12 +109,12 @@ class Contract:
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """The signature of each step of a cycle: of step t it is phases[t % len(phases)]."""
+        """The signature of each step of a cycle: that of step t is phases[t % len(phases)]."""
         return phase_signatures({state.name: state.period for state in self.states})
 
     def initial_state(self) -> dict[str, bytes]:
-        """What a sequence starts from, as stored, by state name; with several phases also the
-        number of the next one, under PHASE_NAME."""
+        """What a sequence starts from, as stored, by state name. With several phases it also has
+        the number of the next one, under PHASE_NAME."""
         phase = {PHASE_NAME: phase_bytes(0)} if len(self.phases) > 1 else {}
         return {**{state.name: state.initial_bytes() for state in self.states}, **phase}
 
@@ -103,25 +124,12 @@ class Contract:
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
-        """Parse and validate ``contract.json``; BadModelError names the field that is wrong."""
-        try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise BadModelError(
-                f"{CONTRACT_FILE} is not JSON ({error}); export the model again"
-            ) from error
-        if not isinstance(raw, dict):
-            raise BadModelError(f"{CONTRACT_FILE} holds no object; export the model again")
-        if raw.get("format_version") != FORMAT_VERSION:
-            raise BadModelError(
-                f"contract format {raw.get('format_version')!r} is not {FORMAT_VERSION}; "
-                "use the edgestep version that made this file, or export it again"
-            )
-        known = {item.name for item in fields(cls)}
-        if unknown := sorted(set(raw) - known):
-            raise BadModelError(
-                f"{CONTRACT_FILE} has the unknown field {unknown[0]!r}; export the model again"
-            )
+        """Parse and validate ``contract.json``.
+
+        Raises:
+            BadModelError: it names the field that is wrong.
+        """
+        raw = _checked_object(text)
         try:
             contract = cls(
                 **{
@@ -152,82 +160,126 @@ class Contract:
         return contract
 
     def validate(self) -> None:
-        """Raise BadModelError, or what NumPy raises for values of a wrong type, unless the fields
-        make a contract."""
+        """Check that the fields make a contract.
 
-        def require(condition: bool, what: str) -> None:
-            if not condition:
-                raise BadModelError(f"{CONTRACT_FILE}: {what}; export the model again")
+        Raises:
+            BadModelError: one does not fit the others.
+            TypeError, ValueError, OverflowError: as NumPy raises them for values of a wrong type.
+        """
+        _check_names(self)
+        _check_tensors(self)
+        for state in self.states:
+            _check_initial(state)
+        _check_other_fields(self)
 
-        for side, specs, first in (
-            ("input", self.inputs, INPUT_NAME),
-            ("output", self.outputs, OUTPUT_NAME),
-        ):
-            require(len(specs) > 0, f"there is no {side}")
-            require(specs[0].name == first, f"the first {side} must be called '{first}'")
-        names = [spec.name for spec in (*self.inputs, *self.outputs, *self.states)]
-        for name in names:
-            require(isinstance(name, str) and name.isprintable(), f"{name!r} is no name")
-        twice = next((name for name in names if names.count(name) > 1), None)
-        require(twice is None, f"two inputs, outputs or states are called '{twice}'")
-        for name in RESERVED_NAMES:
-            require(name not in names, f"no input, output or state may be called '{name}'")
-        for spec in self.inputs:
-            require(
-                spec.vocabulary is not None or not is_plain_integer(spec),
-                f"input '{spec.name}' is {spec.dtype} without scale, but has no vocabulary",
-            )
-        for spec in (*self.outputs, *self.states):
-            require(spec.vocabulary is None, f"'{spec.name}' has a vocabulary but is no input")
-        for spec in self.outputs:
-            require(not is_plain_integer(spec), f"output '{spec.name}' has no scale")
-        for state in self.states:
-            require(
-                isinstance(state.period, int) and state.period > 0,
-                f"state '{state.name}' has the period {state.period!r}",
-            )
-        require(
-            math.lcm(1, *(state.period for state in self.states)) <= LONGEST_CYCLE,
-            f"the states' periods make a cycle of more than {LONGEST_CYCLE} steps",
+
+def _checked_object(text: str) -> dict[str, Any]:
+    """The fields in ``contract.json``: of this format version, and none that is unknown."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadModelError(
+            f"{CONTRACT_FILE} is not JSON ({error}); export the model again"
+        ) from error
+    if not isinstance(raw, dict):
+        raise BadModelError(f"{CONTRACT_FILE} holds no object; export the model again")
+    if raw.get("format_version") != FORMAT_VERSION:
+        raise BadModelError(
+            f"contract format {raw.get('format_version')!r} is not {FORMAT_VERSION}; "
+            "use the edgestep version that made this file, or export it again"
         )
-        for spec in (*self.inputs, *self.outputs):
-            require(len(spec.shape) > 0, f"'{spec.name}' is a single number without an axis")
-        require(
-            self.front_end is None or isinstance(self.front_end, dict),
-            "front_end must be an object or null",
+    known = {item.name for item in fields(Contract)}
+    if unknown := sorted(set(raw) - known):
+        raise BadModelError(
+            f"{CONTRACT_FILE} has the unknown field {unknown[0]!r}; export the model again"
         )
-        period = self.frame_period_s
-        require(
-            isinstance(period, (int, float)) and math.isfinite(period) and period > 0,
-            "frame_period_s must be a positive number of seconds",
+    return raw
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise BadModelError(f"{CONTRACT_FILE}: {what}; export the model again")
+
+
+def _check_names(contract: Contract) -> None:
+    """Names of inputs, outputs and states are fit to be names, and no two are the same."""
+    for side, specs, first in (
+        ("input", contract.inputs, INPUT_NAME),
+        ("output", contract.outputs, OUTPUT_NAME),
+    ):
+        _require(len(specs) > 0, f"there is no {side}")
+        _require(specs[0].name == first, f"the first {side} must be called '{first}'")
+    names = [spec.name for spec in (*contract.inputs, *contract.outputs, *contract.states)]
+    for name in names:
+        _require(isinstance(name, str) and name.isprintable(), f"{name!r} cannot be a name")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    _require(twice is None, f"two inputs, outputs or states are called '{twice}'")
+    for name in RESERVED_NAMES:
+        _require(name not in names, f"no input, output or state may be called '{name}'")
+
+
+def _check_tensors(contract: Contract) -> None:
+    """Only inputs are token ids, and the states' periods make a cycle that ends."""
+    for spec in contract.inputs:
+        _require(
+            spec.vocabulary is not None or not spec.is_plain_integer,
+            f"input '{spec.name}' is {spec.dtype} without scale, but has no vocabulary",
         )
-        limits = asdict(self.tolerance).values()
-        require(
-            all(isinstance(value, (int, float)) and math.isfinite(value) for value in limits),
-            "tolerance must hold finite numbers",
+    for spec in (*contract.outputs, *contract.states):
+        _require(spec.vocabulary is None, f"'{spec.name}' has a vocabulary but is not an input")
+    for spec in contract.outputs:
+        _require(not spec.is_plain_integer, f"output '{spec.name}' has no scale")
+    for spec in (*contract.inputs, *contract.outputs):
+        _require(len(spec.shape) > 0, f"'{spec.name}' is a single number without an axis")
+    for state in contract.states:
+        _require(
+            isinstance(state.period, int) and state.period > 0,
+            f"state '{state.name}' has the period {state.period!r}",
         )
-        require(isinstance(self.metrics, dict), "metrics must be an object")
-        for text in (self.task, self.cell, self.scheme, *self.channels):
-            require(isinstance(text, str) and text.isprintable(), f"{text!r} is no name")
-        require(isinstance(self.parameters, int), "parameters must be a whole number")
-        for state in self.states:
-            if not isinstance(state.initial, str):
-                require(
-                    len(state.initial) == math.prod(state.shape),
-                    f"state '{state.name}' has {len(state.initial)} initial values "
-                    f"for shape {state.shape}",
-                )
-                values = np.array(state.initial, np.float64)
-                require(
-                    bool(np.isfinite(values).all())
-                    and (
-                        np.dtype(state.dtype).kind == "f"
-                        or np.array_equal(values, values.astype(state.dtype))
-                    ),
-                    f"initial values of state '{state.name}' do not fit {state.dtype}",
-                )
-            else:
-                require(
-                    state.initial == "zeros",
-                    f"state '{state.name}' starts from the unknown '{state.initial}'",
-                )
+    _require(
+        math.lcm(1, *(state.period for state in contract.states)) <= LONGEST_CYCLE,
+        f"the states' periods make a cycle of more than {LONGEST_CYCLE} steps",
+    )
+
+
+def _check_initial(state: StateSpec) -> None:
+    """The initial values are "zeros", or as many as the state has and of its dtype."""
+    if isinstance(state.initial, str):
+        _require(
+            state.initial == "zeros",
+            f"state '{state.name}' starts from the unknown '{state.initial}'",
+        )
+        return
+    _require(
+        len(state.initial) == math.prod(state.shape),
+        f"state '{state.name}' has {len(state.initial)} initial values for shape {state.shape}",
+    )
+    values = np.array(state.initial, np.float64)
+    _require(
+        bool(np.isfinite(values).all())
+        and (
+            np.dtype(state.dtype).kind == "f" or np.array_equal(values, values.astype(state.dtype))
+        ),
+        f"initial values of state '{state.name}' do not fit {state.dtype}",
+    )
+
+
+def _check_other_fields(contract: Contract) -> None:
+    _require(
+        contract.front_end is None or isinstance(contract.front_end, dict),
+        "front_end must be an object or null",
+    )
+    period = contract.frame_period_s
+    _require(
+        isinstance(period, (int, float)) and math.isfinite(period) and period > 0,
+        "frame_period_s must be a positive number of seconds",
+    )
+    limits = asdict(contract.tolerance).values()
+    _require(
+        all(isinstance(value, (int, float)) and math.isfinite(value) for value in limits),
+        "tolerance must hold finite numbers",
+    )
+    _require(isinstance(contract.metrics, dict), "metrics must be an object")
+    for text in (contract.task, contract.cell, contract.scheme, *contract.channels):
+        _require(isinstance(text, str) and text.isprintable(), f"{text!r} cannot be a name")
+    _require(isinstance(contract.parameters, int), "parameters must be a whole number")

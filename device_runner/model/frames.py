@@ -1,6 +1,7 @@
 """Frames: real values to a step's bytes as stored, and its bytes back to real values.
 
-What :class:`device_runner.stream.Stream` calls at every step is bound once to memory of its own.
+The functions that :class:`device_runner.stream.Stream` calls at every step are closures, each bound
+to memory that is allocated once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.errors import BadInputError
 from device_runner.model.input_checks import by_input, check_values, outside_vocabulary
@@ -17,11 +19,22 @@ from device_runner.model.names import INPUT_NAME
 from device_runner.model.tensor_spec import TensorSpec
 
 #: One step's values, or a sequence's: of one tensor, or by name of several.
-StepValues = np.ndarray | dict[str, np.ndarray]
+StepValues = NDArray[Any] | dict[str, NDArray[Any]]
 
 
-def stored_frames(values: Mapping[str, np.ndarray], specs: Sequence[TensorSpec]) -> list[bytes]:
-    """Each step's frame as bytes, of checked sequences of all inputs."""
+def stored_frames(values: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpec]) -> list[bytes]:
+    """Store checked sequences of all inputs as one frame of bytes a step.
+
+    Args:
+        values: by name, [steps, *frame shape], as
+            :func:`device_runner.model.input_checks.check_inputs` gives them.
+        specs: of the inputs, in the contract's order.
+
+    Example:
+        >>> x = TensorSpec("x", (1, 2), "int8", scale=0.5, zero_point=1)
+        >>> stored_frames({"x": np.array([[0.0, 1.0], [2.0, -1.0]])}, [x])
+        [b'\\x01\\x03', b'\\x05\\xff']
+    """
     columns = [spec.quantize(values[spec.name]) for spec in specs]
     if len(columns) == 1:
         return [frame.tobytes() for frame in columns[0]]
@@ -29,7 +42,7 @@ def stored_frames(values: Mapping[str, np.ndarray], specs: Sequence[TensorSpec])
 
 
 def bind_encode(specs: Sequence[TensorSpec]) -> Callable[[Any], memoryview]:
-    """A function that checks a step's inputs and gives their bytes as stored."""
+    """Make the function that checks a step's inputs and gives their bytes as stored."""
     memory = bytearray(sum(spec.byte_count for spec in specs))
     raw = memoryview(memory)
     parts, start = [], 0
@@ -50,14 +63,14 @@ def bind_encode(specs: Sequence[TensorSpec]) -> Callable[[Any], memoryview]:
 
 
 def _bind_encode_values(
-    spec: TensorSpec, stored: np.ndarray, raw: memoryview
+    spec: TensorSpec, stored: NDArray[Any], raw: memoryview
 ) -> Callable[[Any], memoryview]:
-    """A function that checks one input's real values, writes them into ``stored`` [values] as
-    stored, and gives ``raw``.
+    """Make the function that checks one input's real values, writes them into ``stored`` [values]
+    as stored, and gives ``raw``.
 
-    As :meth:`TensorSpec.quantize`, on memory allocated once: NumPy's small-array calls cost more
-    than a small model's step, so each one counts. Constants are arrays as long as the values, as a
-    scalar operand more than doubles the cost of a call."""
+    It computes what :meth:`TensorSpec.quantize` does, in place: NumPy's small-array calls cost more
+    than a small model's step, so each one counts. Constants are arrays as long as the values,
+    because a scalar operand more than doubles the cost of a call."""
     shape, frame_shape = spec.shape, spec.frame_shape
     what = "input" if spec.name == INPUT_NAME else f"input '{spec.name}'"
     values = np.empty(stored.size, np.float32)
@@ -75,7 +88,7 @@ def _bind_encode_values(
         try:
             frame = np.asarray(x)
         except ValueError as error:
-            raise BadInputError(f"{what} is no array of numbers ({error})") from error
+            raise BadInputError(f"{what} is not an array of numbers ({error})") from error
         if frame.shape == shape:
             frame = frame.reshape(frame_shape)
         if frame.shape != frame_shape:
@@ -103,9 +116,9 @@ def _bind_encode_values(
 
 
 def _bind_encode_token(
-    spec: TensorSpec, stored: np.ndarray, raw: memoryview
+    spec: TensorSpec, stored: NDArray[Any], raw: memoryview
 ) -> Callable[[Any], memoryview]:
-    """As :func:`_bind_encode_values` for one token id."""
+    """Make the function that does the same for one token id."""
     vocabulary = spec.vocabulary or 0
 
     def encode(x: Any) -> memoryview:
@@ -117,7 +130,7 @@ def _bind_encode_token(
             try:
                 ids = np.asarray(x)
             except ValueError as error:
-                raise BadInputError(f"input '{spec.name}' is no token id ({error})") from error
+                raise BadInputError(f"input '{spec.name}' is not a token id ({error})") from error
             if ids.dtype.kind not in "iu" or ids.size != 1:
                 raise BadInputError(
                     f"input '{spec.name}' has dtype {ids.dtype} and shape {ids.shape}; one token "
@@ -133,7 +146,7 @@ def _bind_encode_token(
 
 
 def bind_decode(specs: Sequence[TensorSpec]) -> Callable[[bytes], StepValues]:
-    """A function from the outputs' bytes to real values."""
+    """Make the function from the outputs' bytes to real values."""
     if len(specs) == 1:
         return _bind_decode_one(specs[0])
     parts, start = [], 0
@@ -148,8 +161,9 @@ def bind_decode(specs: Sequence[TensorSpec]) -> Callable[[bytes], StepValues]:
     return decode
 
 
-def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], np.ndarray]:
-    """A function from one output's bytes to real values, as :meth:`TensorSpec.dequantize`."""
+def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], NDArray[Any]]:
+    """Make the function from one output's bytes to real values, as
+    :meth:`TensorSpec.dequantize` computes them."""
     dtype, shape = np.dtype(spec.dtype), spec.frame_shape
     if len(shape) != 1:
         return lambda stored: spec.dequantize(np.frombuffer(stored, dtype)).reshape(shape)
@@ -160,7 +174,7 @@ def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], np.ndarray]:
     zero_point = np.full(shape, spec.zero_point, np.float32)
     frombuffer, subtract, multiply = np.frombuffer, np.subtract, np.multiply
 
-    def decode(stored: bytes) -> np.ndarray:
+    def decode(stored: bytes) -> NDArray[Any]:
         values = subtract(frombuffer(stored, dtype), zero_point, dtype=np.float32)
         return multiply(values, scale, values)
 
@@ -169,8 +183,8 @@ def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], np.ndarray]:
 
 def decode_sequence(
     stored: bytes, steps: int, specs: Sequence[TensorSpec]
-) -> dict[str, np.ndarray]:
-    """The outputs of several steps, of their bytes one step after another, by name."""
+) -> dict[str, NDArray[Any]]:
+    """Give the outputs of several steps by name, from their bytes one step after another."""
     table = np.frombuffer(stored, np.uint8).reshape(steps, -1 if steps else 1)
     outputs, start = {}, 0
     for spec in specs:

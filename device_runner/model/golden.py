@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.errors import BadModelError, one_line
 from device_runner.model.contract import Contract, Tolerance
@@ -15,25 +17,39 @@ from device_runner.model.tensor_spec import TOKEN_DTYPE, TensorSpec
 GOLDEN_FILE = "golden.npz"
 # Golden outputs may be rounded by this share of the tolerance.
 FINER_THAN_TOLERANCE = 0.05
+# The largest rounding error of float16 as a share of the value, within its normal range.
+FLOAT16_ROUNDING = 2.0**-11
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Real sequences with the float model's outputs, by name in the contract's order: each
-    [steps, *frame shape], float32 in real units, or int32 [steps, 1] token ids. ``lengths`` cuts
-    them into sequences, and the state is reset before each."""
+    """Real sequences with the float model's outputs.
 
-    inputs: dict[str, np.ndarray]
-    outputs: dict[str, np.ndarray]
+    Args:
+        inputs: by name in the contract's order, [steps, *frame shape] each: float32 in real units,
+            or int32 [steps, 1] token ids.
+        outputs: likewise, all float32.
+        lengths: steps of each sequence, by which the arrays are cut. The state is reset before
+            each sequence.
+
+    Example:
+        >>> x, y = np.zeros((5, 2), np.float32), np.ones((5, 3), np.float32)
+        >>> golden = Golden({"x": x}, {"y": y}, (2, 3))
+        >>> [sequence["x"].shape for sequence in golden.sequences()]
+        [(2, 2), (3, 2)]
+    """
+
+    inputs: dict[str, NDArray[Any]]
+    outputs: dict[str, NDArray[Any]]
     lengths: tuple[int, ...]
 
     @property
-    def x(self) -> np.ndarray:
+    def x(self) -> NDArray[Any]:
         """The first input, [steps, inputs]."""
         return self.inputs[INPUT_NAME]
 
     @property
-    def y(self) -> np.ndarray:
+    def y(self) -> NDArray[Any]:
         """The first output, [steps, outputs]."""
         return self.outputs[OUTPUT_NAME]
 
@@ -42,13 +58,53 @@ class Golden:
         """Number of steps in all sequences."""
         return sum(self.lengths)
 
-    def sequences(self) -> list[dict[str, np.ndarray]]:
+    def sequences(self) -> list[dict[str, NDArray[Any]]]:
         """The inputs of each sequence by name."""
         ends = np.cumsum(self.lengths)
         return [
             {name: values[end - length : end] for name, values in self.inputs.items()}
             for length, end in zip(self.lengths, ends, strict=True)
         ]
+
+
+def golden_input(values: NDArray[Any]) -> NDArray[Any]:
+    """An input's values as a golden file is to hold them.
+
+    Real values are rounded to float16, which halves their size in the file. They are left as they
+    are where float16 would lose them: beyond 65504, or in a channel whose every value is so small
+    (below 6e-5) that few of its digits are left.
+
+    Args:
+        values: [steps, *frame shape] float in real units, or integer token ids.
+
+    Returns:
+        float32 for floats, the ids themselves for ids.
+
+    Example:
+        >>> golden_input(np.array([[0.1], [70000.0]])).ravel().tolist()
+        [0.10000000149011612, 70000.0]
+        >>> golden_input(np.array([[0.1], [7.0]])).ravel().tolist()
+        [0.0999755859375, 7.0]
+    """
+    if values.dtype.kind != "f":
+        return values
+    real = values.astype(np.float32)
+    rounded = _to_float16(real).astype(np.float32)
+    error, size = (np.abs(array).max(axis=0, initial=0) for array in (rounded - real, real))
+    return rounded if (error <= FLOAT16_ROUNDING * size).all() else real
+
+
+def golden_bytes(golden: Golden, tolerance: Tolerance) -> bytes:
+    """Write the content of ``golden.npz``; ``tolerance`` is the contract's."""
+    arrays: dict[str, NDArray[Any]] = {
+        name: _smaller_if_equal(values) for name, values in golden.inputs.items()
+    }
+    for name, values in golden.outputs.items():
+        arrays[name] = _smaller_if_fine(values, tolerance.rms)
+    arrays[GOLDEN_LENGTHS] = np.array(golden.lengths, np.int32)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
 
 
 def read_golden(data: bytes, contract: Contract) -> Golden:
@@ -60,7 +116,7 @@ def read_golden(data: bytes, contract: Contract) -> Golden:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             inputs, outputs = (
-                {spec.name: _golden_values(arrays[spec.name], spec) for spec in specs}
+                {spec.name: _values(arrays[spec.name], spec) for spec in specs}
                 for specs in (contract.inputs, contract.outputs)
             )
             lengths = tuple(int(n) for n in arrays[GOLDEN_LENGTHS])
@@ -71,47 +127,45 @@ def read_golden(data: bytes, contract: Contract) -> Golden:
     if not lengths or min(lengths) < 1:
         raise BadModelError(f"{GOLDEN_FILE} has an empty sequence; export the model again")
     for spec in (*contract.inputs, *contract.outputs):
-        array = {**inputs, **outputs}[spec.name]
-        expected = (sum(lengths), *spec.frame_shape)
-        if array.shape != expected or not np.isfinite(array).all():
-            raise BadModelError(
-                f"{GOLDEN_FILE}: {spec.name} has shape {array.shape} or holds NaN; "
-                f"expected {expected}; export the model again"
-            )
-        if spec.vocabulary is not None and not _in_vocabulary(array, spec.vocabulary):
-            raise BadModelError(
-                f"{GOLDEN_FILE}: {spec.name} holds ids outside of the vocabulary of "
-                f"{spec.vocabulary}; export the model again"
-            )
+        _check({**inputs, **outputs}[spec.name], spec, sum(lengths))
     return Golden(inputs, outputs, lengths)
 
 
-def _golden_values(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
+def _values(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
     return array.astype(np.float32 if spec.vocabulary is None else TOKEN_DTYPE)
 
 
-def _in_vocabulary(ids: np.ndarray, vocabulary: int) -> bool:
-    return not ids.size or bool(ids.min() >= 0 and ids.max() < vocabulary)
+def _check(array: NDArray[Any], spec: TensorSpec, steps: int) -> None:
+    expected = (steps, *spec.frame_shape)
+    if array.shape != expected or not np.isfinite(array).all():
+        raise BadModelError(
+            f"{GOLDEN_FILE}: {spec.name} has shape {array.shape} or holds NaN; "
+            f"expected {expected}; export the model again"
+        )
+    if spec.vocabulary is not None and (array.min() < 0 or array.max() >= spec.vocabulary):
+        raise BadModelError(
+            f"{GOLDEN_FILE}: {spec.name} holds ids outside the vocabulary of "
+            f"{spec.vocabulary}; export the model again"
+        )
 
 
-def golden_bytes(golden: Golden, tolerance: Tolerance) -> bytes:
-    """The content of ``golden.npz``."""
-    arrays = io.BytesIO()
-    # Real inputs are float16 values to begin with (see convert.export), so nothing is lost.
-    inputs = {
-        name: values.astype(np.float16) if values.dtype.kind == "f" else values
-        for name, values in golden.inputs.items()
-    }
-    outputs = {name: _half(values, tolerance.rms) for name, values in golden.outputs.items()}
-    lengths = {GOLDEN_LENGTHS: np.array(golden.lengths, np.int32)}
-    np.savez_compressed(arrays, **inputs, **outputs, **lengths)
-    return arrays.getvalue()
+def _smaller_if_equal(values: NDArray[Any]) -> NDArray[Any]:
+    """The same values in float16 where it holds them all; ids as they are."""
+    if values.dtype.kind != "f":
+        return values
+    half = _to_float16(values)
+    return half if np.array_equal(half.astype(values.dtype), values) else values
 
 
-def _half(values: np.ndarray, tolerance: float) -> np.ndarray:
-    """The values in float16 where that is far finer than what they are compared with; half the
+def _smaller_if_fine(values: NDArray[Any], tolerance: float) -> NDArray[Any]:
+    """The values in float16 where that is far finer than what they are compared with: half the
     bytes, which are a twentieth of a small model's file."""
-    with np.errstate(over="ignore"):
-        half = values.astype(np.float16)
+    half = _to_float16(values)
     fine = np.abs(half.astype(np.float32) - values).max() <= FINER_THAN_TOLERANCE * tolerance
     return half if fine else values
+
+
+def _to_float16(values: NDArray[Any]) -> NDArray[np.float16]:
+    """Rounded; infinite beyond 65504."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float16)

@@ -1,4 +1,4 @@
-"""The graph held against its contract, before a runtime sees it."""
+"""The graph checked against its contract, before a runtime sees it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TENSOR_LIMIT_BYTES = 1024 * 1024 * 1024
 
 
 def check_contract(graph: Graph, contract: Contract) -> None:
-    """Assert that the tensors keep the contract's promise.
+    """Check that the tensors of the signature "step" are what the contract says.
 
     Raises:
         BadModelError: a name, shape, dtype, scale or zero point differs, or a state is unpaired.
@@ -28,11 +28,11 @@ def check_contract(graph: Graph, contract: Contract) -> None:
     if signature.subgraph != 0:
         raise BadModelError("the step signature is not the first subgraph; export it again")
     states = {state.name for state in contract.states}
-    for side, tensors, border in (
+    for side, tensors, specs in (
         ("inputs", signature.inputs, contract.inputs),
         ("outputs", signature.outputs, contract.outputs),
     ):
-        names = states | {spec.name for spec in border}
+        names = states | {spec.name for spec in specs}
         if set(tensors) != names:
             raise BadModelError(
                 f"unpaired states: the step's {side} are {sorted(tensors)}, "
@@ -41,7 +41,7 @@ def check_contract(graph: Graph, contract: Contract) -> None:
         if len(set(tensors.values())) != len(tensors):
             raise BadModelError(f"two {side} of the step are one tensor; export the model again")
     for index in (*signature.inputs.values(), *signature.outputs.values()):
-        _check_border(graph.tensors[index])
+        _check_variable(graph.tensors[index])
     for spec in contract.inputs:
         _check_tensor(spec, graph.tensors[signature.inputs[spec.name]], "input")
         if spec.vocabulary is not None:
@@ -54,7 +54,12 @@ def check_contract(graph: Graph, contract: Contract) -> None:
 
 
 def phase_graphs(flatbuffer: bytes, graph: Graph, contract: Contract) -> dict[str, Graph]:
-    """The graph of each of the contract's phases by its signature; ``graph`` is that of "step".
+    """Read the graph of each of the contract's phases, by its signature.
+
+    Args:
+        flatbuffer: the TFLite model.
+        graph: that of "step", which is read already.
+        contract: whose phases they are.
 
     Raises:
         BadModelError: a signature is missing, or a graph is damaged.
@@ -68,19 +73,21 @@ def phase_graphs(flatbuffer: bytes, graph: Graph, contract: Contract) -> dict[st
 
 
 def check_phases(graphs: Mapping[str, Graph], contract: Contract) -> None:
-    """Assert that each phase takes and gives what the contract says, in the same tensors as "step".
+    """Check that each phase takes and gives what the contract says, stored as for "step".
 
     Raises:
         BadModelError: an input, output or due state is missing, or one differs.
     """
-    inputs = {spec.name: spec for spec in (*contract.inputs, *contract.states)}
+    inputs: dict[str, TensorSpec] = {
+        spec.name: spec for spec in (*contract.inputs, *contract.states)
+    }
     phases = contract.phases
     for name, graph in graphs.items():
         _check_size(graph)
         signature = graph.signature(name)
         phase = phases.index(name)
         due = [state for state in contract.states if phase % state.period == 0]
-        given = {spec.name: spec for spec in (*contract.outputs, *due)}
+        given: dict[str, TensorSpec] = {spec.name: spec for spec in (*contract.outputs, *due)}
         if not set(signature.inputs) <= set(inputs) or set(signature.outputs) != set(given):
             raise BadModelError(
                 f"signature '{name}' takes {sorted(signature.inputs)} and gives "
@@ -93,13 +100,13 @@ def check_phases(graphs: Mapping[str, Graph], contract: Contract) -> None:
             if len(set(indices.values())) != len(indices):
                 raise BadModelError(f"two {side}s of '{name}' are one tensor; export it again")
             for key, index in indices.items():
-                _check_border(graph.tensors[index])
+                _check_variable(graph.tensors[index])
                 _check_tensor(specs[key], graph.tensors[index], f"{name}'s {side}")
 
 
 def _check_tables(graph: Graph, index: int, spec: TensorSpec) -> None:
-    """Every table that a token's id chooses from must have a row for each id: a runtime fails, or
-    reads beyond the table, in the middle of a stream."""
+    """Check that every table that a token's id chooses from has a row for each id: otherwise a
+    runtime fails, or reads beyond the table, in the middle of a stream."""
     ids = {index}
     for operator in graph.operators:
         if operator.name in PASSING_IDS and operator.inputs[0] in ids:
@@ -123,11 +130,11 @@ def _check_size(graph: Graph) -> None:
         )
 
 
-def _check_border(tensor: Tensor) -> None:
+def _check_variable(tensor: Tensor) -> None:
     if tensor.constant_bytes or not tensor.static_shape:
         raise BadModelError(
-            f"tensor '{tensor.name}' at the step's border is constant or of dynamic shape; "
-            "export the model again"
+            f"tensor '{tensor.name}', which the step takes or gives, is constant or of dynamic "
+            "shape; export the model again"
         )
 
 

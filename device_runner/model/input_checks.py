@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from device_runner.errors import BadInputError
 from device_runner.model.names import INPUT_NAME
@@ -16,12 +17,16 @@ from device_runner.model.tensor_spec import TOKEN_DTYPE, TensorSpec
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-def check_inputs(x: Any, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
-    """Sequences of all inputs by name, checked as :func:`check_values`.
+def check_inputs(x: Any, specs: Sequence[TensorSpec]) -> dict[str, NDArray[Any]]:
+    """Check the sequences of all inputs.
 
     Args:
+        specs: of the inputs, in the contract's order.
         x: what :meth:`device_runner.stream.Stream.run` takes: an array where there is one input;
             otherwise arrays by name, or a tuple of them in the contract's order.
+
+    Returns:
+        Arrays as :func:`check_values` gives them, by name.
 
     Raises:
         BadInputError: an input is missing, unknown, wrong, or not as long as the others.
@@ -33,23 +38,29 @@ def check_inputs(x: Any, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
     lengths = {name: len(array) for name, array in values.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
-        raise BadInputError(f"the inputs have not equally many steps: {told}")
+        raise BadInputError(f"the inputs differ in their number of steps: {told}")
     return values
 
 
-def check_values(x: np.ndarray, spec: TensorSpec) -> np.ndarray:
-    """A sequence of an input's frames: float32 [steps, *frame shape] in real units, or, of token
-    ids, int32 [steps, 1].
+def check_values(x: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
+    """Check a sequence of one input's frames.
+
+    Args:
+        x: [steps, *frame shape] numbers in real units, or [steps, 1] token ids.
+        spec: the input's.
+
+    Returns:
+        The same as float32, or as int32 for ids.
 
     Raises:
-        BadInputError: wrong rank or width, not a number, NaN or infinite, or no id of the
+        BadInputError: wrong rank or width, not a number, NaN or infinite, or an id outside the
             vocabulary.
     """
     what = "input" if spec.name == INPUT_NAME else f"input '{spec.name}'"
     try:
         array = np.asarray(x)
     except ValueError as error:
-        raise BadInputError(f"{what} is no array of numbers ({error})") from error
+        raise BadInputError(f"{what} is not an array of numbers ({error})") from error
     kinds, content = ("iu", "token ids (integers)") if spec.vocabulary else ("fiub", "numbers")
     if array.dtype.kind not in kinds:
         raise BadInputError(f"{what} has dtype {array.dtype}; {content} are needed")
@@ -79,7 +90,7 @@ def check_values(x: np.ndarray, spec: TensorSpec) -> np.ndarray:
 
 
 def by_input(x: Any, specs: Sequence[TensorSpec]) -> Sequence[Any]:
-    """What belongs to each input, in the contract's order, of what a user gave for all.
+    """Take apart what a user gave for all inputs, into the contract's order.
 
     Raises:
         BadInputError: there are several inputs and ``x`` is neither a dict nor a tuple of them, or

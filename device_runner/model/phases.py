@@ -1,8 +1,8 @@
 """The cycle of a hierarchical recurrence: which signature computes each of its steps.
 
-Where states have a ``period``, ``step`` updates all of them and is called at the steps that every
-period divides; for the other steps of a cycle there are signatures ``step_N`` on the same weights,
-which take the states that they need and give those that are due.
+Where states have a ``period``, the signature ``step`` updates all of them and is called at the
+steps that every period divides. For the other steps of a cycle there are signatures ``step_N`` on
+the same weights, which take the states they need and give those that are due.
 """
 
 from __future__ import annotations
@@ -12,13 +12,24 @@ from collections.abc import Mapping
 
 from device_runner.model.names import STEP_SIGNATURE
 
-# In which all periods of a hierarchical recurrence end together.
+# The most steps after which all periods of a hierarchical recurrence end together.
 LONGEST_CYCLE = 256
 
 
 def phase_signatures(periods: Mapping[str, int]) -> tuple[str, ...]:
-    """The signature of each step of a cycle, from the states' periods: "step" where all states
-    are updated, otherwise "step_N" with the first step N at which the same states are."""
+    """Name the signature of each step of a cycle.
+
+    Args:
+        periods: in steps, by state name.
+
+    Returns:
+        "step" where all states are updated, otherwise "step_N" with the first step N at which the
+        same states are.
+
+    Example:
+        >>> phase_signatures({"fast": 1, "slow": 4})
+        ('step', 'step_1', 'step_1', 'step_1')
+    """
     cycle = math.lcm(1, *periods.values())
     first: dict[frozenset[str], str] = {frozenset(periods): STEP_SIGNATURE}
     names = []
@@ -29,5 +40,5 @@ def phase_signatures(periods: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def phase_bytes(phase: int) -> bytes:
-    """A step's number within the cycle as a state's bytes."""
+    """A step's number within the cycle, as the bytes of a state."""
     return phase.to_bytes(4, "little")

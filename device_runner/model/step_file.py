@@ -3,7 +3,7 @@
 The ZIP (the TFLite Metadata convention for associated files; interpreters ignore it) holds
 
 - ``contract.json``: the fields of :class:`device_runner.model.contract.Contract`;
-- ``labels.txt``: one class name per line;
+- ``labels.txt``: what each value of the first output stands for, a line each;
 - ``golden.npz``: real sequences with the float model's outputs
   (:class:`device_runner.model.golden.Golden`).
 
@@ -26,7 +26,7 @@ from device_runner.model.golden import GOLDEN_FILE, Golden, golden_bytes, read_g
 from device_runner.model.graph_checks import check_contract, check_phases, phase_graphs
 
 LABELS_FILE = "labels.txt"
-# Larger members are no contract of ours; the limit keeps a hostile ZIP from filling the memory.
+# No step model has larger members; the limit keeps a hostile ZIP from filling the memory.
 MEMBER_LIMIT_BYTES = 64 * 1024 * 1024
 # A fixed date makes equal models equal files.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -34,7 +34,22 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class StepModel:
-    """A step model file, checked: ``flatbuffer`` is what a runtime loads."""
+    """A step model file, read and checked.
+
+    Args:
+        path: where it was read from, or will be written.
+        flatbuffer: what a runtime loads.
+        file_bytes: size of the whole file.
+        graph: the subgraph of the signature "step".
+        contract: what the model promises.
+        labels: what each value of the first output stands for.
+        golden: sequences to verify a device with.
+
+    Example::
+
+        model = load_step_model("gru-64-s1-int8.tflite")
+        print(model.contract.frame_period_s, model.labels)
+    """
 
     path: Path
     flatbuffer: bytes
@@ -65,7 +80,11 @@ class StepModel:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a model file; BadModelError where it cannot be read or is empty."""
+    """Read a model file.
+
+    Raises:
+        BadModelError: it cannot be read, or is empty.
+    """
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
@@ -82,16 +101,16 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def load_step_model(path: str | Path) -> StepModel:
-    """Read a step model file and hold it against its contract.
+    """Read a step model file and check it against its contract.
 
     Raises:
-        BadModelError: the file is missing, damaged, has no contract, or the contract does not
-            fit the tensors; the message begins with the path.
+        BadModelError: the file is missing, is damaged, has no contract, or its tensors are not
+            what the contract says; the message begins with the path.
     """
     data = read_bytes(path)
     try:
         read_graph(data)
-        flatbuffer, members = split_package(data)
+        flatbuffer, members = split_step_file(data)
         graph = read_graph(flatbuffer)
         contract = Contract.from_json(_text(members, CONTRACT_FILE))
         digest = hashlib.sha256(flatbuffer).hexdigest()
@@ -115,24 +134,21 @@ def load_step_model(path: str | Path) -> StepModel:
     return StepModel(Path(path), flatbuffer, len(data), graph, contract, labels, golden)
 
 
-def split_package(data: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """Cut a step model file into the flatbuffer and the members of the appended ZIP."""
+def split_step_file(data: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """Cut a step model file into the flatbuffer and the members of the appended ZIP, by name.
+
+    Raises:
+        BadModelError: there is no ZIP, or it is damaged or hostile.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
             start = min((info.header_offset for info in infos), default=len(data))
-            members = {}
-            for info in infos:
-                if info.filename not in (CONTRACT_FILE, LABELS_FILE, GOLDEN_FILE):
-                    continue
-                if info.file_size > MEMBER_LIMIT_BYTES:
-                    raise BadModelError(
-                        f"the contract's {info.filename} would unpack to {info.file_size} bytes; "
-                        "this is no step model; make step models with 'edgestep run'"
-                    )
-                with archive.open(info) as member:
-                    # Never more than declared, whatever the compressed data says.
-                    members[info.filename] = member.read(info.file_size)
+            members = {
+                info.filename: _unpacked(archive, info)
+                for info in infos
+                if info.filename in (CONTRACT_FILE, LABELS_FILE, GOLDEN_FILE)
+            }
     except BadModelError:
         raise
     except (
@@ -149,6 +165,17 @@ def split_package(data: bytes) -> tuple[bytes, dict[str, bytes]]:
     return data[:start], members
 
 
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.file_size > MEMBER_LIMIT_BYTES:
+        raise BadModelError(
+            f"the contract's {info.filename} would unpack to {info.file_size} bytes; "
+            "this is not a step model; make step models with 'edgestep run'"
+        )
+    with archive.open(info) as member:
+        # Never more than declared, whatever the compressed data says.
+        return member.read(info.file_size)
+
+
 def _member(members: dict[str, bytes], name: str) -> bytes:
     if name not in members:
         raise BadModelError(f"no {name} in the file; make step models with 'edgestep run'")
@@ -163,7 +190,12 @@ def _text(members: dict[str, bytes], name: str) -> str:
 
 
 def pack(flatbuffer: bytes, contract: Contract, labels: tuple[str, ...], golden: Golden) -> bytes:
-    """The bytes of a step model file."""
+    """Write the bytes of a step model file, which :func:`load_step_model` reads.
+
+    Args:
+        flatbuffer: the TFLite model whose hash the contract has.
+        contract, labels, golden: as in :class:`StepModel`.
+    """
     packed = io.BytesIO()
     packed.write(flatbuffer)
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 # Integers that hold ids, positions or counts, not quantized real values.
 PLAIN_INTEGERS = ("int32", "int64")
@@ -15,11 +16,25 @@ TOKEN_DTYPE, TOKEN_SHAPE = "int32", (1, 1)
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor at the model's border. ``scale`` and ``zero_point`` are None for float tensors:
-    real = scale * (stored - zero_point).
+    """An input or output of the step: how its values are stored.
 
-    With ``vocabulary`` it is an input of token ids in [0, vocabulary): int32 of shape [1, 1],
-    without a scale, in every scheme."""
+    Args:
+        name: "x" for the first input, "y" for the first output, otherwise the model's own name.
+        shape: of the stored tensor, [1, values] in most models.
+        dtype: of the stored values, as NumPy spells it.
+        scale: the real value of one step of the stored integer:
+            real = scale * (stored - zero_point). None for float tensors.
+        zero_point: the stored integer that stands for 0.0. None for float tensors.
+        vocabulary: how many token ids there are, for an input of ids in [0, vocabulary). Such an
+            input is int32 of shape [1, 1], without a scale, in every scheme.
+
+    Example:
+        >>> x = TensorSpec("x", (1, 3), "int8", scale=0.5, zero_point=10)
+        >>> x.quantize([0.0, 1.2, 1000.0]).tolist()
+        [10, 12, 127]
+        >>> x.dequantize(np.array([10, 12, 127], np.int8)).tolist()
+        [0.0, 1.0, 58.5]
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -30,7 +45,7 @@ class TensorSpec:
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """Shape of one step's values: the tensor's without the batch of 1 in front."""
+        """Shape of one step's values: the tensor's, without the batch of 1 in front."""
         return self.shape[1:] if len(self.shape) > 1 and self.shape[0] == 1 else self.shape
 
     @property
@@ -38,16 +53,22 @@ class TensorSpec:
         """Size of the tensor's data in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
-    def quantize(self, values: np.ndarray) -> np.ndarray:
-        """Real values to the tensor's stored dtype, rounded to nearest and saturated."""
+    @property
+    def is_plain_integer(self) -> bool:
+        """Whether it holds ids, positions or counts, which have no scale."""
+        return self.scale is None and self.zero_point is None and self.dtype in PLAIN_INTEGERS
+
+    def quantize(self, values: ArrayLike) -> NDArray[Any]:
+        """Convert real values to the stored dtype, rounded to the nearest and saturated."""
         if self.scale is None or self.zero_point is None:
             return np.asarray(values, self.dtype)
         limits = np.iinfo(self.dtype)
-        stored = np.rint(np.asarray(values) / np.float32(self.scale)) + self.zero_point
+        real = np.asarray(values)
+        stored: NDArray[Any] = np.rint(real / np.float32(self.scale)) + self.zero_point
         return np.clip(stored, limits.min, limits.max).astype(self.dtype)
 
-    def dequantize(self, stored: np.ndarray) -> np.ndarray:
-        """Stored values to real float32 values."""
+    def dequantize(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Convert stored values to real float32 values."""
         if self.scale is None or self.zero_point is None:
             return stored.astype(np.float32)
         return (stored.astype(np.float32) - self.zero_point) * np.float32(self.scale)
@@ -55,9 +76,20 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class StateSpec(TensorSpec):
-    """A state, of any static shape. ``initial`` is "zeros" or the flat list of initial values in
-    the stored dtype. An int32 or int64 state may be without a scale: a position or a count. It is
-    updated at the steps 0, ``period``, 2 * ``period``... of a sequence."""
+    """A state: a tensor that a step gives and the next step takes, as the same bytes.
+
+    Args:
+        name, shape, dtype, scale, zero_point: as for :class:`TensorSpec`. Any static shape will do.
+            An int32 or int64 state may be without a scale: a position or a count.
+        vocabulary: None.
+        initial: "zeros", or the initial values in the stored dtype, flattened.
+        period: in steps. The state is updated at the steps 0, ``period``, 2 * ``period``... of a
+            sequence.
+
+    Example:
+        >>> StateSpec("h", (1, 2), "int8", scale=0.5, zero_point=-7).initial_bytes()
+        b'\\xf9\\xf9'
+    """
 
     initial: str | tuple[float, ...] = "zeros"
     period: int = 1
@@ -71,24 +103,31 @@ class StateSpec(TensorSpec):
         return values.tobytes()
 
 
-def spec_from_json(kind: type, raw: dict[str, Any]) -> Any:
-    spec = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+Spec = TypeVar("Spec", bound=TensorSpec)
+
+
+def spec_from_json(kind: type[Spec], raw: dict[str, Any]) -> Spec:
+    """Make a spec of its fields in ``contract.json``.
+
+    Raises:
+        TypeError: a field is unknown, missing or of a wrong type.
+        ValueError: the fields contradict each other.
+    """
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    spec = kind(**fields)
     if not all(isinstance(n, int) and n > 0 for n in spec.shape):
         raise ValueError(f"tensor '{spec.name}' has the shape {spec.shape}")
     if np.dtype(spec.dtype).kind not in "fiu":
         raise ValueError(f"tensor '{spec.name}' has the dtype {spec.dtype}")
     if spec.vocabulary is not None:
-        known = isinstance(spec.vocabulary, int) and spec.vocabulary > 0
-        if not known or (spec.dtype, spec.shape, spec.scale) != (TOKEN_DTYPE, TOKEN_SHAPE, None):
+        is_size = isinstance(spec.vocabulary, int) and spec.vocabulary > 0
+        if not is_size or (spec.dtype, spec.shape, spec.scale) != (TOKEN_DTYPE, TOKEN_SHAPE, None):
             raise ValueError(
                 f"tensor '{spec.name}' has a vocabulary of {spec.vocabulary}; token ids are "
-                f"{TOKEN_DTYPE} of shape {TOKEN_SHAPE} without scale, of a vocabulary of 1 or more"
+                f"{TOKEN_DTYPE} of shape {TOKEN_SHAPE} without scale, from a vocabulary of at "
+                "least 1"
             )
     unscaled = not spec.scale or spec.zero_point is None
-    if np.dtype(spec.dtype).kind != "f" and unscaled and not is_plain_integer(spec):
+    if np.dtype(spec.dtype).kind != "f" and unscaled and not spec.is_plain_integer:
         raise ValueError(f"tensor '{spec.name}' is {spec.dtype} without scale and zero point")
     return spec
-
-
-def is_plain_integer(spec: TensorSpec) -> bool:
-    return spec.scale is None and spec.zero_point is None and spec.dtype in PLAIN_INTEGERS

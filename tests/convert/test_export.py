@@ -13,9 +13,11 @@ from convert.verify import verify_on_runtimes
 from device_runner.errors import BadModelError, VerificationError
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
+from device_runner.verify import verify
 from models.metrics import decisions
 from models.prediction import predict
 from tests.conftest import CELL_NAMES
+from tests.models.random_networks import INPUTS, random_network, random_task
 
 
 def test_contract_says_what_the_model_is(step_models, vowels, trained):
@@ -52,6 +54,24 @@ def test_golden_outputs_are_rounded_far_below_the_tolerance(step_models):
     assert 0 < difference < 0.1 * rounded.contract.tolerance.rms
     assert (rounded.golden.y == rounded.golden.y.astype(np.float16)).all()
     assert not (exact.golden.y == exact.golden.y.astype(np.float16)).all()
+
+
+@pytest.mark.parametrize("size", [1e6, 1e-7])
+def test_inputs_that_float16_cannot_hold_are_golden_as_they_are(tmp_path, size):
+    """Such as a pressure in pascal, or a current in ampere."""
+    task = random_task()
+    network, architecture = random_network("gru")
+    normalization = network.get_layer("normalization")
+    normalization.adapt(size * np.ones(INPUTS), size * np.ones(INPUTS))
+    sequences = [(size * sequence).astype(np.float32) for sequence in task.test.sequences]
+    test = dataclasses.replace(task.test, sequences=sequences)
+    task = dataclasses.replace(task, test=test)
+    path = tmp_path / "large.tflite"
+    export(network, architecture, task, "float32", path)
+    golden = load_step_model(path).golden
+    first = golden.sequences()[0]["x"]
+    assert any(np.array_equal(first, sequence[: len(first)]) for sequence in sequences)
+    assert verify(Stream(path, "litert")).failure is None
 
 
 def test_accuracy_in_the_contract_is_that_of_the_stepped_file(step_models, vowels):

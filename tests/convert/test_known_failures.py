@@ -8,8 +8,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from device_runner.backends.known_failures import known_failure
-from device_runner.model.flatbuffer import OPERATOR_NAMES, read_graph
+from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import load_step_model
+from device_runner.model.tflite_schema import OPERATOR_NAMES
 
 
 def lowered(flatbuffer, version):

@@ -26,7 +26,8 @@ from convert.targets.runtimes import (
     release_of,
     version_key,
 )
-from device_runner.model.flatbuffer import OPERATOR_NAMES, TENSOR_TYPES, read_graph
+from device_runner.model.flatbuffer import read_graph
+from device_runner.model.tflite_schema import OPERATOR_NAMES, TENSOR_TYPES
 from models.cells import CELLS
 from pipeline.cli import main
 from tests.operator_graphs import operator_model

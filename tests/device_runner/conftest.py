@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 from device_runner.cli import main
 from device_runner.errors import BadModelError
 from device_runner.model.golden import GOLDEN_FILE
-from device_runner.model.step_file import StepModel, load_step_model, split_package
+from device_runner.model.step_file import StepModel, load_step_model, split_step_file
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def frames(vowels) -> np.ndarray:
 def workshop(int8_file, tmp_path) -> Workshop:
     """The int8 model's workshop; it writes into the test's own folder."""
     data = int8_file.read_bytes()
-    return Workshop(load_step_model(int8_file), data, split_package(data)[1], tmp_path)
+    return Workshop(load_step_model(int8_file), data, split_step_file(data)[1], tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ import pytest
 from device_runner.errors import BadModelError
 from device_runner.model import step_file
 from device_runner.model.contract import Contract
-from device_runner.model.step_file import MEMBER_LIMIT_BYTES, load_step_model, split_package
+from device_runner.model.step_file import MEMBER_LIMIT_BYTES, load_step_model, split_step_file
 from device_runner.model.tensor_spec import StateSpec
 
 # Good files
@@ -71,8 +71,8 @@ def test_initial_values_are_stored_as_given():
     assert state.initial_bytes() == np.array([0.5, -1.0], np.float32).tobytes()
 
 
-def test_split_package_gives_back_all_parts(workshop):
-    flatbuffer, members = split_package(workshop.data)
+def test_split_step_file_gives_back_all_parts(workshop):
+    flatbuffer, members = split_step_file(workshop.data)
     assert flatbuffer == workshop.model.flatbuffer
     assert set(members) == {"contract.json", "labels.txt", "golden.npz"}
 

@@ -13,8 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from device_runner.errors import BadModelError
-from device_runner.model.flatbuffer import OPERATOR_NAMES, TENSOR_TYPES, Graph, read_graph
+from device_runner.model.flatbuffer import Graph, read_graph
 from device_runner.model.step_file import load_step_model
+from device_runner.model.tflite_schema import OPERATOR_NAMES, TENSOR_TYPES
 
 # A reader that loops or trusts a damaged length takes far longer; a sound one milliseconds.
 SECONDS_PER_FILE = 5

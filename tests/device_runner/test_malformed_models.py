@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 from device_runner.errors import BadModelError
-from device_runner.model.step_file import load_step_model, pack, split_package
+from device_runner.model.step_file import load_step_model, pack, split_step_file
 from pipeline.cli import main
 
 SHORT = ("--steps", "100", "--rounds", "1", "--warmup", "0")
@@ -109,7 +109,7 @@ def test_damaged_files_end_in_one_line(invoke, int8_file, tmp_path, error_line):
 
     data = int8_file.read_bytes()
     model = load_step_model(int8_file)
-    files = list(damaged(data, model.flatbuffer, split_package(data)[1]))
+    files = list(damaged(data, model.flatbuffer, split_step_file(data)[1]))
     assert len(files) >= 150
     refused = 0
     for number, (name, content) in enumerate(files):
@@ -168,7 +168,7 @@ def resigned(model, count: int, seed: int) -> Iterator[bytes]:
         contract = replace(model.contract, model_sha256=digest)
         data = pack(flatbuffer, contract, model.labels, model.golden)
         try:
-            split = split_package(data)[0]
+            split = split_step_file(data)[0]
             assert split == flatbuffer
             yield data
             made += 1

@@ -136,9 +136,9 @@ def test_sample_and_translate_print_text(text_models, invoke):
 def test_a_model_of_no_text_is_refused(command, int8_file, invoke, error_line):
     result = invoke(command, int8_file, *LITERT, input="Save\n")
     assert result.exit_code == 3
-    assert "takes no text" in error_line(result)
+    assert "does not take text" in error_line(result)
     streamed = invoke("stream", int8_file, "text:-", *LITERT, input="Save\n")
-    assert "takes no text" in error_line(streamed)
+    assert "does not take text" in error_line(streamed)
 
 
 def test_bytes_that_are_no_text_are_refused(text_models, invoke, error_line, tmp_path):
