@@ -38,7 +38,7 @@ from device_runner.measure.scheduling import scheduled
 from device_runner.model import inspection
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.frames import StepValues
-from device_runner.model.graph_drawing import draw_svg, draw_text, states_of
+from device_runner.model.graph_drawing import draw_dot, draw_text, states_of
 from device_runner.model.step_file import load_step_model, read_bytes
 from device_runner.sources import open_source, open_text
 from device_runner.stream import Stream
@@ -164,8 +164,8 @@ def doctor_command(as_json: bool) -> None:
 
 @main.command()
 @click.argument("file")
-@click.option("--graph", metavar="FILE.svg|text",
-              help="Draw the graph of any TFLite file instead.")  # fmt: skip
+@click.option("--graph", metavar="FILE.dot|text",
+              help="Draw the graph of any TFLite file, for Graphviz or as text.")  # fmt: skip
 @json_option
 def inspect(file: str, graph: str | None, as_json: bool) -> None:
     """Show a step model's signature, states, operators, sizes and metrics."""
@@ -180,19 +180,22 @@ def inspect(file: str, graph: str | None, as_json: bool) -> None:
 
 
 def _draw(file: str, form: str) -> None:
-    if form != "text" and not form.endswith(".svg"):
-        raise click.BadParameter(f"'{form}' is neither 'text' nor the name of an .svg file")
+    if form != "text" and not form.endswith(".dot"):
+        raise click.BadParameter(f"'{form}' is neither 'text' nor the name of a .dot file")
     data = read_bytes(file)
     try:
         graph = read_graph(data)
-        drawing = draw_text(graph) if form == "text" else draw_svg(graph)
+        drawing = draw_text(graph) if form == "text" else draw_dot(graph)
     except BadModelError as error:
         raise BadModelError(f"{file}: {error.message}") from error
     if form == "text":
         click.echo(drawing)
         return
     Path(form).write_text(drawing, encoding="utf-8")
-    click.echo(f"{form}: {len(graph.operators)} operators, {len(states_of(graph))} states")
+    click.echo(
+        f"{form}: {len(graph.operators)} operators, {len(states_of(graph))} states; "
+        f"draw it with Graphviz: dot -Tsvg -O {form}"
+    )
 
 
 @main.command("verify")

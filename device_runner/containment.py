@@ -1,11 +1,11 @@
-"""Runtimes trust a model file: one that was damaged or made for it can crash or hang the process.
+"""Commands go on in a child process, because a model file can crash or hang a runtime.
 
-The reader finds damage (offsets, sizes, the SHA-256), but whoever makes a file can sign it as well.
-So a command that hands a model to a runtime goes on in a child process that is forked before the
-runtime is imported; the parent waits, answers a crash in one line, and ends a child that does not
-get through loading and one step in time. A fork costs a few milliseconds and starts nothing anew,
-so that it is done every time: there is no cache of files once found good, which could be wrong for
-another runtime, version or machine. While the child measures, the parent sleeps.
+Runtimes trust a file. The reader finds damage (offsets, sizes, the SHA-256), but whoever makes a
+hostile file can sign it as well. So a command that hands a model to a runtime goes on in a child
+process, forked before the runtime is imported. The parent waits, answers a crash in one line, and
+ends a child that does not load and step once in time. A fork costs a few milliseconds and starts
+nothing anew, so it is done every time: a cache of files once found good could be wrong for another
+runtime, version or machine. While the child measures, the parent sleeps.
 
 On systems other than Linux, where runtimes may not survive a fork, commands run uncontained.
 """
@@ -20,31 +20,34 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import click
 
-from device_runner.errors import BadModelError
+from device_runner.errors import BadModelError, one_line
 
 # Importing TensorFlow takes half a minute on a small board, a GPU's compiler as long.
 LOAD_LIMIT_S = 300
-# A child that Ctrl-C has reached by itself ends within this time, another one is told.
+# A child that Ctrl-C has reached ends within this time; otherwise the parent passes it on.
 _INTERRUPT_S = 1
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
-# Deaths that are no fault of the model: the parent dies of the same.
+# Deaths that are not the model's fault: the parent dies of the same.
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGINT)
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
-# What is no failure of a runtime: our own errors, and a full disk.
+# What is not a failure of a runtime: our own errors, and a full disk.
 _NOT_THE_RUNTIMES = (click.ClickException, click.exceptions.Exit, click.Abort, OSError)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _to_parent: int | None = None
 
 
-def contained(command: Callable) -> Callable:
-    """A command that runs in a child process, where the standard streams are the process's own."""
+def contained(command: Callable[P, R]) -> Callable[P, R]:
+    """Make a command run in a child process, if the standard streams are the process's own."""
 
     @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         # A caller that reads the output within this process would get none from a child.
         if sys.platform == "linux" and sys.stdout is sys.__stdout__ and _to_parent is None:
             _go_on_in_child()
@@ -55,7 +58,7 @@ def contained(command: Callable) -> Callable:
 
 @contextlib.contextmanager
 def loading(path: object) -> Iterator[None]:
-    """A model is loaded and stepped for the first time: it may take LOAD_LIMIT_S at most."""
+    """Bound the time in which a model is loaded and stepped for the first time: LOAD_LIMIT_S."""
     _tell(f"+{path}")
     try:
         with stepping(path):
@@ -66,15 +69,19 @@ def loading(path: object) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stepping(path: object) -> Iterator[None]:
-    """What a runtime raises while it computes becomes one line about the model."""
+    """Turn what a runtime raises while it computes into one line about the model.
+
+    Raises:
+        BadModelError: the runtime failed.
+    """
     try:
         yield
     except _NOT_THE_RUNTIMES:
         raise
     except Exception as error:  # runtimes raise a dozen types for damaged models
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise BadModelError(
-            f"{path}: the runtime fails in a step ({reason}); export or copy the model again"
+            f"{path}: the runtime fails in a step ({type(error).__name__}: {one_line(error)}); "
+            "export or copy the model again"
         ) from error
 
 
@@ -85,7 +92,12 @@ def _tell(message: str) -> None:
 
 
 def _go_on_in_child() -> None:
-    """Return in a child process; in the parent, wait for its end and end in the same way."""
+    """Return in a child process; in the parent, wait for its end and end in the same way.
+
+    Raises:
+        BadModelError: in the parent, where the child crashed or took too long.
+        SystemExit: in the parent, with the child's exit code.
+    """
     global _to_parent
     sys.stdout.flush()
     sys.stderr.flush()
@@ -134,10 +146,10 @@ def _die_with(parent: int) -> None:
 
 
 def _follow(from_child: int) -> tuple[str, bool]:
-    """Read what the child tells, to its end or until it takes too long.
+    """Read what the child tells, until it ends or takes too long.
 
     Returns:
-        The model that it had to do with last, and whether it was in time.
+        The model that it used last, and whether it was in time.
     """
     path, limit, rest = "the model", None, b""
     while True:

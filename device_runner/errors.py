@@ -1,4 +1,4 @@
-"""What can go wrong on a device; each error prints as one line and sets the exit code."""
+"""What can go wrong on a device: each error prints as one line and sets the exit code."""
 
 import difflib
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ class BadInputError(DeviceRunnerError):
 
 
 class MissingRuntimeError(DeviceRunnerError):
-    """The chosen runtime, delegate or device is not there."""
+    """The chosen runtime, delegate or device is missing."""
 
     exit_code = 4
 
@@ -37,7 +37,7 @@ class UnknownBackendError(DeviceRunnerError):
 
 
 class VerificationError(DeviceRunnerError):
-    """The device computes something else than the float model, beyond the tolerance."""
+    """The device's outputs differ from the float model's by more than the tolerance."""
 
     exit_code = 5
 
@@ -49,11 +49,21 @@ class OptionError(DeviceRunnerError):
 
 
 def one_line(error: Exception) -> str:
-    """An error's text without line breaks."""
+    """An error's text without line breaks, cut to 300 characters.
+
+    Example:
+        >>> one_line(ValueError("Node 3\\n  failed"))
+        'Node 3 failed'
+    """
     return " ".join(str(error).split())[:300]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question for the end of a message about an unknown name, or "" where none is near."""
+    """End a message about an unknown name with the known name nearest to it, if one is near.
+
+    Example:
+        >>> "unknown backend 'liter'" + did_you_mean("liter", ["litert", "micro"])
+        "unknown backend 'liter'; did you mean 'litert'?"
+    """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.errors import BadInputError, MissingRuntimeError
 from device_runner.front_ends import BLOCK_SAMPLES, SoundFrontEnd, sound_front_end
@@ -24,17 +25,24 @@ from device_runner.model.contract import Contract
 from device_runner.model.tensor_spec import TensorSpec
 
 DEFAULT_BAUD = 115_200
-# The number of a frame, or of its line, and its values (what Stream.step takes), or None where a
-# new sequence begins.
+# The number of a frame, or of its line, and its values (what Stream.step takes); None instead of
+# values where a new sequence begins.
 NumberedFrames = Iterator[tuple[int, Any]]
 
 
 @contextlib.contextmanager
 def open_source(name: str, contract: Contract) -> Iterator[NumberedFrames]:
-    """Open a source for a model.
+    """Open a source of frames for a model.
+
+    Args:
+        name: "-" or a path for CSV, "wav:PATH", "mic", "serial:PORT" or "serial:PORT@BAUD".
+        contract: of the model.
+
+    Yields:
+        Frames with their numbers, from 1; None instead of a frame where a new sequence begins.
 
     Raises:
-        BadInputError: it cannot be read, or does not go with the model.
+        BadInputError: it cannot be read, or does not fit the model.
         MissingRuntimeError: a program, package or device for it is not there.
     """
     kind, _, place = name.partition(":")
@@ -51,10 +59,10 @@ def open_source(name: str, contract: Contract) -> Iterator[NumberedFrames]:
 
 @contextlib.contextmanager
 def open_text(name: str) -> Iterator[Iterator[str]]:
-    """The lines of ``text:PATH``, of a path or, for ``-``, of standard input.
+    """Open the lines of ``text:PATH``, of a path or, for ``-``, of standard input.
 
     Raises:
-        BadInputError: it cannot be read, or is no text.
+        BadInputError: it cannot be read, or is not text.
     """
     with contextlib.ExitStack() as stack:
         lines = _text_lines(name.removeprefix("text:"), stack)
@@ -62,11 +70,13 @@ def open_text(name: str) -> Iterator[Iterator[str]]:
 
 
 def csv_frames(lines: Iterable[str], contract: Contract) -> NumberedFrames:
-    """One frame a line, numbers and commas; an empty line begins a new sequence. Of a model of
-    several inputs a line holds all their values one after another, a token's id as a whole number.
+    """Read frames, one a line, as numbers and commas; an empty line begins a new sequence.
+
+    For a model of several inputs a line holds the values of all of them one after another, and a
+    token's id as a whole number.
 
     Raises:
-        BadInputError: a line is something else; it is named by its number.
+        BadInputError: a line is something else; the message names its number.
     """
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -86,7 +96,7 @@ def _frame(cells: list[str], inputs: Sequence[TensorSpec]) -> Any:
     numbers = [float(cell) for cell in cells]
     if len(cells) != sum(widths):
         raise ValueError(f"it has {len(cells)} values, the model takes {sum(widths)}")
-    parts: list[np.ndarray] = []
+    parts: list[NDArray[Any]] = []
     for spec, width in zip(inputs, widths, strict=True):
         if spec.vocabulary is not None:
             parts.append(np.array([int(cell) for cell in cells[:width]], np.int64))
@@ -144,7 +154,9 @@ def _received(connection: Any) -> Iterator[str]:
         while line := connection.readline():
             yield line.decode("ascii")
     except UnicodeDecodeError as error:
-        raise BadInputError(f"the serial port sends no CSV ({error}); check the speed") from error
+        raise BadInputError(
+            f"the serial port does not send CSV ({error}); check the speed"
+        ) from error
     except OSError as error:  # pyserial's own errors are of this kind
         raise MissingRuntimeError(f"the serial port {connection.port} is gone ({error})") from error
 
@@ -155,7 +167,7 @@ def _from_wav(place: str, contract: Contract, stack: contextlib.ExitStack) -> Nu
     except OSError as error:
         raise BadInputError(f"cannot read {place}: {error.strerror}") from error
     except (wave.Error, EOFError) as error:
-        raise BadInputError(f"{place} is no WAV file of plain samples ({error})") from error
+        raise BadInputError(f"{place} is not a WAV file of plain samples ({error})") from error
     front_end = _front_end(contract)
     rate = front_end.sample_rate
     if (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) != (rate, 1, 2):
@@ -182,7 +194,7 @@ def _from_microphone(contract: Contract, stack: contextlib.ExitStack) -> Numbere
     return _numbered(front_end.frames(_recorded(process)))
 
 
-def _recorded(process: subprocess.Popen[bytes]) -> Iterator[np.ndarray]:
+def _recorded(process: subprocess.Popen[bytes]) -> Iterator[NDArray[Any]]:
     output: Any = process.stdout
     while block := output.read(2 * BLOCK_SAMPLES):
         yield _samples(block)
@@ -203,9 +215,9 @@ def _front_end(contract: Contract) -> SoundFrontEnd:
     return front_end
 
 
-def _samples(block: bytes) -> np.ndarray:
+def _samples(block: bytes) -> NDArray[np.int16]:
     return np.frombuffer(block, "<i2").astype(np.int16)
 
 
-def _numbered(frames: Iterable[np.ndarray]) -> NumberedFrames:
+def _numbered(frames: Iterable[NDArray[Any]]) -> NumberedFrames:
     return enumerate(frames, 1)

@@ -45,12 +45,17 @@ class Stream:
 
     Args:
         model: path of a .tflite step model, or one already loaded.
-        backend: name of the runtime, or "auto".
+        backend: name of the runtime, or "auto" for the first that is installed.
         options: threads, delegate, device.
+
+    Raises:
+        BadModelError: the file is not a step model, or the runtime refuses it.
+        MissingRuntimeError: the runtime, or what it needs, is not installed.
+        UnknownBackendError: there is no such backend.
     """
 
-    #: One step as stored: bytes of the inputs one after another in the contract's order -> bytes
-    #: of the outputs likewise. The fastest way to step.
+    #: One step as stored: from the bytes of all inputs, one after another in the contract's order,
+    #: to the bytes of all outputs likewise. The fastest way to step. It may outlive the stream.
     step_bytes: Callable[[Any], bytes]
 
     def __init__(
@@ -87,19 +92,19 @@ class Stream:
         self._write_state(self._initial)
 
     def step(self, x: Any) -> StepValues:
-        """One time step.
+        """Compute one time step.
 
         Args:
-            x: the input in real units, [inputs] float; of a model of tokens a token's id, an int or
-                an integer array of one. Where there are several inputs: a dict of them by name, or
-                a tuple in the contract's order.
+            x: the input in real units, [inputs] float. For a model of tokens, a token's id: an int
+                or an integer array of one. Where there are several inputs: a dict of them by name,
+                or a tuple in the contract's order.
 
         Returns:
             [outputs] float32; where there are several outputs, a dict of them by name.
 
         Raises:
-            BadInputError: ``x`` has the wrong shape or dtype, holds NaN or infinity, or is not in
-                the vocabulary.
+            BadInputError: ``x`` has the wrong shape or dtype, holds NaN or infinity, or is
+                outside the vocabulary.
         """
         return self._decode(self.step_bytes(self._encode(x)))
 
@@ -107,14 +112,14 @@ class Stream:
         """Step through a sequence without reset.
 
         Args:
-            x: [steps, inputs] float, or [steps, 1] token ids; where there are several inputs, a
-                dict of such arrays by name, or a tuple in the contract's order.
+            x: [steps, inputs] float in real units, or [steps, 1] token ids. Where there are
+                several inputs: a dict of such arrays by name, or a tuple in the contract's order.
 
         Returns:
             [steps, outputs] float32; where there are several outputs, a dict of them by name.
 
         Raises:
-            BadInputError: as :meth:`step`, or the inputs are not of one length.
+            BadInputError: as :meth:`step`, or the inputs differ in length.
         """
         contract = self.model.contract
         frames = stored_frames(check_inputs(x, contract.inputs), contract.inputs)
@@ -129,7 +134,8 @@ class Stream:
             return self._shared.backend.read_state() if owned else dict(self._parked)
 
     def save_state(self) -> bytes:
-        """The current state, to go on from later, in another process or on another device."""
+        """The current state as bytes, to go on from later, in another process or on another
+        device."""
         states = b"".join(self.state_bytes().values())
         checksum = hashlib.sha256(states).digest()
         return STATE_MAGIC + self._model_hash() + checksum + states
@@ -138,11 +144,11 @@ class Stream:
         """Go on from what :meth:`save_state` gave.
 
         Raises:
-            BadInputError: it is no saved state, is damaged, or is another model's.
+            BadInputError: it is not a saved state, is damaged, or is another model's.
         """
         body = len(STATE_MAGIC) + 2 * _HASH_BYTES
         if not saved.startswith(STATE_MAGIC) or len(saved) < body:
-            raise BadInputError("this is no saved state; save it with Stream.save_state()")
+            raise BadInputError("this is not a saved state; save one with Stream.save_state()")
         model_hash = saved[len(STATE_MAGIC) : len(STATE_MAGIC) + _HASH_BYTES]
         if model_hash != self._model_hash():
             raise BadInputError(
@@ -177,14 +183,17 @@ class Streams:
         streams = Streams("gru-64-s1-int8.tflite")
         left, right = streams.open(), streams.open()
 
-    Each costs the memory of its state alone; a change from one to the other costs a copy of the
-    states. Different streams may be stepped from different threads: each step is computed whole,
-    one after the other, as the runtime computes one at a time.
+    A stream costs the memory of its state alone; changing from one to another costs a copy of the
+    states. Different streams may be stepped from different threads. The runtime computes one step
+    at a time, so steps wait for each other.
 
     Args:
         model: path of a .tflite step model, or one already loaded.
         backend: name of the runtime, or "auto".
         options: threads, delegate, device.
+
+    Raises:
+        As :class:`Stream`.
     """
 
     def __init__(
@@ -205,7 +214,7 @@ class Streams:
 
 
 class _Shared:
-    """A loaded model and the stream whose state it holds; the others' are parked with them."""
+    """A loaded model and the stream whose state it holds; each other stream keeps its own."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -223,7 +232,8 @@ class _Shared:
 
 
 def _bind_shared_step(stream: Stream, shared: _Shared) -> Callable[[Any], bytes]:
-    """A step of one of several streams: waits for the others, and puts its own state in place."""
+    """Make the step of one of several streams: it waits for the others, and puts its own state in
+    place."""
     lock, step = shared.lock, shared.backend.step
 
     def step_bytes(frame: Any) -> bytes:

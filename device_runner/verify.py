@@ -89,8 +89,9 @@ def _lead(y: NDArray[Any]) -> NDArray[Any]:
     """By how much the largest output leads the next, [steps]; infinite where it is the only one."""
     if y.shape[-1] < 2:
         return np.full(len(y), np.inf)
-    ordered: NDArray[Any] = np.sort(y.reshape(len(y), -1), axis=-1)
-    return ordered[:, -1] - ordered[:, -2]
+    ordered = np.sort(y.reshape(len(y), -1), axis=-1)
+    lead: NDArray[Any] = ordered[:, -1] - ordered[:, -2]
+    return lead
 
 
 def verify(stream: Stream) -> Verification:

@@ -192,7 +192,7 @@ def test_a_token_is_an_integer(made, token):
         (1.0, "dtype float64"),
         ("a", "one token id is needed"),
         (np.array([1, 2]), "shape (2,)"),
-        ([[1], [2, 3]], "is no token id"),
+        ([[1], [2, 3]], "is not a token id"),
         (None, "one token id is needed"),
     ],
 )
