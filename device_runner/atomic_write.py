@@ -6,12 +6,23 @@ import os
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is whole or not there; a failed write leaves no trace."""
+def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write a file so that it is whole or not there; a failed write leaves no trace.
+
+    Args:
+        path: of the file; its folder is made where it is missing.
+        data: all of its bytes.
+        mode: permissions; None for the usual ones of a new file.
+
+    Raises:
+        OSError: the file cannot be written; what was at ``path`` before is still there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_bytes(data)
+        if mode is not None:
+            partial.chmod(mode)
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import io
 import zipfile
 from pathlib import Path
 
 import device_runner
+from device_runner.atomic_write import write_atomically
 
 BUNDLE_NAME = "edgestep-device.pyz"
 _SHEBANG = b"#!/usr/bin/env python3\n"
@@ -23,16 +24,14 @@ def write_bundle(path: Path) -> Path:
     """
     package = Path(device_runner.__file__).parent
     files = sorted(file for file in package.rglob("*") if file.suffix in (".py", ".json"))
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as target:
-        target.write(_SHEBANG)
-        with zipfile.ZipFile(target, "w") as archive:
-            for file in files:
-                name = file.relative_to(package.parent).as_posix()
-                _add(archive, name, file.read_bytes())
-            _add(archive, "__main__.py", _MAIN.encode())
-    partial.chmod(0o755)
-    os.replace(partial, path)
+    program = io.BytesIO()
+    program.write(_SHEBANG)
+    with zipfile.ZipFile(program, "w") as archive:
+        for file in files:
+            name = file.relative_to(package.parent).as_posix()
+            _add(archive, name, file.read_bytes())
+        _add(archive, "__main__.py", _MAIN.encode())
+    write_atomically(path, program.getvalue(), mode=0o755)
     return path
 
 

@@ -296,7 +296,7 @@ CONTRACT = {
         "token ids are",
     ),
     "vocabulary-missing": (spec_with("input", **TOKEN), "has no vocabulary"),
-    "vocabulary-of-the-output": (spec_with("output", **TOKEN, vocabulary=9), "is no input"),
+    "vocabulary-of-the-output": (spec_with("output", **TOKEN, vocabulary=9), "is not an input"),
     "output-of-ids": (spec_with("output", **TOKEN), "output 'y' has no scale"),
     "vocabulary-of-floats": (spec_with("input", **TOKEN, vocabulary=9), "input 'x' has shape"),
     "front-end-text": (contract_with(front_end="words"), "front_end must be an object"),
