@@ -1,6 +1,8 @@
 """The public face of edgestep: what a program of a user's imports.
 
->>> from edgestep import Stream, load_step_model, convert, bench  # doctest: +SKIP
+>>> import edgestep
+>>> edgestep.Stream.__module__
+'device_runner.stream'
 
 Nothing is imported before it is used, so that a device needs no TensorFlow. Nothing else lives
 here: each name is made where it belongs, in ``device_runner`` and ``convert``.

@@ -43,10 +43,12 @@ def bench_files(
         BadModelError: a file is missing, damaged, or refused by the runtime.
         MissingRuntimeError: the runtime is not installed, or the schedule is not allowed.
 
-    Example::
-
-        for result in bench_files(["lstm.tflite", "gru.tflite"]):
-            print(result["file"], result["latency_ns"]["step"]["percentiles"]["p50"])
+    Example:
+        >>> short = BenchSettings(steps=100, rounds=1, warmup_s=0)
+        >>> for result in bench_files(["lstm-int8.tflite", "gru-int8.tflite"], settings=short):
+        ...     print(result["file"], result["latency_ns"]["step"]["samples"])
+        lstm-int8.tflite 100
+        gru-int8.tflite 100
     """
     paths = [files] if isinstance(files, str | Path) else list(files)
     options, how = options or LoadOptions(), settings or BenchSettings()
