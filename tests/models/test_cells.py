@@ -1,4 +1,4 @@
-"""The cells against their equations, against Keras' own layers, and what they promise."""
+"""What single cells promise; what all of them keep is in tests/checks/cells.py."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,17 @@ import tf_keras as keras
 
 from models.cells import CELLS, make_cell
 from models.errors import ModelsError, UnknownNameError
-from models.layers import Recurrence
 from models.network import recurrences
-from tests.models import reference_cells
+from tests.checks.cells import (
+    BATCH,
+    INPUTS,
+    TOLERANCE,
+    UNITS,
+    built_cell,
+    recurrence_like,
+    sequences,
+    state_shapes,
+)
 from tests.models.reference_cells import (
     REFERENCES,
     householder,
@@ -18,108 +26,17 @@ from tests.models.reference_cells import (
     weights_by_name,
 )
 
-INPUTS, UNITS, STEPS, BATCH = 6, 8, 30, 3
-TOLERANCE = 1e-5
 ORTHOGONALITY = 1e-5
-
-VARIANTS = [
-    pytest.param(name, options, id="-".join([name, *(f"{k}={v}" for k, v in options.items())]))
-    for name, reference in REFERENCES.items()
-    for options in reference.options
-]
 
 WITH_RECURRENT_MATRIX = [
     name for name, item in REFERENCES.items() if any("rank" in options for options in item.options)
 ]
 
 
-def built_cell(name, options=None, seed=0, scale=0.5, units=UNITS):
-    """A cell all of whose weights, biases too, are random."""
-    cell = make_cell(name, units, options)
-    cell.build((None, INPUTS))
-    generator = np.random.default_rng(seed)
-    cell.set_weights([generator.normal(0, scale, w.shape) for w in cell.weights])
-    return cell
-
-
-def state_shapes(cell, *batch):
-    """Shape of each state by name, with the batch axis in front where one is given."""
-    return {
-        name: (*batch, *shape)
-        for name, shape in zip(cell.state_names, cell.state_shapes, strict=True)
-    }
-
-
-def sequences(seed=1, steps=STEPS, scale=1.0):
-    generator = np.random.default_rng(seed)
-    return generator.normal(0, scale, (BATCH, steps, INPUTS)).astype(np.float32)
-
-
-def recurrence_like(name, options, cell):
-    """A Recurrence with the weights of a cell."""
-    layer = Recurrence(name, cell.units, options)
-    layer.build((None, None, INPUTS))
-    layer.set_weights(cell.get_weights())
-    return layer
-
-
 def orthogonality_errors(q):
     """Spectral and Frobenius norm of Q^T Q - I."""
     error = q.astype(np.float64).T @ q.astype(np.float64) - np.eye(len(q))
     return np.linalg.norm(error, 2), np.linalg.norm(error, "fro")
-
-
-def test_every_cell_has_a_reference():
-    missing = set(CELLS) - set(REFERENCES)
-    assert not missing, (
-        f"no reference for {sorted(missing)}: write one step of it in NumPy from its equations "
-        "and add a row to REFERENCES in tests/models/reference_cells.py"
-    )
-    assert set(REFERENCES) <= set(CELLS), "a reference without a cell: remove it"
-
-
-@pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_cell_equals_its_reference(name, options):
-    cell = built_cell(name, options)
-    x = sequences()
-    generator = np.random.default_rng(2)
-    start = {
-        state: generator.uniform(0.1 if state in REFERENCES[name].positive else -0.9, 0.9, shape)
-        for state, shape in state_shapes(cell, BATCH).items()
-    }
-    states = [tf.constant(start[s], tf.float32) for s in cell.state_names]
-    outputs, history = [], []
-    for step in range(STEPS):
-        output, states = cell(tf.constant(x[:, step]), states)
-        outputs.append(output.numpy())
-        history.append([state.numpy() for state in states])
-    for sample in range(BATCH):
-        expected, expected_states = reference_cells.run(
-            name,
-            options,
-            x[sample],
-            {s: v[sample] for s, v in start.items()},
-            weights_by_name(cell),
-        )
-        np.testing.assert_allclose(np.array(outputs)[:, sample], expected, atol=TOLERANCE, rtol=0)
-        for index, state in enumerate(cell.state_names):
-            actual = np.array([step_states[index][sample] for step_states in history])
-            np.testing.assert_allclose(actual, expected_states[state], atol=TOLERANCE, rtol=0)
-
-
-@pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_recurrence_and_keras_rnn_equal_the_reference(name, options):
-    """Both ways to run a cell over a whole sequence, from states of zero."""
-    cell = built_cell(name, options)
-    x = sequences()
-    in_keras = keras.layers.RNN(cell, return_sequences=True)(x).numpy()
-    in_ours = recurrence_like(name, options, cell)(x).numpy()
-    zeros = {state: np.zeros(shape) for state, shape in state_shapes(cell).items()}
-    expected = [
-        reference_cells.run(name, options, sample, zeros, weights_by_name(cell))[0] for sample in x
-    ]
-    np.testing.assert_allclose(in_ours, expected, atol=2 * TOLERANCE, rtol=0)
-    np.testing.assert_allclose(in_keras, expected, atol=2 * TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize("rank", [None, 3])
@@ -145,35 +62,6 @@ def test_cell_equals_the_layer_of_keras(name, options, keras_layer, rank):
     x = sequences()
     ours = recurrence_like(name, {**options, "rank": rank}, cell)(x).numpy()
     np.testing.assert_allclose(ours, layer(x).numpy(), atol=TOLERANCE, rtol=0)
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_input_product_folds_a_normalization(name):
-    cell = built_cell(name)
-    x = sequences()
-    generator = np.random.default_rng(3)
-    scale = generator.uniform(0.2, 3, INPUTS)
-    shift = generator.normal(0, 2, INPUTS)
-    folded = cell.input_product(x, tf.constant(scale, tf.float32), tf.constant(shift, tf.float32))
-    # In double precision; of cells that store it otherwise, this is the matrix they multiply with.
-    (kernel,) = (np.asarray(item, np.float64) for item in cell.input_matrices())
-    expected = (x * scale + shift) @ kernel + weights_by_name(cell).get("bias", 0)
-    np.testing.assert_allclose(folded.numpy(), expected, atol=TOLERANCE, rtol=TOLERANCE)
-
-
-@pytest.mark.parametrize("name", [name for name in CELLS if make_cell(name, UNITS).state_bounds])
-def test_declared_state_bounds_hold(name):
-    """With weights so large that the states come close to their bounds."""
-    cell = built_cell(name, scale=3)
-    x = sequences(steps=100, scale=3)
-    states = [tf.zeros(shape) for shape in state_shapes(cell, BATCH).values()]
-    largest = dict.fromkeys(cell.state_names, 0.0)
-    for step in range(x.shape[1]):
-        _, states = cell(tf.constant(x[:, step]), states)
-        for state, value in zip(cell.state_names, states, strict=True):
-            largest[state] = max(largest[state], float(np.abs(value).max()))
-    for state, bound in cell.state_bounds.items():
-        assert 0.9 * bound < largest[state] <= bound + 1e-6
 
 
 @pytest.mark.parametrize("name", ["oru", "oru-state"])
@@ -243,24 +131,6 @@ def test_state_oru_reflects_across_the_documented_direction():
     np.testing.assert_allclose(
         np.eye(UNITS) - 2 * np.outer(u, u), householder(v), atol=TOLERANCE, rtol=0
     )
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 7, 64, 201])
-@pytest.mark.parametrize("name", ["min-gru", "min-lstm", "linear-attention", "window-attention"])
-def test_parallel_form_equals_the_loop_in_values_and_derivatives(name, steps):
-    layer = recurrence_like(name, {}, built_cell(name))
-    x = tf.constant(sequences(steps=steps))
-    found = []
-    for looped in (False, True):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            product = layer.cell.input_product(x)
-            outputs = layer._step_by_step(product) if looped else layer.cell.parallel(product)
-            loss = tf.reduce_sum(outputs**2)
-        found.append([outputs, *tape.gradient(loss, [x, *layer.trainable_variables])])
-    for parallel, loop in zip(*found, strict=True):
-        largest = float(tf.reduce_max(tf.abs(loop)))
-        np.testing.assert_allclose(parallel, loop, atol=1e-5 * max(1, largest), rtol=0)
 
 
 @pytest.mark.parametrize("name", ["linear-attention", "min-gru", "min-lstm"])
@@ -431,15 +301,3 @@ def test_recurrent_matrix_starts_with_singular_values_of_one(name, rank):
     values = np.linalg.svd(matrix(weights_by_name(cell), "recurrent_kernel"), compute_uv=False)
     ones = UNITS if rank is None else rank
     np.testing.assert_allclose(values, np.arange(UNITS) < ones, atol=1e-5)
-
-
-@pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_config_rebuilds_the_cell(name, options):
-    """Pruning clones networks from their configuration."""
-    cell = built_cell(name, options)
-    copy = type(cell).from_config(cell.get_config())
-    copy.build((None, INPUTS))
-    copy.set_weights(cell.get_weights())
-    x = tf.constant(sequences()[:, 0])
-    states = [tf.fill(shape, 0.3) for shape in state_shapes(cell, BATCH).values()]
-    np.testing.assert_array_equal(copy(x, states)[0].numpy(), cell(x, states)[0].numpy())

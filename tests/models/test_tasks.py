@@ -1,4 +1,4 @@
-"""The tasks on their real data."""
+"""Single tasks on their real data; what all of them keep is in tests/checks/tasks.py."""
 
 import sys
 from dataclasses import replace
@@ -10,39 +10,15 @@ import pytest
 
 from models.errors import MissingDataError, UnknownNameError
 from models.layers import Normalization
-from models.tasks import TASKS, keywords, load_task
+from models.tasks import load_task
 from models.tasks.sequence_set import SequenceSet
 from models.tasks.task import split_by_label
-
-SENSOR_TASKS = (
-    "basic-motions",
-    "glucose",
-    "japanese-vowels",
-    "stocks",
-    "watch-exercises",
-    "watch-exercises-4s",
-)
-# engine-fault is fetched: see test_engine_fault.py. The keyword tasks: see test_keywords.py.
-TESTED_ELSEWHERE = {
-    "char-lm",
-    "engine-fault",
-    "keywords",
-    "keywords-synthetic",
-    "language-id",
-    "sentiment",
-    "translation",
-}
+from tests.checks.tasks import contents
 
 
 @pytest.fixture(scope="module")
 def watch():
     return load_task("watch-exercises")
-
-
-@pytest.fixture(scope="module")
-def keywords_synthetic(small_speech):
-    """The task, on a few clips: the real one takes a minute to be made."""
-    return keywords.load_folder(small_speech, "keywords-synthetic", "")
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +32,6 @@ def loaded(vowels, watch):
         return tasks[name]
 
     return get
-
-
-@pytest.fixture(params=[*SENSOR_TASKS, "keywords-synthetic"])
-def task(request, loaded):
-    if request.param == "keywords-synthetic":
-        return request.getfixturevalue("keywords_synthetic")
-    return loaded(request.param)
-
-
-def contents(data):
-    return {sequence.tobytes() for sequence in data.sequences}
-
-
-def test_every_task_is_tested():
-    assert set(TASKS) == {*SENSOR_TASKS, *TESTED_ELSEWHERE}, "add the new task above"
 
 
 def test_vowels_counts(vowels):
@@ -269,43 +230,6 @@ def test_stocks_want_the_next_days_return(loaded):
         position += len(today)
     assert position == len(dates) - 1
     assert dates[position - len(today)] >= np.datetime64("2010-07-01")
-
-
-def test_no_sequence_is_on_two_sides(task):
-    train, validation, test = contents(task.train), contents(task.validation), contents(task.test)
-    assert not train & validation
-    assert not train & test
-    assert not validation & test
-
-
-def test_sequences_are_finite_float32_with_valid_labels(task):
-    for data in (task.train, task.validation, task.test):
-        assert {s.dtype for s in data.sequences} == {np.dtype(np.float32)}
-        assert all(np.isfinite(s).all() for s in data.sequences)
-        assert len(data) == len(data.labels) == len(data.groups)
-        assert 0 <= data.labels.min() <= data.labels.max() < len(task.labels)
-
-
-def test_normalized_training_frames_have_mean_0_and_deviation_1(task):
-    layer = Normalization()
-    layer.build((None, None, len(task.channels)))
-    layer.adapt(*task.normalization)
-    normalized = layer(np.concatenate(task.train.sequences)).numpy().astype(np.float64)
-    np.testing.assert_allclose(normalized.mean(0), 0, atol=1e-4)
-    np.testing.assert_allclose(normalized.std(0), 1, atol=1e-4)
-
-
-def test_normalization_is_fitted_on_training_data_only(task):
-    def shifted(data):
-        return SequenceSet([10 * s + 100 for s in data.sequences], data.labels, data.groups)
-
-    elsewhere = replace(task, validation=shifted(task.validation), test=shifted(task.test))
-    for expected, actual in zip(task.normalization, elsewhere.normalization, strict=True):
-        np.testing.assert_array_equal(actual, expected)
-    moved = replace(task, train=shifted(task.train))
-    np.testing.assert_allclose(
-        moved.normalization[0], 10 * task.normalization[0] + 100, rtol=1e-3, atol=1e-3
-    )
 
 
 def test_normalization_only_centres_a_constant_channel():

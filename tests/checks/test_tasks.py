@@ -1,0 +1,26 @@
+"""Every task that is listed, on its real data."""
+
+import pytest
+
+from models.errors import MissingDataError
+from models.tasks import TASKS, keywords, load_task
+from tests.checks.tasks import check_task
+
+# Their data is fetched by pip, or takes minutes to be read.
+SLOW = ("char-lm", "engine-fault", "sentiment", "translation")
+# Made of a folder of sound, here of a small one.
+OF_SOUND = ("keywords", "keywords-synthetic")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TASKS]
+)
+def test_task(name, request):
+    if name in OF_SOUND:
+        task = keywords.load_folder(request.getfixturevalue("small_speech"), name, "")
+    else:
+        try:
+            task = load_task(name)
+        except MissingDataError as error:
+            pytest.skip(error.message)
+    check_task(task)
