@@ -21,8 +21,21 @@ MODULES = [
 ]
 
 
-def test_some_modules_have_examples():
-    assert MODULES
+# What a user meets first.
+READ_FIRST = (
+    "device_runner.model.golden.Golden",
+    "device_runner.model.tensor_spec.StateSpec",
+    "device_runner.model.tensor_spec.TensorSpec",
+)
+
+
+@pytest.mark.parametrize("name", READ_FIRST)
+def test_what_is_read_first_has_an_example(name):
+    module, _, public = name.rpartition(".")
+    found = doctest.DocTestFinder(recurse=False).find(
+        getattr(importlib.import_module(module), public)
+    )
+    assert found[0].examples
 
 
 @pytest.mark.parametrize("name", MODULES)

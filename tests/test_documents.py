@@ -39,8 +39,6 @@ def test_files_that_are_named_are_there(document):
         for span in _spans(document)
         if span.startswith(tuple(f"{folder}/" for folder in FOLDERS))
     }
-    if document.name != "README.md":
-        assert named
     assert [path for path in sorted(named) if not list(ROOT.glob(path.rstrip("/")))] == []
 
 
