@@ -59,10 +59,10 @@ def test_another_kind_of_sound_is_refused_with_the_way_out(wrong, contract, tmp_
         read(f"wav:{path}", contract)
 
 
-def test_what_is_no_wav_file_is_refused(contract, tmp_path):
+def test_what_is_not_a_wav_file_is_refused(contract, tmp_path):
     path = tmp_path / "not.wav"
     path.write_text("hello")
-    with pytest.raises(BadInputError, match="no WAV file"):
+    with pytest.raises(BadInputError, match="not a WAV file"):
         read(f"wav:{path}", contract)
     with pytest.raises(BadInputError, match="cannot read"):
         read("wav:nowhere.wav", contract)
