@@ -73,9 +73,10 @@ def export_c_command(file: Path, output: Path, prefix: str | None) -> None:
     from convert.exporters.c import export_c
 
     written = export_c(load_step_model(file), output, prefix)
+    measured = written.measured
     for path in written.files:
         click.echo(f"{path}: {path.stat().st_size:,} bytes")
     click.echo(
-        f"arena {written.arena_bytes:,} bytes; {written.steps} steps on tflite-micro "
-        f"{written.micro_version}, rms error {written.rms:.3g}"
+        f"arena {measured.arena_bytes:,} bytes; {measured.steps} steps on tflite-micro "
+        f"{measured.version}, rms error {measured.rms:.3g}"
     )

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from convert.exporters.c import C_TYPES, _c_string, _literal, export_c
+from convert.exporters.c import export_c
+from convert.exporters.c_source import C_TYPES, c_literal, c_string
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
@@ -180,8 +181,8 @@ def test_literals_and_strings_are_exact(tmp_path):
     text = 'a "b" \\ ?? é 😀 \n'
     source = tmp_path / "literals.c"
     source.write_text(
-        f"float values[] = {{{', '.join(_literal(float(value)) for value in values)}}};\n"
-        f"const char text[] = {_c_string(text)};\n"
+        f"float values[] = {{{', '.join(c_literal(float(value)) for value in values)}}};\n"
+        f"const char text[] = {c_string(text)};\n"
     )
     library = tmp_path / "literals.so"
     subprocess.run(["gcc", *STRICT, "-shared", "-fPIC", "-o", library, source], check=True)

@@ -1,10 +1,10 @@
-/* $description
+/* lstm 8-4, int8:per-channel, task walk * / run
  *
- * One step of the model $model (SHA-256 $sha256).
+ * One step of the model net.tflite (SHA-256 5555555555555555555555555555555555555555555555555555555555555555).
  * Written by 'edgestep export-c'; plain C99, no memory is allocated.
  */
-#ifndef ${PREFIX}_STEP_H
-#define ${PREFIX}_STEP_H
+#ifndef NET_STEP_H
+#define NET_STEP_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -13,44 +13,48 @@
 extern "C" {
 #endif
 
-/* Memory that the interpreter needs: measured on a 64-bit computer with tflite-micro $micro_version.
+/* Memory that the interpreter needs: measured on a 64-bit computer with tflite-micro 0.dev1.
  * A 32-bit microcontroller needs less, as its pointers are half as long. */
-#define ${PREFIX}_ARENA_BYTES $arena_bytes
+#define NET_ARENA_BYTES 4096
 /* Time between two frames, which is the time that a step may take, in microseconds. */
-#define ${PREFIX}_FRAME_PERIOD_US ${frame_period_us}
-/* The model's file, in ${prefix}_model.c. */
-extern const unsigned char ${prefix}_model[];
-extern const size_t ${prefix}_model_bytes;
+#define NET_FRAME_PERIOD_US 20000
+/* The model's file, in net_model.c. */
+extern const unsigned char net_model[];
+extern const size_t net_model_bytes;
 
-$sizes
+#define NET_X_SIZE 2
+#define NET_Y_SIZE 1
 /* The names of the values of y. */
-extern const char *const ${prefix}_labels[$label_count];
+extern const char *const net_labels[1];
 
 /* Tensors of the interpreter by their number in the model's graph, which is how
  * TensorFlow Lite Micro counts them. */
 enum {
-$tensor_numbers
+  NET_X_IN = 0,
+  NET_Y_OUT = 0,
+  NET_INPUT_TENSORS = 1,
+  NET_OUTPUT_TENSORS = 1
 };
 
 /* The state of one stream, as stored in the model: it is handed from step to step as it is. */
 typedef struct {
-$state_fields
-} ${prefix}_state;
+  char none;
+} net_state;
 
 /* What the step needs of an interpreter. */
 typedef struct {
-  void *inputs[${PREFIX}_INPUT_TENSORS];         /* where it reads, by tensor number */
-  const void *outputs[${PREFIX}_OUTPUT_TENSORS]; /* where it writes, by tensor number */
+  void *inputs[NET_INPUT_TENSORS];         /* where it reads, by tensor number */
+  const void *outputs[NET_OUTPUT_TENSORS]; /* where it writes, by tensor number */
   int (*invoke)(void *context);                  /* computes; 0 means that it went well */
   void *context;                                 /* handed to invoke */
-} ${prefix}_runtime;
+} net_runtime;
 
 /* A new sequence begins: the initial state. */
-void ${prefix}_reset(${prefix}_state *state);
+void net_reset(net_state *state);
 
 /* One step in real units. Returns what invoke returns; where that is not 0, the state is as before
  * and the outputs are not written. */
-int ${prefix}_step(const ${prefix}_runtime *runtime, ${prefix}_state *state, $parameters);
+int net_step(const net_runtime *runtime, net_state *state, const float *x, float *y);
 
 #ifdef __cplusplus
 }

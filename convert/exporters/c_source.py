@@ -1,0 +1,231 @@
+"""The C texts of a step model, put into the templates beside this file.
+
+What is C stands in ``c_templates``; here a model is put into the words that C has for it: names,
+types, literals and numbers of tensors.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jinja2
+import numpy as np
+
+from convert.errors import NotExportableError
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.step_file import StepModel
+from device_runner.model.tensor_spec import StateSpec, TensorSpec
+
+#: C's type for each dtype that a tensor may have there.
+C_TYPES = {
+    "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t",
+    "int64": "int64_t", "float32": "float",
+}  # fmt: skip
+BYTES_A_LINE = 16
+
+# Names of TensorFlow Lite Micro's MicroMutableOpResolver that are not the operator's in camel case.
+_RESOLVER_NAMES = {
+    "ARG_MAX": "ArgMax", "AVERAGE_POOL_2D": "AveragePool2D", "BATCH_MATMUL": "BatchMatMul",
+    "CONV_2D": "Conv2D", "CUMSUM": "CumSum", "DEPTHWISE_CONV_2D": "DepthwiseConv2D",
+    "MAX_POOL_2D": "MaxPool2D", "PADV2": "PadV2",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",
+}  # fmt: skip
+# The file that each template becomes, behind the prefix.
+_FILES = ("model.c", "step.h", "step.c", "tflm.cc")
+
+
+@dataclass(frozen=True)
+class CGrid:
+    """How a tensor of quantized values is stored, as literals of C: the stored value is
+    real / scale + zero point, between the lowest and the highest."""
+
+    scale: str
+    zero_point: str
+    lowest: str
+    highest: str
+
+
+@dataclass(frozen=True)
+class CTensor:
+    """A tensor of the step as the templates see it.
+
+    Attributes:
+        name: in C.
+        macro: what its macros' names begin with.
+        type: of the stored values.
+        real_type: of the values in real units.
+        size: number of values.
+        grid: None where the values are stored as they are.
+        number_in, number_out: the tensor's number among the graph's inputs and outputs; None
+            where it is on one side alone.
+        initial: a state's first values, as literals; empty where all are zero.
+        zero: the literal that stores zero.
+    """
+
+    name: str
+    macro: str
+    type: str
+    real_type: str
+    size: int
+    grid: CGrid | None
+    number_in: int | None
+    number_out: int | None
+    initial: tuple[str, ...]
+    zero: str
+
+
+def c_texts(model: StepModel, prefix: str, arena: int, version: str) -> dict[str, str]:
+    """The texts by file name.
+
+    Args:
+        model: a step model.
+        prefix: what all names in C begin with.
+        arena: bytes of memory that the interpreter needs.
+        version: the version of tflite-micro that this was measured with.
+
+    Raises:
+        NotExportableError: two tensors have the same name in C, or C has no type for one.
+    """
+    contract, graph = model.contract, model.graph
+    tensors = _tensors(model, prefix)
+    inputs, outputs, states = (
+        [tensors[spec.name] for spec in specs]
+        for specs in (contract.inputs, contract.outputs, contract.states)
+    )
+    values = {
+        "prefix": prefix,
+        "PREFIX": prefix.upper(),
+        "model": _comment(model.path.name),
+        "sha256": contract.model_sha256,
+        "description": _comment(
+            f"{contract.cell} {'-'.join(map(str, contract.units))}, {contract.scheme}, "
+            f"task {contract.task}"
+        ),
+        "arena_bytes": arena,
+        "micro_version": version,
+        "frame_period_us": round(contract.frame_period_s * 1e6),
+        "labels": model.labels or ("",),
+        "inputs": inputs,
+        "outputs": outputs,
+        "states": states,
+        "tensors": [*inputs, *outputs, *states],
+        "input_tensors": len(graph.inputs),
+        "output_tensors": len(graph.outputs),
+        "operators": [_resolver_name(name) for name in sorted({op.name for op in graph.operators})],
+        "frame_parameters": ", ".join([_const_parameters(inputs), _parameters(outputs)]),
+        "reader_parameters": _parameters(inputs),
+        "user_parameters": _const_parameters(outputs),
+        "rows": _hexadecimal_rows(model.flatbuffer),
+    }
+    environment = _environment()
+    return {
+        f"{prefix}_{name}": environment.get_template(f"{name}.jinja").render(values)
+        for name in _FILES
+    }
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("convert.exporters", "c_templates"),
+        autoescape=False,  # noqa: S701  # C, not HTML: strings are escaped by c_string
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["c_string"] = c_string
+    return environment
+
+
+def _tensors(model: StepModel, prefix: str) -> dict[str, CTensor]:
+    """By the contract's name."""
+    contract, graph = model.contract, model.graph
+    signature = graph.signature(STEP_SIGNATURE)
+    found = {}
+    for spec in (*contract.inputs, *contract.outputs, *contract.states):
+        if spec.dtype not in C_TYPES:
+            raise NotExportableError(f"'{spec.name}' is {spec.dtype}, which C does not have")
+        name = c_name(spec.name)
+        first, second = signature.inputs.get(spec.name), signature.outputs.get(spec.name)
+        found[spec.name] = CTensor(
+            name=name,
+            macro=f"{prefix}_{name}".upper(),
+            type=C_TYPES[spec.dtype],
+            real_type=C_TYPES[spec.dtype] if spec.scale is None else "float",
+            size=math.prod(spec.shape),
+            grid=_grid(spec),
+            number_in=None if first is None else graph.inputs.index(first),
+            number_out=None if second is None else graph.outputs.index(second),
+            initial=_initial(spec),
+            zero=c_literal(0.0) if spec.dtype == "float32" else str(spec.zero_point or 0),
+        )
+    names = [tensor.name for tensor in found.values()]
+    if len(set(names)) < len(names):
+        raise NotExportableError(f"{model.path}: two tensors have the same name in C: {names}")
+    return found
+
+
+def _grid(spec: TensorSpec) -> CGrid | None:
+    if spec.scale is None or spec.zero_point is None:
+        return None
+    limits = np.iinfo(spec.dtype)
+    numbers = (spec.scale, spec.zero_point, limits.min, limits.max)
+    return CGrid(*(c_literal(float(number)) for number in numbers))
+
+
+def _initial(spec: TensorSpec) -> tuple[str, ...]:
+    if not isinstance(spec, StateSpec) or isinstance(spec.initial, str):
+        return ()
+    values = np.frombuffer(spec.initial_bytes(), spec.dtype)
+    return tuple(c_literal(value) for value in values.tolist())
+
+
+def _parameters(tensors: Sequence[CTensor]) -> str:
+    return ", ".join(f"{tensor.real_type} *{tensor.name}" for tensor in tensors)
+
+
+def _const_parameters(tensors: Sequence[CTensor]) -> str:
+    return ", ".join(f"const {tensor.real_type} *{tensor.name}" for tensor in tensors)
+
+
+def _hexadecimal_rows(data: bytes) -> list[str]:
+    return [
+        ", ".join(f"0x{byte:02x}" for byte in data[start : start + BYTES_A_LINE])
+        for start in range(0, len(data), BYTES_A_LINE)
+    ]
+
+
+def c_literal(value: float) -> str:
+    """A number in C; nine digits tell a float32 from every other one."""
+    if isinstance(value, int):
+        return str(value)
+    text = f"{float(np.float32(value)):.9g}"
+    return f"{text}f" if any(c in text for c in ".e") else f"{text}.0f"
+
+
+def c_name(text: str) -> str:
+    """A text as a name in C."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", text)
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def c_string(text: str) -> str:
+    """A string in C, of UTF-8 bytes."""
+    plain = (
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
+        for byte in text.encode()
+    )
+    return f'"{"".join(plain)}"'
+
+
+def _comment(text: str) -> str:
+    return text.replace("*/", "* /")
+
+
+def _resolver_name(operator: str) -> str:
+    return _RESOLVER_NAMES.get(operator) or "".join(
+        part.capitalize() for part in operator.split("_")
+    )
