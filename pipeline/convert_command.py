@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from convert.file_conversion import convert_file, load_workstation_packages
-
-# What a target needs besides the file.
-NEXT = {"edgetpu": "edgestep compile-edgetpu", "micro": "edgestep export-c"}
+from convert.schemes import SCHEMES
+from convert.targets import target_names
+from convert.targets.profile import get_profile
 
 
 def _list_layers(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -26,10 +26,10 @@ def _list_layers(context: click.Context, _: click.Parameter, wanted: bool) -> No
 
 @click.command("convert")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--target", metavar="TARGET", required=True, help="cpu, gpu, edgetpu or micro.")
+@click.option("--target", metavar="TARGET", required=True, help=f"{target_names()}.")
 @click.option("--scheme", metavar="SCHEME",
-              help="int8, int16x8, dynamic, float16, float32; default: the target's cheapest that "
-                   "the model survives.")  # fmt: skip
+              help=f"{', '.join(SCHEMES)}; default: the target's cheapest that the model "
+                   "survives.")  # fmt: skip
 @click.option("--data", metavar="FILE",
               help="Real sequences: .npy, .npz, .csv, .parquet, or module:function.")  # fmt: skip
 @click.option("--random-calibration", is_flag=True,
@@ -82,8 +82,8 @@ def convert_command(
         output=output,
         tell=click.echo,
     )
-    if target in NEXT:
-        click.echo(f"  next: {NEXT[target]} {shlex.quote(str(made.path))}")
+    if command := get_profile(target).next_command:
+        click.echo(f"  next: {command} {shlex.quote(str(made.path))}")
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from convert.targets import target_names
 from device_runner.model.step_file import load_step_model
 
 
 @click.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--target", metavar="TARGET", required=True, help="cpu, gpu, edgetpu or micro.")
+@click.option("--target", metavar="TARGET", required=True, help=f"{target_names()}.")
 @click.option("--runtime", metavar="NAME[==VERSION]",
               help="The runtime that is to load the file, as tflite-runtime==2.14.0.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -22,7 +23,8 @@ def check(file: Path, target: str, runtime: str | None, as_json: bool) -> None:
     FILE is any TFLite file; nothing is run. The exit code is 0 where the whole graph maps, 5 where
     it does not, 3 where the file is damaged.
     """
-    from convert.targets.check import check_file, format_report
+    from convert.targets.check import check_file
+    from convert.targets.report import format_report
 
     report = check_file(file, target, runtime)
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
@@ -46,7 +48,8 @@ def compile_edgetpu(
     says what to run on a machine that has it.
     """
     from convert.exporters.edgetpu_compiler import compile_for_edgetpu
-    from convert.targets.check import check_file, format_report
+    from convert.targets.check import check_file
+    from convert.targets.report import format_report
 
     model = load_step_model(file)
     static = check_file(file, "edgetpu")

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from convert.errors import ConvertError
 from convert.exporters.edgetpu import restore_contract
-from convert.targets.check import AFTER, MAPS, REFUSED, OperatorFinding, TargetReport, check_graph
+from convert.targets.check import check_graph
 from convert.targets.profile import get_profile
+from convert.targets.report import AFTER, MAPS, REFUSED, OperatorFinding, TargetReport
 from device_runner.errors import MissingRuntimeError
 from device_runner.model.step_file import StepModel
 

@@ -25,6 +25,7 @@ SCHEME = Scheme(
     apply=apply,
     needs_ranges=False,
     words=frozenset({PER_CHANNEL, COMPENSATED}),
+    state_dtype="float32",
     all_dtypes=None,
     tolerance=ToleranceShare(rms=0.02, max_abs=0.1, argmax_agreement=0.95),
     limit=ToleranceShare(rms=0.05, max_abs=0.3, argmax_agreement=0.8),

@@ -18,6 +18,7 @@ SCHEME = Scheme(
     apply=apply,
     needs_ranges=False,
     words=frozenset(),
+    state_dtype="float32",
     all_dtypes=None,
     tolerance=ToleranceShare(rms=2e-3, max_abs=1e-2, argmax_agreement=0.97),
     limit=ToleranceShare(rms=0.01, max_abs=0.05, argmax_agreement=0.9),

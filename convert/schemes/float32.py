@@ -20,6 +20,7 @@ SCHEME = Scheme(
     apply=apply,
     needs_ranges=False,
     words=frozenset(),
+    state_dtype="float32",
     all_dtypes=None,
     tolerance=ROUNDING,
     limit=ROUNDING,

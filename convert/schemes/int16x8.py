@@ -34,6 +34,7 @@ SCHEME = Scheme(
     apply=apply,
     needs_ranges=True,
     words=RANGE_WORDS | {PER_CHANNEL, COMPENSATED},
+    state_dtype="int16",
     all_dtypes=frozenset({"int16", "int8", "int32", "int64"}),
     tolerance=ToleranceShare(rms=0.01, max_abs=0.1, argmax_agreement=0.95),
     limit=ToleranceShare(rms=0.05, max_abs=0.3, argmax_agreement=0.8),

@@ -31,6 +31,7 @@ SCHEME = Scheme(
     apply=apply,
     needs_ranges=True,
     words=RANGE_WORDS | {PER_CHANNEL, COMPENSATED, QAT},
+    state_dtype="int8",
     all_dtypes=frozenset({"int8", "int32"}),
     # Near-ties flip even in a good model; the rms is what tells a broken one.
     tolerance=ToleranceShare(rms=0.03, max_abs=0.2, argmax_agreement=0.9),

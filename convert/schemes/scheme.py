@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from calibration.float_model import Frames
 from calibration.ranges import Ranges
@@ -45,7 +46,7 @@ class FloatStep:
     flatbuffer: bytes
     state_bounds: dict[str, float]
     limits: dict[str, tuple[float, float]] | None = None
-    initial: dict[str, np.ndarray] = field(default_factory=dict)
+    initial: dict[str, NDArray[Any]] = field(default_factory=dict)
     vocabularies: dict[str, int] = field(default_factory=dict)
     float_only: tuple[str, ...] = ()
     periods: dict[str, int] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Scheme:
         apply: (float step graph, ranges or None, parsed name) -> flatbuffer.
         needs_ranges: whether ``apply`` needs calibrated ranges (or a step graph with limits).
         words: the words of :mod:`convert.schemes.spec` that have a meaning here.
+        state_dtype: dtype of the states, and of inputs and outputs of real values.
         all_dtypes: dtypes that tensors of the result may have, or None for any.
         tolerance: what a runtime's numerics are held to, at the least: a model that is coarser
             than that is held to twice its own error on the exporting runtime.
@@ -82,6 +84,7 @@ class Scheme:
     apply: Callable[[FloatStep, Ranges | None, SchemeSpec], bytes]
     needs_ranges: bool
     words: frozenset[str]
+    state_dtype: str
     all_dtypes: frozenset[str] | None
     tolerance: ToleranceShare
     limit: ToleranceShare

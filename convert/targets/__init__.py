@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 DATA = Path(__file__).parent
 RUNTIMES_FILE = "runtimes.json"
 VERSIONS_FILE = "operator_versions.json"
 MICRO_FILE = "micro.json"
-#: In the order in which they are listed; each is a file of this folder.
-TARGETS = ("cpu", "gpu", "edgetpu", "micro")
+
+
+class TargetEntry(NamedTuple):
+    """A target in the list: its profile, a JSON file of this folder, where that comes from, and
+    what it is for, in a few words each."""
+
+    profile: str
+    source: str
+    purpose: str
+
+
+TARGETS: dict[str, TargetEntry] = {
+    "cpu": TargetEntry("cpu.json", "runtimes of PyPI, asked", "a TFLite runtime on a processor"),
+    "gpu": TargetEntry("gpu.json", "LiteRT's accelerator, tried", "a GPU, through LiteRT"),
+    "edgetpu": TargetEntry("edgetpu.json", "Coral's documentation", "a Coral Edge TPU"),
+    "micro": TargetEntry("micro.json", "tflite-micro, asked", "a microcontroller"),
+}
+
+
+def target_names() -> str:
+    """The targets in a sentence: "cpu, gpu, edgetpu or micro"."""
+    *others, last = TARGETS
+    return f"{', '.join(others)} or {last}"

@@ -180,7 +180,8 @@ def _enter(runtime: dict[str, str], highest: dict[str, int]) -> None:
 
 
 def _read(name: str) -> dict[str, Any]:
-    return json.loads((DATA / name).read_text())
+    table: dict[str, Any] = json.loads((DATA / name).read_text())
+    return table
 
 
 def _write(name: str, table: Mapping[str, Any]) -> None:

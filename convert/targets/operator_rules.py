@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.errors import BadModelError
 from device_runner.model.constants import read_constant
@@ -33,7 +34,7 @@ def _output(operator: Operator, graph: Graph) -> Tensor | None:
     return graph.tensors[operator.outputs[0]]
 
 
-def _integers(tensor: Tensor | None, data: bytes) -> np.ndarray | None:
+def _integers(tensor: Tensor | None, data: bytes) -> NDArray[np.int64] | None:
     """The values of a constant of indices, flat; None where it is no such constant."""
     if tensor is None or not tensor.constant_bytes:
         return None
@@ -109,7 +110,7 @@ def _not_split_along_batch(operator: Operator, graph: Graph, data: bytes) -> str
     return "splits the batch" if any(axis in (0, -len(tensor.shape)) for axis in axes) else None
 
 
-def _strides(operator: Operator, graph: Graph, data: bytes) -> np.ndarray | None:
+def _strides(operator: Operator, graph: Graph, data: bytes) -> NDArray[np.int64] | None:
     return _integers(_input(operator, graph, 3), data)
 
 
@@ -146,7 +147,7 @@ def _three_axes(operator: Operator, graph: Graph, data: bytes) -> str | None:
     tensor = _input(operator, graph, 0)
     if tensor is None or len(tensor.shape) >= 3:
         return None
-    return f"its input {list(tensor.shape)} has less than three axes"
+    return f"its input {list(tensor.shape)} has fewer than three axes"
 
 
 def _no_hybrid(operator: Operator, graph: Graph, data: bytes) -> str | None:
@@ -169,7 +170,7 @@ def _no_sparse(operator: Operator, graph: Graph, data: bytes) -> str | None:
     return "has weights in sparse encoding" if sparse else None
 
 
-RULES: dict[str, Rule] = {
+OPERATOR_RULES: dict[str, Rule] = {
     "no-activation": _no_activation,
     "constant-only-as-zero-padding": _zero_padding,
     "default-weights-format": _default_weights,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from convert.errors import UnknownTargetError
@@ -22,9 +22,14 @@ class Source:
 
 @dataclass(frozen=True)
 class OperatorProfile:
-    """What a target says of an operator: names of convert.targets.operator_rules.RULES that it must
-    keep, limits that are documented and not checked here, the oldest runtime of the target that has
-    it, and whether it was not tried but only read about."""
+    """What a target says of an operator.
+
+    Attributes:
+        rules: names of convert.targets.operator_rules.OPERATOR_RULES that it must keep.
+        limits: documented and not checked here.
+        runtime: the oldest runtime of the target that has it.
+        documented: whether it was only read about, and not tried.
+    """
 
     rules: tuple[str, ...] = ()
     limits: str | None = None
@@ -36,13 +41,26 @@ class OperatorProfile:
 class Profile:
     """What a target takes.
 
-    ``operators`` is None where it takes those of the runtime. ``dtypes`` may stand anywhere,
-    ``constant_dtypes`` in constants alone; ``slow_dtypes`` are taken, for ``slow_reason`` better
-    avoided. Of a tensor's axes only the innermost ``inner_axes`` may be longer than 1.
-    ``tensorflow_lite`` is the release whose operator versions the target knows. ``all_rules`` hold
-    for every operator. ``rest`` says what becomes of a graph that does not map as a whole;
-    ``rest_on_cpu`` whether it runs all the same. ``schemes`` are those worth trying, the cheapest
-    first, and ``schemes_reason`` why in this order.
+    Attributes:
+        name: of the target, as in convert.targets.TARGETS.
+        title: what it is, in words.
+        sources: where its facts come from.
+        schemes: names of those worth trying, the cheapest first.
+        schemes_reason: why in this order.
+        dtypes: may stand anywhere.
+        constant_dtypes: may stand in constants alone.
+        rest: what becomes of a graph that does not map as a whole.
+        rest_on_cpu: whether that runs all the same.
+        operators: by name; None where the target takes those of the runtime.
+        slow_dtypes: are taken, and better avoided.
+        slow_reason: why they are slow.
+        inner_axes: of a tensor's axes only so many innermost ones may be longer than 1; None for
+            any.
+        tensorflow_lite: the release whose operator versions the target knows; None for any.
+        own_output_tensors: whether every output must be a tensor of its own.
+        all_rules: names of rules that hold for every operator.
+        compiled_operator: what the target's compiler puts in the place of the operators it took.
+        next_command: what to run with a step model made for it; None where the file is all.
     """
 
     name: str
@@ -60,7 +78,9 @@ class Profile:
     inner_axes: int | None = None
     tensorflow_lite: str | None = None
     own_output_tensors: bool = False
-    all_rules: tuple[str, ...] = field(default=())
+    all_rules: tuple[str, ...] = ()
+    compiled_operator: str | None = None
+    next_command: str | None = None
 
 
 @functools.cache
@@ -68,7 +88,7 @@ def get_profile(target: str) -> Profile:
     """The profile of a target; UnknownTargetError where there is no such target."""
     if target not in TARGETS:
         raise UnknownTargetError("target", target, TARGETS)
-    raw: dict[str, Any] = json.loads((DATA / f"{target}.json").read_text(encoding="utf-8"))
+    raw: dict[str, Any] = json.loads((DATA / TARGETS[target].profile).read_text(encoding="utf-8"))
     operators = raw["operators"]
     sets = ("dtypes", "constant_dtypes", "slow_dtypes")
     lists = ("schemes", "all_rules")

@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convert.targets import TARGETS
 from device_runner.errors import BadModelError
 from device_runner.model.step_file import load_step_model, pack, split_step_file
 from pipeline.cli import main
 
 SHORT = ("--steps", "100", "--rounds", "1", "--warmup", "0")
-TARGETS = ("cpu", "gpu", "edgetpu", "micro")
 # What a command may end with: all well, a bad model, no such runtime, another result.
 CODES = {0, 3, 4, 5}
 
@@ -128,7 +128,10 @@ def test_damaged_files_end_in_one_line(invoke, int8_file, tmp_path, error_line):
             assert result.exit_code in (CODES if same else {3}), f"{name}: {result.output}"
             if result.exit_code:
                 assert str(path) in error_line(result), name
-        for options in (("check", "--target", TARGETS[number % 4]), ("inspect", "--graph", "text")):
+        for options in (
+            ("check", "--target", list(TARGETS)[number % len(TARGETS)]),
+            ("inspect", "--graph", "text"),
+        ):
             result = CliRunner().invoke(main, [options[0], str(path), *options[1:]])
             assert result.exit_code in {0, 3, 5}, f"{name}: {result.output}"
             if result.exit_code:

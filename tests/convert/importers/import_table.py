@@ -19,7 +19,8 @@ from convert.errors import ContractViolationError, ConvertError
 from convert.import_conversion import Conversion, Facts, prepare, step_inputs
 from convert.importers import import_model
 from convert.step.step_module import StepModule
-from convert.targets.check import TargetReport, check_file
+from convert.targets.check import check_file
+from convert.targets.report import TargetReport
 from convert.verify import verify_on_runtimes
 from models.tasks import load_task
 from tests.convert.importers.architectures import ARCHITECTURES, Architecture, saved

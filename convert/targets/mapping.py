@@ -1,0 +1,131 @@
+"""Whether an operator, a tensor and a graph are what a target takes, and why not.
+
+A file may hold anything; text from it is printed without what a terminal would act on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from convert.targets.operator_rules import OPERATOR_RULES
+from convert.targets.profile import OperatorProfile, Profile
+from convert.targets.runtimes import LITERT, Runtime, release_of, version_key
+from device_runner.backends.known_failures import known_failure
+from device_runner.model.flatbuffer import Graph, Operator, Tensor
+from device_runner.model.names import STEP_SIGNATURE
+
+# Names of backends by distribution, for what is known against them.
+_BACKENDS = {"tflite-runtime": "tflite-runtime", LITERT: "litert"}
+
+
+def operator_reasons(
+    operator: Operator, graph: Graph, data: bytes, profile: Profile, runtime: Runtime | None
+) -> Iterator[str]:
+    """Why an operator does not map."""
+    name, version = operator.name, operator.version
+    if profile.operators is not None and name not in profile.operators:
+        if name != profile.compiled_operator:
+            yield f"{profile.name} has no {printable(name)}"
+        return
+    if name.startswith("CUSTOM:"):
+        yield "an operator that is no part of TFLite; export the model with built-in operators"
+        return
+    if runtime and (refusal := runtime.refusal(name, version)):
+        yield refusal
+    if profile.tensorflow_lite:
+        release = release_of(name, version)
+        if release is None or version_key(release) > version_key(profile.tensorflow_lite):
+            came = f"came with TensorFlow Lite {release}" if release else "is in no known release"
+            yield f"version {version} {came}; {profile.name} knows {profile.tensorflow_lite}"
+    for index in dict.fromkeys((*operator.inputs, *operator.outputs)):
+        if index >= 0:
+            yield from _tensor_reasons(graph.tensors[index], profile)
+    entry = (profile.operators or {}).get(name, OperatorProfile())
+    for rule in (*profile.all_rules, *entry.rules):
+        if reason := OPERATOR_RULES[rule](operator, graph, data):
+            yield reason
+
+
+def _tensor_reasons(tensor: Tensor, profile: Profile) -> Iterator[str]:
+    what = f"'{printable(tensor.name)}'"
+    if not dtype_fits(tensor, profile):
+        yield f"{what} is {tensor.dtype}"
+    if not tensor.static_shape:
+        yield f"{what} has no fixed shape"
+    if profile.inner_axes is not None:
+        outer = tensor.shape[: -profile.inner_axes]
+        if any(n > 1 for n in outer):
+            yield (
+                f"{what} {list(tensor.shape)} has more than {profile.inner_axes} axes longer than 1"
+            )
+
+
+def dtype_fits(tensor: Tensor, profile: Profile) -> bool:
+    """Whether a target takes a tensor of this dtype, of a constant or of what is computed."""
+    constant = profile.constant_dtypes if tensor.constant_bytes else frozenset()
+    return tensor.dtype in profile.dtypes | constant
+
+
+def operator_notes(operator: Operator, profile: Profile) -> Iterator[str]:
+    """What else is to be known of an operator that maps."""
+    entry = (profile.operators or {}).get(operator.name)
+    if entry is None:
+        return
+    if entry.limits:
+        yield f"not checked here: {entry.limits}"
+    if entry.runtime:
+        yield f"from runtime {entry.runtime} on"
+    if entry.documented:
+        yield "documented, not tried"
+
+
+def graph_problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterator[str]:
+    """What stands against the graph as a whole."""
+    for index in graph.inputs:
+        tensor = graph.tensors[index]
+        if not tensor.static_shape or 0 in tensor.shape:
+            yield (
+                f"input '{printable(tensor.name)}' has the shape {list(tensor.shape)}; "
+                "export it with a fixed one"
+            )
+    if profile.own_output_tensors and len(set(graph.outputs)) < len(graph.outputs):
+        yield "two outputs are one tensor; give each its own, or leave one out"
+    if profile.operators is not None and graph.subgraph_count > 1:
+        yield (
+            f"{graph.subgraph_count} subgraphs (control flow, or phases of a hierarchical stack); "
+            f"{profile.name} takes one"
+        )
+    elif runtime:
+        # The first subgraph's operators are looked at one by one; here those of the others.
+        here = {(operator.name, operator.version) for operator in graph.operators}
+        for name, version in dict.fromkeys(graph.operator_codes):
+            if (name, version) in here or name.startswith("CUSTOM:"):
+                continue
+            if refusal := runtime.refusal(name, version):
+                yield f"the file names it besides: {printable(refusal)}"
+    backend = _BACKENDS.get(runtime.distribution) if runtime else None
+    if backend and (failure := known_failure(graph, backend)):
+        yield f"{runtime} computes it wrongly: {failure}"
+
+
+def graph_notes(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterator[str]:
+    """What else is to be known of a graph."""
+    if runtime and (other := runtime.judged_by):
+        yield f"{runtime} is not known here; held against {other}, the newest before it that is"
+    dtypes = {tensor.dtype for tensor in used_tensors(graph) if not tensor.constant_bytes}
+    if slow := sorted(dtypes & profile.slow_dtypes):
+        yield f"{', '.join(slow)}: {profile.slow_reason}"
+    if any(signature.key == STEP_SIGNATURE for signature in graph.signatures):
+        return
+    yield "no signature 'step': this is no step model of edgestep, the check holds all the same"
+
+
+def used_tensors(graph: Graph) -> list[Tensor]:
+    """The tensors that an operator reads or writes."""
+    used = {index for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
+    return [graph.tensors[index] for index in sorted(used)]
+
+
+def printable(text: str) -> str:
+    """Text from a file, without characters that a terminal would act on."""
+    return "".join(c if c.isprintable() else "?" for c in text)
