@@ -12,13 +12,14 @@ import tf_keras as keras
 from calibration.data import InputShape, Sequences, random_sequences, without_padding
 from calibration.rollout import long_streams
 from convert.errors import ContractViolationError
-from convert.export import Description, draft_model, export_step, step_of
+from convert.export import draft_model, export_step, step_of
 from convert.importers.imported import ImportedModel
 from convert.scheme_choice import candidates
 from convert.schemes import load_scheme, needs_ranges, parse_scheme
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
 from convert.step.step_module import Kind, StepModule
+from convert.step_model_facts import StepModelFacts
 from device_runner.errors import VerificationError
 from device_runner.model.contract import Tolerance
 from device_runner.model.golden import Golden, golden_input
@@ -70,7 +71,7 @@ class Conversion:
     imported: ImportedModel
     module: StepModule
     step: FloatStep
-    description: Description
+    description: StepModelFacts
     sequences: Sequences
     is_random: bool
     float_error: float
@@ -215,7 +216,7 @@ def _float_error(
     imported: ImportedModel,
     module: StepModule,
     step: FloatStep,
-    description: Description,
+    description: StepModelFacts,
     random: Sequences,
 ) -> float:
     """The largest error of the float step on the golden and on random sequences."""
@@ -264,7 +265,7 @@ def _description(
     sequences: Sequences,
     golden: Golden,
     is_random: bool,
-) -> Description:
+) -> StepModelFacts:
     outputs, channels = golden.y.shape[-1], golden.x.shape[-1]
     meaning = _meaning(imported.network)
     cells = _recurrences(imported.network)
@@ -283,7 +284,7 @@ def _description(
         **({"changed": changed} if changed else {}),
         **warnings,
     }
-    return Description(
+    return StepModelFacts(
         task=imported.name,
         cell="+".join(dict.fromkeys(kind for kind, _ in cells)) or "none",
         units=tuple(size for _, size in cells) or (outputs,),

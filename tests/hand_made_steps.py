@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from convert.schemes import apply_scheme, load_scheme, parse_scheme
 from convert.schemes.scheme import FloatStep
-from convert.step.contract_fields import border
+from convert.step.contract_fields import contract_fields
 from convert.step.step_module import to_float_graph
 from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.flatbuffer import read_graph
@@ -166,7 +166,7 @@ def step_model(
     spread = float(np.ptp(outputs["y"]))
     share = load_scheme(spec.base).tolerance
     contract = Contract(
-        **border(graph, step),
+        **contract_fields(graph, step),
         task="hand-made", cell="hand-made", units=(8,), scheme=scheme, frame_period_s=0.01,
         frame_period_source="none", channels=(), input_units="", output_meaning="values",
         normalization={}, metrics={}, parameters=0,

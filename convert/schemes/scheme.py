@@ -13,6 +13,7 @@ from calibration.ranges import Ranges
 from calibration.rollout import roll_out
 from convert.errors import ContractViolationError
 from convert.schemes.spec import SchemeSpec
+from device_runner.model.flatbuffer import Graph
 
 
 @dataclass(frozen=True)
@@ -88,3 +89,17 @@ class Scheme:
     all_dtypes: frozenset[str] | None
     tolerance: ToleranceShare
     limit: ToleranceShare
+
+    def check_dtypes(self, graph: Graph) -> None:
+        """Raise ContractViolationError where a graph has other dtypes than the scheme's, or
+        converts between dtypes."""
+        if self.all_dtypes is None:
+            return
+        for tensor in graph.tensors:
+            if tensor.dtype not in self.all_dtypes:
+                raise ContractViolationError(
+                    f"tensor '{tensor.name}' is {tensor.dtype} in scheme {self.name}"
+                )
+        for operator in graph.operators:
+            if operator.name in ("QUANTIZE", "DEQUANTIZE", "CAST"):
+                raise ContractViolationError(f"{operator.name} in the {self.name} step graph")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convert.errors import ContractViolationError
 from convert.schemes.scheme import FloatStep
@@ -15,7 +16,7 @@ from device_runner.model.names import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
 from device_runner.model.tensor_spec import StateSpec, TensorSpec
 
 
-def border(graph: Graph, step: FloatStep) -> dict[str, Any]:
+def contract_fields(graph: Graph, step: FloatStep) -> dict[str, Any]:
     """The fields ``inputs``, ``outputs`` and ``states`` of a step graph's contract.
 
     A name on both sides of the signature is a state. x and y come first, all else in the
@@ -69,7 +70,7 @@ def _first(name: str, names: Iterable[str], order: Iterable[str]) -> list[str]:
     return sorted((key for key in order if key in chosen), key=lambda key: key != name)
 
 
-def _state(name: str, tensor: Tensor, initial: np.ndarray | None) -> StateSpec:
+def _state(name: str, tensor: Tensor, initial: NDArray[Any] | None) -> StateSpec:
     spec = StateSpec(**_facts(name, tensor))
     if initial is None or not np.any(initial):
         return spec

@@ -7,7 +7,8 @@ import pytest
 
 from convert import export as export_module
 from convert.errors import ContractViolationError, UnknownSchemeError
-from convert.export import export, step_outputs
+from convert.evaluation import step_outputs
+from convert.export import export
 from convert.schemes import float32, int8
 from convert.verify import verify_on_runtimes
 from device_runner.errors import BadModelError, VerificationError

@@ -8,7 +8,8 @@ from ai_edge_litert import schema_py_generated as schema
 from calibration.rollout import long_streams
 from calibration.state_magnitudes import MARGIN
 from convert.errors import ContractViolationError
-from convert.export import DRIFT_STEPS, export, float_step
+from convert.evaluation import DRIFT_STEPS
+from convert.export import export, float_step
 from convert.schemes import int8, quantizer
 from convert.schemes import tensor_ranges as limits
 from convert.schemes.spec import SchemeSpec

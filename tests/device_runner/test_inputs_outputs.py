@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from convert.export import check_dtypes
 from convert.exporters.onnx import export_onnx
 from convert.schemes import load_scheme, parse_scheme
 from device_runner.errors import BadInputError, BadModelError
@@ -55,7 +54,7 @@ def test_computes_what_tensorflow_computes(made, name, scheme, backend):
 @pytest.mark.parametrize(("name", "scheme"), MODELS)
 def test_integer_schemes_have_no_other_dtypes_and_no_conversions(made, name, scheme):
     model = made(name, scheme)
-    check_dtypes(model.graph, load_scheme(parse_scheme(scheme).base))
+    load_scheme(parse_scheme(scheme).base).check_dtypes(model.graph)
     for spec in model.contract.inputs:
         assert (spec.vocabulary is not None) == (spec.dtype == "int32")
 

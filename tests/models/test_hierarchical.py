@@ -9,13 +9,14 @@ import pytest
 import tensorflow as tf
 
 from convert.errors import TargetMismatchError
-from convert.export import Description, export_step, float_step
+from convert.export import export_step, float_step
 from convert.exporters.c import export_c
 from convert.exporters.edgetpu_compiler import compile_for_edgetpu
 from convert.exporters.onnx import to_onnx
 from convert.schemes import needs_ranges, parse_scheme
 from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
+from convert.step_model_facts import StepModelFacts
 from device_runner.errors import BadModelError
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.golden import Golden
@@ -44,10 +45,10 @@ def frames(steps: int = STEPS, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(steps, 5)).astype(np.float32)
 
 
-def description(network, steps: int = STEPS) -> Description:
+def description(network, steps: int = STEPS) -> StepModelFacts:
     x = frames(steps)
     y = network(x[np.newaxis]).numpy()[0]
-    return Description(
+    return StepModelFacts(
         task="test",
         cell="gru",
         units=(8, 12),

@@ -1,0 +1,103 @@
+"""What a step model computes on the task's test data and over a long stream, stepped as on the
+device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.rollout import long_streams
+from convert.errors import ContractViolationError
+from convert.schemes.scheme import FloatStep
+from convert.step.contract_fields import contract_fields
+from convert.step.phase_signatures import with_phases
+from device_runner.model.flatbuffer import read_graph
+from device_runner.model.frames import StepValues
+from device_runner.model.names import OUTPUT_NAME
+from device_runner.model.step_file import StepModel
+from device_runner.stream import Stream
+from device_runner.verify import compare
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
+from models.tensorflow_log import quiet
+
+DRIFT_STEPS = 10_000
+DRIFT_SEED = 7
+
+
+def evaluate_step_model(stream: Stream, task: Task) -> dict[str, Any]:
+    """The task's metric on the test data, stepped as on the device; by group too where the task
+    has groups."""
+    data, metric = task.test, task.score
+    outputs = step_outputs(stream, data)
+    metrics: dict[str, Any] = {metric.key: metric.rounded(metric.compute(outputs, data))}
+    if task.group_name:
+        by_group = {}
+        for group in np.unique(data.groups):
+            chosen = np.flatnonzero(data.groups == group)
+            score = metric.compute(outputs[chosen], data.select(chosen))
+            by_group[str(group)] = metric.rounded(score)
+        metrics[f"{metric.key}_by_{task.group_name}"] = by_group
+    return metrics
+
+
+def step_outputs(stream: Stream, data: SequenceSet) -> NDArray[np.float32]:
+    """Step every sequence from the initial state; the outputs of every step, float32
+    [sequences, longest, outputs], zeros after a sequence's end."""
+    outputs = None
+    for index, sequence in enumerate(data.sequences):
+        stream.reset()
+        given = first_output(stream.run(sequence))
+        if outputs is None:
+            outputs = np.zeros((len(data), data.lengths.max(), given.shape[-1]), np.float32)
+        outputs[index, : len(given)] = given
+    stream.reset()
+    if outputs is None:
+        raise ContractViolationError("there is no data to step through; give a sequence or more")
+    return outputs
+
+
+def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> dict[str, float]:
+    """How far a quantized model is from the float one after a long stream of sequences without
+    reset: errors of the outputs over the first and over the last tenth of DRIFT_STEPS steps, as
+    shares of the float outputs' spread, and the share of equal decisions."""
+    frames = long_streams(sequences, DRIFT_STEPS, DRIFT_SEED, streams=1)[0]
+    if isinstance(frames, dict):
+        frames = {name: values[:DRIFT_STEPS] for name, values in frames.items()}
+    else:
+        frames = frames[:DRIFT_STEPS]
+    reference = _run_float(step, stream.model, frames)
+    stream.reset()
+    outputs = first_output(stream.run(frames))
+    stream.reset()
+    spread = float(reference.max() - reference.min()) or 1.0
+    tenth = DRIFT_STEPS // 10
+    rms, largest, agreement = compare(outputs, reference)
+    return {
+        "steps": DRIFT_STEPS,
+        "rms": round(rms / spread, 5),
+        "rms_first_tenth": round(compare(outputs[:tenth], reference[:tenth])[0] / spread, 5),
+        "rms_last_tenth": round(compare(outputs[-tenth:], reference[-tenth:])[0] / spread, 5),
+        "max_abs": round(largest / spread, 5),
+        "argmax_agreement": round(agreement, 4),
+    }
+
+
+def first_output(outputs: StepValues) -> NDArray[np.float32]:
+    """Of what a stream gives the first output, which is the task's."""
+    return outputs[OUTPUT_NAME] if isinstance(outputs, dict) else outputs
+
+
+def _run_float(step: FloatStep, quantized: StepModel, frames: Any) -> NDArray[np.float32]:
+    """Outputs of the float step graph on ``frames`` without reset."""
+    flatbuffer = with_phases(step.flatbuffer, step.periods)
+    graph = read_graph(flatbuffer)
+    contract = replace(quantized.contract, **contract_fields(graph, step))
+    model = replace(quantized, flatbuffer=flatbuffer, graph=graph, contract=contract)
+    with quiet():
+        stream = Stream(model, "litert")
+    return first_output(stream.run(frames))

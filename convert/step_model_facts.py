@@ -1,0 +1,115 @@
+"""What a step model's contract says beyond its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tf_keras as keras
+from numpy.typing import NDArray
+
+from convert.evaluation import evaluate_step_model
+from convert.golden_sequences import golden_of_network
+from convert.schemes.scheme import FloatStep
+from convert.step.contract_fields import contract_fields
+from device_runner.model.flatbuffer import read_graph
+from device_runner.model.golden import Golden
+from device_runner.operators.multiply_adds import mean_multiply_adds
+from device_runner.stream import Stream
+from models.network import Architecture, count_parameters
+from models.prediction import evaluate
+from models.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class StepModelFacts:
+    """What a step model's contract says beyond its graph, and what the model is held to.
+
+    Attributes:
+        task, cell, units, frame_period_s, frame_period_source, channels, input_units,
+            output_meaning, normalization, parameters, front_end: as in the contract.
+        labels: what each value of the first output stands for.
+        golden: sequences with the float model's outputs.
+        spread: of the first output, in whose shares errors are counted.
+        classifies: whether the largest of the first output's values is a decision.
+        evaluate: metrics of the step model that the stream holds.
+        streams: sequences, as ``Stream.run`` takes them, that are chained to measure the drift.
+    """
+
+    task: str
+    cell: str
+    units: tuple[int, ...]
+    parameters: int
+    labels: tuple[str, ...]
+    channels: tuple[str, ...]
+    input_units: str
+    frame_period_s: float
+    frame_period_source: str
+    output_meaning: str
+    normalization: dict[str, list[float]]
+    golden: Golden
+    spread: float
+    classifies: bool
+    streams: Sequence[Any]
+    evaluate: Callable[[Stream], dict[str, Any]]
+    front_end: dict[str, Any] | None = None
+
+
+def facts_of_task(
+    network: keras.Model,
+    architecture: Architecture,
+    task: Task,
+    step: FloatStep,
+    training_facts: dict[str, Any],
+) -> StepModelFacts:
+    """What is to be said of a network that was trained on a task.
+
+    Args:
+        network: the float network, [batch, steps, inputs] -> [batch, steps, outputs]; the golden
+            outputs are its own.
+        step: its float step graph.
+        training_facts: further metrics.
+    """
+    outputs = [spec.name for spec in contract_fields(read_graph(step.flatbuffer), step)["outputs"]]
+    golden = golden_of_network(network, task.test, outputs)
+    spread = float(golden.y.max() - golden.y.min())
+    if task.gives_values:
+        # Where hardly anything can be foretold the outputs hardly move, and what counts is the
+        # size of an error beside the values that are wanted.
+        spread = max(spread, float(task.value_spread[1].max()))
+    mean, deviation = task.normalization
+    metric = task.score
+
+    def score(stream: Stream) -> dict[str, Any]:
+        return {
+            "metric": metric.facts(),
+            f"float_{metric.key}": metric.rounded(evaluate(network, task.test, metric)[1]),
+            **evaluate_step_model(stream, task),
+            "multiply_adds": mean_multiply_adds(stream.model),
+            **training_facts,
+        }
+
+    return StepModelFacts(
+        task=task.name,
+        cell=architecture.cell,
+        units=architecture.units,
+        parameters=count_parameters(architecture.build()),
+        labels=task.labels,
+        channels=task.channels,
+        input_units=task.units,
+        frame_period_s=task.frame_period_s,
+        frame_period_source=task.frame_period_source,
+        output_meaning="values" if task.gives_values else "logits",
+        normalization={"mean": _rounded(mean), "deviation": _rounded(deviation)},
+        golden=golden,
+        spread=spread,
+        classifies=not task.gives_values,
+        streams=task.test.sequences,
+        evaluate=score,
+        front_end=task.front_end,
+    )
+
+
+def _rounded(values: NDArray[Any]) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]
