@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from numpy.typing import NDArray
 
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
@@ -83,8 +84,8 @@ class _Imitation(keras.Model):
         self,
         simulated: SimulatedNetwork,
         reference: SimulatedNetwork,
-        noise: np.ndarray,
-        offset: np.ndarray,
+        noise: NDArray[np.float32],
+        offset: NDArray[np.float32],
         weight: float,
     ) -> None:
         super().__init__(name="imitation")
@@ -104,7 +105,9 @@ class _Imitation(keras.Model):
         x += tf.random.normal((shape[0], 1, shape[2])) * self.offset
         return self.simulated(x), self.reference(x) if self.weight else None
 
-    def loss(self, outputs: tuple, targets: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    def loss(
+        self, outputs: tuple[tf.Tensor, tf.Tensor | None], targets: tf.Tensor, lengths: tf.Tensor
+    ) -> tf.Tensor:
         given, wanted = outputs
         total = (1 - self.weight) * task_loss(given, targets, lengths)
         if wanted is None:

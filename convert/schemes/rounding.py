@@ -17,6 +17,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
@@ -59,7 +60,7 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
     graph = model.subgraphs[0]
     uses = Counter(int(index) for operator in graph.operators for index in operator.inputs)
     # By matrix: the inputs of every product that it has a part in, and a bias of its own or -1.
-    moments: dict[int, np.ndarray] = {}
+    moments: dict[int, NDArray[Any]] = {}
     biases: dict[int, int] = {}
     for operator in graph.operators:
         name = OPERATOR_NAMES[model.operatorCodes[operator.opcodeIndex].builtinCode]
@@ -70,7 +71,7 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
         # Where an operator takes axes together, its inputs' last one is not the matrix'.
         if moment is None or len(moment) != graph.tensors[matrix].shape[1] + 1:
             continue
-        moments[matrix] = moments.get(matrix, 0) + moment
+        moments[matrix] = moments[matrix] + moment if matrix in moments else moment
         biases[matrix] = added[0] if added and uses[added[0]] == uses[matrix] == 1 else -1
     for matrix, moment in moments.items():
         weights = constant(model, matrix)
@@ -87,8 +88,8 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
 
 
 def round_columns(
-    weights: np.ndarray, bias: np.ndarray | None, moment: np.ndarray, per_channel: bool
-) -> tuple[np.ndarray, np.ndarray | None]:
+    weights: NDArray[Any], bias: NDArray[Any] | None, moment: NDArray[Any], per_channel: bool
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """A matrix on its int8 grid, and the bias that goes with it.
 
     The weight of the largest magnitude, of the matrix or of each channel, stays what it is: it
@@ -132,7 +133,7 @@ def round_columns(
     )
 
 
-def _set_constant(model: Any, index: int, values: np.ndarray) -> None:
+def _set_constant(model: Any, index: int, values: NDArray[Any]) -> None:
     """Give a constant other values, and it alone: equal constants share a buffer."""
     tensor = model.subgraphs[0].tensors[index]
     if sum(tensor.buffer == other.buffer for other in model.subgraphs[0].tensors) > 1:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from numpy.typing import NDArray
 
 from convert.errors import ContractViolationError, UnsupportedLayerError
 from convert.layers import step_rule
@@ -135,7 +136,7 @@ class StepModule(tf.Module):
         return {name: state.bound for name, state in self.states.items() if state.bound is not None}
 
     @property
-    def initial(self) -> dict[str, np.ndarray]:
+    def initial(self) -> dict[str, NDArray[Any]]:
         """Values with the batch axis that states begin with, of those that begin with no zeros."""
         return {
             name: state.initial[np.newaxis]
