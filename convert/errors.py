@@ -16,8 +16,7 @@ class UnsupportedLayerError(ConvertError):
 
 
 class SourceModelError(ConvertError):
-    """A model to be imported that is missing, damaged, not safe to read, or not what it is said to
-    be."""
+    """A model to be imported is missing, damaged, unsafe to read, or something else than claimed."""
 
 
 class ContractViolationError(ConvertError):
@@ -25,7 +24,7 @@ class ContractViolationError(ConvertError):
 
 
 class NotExportableError(ConvertError):
-    """A step model that has no equal in the other format."""
+    """A step model that the other format cannot express."""
 
 
 class UnknownSchemeError(UnknownNameError):
