@@ -12,37 +12,37 @@ class ConvertError(click.ClickException):
 
 
 class UnsupportedLayerError(ConvertError):
-    """A layer or operator that cannot be stepped or simulated."""
+    """A layer or operator cannot be stepped or simulated."""
 
 
 class SourceModelError(ConvertError):
-    """A model to be imported is missing, damaged, unsafe to read, or something else than claimed."""
+    """A model to be imported is missing, damaged, unsafe to read, or not what it claims to be."""
 
 
 class ContractViolationError(ConvertError):
-    """The converted graph does not keep the step contract; a bug or an unsupported operator."""
+    """The converted graph breaks the step contract; a bug or an unsupported operator."""
 
 
 class NotExportableError(ConvertError):
-    """A step model that the other format cannot express."""
+    """A step model holds something that the other format cannot express."""
 
 
 class UnknownSchemeError(UnknownNameError):
-    """A scheme, or an option of one, that does not exist; the message suggests the nearest."""
+    """A scheme, or a word of one, does not exist; the message suggests the nearest."""
 
 
 class SchemeWordsError(ConvertError):
-    """Words of a scheme that do not combine."""
+    """Words of a scheme do not combine."""
 
     exit_code = 2
 
 
 class UnknownTargetError(UnknownNameError):
-    """A target that does not exist; the message suggests the nearest."""
+    """A target does not exist; the message suggests the nearest."""
 
 
 class UnknownRuntimeError(UnknownNameError):
-    """A runtime whose operators are not known here; the message suggests the nearest."""
+    """The operators of a runtime are not known here; the message suggests the nearest."""
 
 
 class TargetMismatchError(ConvertError):

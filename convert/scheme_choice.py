@@ -1,8 +1,8 @@
-"""The scheme for a target: the cheapest one that keeps what the network has learned.
+"""Choose the scheme for a target: the cheapest one that keeps what the network has learned.
 
-What a target can run at all, and what is cheap on it, is known beforehand; whether a model
-survives it is measured: the first of the exported candidates that stays near the float model is
-chosen. The reason is in words, for people to check.
+What a target can run, and what is cheap on it, is known beforehand. Whether a model survives is
+measured: the first of the exported candidates that stays near the float model is chosen. The
+reason is given in words, for people to check.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from convert.schemes.spec import SchemeSpec
 from convert.targets.profile import get_profile
 from models.metrics import ACCURACY, described
 
-# What a candidate may lose against the float model: of a metric in percent that many points, of
-# another one that share of its value; and of equal decisions over a long stream without reset.
+# What a candidate may lose against the float model: of a metric that is a share, so much of it; of
+# any other metric (an error in mg/dL), this share of its value.
 SCORE_LOSS = 0.01
 SCORE_LOSS_SHARE = 0.02
+# The share of equal decisions that it must keep over a long stream without reset; of a model that
+# gives values, the largest error there, as a share of the outputs' spread.
 DECISIONS_KEPT = 0.9
-# The largest error over a long stream of one that gives values, as a share of the outputs' spread.
 DRIFT_RMS = 0.05
 
 
@@ -33,14 +34,20 @@ class Choice:
 
 
 def candidates(target: str) -> tuple[SchemeSpec, ...]:
-    """The schemes to try for a target, the cheapest first; UnknownTargetError where there is no
-    such target."""
+    """List the schemes to try for a target, the cheapest first.
+
+    Raises:
+        UnknownTargetError: there is no such target.
+    """
     return tuple(parse_scheme(name) for name in get_profile(target).schemes)
 
 
 def refusal(metrics: dict[str, Any]) -> str | None:
-    """Why a step model of these metrics (as in its contract) is no substitute for the float one;
-    None where it is."""
+    """Say why a step model cannot stand in for the float one; None where it can.
+
+    Args:
+        metrics: of the step model, as in its contract.
+    """
     metric = described(metrics)
     reference = metrics[f"float_{metric.key}"]
     lost = metric.lost(metrics[metric.key], reference)
@@ -67,11 +74,12 @@ def refusal(metrics: dict[str, Any]) -> str | None:
 
 
 def choose(target: str, tried: dict[str, str | None]) -> Choice:
-    """The choice for a target.
+    """Choose one of the schemes that were exported for a target.
 
     Args:
-        tried: for each exported candidate, the cheapest first, what :func:`refusal` says; at
-            least one. Where all are refused the last is taken, and the reason says so.
+        target: a name in convert.targets.TARGETS.
+        tried: what :func:`refusal` says of each exported candidate, the cheapest first; at least
+            one. Where all are refused the last is taken, and the reason says so.
     """
     against = [f"{scheme} {problem}" for scheme, problem in tried.items() if problem]
     chosen = next((scheme for scheme, problem in tried.items() if not problem), None)

@@ -1,4 +1,4 @@
-"""Step models on every runtime that is installed here, each runtime in a process of its own.
+"""Verify step models on every runtime that is installed here, each in a process of its own.
 
 Two TFLite runtimes in one process share symbols and can crash each other.
 """
@@ -19,7 +19,7 @@ from device_runner.errors import MissingRuntimeError
 def verify_on_runtimes(
     files: Sequence[Path], backends: Sequence[str] = PREFERRED
 ) -> list[dict[str, Any]]:
-    """Run the golden sequences of each file on each runtime, those that are not installed left out.
+    """Run the golden sequences of each file on each runtime that is installed.
 
     Returns:
         One object per file and installed runtime: ``file``, ``backend``, ``backend_version``,

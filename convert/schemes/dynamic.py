@@ -1,9 +1,9 @@
-"""dynamic: matrices in int8, activations and states in float32, quantized on the fly in each
-product. A quarter of the file, a state that does not drift, and no calibration.
+"""dynamic: matrices in int8; activations and states in float32, quantized on the fly in each
+product. A quarter of the file size, a state that does not drift, and no calibration.
 
-One scale a matrix by default, which tflite-runtime 2.14 and newer runtimes load. Per channel needs
-a runtime that knows FULLY_CONNECTED version 12; older ones refuse it (and, with the version the
-quantizer leaves, would compute nonsense).
+A matrix has one scale by default, which tflite-runtime 2.14 and newer runtimes load. A scale per
+channel needs a runtime that knows FULLY_CONNECTED version 12. Older ones refuse the file; with the
+version that the quantizer leaves they would load it and compute nonsense.
 """
 
 from __future__ import annotations

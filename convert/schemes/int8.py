@@ -1,7 +1,7 @@
 """int8: weights, activations, inputs, outputs and states in 8 bits, after training.
 
-Weights have one scale a matrix unless ``per-channel`` is asked for: the scales and zero points
-(12 bytes a channel, for weights and bias each) take up a quarter of a small model's file.
+A matrix has one scale unless ``per-channel`` is asked for: scales and zero points (12 bytes a
+channel, for weights and bias each) would take up a quarter of a small model's file.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Rounding of matrices that looks at what they are multiplied with.
+"""Compensated rounding: round a matrix with regard to what it is multiplied with.
 
-Rounding each weight to the nearest step is best only for inputs without correlation. A recurrent
-state is strongly correlated, and what a rounded matrix does to its slow directions comes back at
-every step. So columns are rounded one after another, and the error of each is made good by those
-that are still free, such that the product's mean squared error over the calibration data is least;
-the bias, which is stored with 32 bits, is the last to give way.
+Rounding each weight to the nearest step is best only where inputs are uncorrelated. A recurrent
+state is strongly correlated, and the error of a rounded matrix along its slow directions returns at
+every step. So columns are rounded one after another, and the columns that are still free make up
+for the error of each, such that the product's mean squared error over the calibration data is
+least. The bias, which is stored in 32 bits, absorbs what is left.
 
 Source: optimal brain quantization in the order and with the Cholesky form of E. Frantar et al.,
 "GPTQ: accurate post-training quantization for generative pre-trained transformers" (ICLR 2023).
@@ -34,15 +34,16 @@ DAMPING = 1e-3
 
 
 def prepared(step: FloatStep, ranges: Ranges | None, spec: SchemeSpec) -> bytes:
-    """The float step graph as the quantizer is to have it."""
+    """The float step graph that the quantizer gets: with its matrices on their grid already where
+    the scheme asks for compensated rounding."""
     if not spec.compensated:
         return step.flatbuffer
     return compensate(step.flatbuffer, ranges, spec.per_channel)
 
 
 def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> bytes:
-    """The float step graph with each matrix on the grid that the quantizer will give it, which
-    then rounds nothing any more.
+    """Put each matrix of a float step graph on the grid that the quantizer will give it, so that
+    nothing is left to round.
 
     Args:
         flatbuffer: float32 step graph.
@@ -90,9 +91,9 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
 def round_columns(
     weights: NDArray[Any], bias: NDArray[Any] | None, moment: NDArray[Any], per_channel: bool
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """A matrix on its int8 grid, and the bias that goes with it.
+    """Round a matrix to its int8 grid, and move the bias that goes with it.
 
-    The weight of the largest magnitude, of the matrix or of each channel, stays what it is: it
+    The weight of the largest magnitude, of the matrix or of each channel, keeps its value: it
     defines the scale.
 
     Args:
@@ -101,7 +102,7 @@ def round_columns(
         moment: mean of the outer product of (inputs, 1) with itself, [inputs + 1, inputs + 1].
 
     Returns:
-        Both in the shape and dtype they had.
+        Matrix and bias in their former shapes and dtypes.
     """
     outputs, inputs = weights.shape
     magnitude = np.abs(weights)

@@ -1,14 +1,14 @@
-"""The real range that an integer step graph covers for every activation.
+"""Choose the real range that an integer step graph covers for every activation.
 
 What is special about a recurrent graph is decided here:
 
-- a state's in and out tensors get one and the same scale, and zero point 0. Where the equations
-  bound a state (|h| <= 1), the bound is its range; else, in 8 bits, the magnitude that calibration
-  found by trial, and in 16 bits, which are fine enough, the largest value of the roll-out with a
-  margin;
-- the product of a gate with such a state (f * c in an LSTM) gets the state's range: calibrated
-  on its own it would saturate before the state does;
-- tensors that an operator only passes on (a slice, a join) have one range.
+- The in and out tensors of a state get the same scale, and zero point 0. Where the equations bound
+  a state (|h| <= 1), the bound is its range. Else its range is, in 8 bits, the magnitude that
+  calibration found by trial; in 16 bits, which are fine enough, it is the largest value of the
+  roll-out with a margin.
+- The product of a gate with such a state (f * c in an LSTM) gets the state's range: with a
+  calibrated range of its own it would saturate before the state does.
+- Tensors that an operator only passes on (a slice, a join) share one range.
 """
 
 from __future__ import annotations
