@@ -1,5 +1,5 @@
-"""What a step model computes on the task's test data and over a long stream, stepped as on the
-device."""
+"""Evaluate a step model, stepped as on the device: on a task's test data, and against the float
+model over a long stream."""
 
 from __future__ import annotations
 
@@ -30,8 +30,12 @@ DRIFT_SEED = 7
 
 
 def evaluate_step_model(stream: Stream, task: Task) -> dict[str, Any]:
-    """The task's metric on the test data, stepped as on the device; by group too where the task
-    has groups."""
+    """Compute the task's metric on its test data; by group too where the task has groups.
+
+    Returns:
+        The metric under its own key ("accuracy", "mean_absolute_error"), and where there are
+        groups under that key with "_by_" and the group's name, by group.
+    """
     data, metric = task.test, task.score
     outputs = step_outputs(stream, data)
     metrics: dict[str, Any] = {metric.key: metric.rounded(metric.compute(outputs, data))}
@@ -46,8 +50,15 @@ def evaluate_step_model(stream: Stream, task: Task) -> dict[str, Any]:
 
 
 def step_outputs(stream: Stream, data: SequenceSet) -> NDArray[np.float32]:
-    """Step every sequence from the initial state; the outputs of every step, float32
-    [sequences, longest, outputs], zeros after a sequence's end."""
+    """Step every sequence from the initial state.
+
+    Returns:
+        The first output of every step, float32 [sequences, longest, outputs], with zeros behind a
+        sequence's end.
+
+    Raises:
+        ContractViolationError: there is no sequence.
+    """
     outputs = None
     for index, sequence in enumerate(data.sequences):
         stream.reset()
@@ -62,9 +73,18 @@ def step_outputs(stream: Stream, data: SequenceSet) -> NDArray[np.float32]:
 
 
 def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> dict[str, float]:
-    """How far a quantized model is from the float one after a long stream of sequences without
-    reset: errors of the outputs over the first and over the last tenth of DRIFT_STEPS steps, as
-    shares of the float outputs' spread, and the share of equal decisions."""
+    """Measure how far a quantized model strays from the float one over DRIFT_STEPS steps without a
+    reset of the state.
+
+    Args:
+        stream: of the quantized model.
+        step: the float step graph.
+        sequences: as ``Stream.run`` takes them; chained until they are long enough.
+
+    Returns:
+        Errors of the outputs over all, over the first and over the last tenth of the steps, as
+        shares of the float outputs' spread, and the share of equal decisions.
+    """
     frames = long_streams(sequences, DRIFT_STEPS, DRIFT_SEED, streams=1)[0]
     if isinstance(frames, dict):
         frames = {name: values[:DRIFT_STEPS] for name, values in frames.items()}
@@ -88,7 +108,7 @@ def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> dict[str
 
 
 def first_output(outputs: StepValues) -> NDArray[np.float32]:
-    """Of what a stream gives the first output, which is the task's."""
+    """Pick the first output, which is the task's, of what a stream gives."""
     return outputs[OUTPUT_NAME] if isinstance(outputs, dict) else outputs
 
 
