@@ -1,7 +1,7 @@
-"""A TFLite file held against a target: operator by operator, what maps and what does not.
+"""Hold a TFLite file against a target: operator by operator, what maps and what does not.
 
-Works on any TFLite file, also one without a step contract; nothing is run. The reader has checked
-every offset and index by then, so that a damaged file is refused before.
+Any TFLite file will do, also one without a step contract; nothing is run. The reader checks every
+offset and index first, so a damaged file is refused before it gets here.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def check_graph(
 def _findings(
     graph: Graph, data: bytes, profile: Profile, runtime: Runtime | None
 ) -> list[OperatorFinding]:
-    """What becomes of each operator, in the graph's order."""
+    """Find what becomes of each operator, in the graph's order."""
     findings = []
     stopped = False
     for index, operator in enumerate(graph.operators):
@@ -108,7 +108,7 @@ def _advice(
     profile: Profile,
     runtime: Runtime | None,
 ) -> str:
-    """What to do where the file does not fit; empty where it does."""
+    """Say what to do where the file does not fit; empty where it does."""
     if not problems and all(one.status == MAPS for one in findings):
         return ""
     schemes = ", ".join(profile.schemes)
@@ -121,7 +121,7 @@ def _advice(
 
 
 def _cost(findings: list[OperatorFinding], profile: Profile) -> str | None:
-    """What the first operator that does not map costs."""
+    """Say what the first operator that does not map costs; None where all map."""
     first = next((one for one in findings if one.status == REFUSED), None)
     if first is None:
         return None

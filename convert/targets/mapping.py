@@ -1,6 +1,6 @@
-"""Whether an operator, a tensor and a graph are what a target takes, and why not.
+"""Tell whether a target takes an operator, a tensor and a graph, and why not.
 
-A file may hold anything; text from it is printed without what a terminal would act on.
+A file may hold anything, so its texts lose what a terminal would act on before they are printed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BACKENDS = {"tflite-runtime": "tflite-runtime", LITERT: "litert"}
 def operator_reasons(
     operator: Operator, graph: Graph, data: bytes, profile: Profile, runtime: Runtime | None
 ) -> Iterator[str]:
-    """Why an operator does not map."""
+    """Give the reasons why an operator does not map; none where it does."""
     name, version = operator.name, operator.version
     if profile.operators is not None and name not in profile.operators:
         if name != profile.compiled_operator:
@@ -61,13 +61,13 @@ def _tensor_reasons(tensor: Tensor, profile: Profile) -> Iterator[str]:
 
 
 def dtype_fits(tensor: Tensor, profile: Profile) -> bool:
-    """Whether a target takes a tensor of this dtype, of a constant or of what is computed."""
+    """Tell whether a target takes a tensor's dtype, in a constant or in what is computed."""
     constant = profile.constant_dtypes if tensor.constant_bytes else frozenset()
     return tensor.dtype in profile.dtypes | constant
 
 
 def operator_notes(operator: Operator, profile: Profile) -> Iterator[str]:
-    """What else is to be known of an operator that maps."""
+    """Say what else a user should know of an operator."""
     entry = (profile.operators or {}).get(operator.name)
     if entry is None:
         return
@@ -80,7 +80,7 @@ def operator_notes(operator: Operator, profile: Profile) -> Iterator[str]:
 
 
 def graph_problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterator[str]:
-    """What stands against the graph as a whole."""
+    """Give what stands against the graph as a whole."""
     for index in graph.inputs:
         tensor = graph.tensors[index]
         if not tensor.static_shape or 0 in tensor.shape:
@@ -109,7 +109,7 @@ def graph_problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> I
 
 
 def graph_notes(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterator[str]:
-    """What else is to be known of a graph."""
+    """Say what else a user should know of a graph."""
     if runtime and (other := runtime.judged_by):
         yield f"{runtime} is not known here; held against {other}, the newest before it that is"
     dtypes = {tensor.dtype for tensor in used_tensors(graph) if not tensor.constant_bytes}
@@ -117,15 +117,15 @@ def graph_notes(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iter
         yield f"{', '.join(slow)}: {profile.slow_reason}"
     if any(signature.key == STEP_SIGNATURE for signature in graph.signatures):
         return
-    yield "no signature 'step': this is no step model of edgestep, the check holds all the same"
+    yield "no signature 'step': this is not a step model of edgestep; the check holds all the same"
 
 
 def used_tensors(graph: Graph) -> list[Tensor]:
-    """The tensors that an operator reads or writes."""
+    """List the tensors that an operator reads or writes."""
     used = {index for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
     return [graph.tensors[index] for index in sorted(used)]
 
 
 def printable(text: str) -> str:
-    """Text from a file, without characters that a terminal would act on."""
+    """Replace the characters of a text from a file that a terminal would act on."""
     return "".join(c if c.isprintable() else "?" for c in text)

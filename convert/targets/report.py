@@ -1,4 +1,4 @@
-"""What :mod:`convert.targets.check` finds, as data, as JSON and for a person to read."""
+"""The findings of :mod:`convert.targets.check`: as data, as JSON, and for people to read."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class TargetReport:
 
 
 def format_report(report: TargetReport) -> str:
-    """The report for a person to read."""
+    """Write a report for people to read."""
     runtime = f", {report.runtime}" if report.runtime else ""
     lines = [f"{report.file}: {report.title}{runtime}"]
     lines += _table(report.operators)
@@ -127,7 +127,7 @@ def _table(operators: tuple[OperatorFinding, ...]) -> list[str]:
 
 
 def format_oldest(oldest: dict[str, Any]) -> str:
-    """The oldest runtimes in words."""
+    """Put the oldest runtimes into words."""
     release = oldest["tensorflow_lite"]
     because = ", ".join(oldest["because"])
     if release:
