@@ -12,14 +12,10 @@ rest would run on the CPU without a word.
 from __future__ import annotations
 
 import base64
-import contextlib
 import math
-import os
 import re
-import sys
-import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +27,7 @@ from device_runner.backends.backend import (
     distribution_version,
     frame_places,
 )
+from device_runner.backends.native_output import STDERR, STDOUT, captured
 from device_runner.errors import BadModelError, MissingRuntimeError, one_line
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import StepModel
@@ -98,7 +95,7 @@ class LiteRtGpuBackend(Backend):
         self._specs = {state.name: state for state in contract.states}
         signature = compiled.get_signature_list()[STEP_SIGNATURE]
         index = compiled.get_signature_index(STEP_SIGNATURE)
-        with _captured_log():
+        with captured(STDOUT, STDERR):
             inputs = {
                 name: compiled.create_input_buffer_by_name(STEP_SIGNATURE, name)
                 for name in signature["inputs"]
@@ -179,7 +176,7 @@ class LiteRtGpuBackend(Backend):
 
 
 def _release(buffers: list[Any], compiled: Any) -> None:
-    with _captured_log():
+    with captured(STDOUT, STDERR):
         for buffer in buffers:
             buffer.destroy()
         compiled.close()
@@ -221,7 +218,7 @@ def _compile(flatbuffer: bytes) -> tuple[Any, str]:
         hardware_accelerators=litert.HardwareAccelerator.GPU,
         gpu_options=litert.GpuOptions(enforce_f32=True),
     )
-    with _captured_log() as log:
+    with captured(STDOUT, STDERR) as log:
         try:
             compiled = litert.CompiledModel.from_buffer(flatbuffer, options=options)
         except RuntimeError as error:
@@ -251,28 +248,3 @@ def _adapter(log: str) -> str:
 def _tail(text: str) -> str:
     """The end of a text, without line breaks."""
     return " ".join(text.split())[-300:]
-
-
-@contextlib.contextmanager
-def _captured_log() -> Iterator[Callable[[], str]]:
-    """Keeps what the native code writes to standard output and error, dozens of lines at every
-    load; gives a function that reads it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [(number, os.dup(number)) for number in (1, 2)]
-    with tempfile.TemporaryFile() as file:
-
-        def read() -> str:
-            file.seek(0)
-            text = file.read().decode(errors="replace")
-            file.seek(0, os.SEEK_END)
-            return text
-
-        try:
-            for number, _ in kept:
-                os.dup2(file.fileno(), number)
-            yield read
-        finally:
-            for number, copy in kept:
-                os.dup2(copy, number)
-                os.close(copy)

@@ -5,16 +5,14 @@ it needs. Its kernels here are the portable ones, so a time says nothing about a
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 
 from device_runner.backends.backend import Backend, LoadOptions, distribution_version, frame_places
+from device_runner.backends.native_output import STDERR, captured
 from device_runner.errors import BadModelError, MissingRuntimeError, one_line
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import StepModel
@@ -167,17 +165,9 @@ def _smallest(runtime: Any, model: StepModel, interpreter: Any, arena: int) -> t
 def _with_log(call: Callable[..., Result], *arguments: Any) -> tuple[Result, str]:
     """What ``call(*arguments)`` gives, and what the runtime wrote to standard error meanwhile: it
     states its reasons nowhere else."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as log:
-        saved = os.dup(2)
-        os.dup2(log.fileno(), 2)
-        try:
-            result = call(*arguments)
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-        log.seek(0)
-        return result, log.read().decode(errors="replace").strip()
+    with captured(STDERR) as log:
+        result = call(*arguments)
+        return result, log().strip()
 
 
 def _runtime() -> Any:
