@@ -10,27 +10,35 @@ from pathlib import Path
 
 import pytest
 
+from models.cells import CELLS
+from tests.models.reference_cells import REFERENCES
+
 # The networks are small and the tests run in parallel: more threads only get in each other's way.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
-CELL_NAMES = (
-    "simple-rnn", "lstm", "gru", "oru", "oru-state", "fast-grnn", "min-gru", "min-lstm"
-)  # fmt: skip
+# Forms of a cell with a graph of their own, where these are others than the plain one.
+FORMS: dict[str, tuple[dict[str, object], ...]] = {
+    "gru": ({}, {"reset_after": False}),
+    "graph-gru": ({"nodes": 4},),
+    "window-attention": ({"window": 8},),
+    # As grouped-gru.
+    "grouped-simple-rnn": (),
+    "grouped-lstm": (),
+}
 # (cell, options): every cell in every form that has a graph of its own.
-VARIANTS = (
-    *((cell, {}) for cell in CELL_NAMES),
-    ("gru", {"reset_after": False}),
-    ("grouped-gru", {}),
-    ("graph-gru", {"nodes": 4}),
-    ("linear-attention", {}),
-    ("window-attention", {"window": 8}),
-)
+VARIANTS = tuple((cell, options) for cell in CELLS for options in FORMS.get(cell, ({},)))
 # Cells whose gates see the input alone have none, and in groups or shared by nodes it is small.
 VARIANTS_WITH_RECURRENT_MATRIX = tuple(
     (cell, options)
     for cell, options in VARIANTS
-    if not cell.startswith(("min-", "grouped-", "graph-", "linear-", "window-"))
+    if any("rank" in tested for tested in REFERENCES[cell].options)
+)
+# Plain ones: enough where the form does not matter.
+CELL_NAMES = tuple(
+    cell
+    for cell, options in VARIANTS
+    if not options and not cell.startswith(("grouped-", "graph-", "linear-", "window-"))
 )
 UNITS = 16
 # For runs without TensorFlow; written anew by tests/test_kept_step_models.py.
