@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,14 +22,14 @@ class LeakyCell(RecurrentCell):
         h = 0.5 * (states[0] + tf.tanh(product + self.recurrent_product(states[0])))
         return h, (h,)
 '''
-CELL_REFERENCE = '''
+CELL_REFERENCE = """
 def leaky(x, states, weights):
     w_hx, w_hh, b_h = weights["kernel"].T, weights["recurrent_kernel"].T, weights["bias"]
     h = (states["h"] + np.tanh(w_hx @ x + w_hh @ states["h"] + b_h)) / 2
     return h, {"h": h}
 
 
-'''
+"""
 TASK = '''
 """Waves: slow or fast."""
 

@@ -23,3 +23,8 @@ PAGES = {
 )
 def test_it_is_on_its_page(page, name):
     assert name in (DOCS / page).read_text(), f"add {name} to docs/{page}"
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_scheme_has_its_row(name):
+    assert f"| `{name}` |" in (DOCS / "quantization.md").read_text()

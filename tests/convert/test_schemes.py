@@ -1,7 +1,5 @@
 """Every scheme for every cell: the state contract, the size, and what old runtimes do with it."""
 
-from pathlib import Path
-
 import pytest
 import tf_keras as keras
 
@@ -10,13 +8,11 @@ from calibration.state_magnitudes import MARGIN, SHARES
 from convert.errors import ContractViolationError, UnknownSchemeError
 from convert.export import export, float_step
 from convert.schemes import SCHEMES, load_scheme, parse_scheme
-from convert.schemes.spec import WORDS
 from convert.verify import verify_on_runtimes
 from device_runner.model.step_file import load_step_model
 from models.network import Architecture
 from tests.conftest import VARIANTS
 
-DOCS = Path(__file__).parents[2] / "docs" / "quantization.md"
 # Their steps divide by a root or sum up, for which there are no 16-bit kernels.
 NOT_IN_16_BITS = {"graph-gru", "linear-attention", "min-lstm", "oru-state", "window-attention"}
 
@@ -33,21 +29,6 @@ def test_states_have_the_schemes_dtype(step_models, cell, options, scheme):
     assert {state.dtype for state in model.contract.states} == {wanted}
     assert model.contract.input.dtype == wanted
     assert model.contract.scheme == scheme
-
-
-@pytest.mark.parametrize("name", SCHEMES)
-def test_every_scheme_is_whole_and_has_its_row_in_the_docs(name):
-    scheme, entry = load_scheme(name), SCHEMES[name]
-    assert scheme.name == name
-    assert entry.source
-    assert entry.purpose
-    assert scheme.words <= WORDS
-    assert scheme.all_dtypes is None or scheme.state_dtype in scheme.all_dtypes
-    # What every model is held to is no looser than what no model may exceed.
-    assert scheme.tolerance.rms <= scheme.limit.rms
-    assert scheme.tolerance.max_abs <= scheme.limit.max_abs
-    assert scheme.tolerance.argmax_agreement >= scheme.limit.argmax_agreement
-    assert f"| `{name}` |" in DOCS.read_text(encoding="utf-8")
 
 
 def test_16_bit_states_hold_all_that_was_seen_and_8_bit_ones_what_was_chosen(step_models):

@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from convert.errors import UnknownRuntimeError, UnknownTargetError
-from convert.scheme_choice import candidates
 from convert.schemes import SCHEMES, parse_scheme
 from convert.targets import TARGETS
 from convert.targets.check import check_file
@@ -28,7 +27,7 @@ from convert.targets.runtimes import (
     version_key,
 )
 from device_runner.model.flatbuffer import read_graph
-from device_runner.model.tflite_schema import OPERATOR_NAMES, TENSOR_TYPES
+from device_runner.model.tflite_schema import OPERATOR_NAMES
 from models.cells import CELLS
 from pipeline.cli import main
 from tests.operator_graphs import operator_model
@@ -41,22 +40,6 @@ FITS = {
     "int8": {"cpu", "gpu", "edgetpu", "micro"},
     "int16x8": {"cpu", "micro"},
 }
-
-
-@pytest.mark.parametrize("target", TARGETS)
-def test_profiles_name_what_exists(target):
-    profile = get_profile(target)
-    dtypes = {name for name, _ in TENSOR_TYPES}
-    assert profile.dtypes | profile.constant_dtypes | profile.slow_dtypes <= dtypes
-    assert set(profile.operators or ()) <= set(OPERATOR_NAMES)
-    rules = [rule for entry in (profile.operators or {}).values() for rule in entry.rules]
-    assert {*rules, *profile.all_rules} <= set(OPERATOR_RULES)
-    assert profile.sources
-    assert all(source.date and source.where for source in profile.sources)
-    assert profile.schemes_reason
-    for scheme in profile.schemes:
-        assert str(parse_scheme(scheme)) == scheme
-    assert tuple(map(str, candidates(target))) == profile.schemes
 
 
 def test_every_rule_is_used():
