@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_runner.backends import BACKENDS
+from device_runner.backends import backend_module
 from device_runner.errors import DeviceRunnerError, one_line
 
 # The import of TensorFlow alone takes half a minute on a small board.
@@ -57,7 +57,7 @@ def diagnose(backend: str) -> Diagnosis:
 def answer(backend: str) -> None:
     """Probe a backend in this process and print the answer: what a child of diagnose does."""
     try:
-        usable, finding = True, BACKENDS[backend].probe()
+        usable, finding = True, backend_module(backend).probe()
     except DeviceRunnerError as error:
         usable, finding = False, error.message
     except Exception as error:

@@ -1,6 +1,5 @@
 """What can go wrong on a device: each error prints as one line and sets the exit code."""
 
-import difflib
 from collections.abc import Iterable
 
 import click
@@ -65,5 +64,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         >>> "unknown backend 'liter'" + did_you_mean("liter", ["litert", "micro"])
         "unknown backend 'liter'; did you mean 'litert'?"
     """
+    import difflib  # not at the top: a start of the device program can do without it
+
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runner.errors import BadInputError, BadModelError
-from device_runner.front_ends.text import FIRST_ID, Tokenizer, is_text
+from device_runner.front_ends import tokenizer as read_tokenizer
+from device_runner.front_ends.text import FIRST_ID, Tokenizer
 from device_runner.model.step_file import StepModel
 from device_runner.stream import Stream
 
@@ -22,12 +23,12 @@ def tokenizer_of(model: StepModel) -> Tokenizer:
         BadModelError: its front end does not fit its input.
     """
     contract = model.contract
-    if not is_text(contract.front_end):
+    tokenizer = read_tokenizer(contract.front_end)
+    if tokenizer is None:
         raise BadInputError(
             f"{model.path} does not take text: its inputs are {contract.input_units}; "
             "give a model that was trained on text"
         )
-    tokenizer = Tokenizer(contract.front_end or {})
     if contract.input.vocabulary != tokenizer.vocabulary:
         raise BadModelError(
             f"{model.path}: its front end has {tokenizer.vocabulary} token ids, its input "

@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runner.errors import BadInputError, MissingRuntimeError
-from device_runner.front_ends import BLOCK_SAMPLES, SoundFrontEnd, sound_front_end
+from device_runner.front_ends import sample_frames, sound_front_end
+from device_runner.front_ends.samples import SampleFrames
+from device_runner.front_ends.sound import BLOCK_SAMPLES, SoundFrontEnd
 from device_runner.model.contract import Contract
 from device_runner.model.tensor_spec import TensorSpec
 
@@ -73,17 +75,28 @@ def csv_frames(lines: Iterable[str], contract: Contract) -> NumberedFrames:
     """Read frames, one a line, as numbers and commas; an empty line begins a new sequence.
 
     For a model of several inputs a line holds the values of all of them one after another, and a
-    token's id as a whole number.
+    token's id as a whole number. For a model whose frame is several samples a line may hold one of
+    them: the last one completes the frame, and an empty line drops a frame that is not complete.
 
     Raises:
         BadInputError: a line is something else; the message names its number.
     """
+    gathering = sample_frames(contract.front_end)
+    samples: list[list[str]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
+            samples.clear()
             yield number, None
             continue
+        cells = line.split(",")
         try:
-            yield number, _frame(line.split(","), contract.inputs)
+            if gathering is not None and (samples or len(cells) == gathering.channels):
+                samples.append(_sample(cells, gathering))
+                if len(samples) < gathering.samples_per_frame:
+                    continue
+                cells = gathering.frame(samples)
+                samples.clear()
+            yield number, _frame(cells, contract.inputs)
         except ValueError as error:
             raise BadInputError(
                 f"line {number}: {error}; each line is numbers and commas"
@@ -104,6 +117,17 @@ def _frame(cells: list[str], inputs: Sequence[TensorSpec]) -> Any:
             parts.append(np.array(numbers[:width], np.float64).reshape(spec.frame_shape))
         cells, numbers = cells[width:], numbers[width:]
     return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _sample(cells: list[str], gathering: SampleFrames) -> list[str]:
+    """A line's cells, if they are a sample of numbers; ValueError says what they are instead."""
+    if len(cells) != gathering.channels:
+        raise ValueError(
+            f"it has {len(cells)} values, the sample of the line before {gathering.channels}"
+        )
+    for cell in cells:
+        float(cell)
+    return cells
 
 
 def _text_lines(place: str, stack: contextlib.ExitStack) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,13 @@ class Verification:
                 f"below {allowed.argmax_agreement:.1%}"
             )
         return None
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as JSON takes them: None for NaN and infinity."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
 
     def error(self, path: object) -> VerificationError:
         """The error to raise for a model that failed."""

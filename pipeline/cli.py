@@ -7,45 +7,64 @@ from pathlib import Path
 
 import click
 
-from device_runner import cli as device
+from device_runner.commands import COMMANDS as DEVICE_COMMANDS
+from device_runner.commands import CommandEntry
+from device_runner.commands.group import HELP_NAMES, CommandGroup
 from device_runner.errors import MissingRuntimeError
 from device_runner.model.step_file import load_step_model
 from pipeline.bundle import BUNDLE_NAME, write_bundle
-from pipeline.convert_command import convert_command
-from pipeline.remote.command import bench
-from pipeline.target_commands import check, compile_edgetpu, export_c_command
 from pipeline.workspace import STAGES
 
+EXPERIMENT, MODEL, DEVICE = "Experiments", "Models", "On a device, this machine included"
 
-class PipelineCommands(device.CommandGroup):
-    """The command group of a tool whose stages survive an interruption."""
+COMMANDS: dict[str, CommandEntry] = {
+    "run": CommandEntry(
+        "pipeline.cli.run", EXPERIMENT, "Train, convert, verify, measure: a recipe."
+    ),
+    "zoo": CommandEntry("pipeline.cli.zoo_command", EXPERIMENT, "List the cells and the tasks."),
+    "techniques": CommandEntry(
+        "pipeline.cli.techniques_command", EXPERIMENT, "Write the table of all techniques."
+    ),
+    "convert": CommandEntry(
+        "pipeline.convert_command.convert_command", MODEL, "Make a step model of a trained model."
+    ),
+    "check": CommandEntry(
+        "pipeline.target_commands.check", MODEL, "Tell whether a model fits a target."
+    ),
+    "export-c": CommandEntry(
+        "pipeline.target_commands.export_c_command", MODEL, "Write C code for a microcontroller."
+    ),
+    "export-onnx": CommandEntry(
+        "pipeline.cli.export_onnx_command", MODEL, "Write a float32 step model as ONNX."
+    ),
+    "compile-edgetpu": CommandEntry(
+        "pipeline.target_commands.compile_edgetpu", MODEL, "Compile an int8 step model for a Coral."
+    ),
+    "restore-contract": CommandEntry(
+        "pipeline.cli.restore_contract_command", MODEL, "Repair what edgetpu_compiler wrote."
+    ),
+    **{name: entry._replace(section=DEVICE) for name, entry in DEVICE_COMMANDS.items()},
+    "bench": CommandEntry(
+        "pipeline.remote.command.bench", DEVICE, "Measure what one step costs, here or over ssh."
+    ),
+    "device": CommandEntry(
+        "pipeline.cli.device_group", DEVICE, "The program that goes onto a device."
+    ),
+}
 
-    interrupted = "Interrupted: finished stages are kept; run the same command to go on."
 
-
-@click.group(cls=PipelineCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup,
+    entries=COMMANDS,
+    interrupted="Interrupted: finished stages are kept; run the same command to go on.",
+    context_settings=HELP_NAMES,
+)
 @click.version_option(package_name="edgestep")
 def main() -> None:
     """Recurrent networks on small devices: from training to a measured int8 step."""
 
 
-for command in (
-    device.doctor_command,
-    device.inspect,
-    device.verify_command,
-    bench,
-    device.sample_command,
-    device.stream_command,
-    device.translate_command,
-    check,
-    compile_edgetpu,
-    export_c_command,
-    convert_command,
-):
-    main.add_command(command)
-
-
-@main.group("device")
+@click.group("device")
 def device_group() -> None:
     """The program that goes onto the device."""
 
@@ -62,7 +81,7 @@ def bundle(output: Path) -> None:
     click.echo(f"{output}: {output.stat().st_size:,} bytes; run it with 'python3 {output.name}'")
 
 
-@main.command()
+@click.command("run")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--runs-dir", type=click.Path(file_okay=False, path_type=Path), default="runs",
               show_default=True, help="Folder that holds a folder per recipe.")  # fmt: skip
@@ -85,7 +104,7 @@ def run(recipe: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> Non
     run_recipe(recipe, runs_dir, until, again)
 
 
-@main.command("zoo")
+@click.command("zoo")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def zoo_command(as_json: bool) -> None:
     """List every cell and every task, with its source and what it is for."""
@@ -107,7 +126,7 @@ def zoo_command(as_json: bool) -> None:
         click.echo(f"  {task['task']:20}{task['purpose']}")
 
 
-@main.command("techniques")
+@click.command("techniques")
 @click.option("--runs-dir", type=click.Path(file_okay=False, path_type=Path), default="runs",
               show_default=True, help="Folder that holds the finished runs.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
@@ -125,7 +144,7 @@ def techniques_command(runs_dir: Path, output: Path) -> None:
     click.echo(output)
 
 
-@main.command("restore-contract")
+@click.command("restore-contract")
 @click.argument("compiled", type=click.Path(path_type=Path))
 @click.argument("original", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
@@ -142,7 +161,7 @@ def restore_contract_command(compiled: Path, original: Path, output: Path | None
     click.echo(f"{model.path}: {model.file_bytes:,} bytes; operators: {operators}")
 
 
-@main.command("export-onnx")
+@click.command("export-onnx")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write; default: FILE with the suffix .onnx.")  # fmt: skip

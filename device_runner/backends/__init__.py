@@ -1,53 +1,84 @@
-"""Runtimes that can step a model: one file each, listed here, chosen by name or automatically."""
+"""Runtimes that can step a model: one file each, listed here, chosen by name or automatically.
+
+The list holds names of modules, so that reading it loads none of them.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+import importlib
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from device_runner.backends import (
-    edgetpu,
-    external_delegate,
-    litert,
-    litert_gpu,
-    micro,
-    onnxruntime,
-    reference,
-    tensorflow,
-    tflite_runtime,
-)
-from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.errors import MissingRuntimeError, UnknownBackendError, did_you_mean
-from device_runner.model.step_file import StepModel
+
+if TYPE_CHECKING:
+    from device_runner.backends.backend import Backend, LoadOptions
+    from device_runner.model.step_file import StepModel
+
+
+class BackendEntry(NamedTuple):
+    """A backend in the list.
+
+    Attributes:
+        module: its file within this package.
+        purpose: what it is for, in a few words.
+        automatic: tried, in the order of the list, where no backend is named.
+        phases: calls one of several signatures; the others know "step" alone.
+    """
+
+    module: str
+    purpose: str
+    automatic: bool = False
+    phases: bool = False
+
+
+BACKENDS: dict[str, BackendEntry] = {
+    "litert": BackendEntry("litert", "LiteRT on the CPU; the default", True, True),
+    "litert-gpu": BackendEntry("litert_gpu", "LiteRT on a GPU; large float models"),
+    "tflite-runtime": BackendEntry(
+        "tflite_runtime", "the older, small runtime; boards that have it", True, True
+    ),
+    "tensorflow": BackendEntry(
+        "tensorflow", "TensorFlow's own interpreter; where it is installed anyway", True, True
+    ),
+    "micro": BackendEntry(
+        "micro", "TensorFlow Lite Micro; whether a microcontroller takes a model"
+    ),
+    "onnxruntime": BackendEntry("onnxruntime", "ONNX Runtime, on the exported ONNX file"),
+    "reference": BackendEntry(
+        "reference", "the graph in NumPy; checks a device without any runtime", phases=True
+    ),
+    "edgetpu": BackendEntry("edgetpu", "Coral; int8 models compiled for it"),
+    "external-delegate": BackendEntry("external_delegate", "any other accelerator's delegate"),
+}
+AUTOMATIC = "auto"
+# The automatic choice is the first of these that is installed.
+PREFERRED = tuple(name for name, entry in BACKENDS.items() if entry.automatic)
 
 
 class BackendModule(Protocol):
     """What the file of a backend offers."""
 
     def load(self, model: StepModel, options: LoadOptions) -> Backend:
-        """Load a step model. MissingRuntimeError: the runtime, delegate or device is not here;
-        BadModelError: it refuses the model."""
+        """Load a step model.
+
+        Raises:
+            MissingRuntimeError: the runtime, delegate or device is not here.
+            BadModelError: it refuses the model.
+        """
 
     def probe(self) -> str:
-        """The runtime's version, and what it found, in a few words. MissingRuntimeError says why
-        it is not usable here and what to do."""
+        """Tell the runtime's version, and what it found, in a few words.
+
+        Raises:
+            MissingRuntimeError: why it is not usable here, and what to do.
+        """
 
 
-BACKENDS: dict[str, BackendModule] = {
-    "litert": litert,
-    "litert-gpu": litert_gpu,
-    "tflite-runtime": tflite_runtime,
-    "tensorflow": tensorflow,
-    "micro": micro,
-    "onnxruntime": onnxruntime,
-    "reference": reference,
-    "edgetpu": edgetpu,
-    "external-delegate": external_delegate,
-}
-AUTOMATIC = "auto"
-# Of these the first that is installed is the automatic choice.
-PREFERRED = ("litert", "tflite-runtime", "tensorflow")
-# These call one of several signatures; the others know "step" alone.
-WITH_PHASES = (*PREFERRED, "reference")
+def backend_module(name: str) -> BackendModule:
+    """Import a backend of BACKENDS; its runtime is imported when it loads or probes."""
+    return cast(
+        BackendModule, importlib.import_module(f"device_runner.backends.{BACKENDS[name].module}")
+    )
 
 
 def load_backend(
@@ -65,19 +96,22 @@ def load_backend(
         MissingRuntimeError: its runtime is not installed.
         BadModelError: the runtime refuses the model, or cannot step it in phases.
     """
-    options = options or LoadOptions()
+    if options is None:
+        from device_runner.backends.backend import LoadOptions
+
+        options = LoadOptions()
     if backend == AUTOMATIC:
         reasons = []
         for name in PREFERRED:
             try:
-                return BACKENDS[name].load(model, options)
+                return backend_module(name).load(model, options)
             except MissingRuntimeError as error:
                 reasons.append(error.message)
         raise MissingRuntimeError("no runtime: " + "; ".join(reasons))
     check_backend(backend)
-    if backend not in WITH_PHASES:
+    if not BACKENDS[backend].phases:
         model.require_one_phase(backend)
-    return BACKENDS[backend].load(model, options)
+    return backend_module(backend).load(model, options)
 
 
 def check_backend(name: str) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import abc
 import ctypes
-import importlib.metadata
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -221,7 +220,9 @@ class _HostStep:
         self.advance = _bind_advance(carried)
         # One input and one output are not looped over, as each Python instruction counts here.
         self.put = _bind_put(frames[0]) if len(frames) == 1 else _bind_put_several(frames)
-        self.get = results[0].tobytes if len(results) == 1 else lambda: b"".join(results)
+        self.get: Callable[[], bytes] = (
+            results[0].tobytes if len(results) == 1 else lambda: b"".join(results)
+        )
         self.step: Callable[[Any], bytes] = (
             _bind_step(frames[0], results[0], memory.invoke, carried)
             if len(frames) == len(results) == 1
@@ -316,6 +317,9 @@ def _bind_advance(states: Sequence[tuple[memoryview, memoryview]]) -> Callable[[
 
 def distribution_version(name: str) -> str:
     """Version of an installed distribution; "unknown" where it came under another name."""
+    # Imported here: it brings the parsers of mail headers with it, a third of NumPy's import.
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

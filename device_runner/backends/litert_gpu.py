@@ -184,10 +184,12 @@ def _release(buffers: list[Any], compiled: Any) -> None:
 
 
 def _buffer_types(compiled: Any, position: int, signature: int) -> list[int]:
-    return compiled.get_input_buffer_requirements(position, signature)["supported_types"]
+    requirements = compiled.get_input_buffer_requirements(position, signature)
+    types: list[int] = requirements["supported_types"]
+    return types
 
 
-def _layout(spec: TensorSpec) -> tuple[int, np.dtype]:
+def _layout(spec: TensorSpec) -> tuple[int, np.dtype[Any]]:
     return math.prod(spec.shape), np.dtype(spec.dtype)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.backends.backend import Backend, LoadOptions, distribution_version, frame_places
 from device_runner.backends.native_output import STDERR, captured
@@ -101,7 +102,7 @@ class MicroBackend(Backend):
             x = np.zeros(spec.shape, spec.dtype)
             targets.append((x, x.reshape(-1).view(np.uint8).data, place, inputs[spec.name]))
         numbers = [outputs[spec.name] for spec in contract.outputs]
-        results: list[np.ndarray] = []
+        results: list[NDArray[Any]] = []
 
         def put(frame: Any) -> None:
             frame = memoryview(frame)

@@ -59,7 +59,8 @@ def load(model: StepModel, options: LoadOptions) -> OnnxruntimeBackend:
 
 def probe() -> str:
     """ONNX Runtime's version."""
-    return _onnxruntime().__version__
+    version: str = _onnxruntime().__version__
+    return version
 
 
 def state_output_name(state: str) -> str:

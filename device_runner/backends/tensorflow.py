@@ -24,7 +24,8 @@ def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
 
 def probe() -> str:
     """TensorFlow's version."""
-    return _tensorflow().__version__
+    version: str = _tensorflow().__version__
+    return version
 
 
 def _tensorflow() -> Any:

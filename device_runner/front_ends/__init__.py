@@ -1,101 +1,124 @@
-"""Front ends of sound by their kind: what makes a model's frames of samples.
+"""Front ends: what makes a model's frames of sound, text or samples. One file each, listed here.
 
-A model's contract describes its front end; ``front_end["kind"]`` is its name. (Those of text are in
-device_runner/front_ends/text.py.) For a model that reads some of the channels alone,
-``front_end["kept_channels"]`` lists their indices.
+A model's contract describes its front end as JSON; ``front_end["kind"]`` is its name in the list.
+For a model that reads some of the channels alone, ``front_end["kept_channels"]`` lists their
+indices. The list holds names of functions, so that reading it imports none of them.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from device_runner.errors import BadModelError
-from device_runner.front_ends import log_mel, lpc_cepstrum
-from device_runner.measure.histogram import Histogram
 
-# As a microphone's program or a file is read: 6.4 ms at 10 kHz, 4 ms at 16 kHz.
-BLOCK_SAMPLES = 64
+if TYPE_CHECKING:
+    from device_runner.front_ends.samples import SampleFrames
+    from device_runner.front_ends.sound import SoundFrontEnd
+    from device_runner.front_ends.text import Tokenizer
+
 KEPT_CHANNELS = "kept_channels"
 
 
-@dataclass(frozen=True)
-class SoundFrontEnd:
-    """A front end of sound.
+class FrontEndEntry(NamedTuple):
+    """A kind of front end in the list.
 
     Attributes:
-        sample_rate: of the sound, which is mono, in Hz.
-        frames: blocks of int16 samples, of any length each -> frames as Stream.step takes them.
+        implementation: "module.function" within this package: a contract's description -> the
+            front end (of sound a SoundFrontEnd, of text a Tokenizer, of samples SampleFrames), or
+            BadModelError.
+        medium: what it makes frames of.
+        purpose: what it is for, in a few words.
     """
 
-    sample_rate: int
-    frames: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
+    implementation: str
+    medium: Literal["sound", "text", "samples"]
+    purpose: str
 
 
-def sound_front_end(front_end: dict[str, Any] | None) -> SoundFrontEnd | None:
+FRONT_ENDS: dict[str, FrontEndEntry] = {
+    "log-mel": FrontEndEntry("log_mel.read", "sound", "spoken keywords"),
+    "lpc-cepstrum": FrontEndEntry("lpc_cepstrum.read", "sound", "sustained vowels"),
+    "characters": FrontEndEntry("text.Tokenizer", "text", "a token a character"),
+    "words": FrontEndEntry("text.Tokenizer", "text", "a token a word or mark"),
+    "samples": FrontEndEntry("samples.read", "samples", "several samples of a sensor a frame"),
+}
+
+
+def sound_front_end(description: Mapping[str, Any] | None) -> SoundFrontEnd | None:
     """The front end that a contract describes; None where its frames are not made of sound.
 
     Raises:
-        BadModelError: the channels that it keeps are not there.
+        BadModelError: the description is not one that is known here, or keeps channels that are
+            not there.
     """
-    if front_end is None:
-        return None
-    whole = {name: value for name, value in front_end.items() if name != KEPT_CHANNELS}
-    frames: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
-    if whole.get("kind") == log_mel.KIND:
-        sample_rate, channels = log_mel.SAMPLE_RATE, log_mel.CHANNELS
-        frames = functools.partial(log_mel.log_mel, front_end=whole)
-    elif whole.get("kind") == lpc_cepstrum.KIND:
-        sample_rate, channels = lpc_cepstrum.SAMPLE_RATE, lpc_cepstrum.ORDER
-        frames = _cepstra
-    else:
-        return None
-    kept = front_end.get(KEPT_CHANNELS)
-    if kept is None:
-        return SoundFrontEnd(sample_rate, frames)
-    if not isinstance(kept, list) or not all(
-        type(channel) is int and 0 <= channel < channels for channel in kept
-    ):
-        raise BadModelError(
-            f"the model's front end keeps channels {str(kept)[:100]}, but makes 0 to "
-            f"{channels - 1}; export the model again"
-        )
-    return SoundFrontEnd(sample_rate, lambda blocks: (frame[kept] for frame in frames(blocks)))
+    found: SoundFrontEnd | None = _read(description, "sound")
+    return found
+
+
+def sample_frames(description: Mapping[str, Any] | None) -> SampleFrames | None:
+    """How a contract has samples gathered into frames; None where a frame is not made of samples.
+
+    Raises:
+        BadModelError: the description is damaged.
+    """
+    found: SampleFrames | None = _read(description, "samples")
+    return found
+
+
+def tokenizer(description: Mapping[str, Any] | None) -> Tokenizer | None:
+    """The tokenizer that a contract describes; None where its frames are not made of text.
+
+    Raises:
+        BadModelError: the description is damaged.
+    """
+    found: Tokenizer | None = _read(description, "text")
+    return found
+
+
+def is_text(description: Mapping[str, Any] | None) -> bool:
+    """Whether a contract's front end is a tokenizer."""
+    entry = _entry(description)
+    return entry is not None and entry.medium == "text"
 
 
 def narrowed_front_end(front_end: dict[str, Any], channels: list[int]) -> dict[str, Any]:
-    """The description of a front end that gives these channels alone, in this order, of those that
+    """Describe a front end that gives these channels alone, in this order, of those that
     ``front_end`` gives."""
     given = front_end.get(KEPT_CHANNELS)
     kept = channels if given is None else [given[channel] for channel in channels]
     return {**front_end, KEPT_CHANNELS: kept}
 
 
-def _cepstra(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    return lpc_cepstrum.cepstra(block.astype(np.float64) / 32768 for block in blocks)
-
-
-def time_front_end(front_end: SoundFrontEnd, frames: int) -> Histogram:
-    """Nanoseconds that it takes to make a frame of noise, of ``frames`` frames; the sound comes in
-    blocks of BLOCK_SAMPLES.
+def kept_channels(description: Mapping[str, Any], channels: int) -> list[int] | None:
+    """Which of ``channels`` a description keeps, in their order; None for all of them.
 
     Raises:
-        MissingRuntimeError: a package that the front end needs is not installed.
+        BadModelError: it keeps channels that are not there.
     """
-    noise = np.random.default_rng(1).normal(0, 1000, (500, BLOCK_SAMPLES)).astype(np.int16)
-    made = front_end.frames(itertools.cycle(noise))
-    next(made)  # waits for a whole window
-    clock, samples = time.perf_counter_ns, []
-    for _ in range(frames):
-        start = clock()
-        next(made)
-        samples.append(clock() - start)
-    histogram = Histogram()
-    histogram.record(np.array(samples, np.int64))
-    return histogram
+    kept = description.get(KEPT_CHANNELS)
+    if kept is not None and (
+        not isinstance(kept, list)
+        or not all(type(channel) is int and 0 <= channel < channels for channel in kept)
+    ):
+        raise BadModelError(
+            f"the model's front end keeps channels {str(kept)[:100]}, but makes 0 to "
+            f"{channels - 1}; export the model again"
+        )
+    return kept
+
+
+def _entry(description: Mapping[str, Any] | None) -> FrontEndEntry | None:
+    # A kind is any JSON in a file of unknown origin.
+    return None if description is None else FRONT_ENDS.get(str(description.get("kind")))
+
+
+def _read(description: Mapping[str, Any] | None, medium: str) -> Any:
+    entry = _entry(description)
+    if entry is None or entry.medium != medium:
+        return None
+    module, _, function = entry.implementation.partition(".")
+    return getattr(importlib.import_module(f"device_runner.front_ends.{module}"), function)(
+        description
+    )

@@ -12,12 +12,15 @@ what was heard before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.errors import BadInputError, BadModelError, MissingRuntimeError
+from device_runner.front_ends import KEPT_CHANNELS, kept_channels
+from device_runner.front_ends.sound import SoundFrontEnd
 
 KIND = "log-mel"
 SAMPLE_RATE = 16_000
@@ -30,8 +33,11 @@ _NO_FRAMES = np.empty((0, CHANNELS), np.float32)
 
 
 def describe(every: int = 1) -> dict[str, Any]:
-    """The front end in JSON-ready words, as a model's contract keeps it. Of the frames, one each
-    10 ms, one in ``every`` is a frame of the model."""
+    """Describe the front end in JSON-ready words, as a model's contract keeps it.
+
+    Args:
+        every: of the frames, one each 10 ms, one in so many is a frame of the model.
+    """
     return {
         "kind": KIND,
         "library": "pymicro-features",
@@ -43,6 +49,16 @@ def describe(every: int = 1) -> dict[str, Any]:
         "highest_hz": HIGHEST_HZ,
         "every": every,
     }
+
+
+def read(description: Mapping[str, Any]) -> SoundFrontEnd:
+    """Read a contract's description; what it describes is checked when frames are made."""
+    whole = {name: value for name, value in description.items() if name != KEPT_CHANNELS}
+
+    def frames(blocks: Iterable[NDArray[np.int16]]) -> Iterator[NDArray[np.float32]]:
+        return log_mel(blocks, whole)
+
+    return SoundFrontEnd(SAMPLE_RATE, frames).keeping(kept_channels(description, CHANNELS))
 
 
 class LogMel:
@@ -87,7 +103,7 @@ class LogMel:
         self._waiting = b""
         self._count = 0
 
-    def __call__(self, samples: np.ndarray) -> np.ndarray:
+    def __call__(self, samples: NDArray[np.int16]) -> NDArray[np.float32]:
         """The frames that these samples complete.
 
         Args:
@@ -117,8 +133,10 @@ class LogMel:
         return np.array(frames, np.float32) if frames else _NO_FRAMES
 
 
-def log_mel(blocks: Iterable[np.ndarray], front_end: dict[str, Any]) -> Iterator[np.ndarray]:
-    """Frames [40] of a sound that comes in blocks of int16 samples; as :class:`LogMel`."""
+def log_mel(
+    blocks: Iterable[NDArray[np.int16]], front_end: dict[str, Any]
+) -> Iterator[NDArray[np.float32]]:
+    """Make frames [40] of a sound that comes in blocks of int16 samples; as :class:`LogMel`."""
     compute = LogMel(front_end)
     for block in blocks:
         yield from compute(block)

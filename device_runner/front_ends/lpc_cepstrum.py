@@ -7,9 +7,14 @@ reading; what a model makes of other voices and microphones is not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from device_runner.front_ends import kept_channels
+from device_runner.front_ends.sound import SoundFrontEnd
 
 KIND = "lpc-cepstrum"
 SAMPLE_RATE = 10_000
@@ -20,8 +25,17 @@ ORDER = 12
 NOISE_FLOOR = 1e-9
 
 
-def cepstra(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Frames [12] of a sound that comes in blocks of samples, [any length] in -1 to 1."""
+def read(description: Mapping[str, Any]) -> SoundFrontEnd:
+    """Read a contract's description."""
+
+    def frames(blocks: Iterable[NDArray[np.int16]]) -> Iterator[NDArray[np.float64]]:
+        return cepstra(block.astype(np.float64) / 32768 for block in blocks)
+
+    return SoundFrontEnd(SAMPLE_RATE, frames).keeping(kept_channels(description, ORDER))
+
+
+def cepstra(blocks: Iterable[NDArray[np.float64]]) -> Iterator[NDArray[np.float64]]:
+    """Make frames [12] of a sound that comes in blocks of samples, [any length] in -1 to 1."""
     waiting = np.empty(0, np.float64)
     for block in blocks:
         waiting = np.concatenate([waiting, block])
@@ -30,8 +44,9 @@ def cepstra(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             waiting = waiting[SHIFT_SAMPLES:]
 
 
-def cepstrum(frame: np.ndarray, order: int = ORDER) -> np.ndarray:
-    """The first ``order`` cepstral coefficients of a frame's all-pole model, without the zeroth.
+def cepstrum(frame: NDArray[np.float64], order: int = ORDER) -> NDArray[np.float64]:
+    """Compute the first ``order`` cepstral coefficients of a frame's all-pole model, the zeroth
+    left out.
 
     J. Makhoul, "Linear prediction: a tutorial review" (1975), autocorrelation method; the
     recursion from predictor to cepstrum is B. Atal's (1974).
@@ -51,7 +66,7 @@ def cepstrum(frame: np.ndarray, order: int = ORDER) -> np.ndarray:
     return found
 
 
-def _levinson_durbin(correlation: np.ndarray) -> np.ndarray:
+def _levinson_durbin(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
     """a[1..p] of the prediction x[t] = sum a[k] x[t - k], from the autocorrelation [p + 1]."""
     predictor = np.zeros(0)
     error = correlation[0]

@@ -19,10 +19,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.errors import BadModelError
 
@@ -36,7 +37,7 @@ _WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
 
 
 def split_words(text: str) -> list[str]:
-    """Words and marks of a text: "don't stop!" is "don't", "stop", "!"."""
+    """Split a text into words and marks: "don't stop!" is "don't", "stop", "!"."""
     return _WORD.findall(text)
 
 
@@ -57,7 +58,7 @@ class Tokenizer:
         BadModelError: the description is none of the kinds above.
     """
 
-    def __init__(self, front_end: dict[str, Any]) -> None:
+    def __init__(self, front_end: Mapping[str, Any]) -> None:
         kind = front_end.get("kind")
         entry = {"characters": "alphabet", "words": "vocabulary"}.get(str(kind))
         listed = front_end.get(entry) if entry else None
@@ -79,7 +80,7 @@ class Tokenizer:
         self.end_id = self._special(front_end, "end")
         self.separator_id = self._special(front_end, "separator")
 
-    def encode(self, text: str, verbatim: bool = False) -> np.ndarray:
+    def encode(self, text: str, verbatim: bool = False) -> NDArray[np.int32]:
         """Ids of a text, int32 [tokens]; none for an empty one.
 
         Args:
@@ -104,7 +105,7 @@ class Tokenizer:
     def _token(self, number: int) -> str:
         return UNKNOWN_CHARACTER if number < FIRST_ID else self.tokens[number - FIRST_ID]
 
-    def _special(self, front_end: dict[str, Any], role: str) -> int | None:
+    def _special(self, front_end: Mapping[str, Any], role: str) -> int | None:
         token = front_end.get(role)
         if token is None:
             return None
@@ -115,18 +116,13 @@ class Tokenizer:
         return self._ids[token]
 
 
-def is_text(front_end: dict[str, Any] | None) -> bool:
-    """Whether a contract's front end is a tokenizer."""
-    return front_end is not None and front_end.get("kind") in ("characters", "words")
-
-
 def describe_characters(
     texts: Iterable[str],
     lowercase: bool = False,
     least_count: int = 1,
     **specials: str,
 ) -> dict[str, Any]:
-    """A character tokenizer for texts like these: their characters that occur at least
+    """Describe a character tokenizer for texts like these: their characters that occur at least
     ``least_count`` times, after normalization, and the ``specials``, the most frequent first."""
     counts: Counter[str] = Counter()
     for text in texts:
@@ -144,7 +140,7 @@ def describe_characters(
 def describe_words(
     texts: Iterable[str], lowercase: bool = True, least_count: int = 1
 ) -> dict[str, Any]:
-    """A word tokenizer for texts like these: their words and marks that occur at least
+    """Describe a word tokenizer for texts like these: their words and marks that occur at least
     ``least_count`` times, the most frequent first."""
     counts: Counter[str] = Counter()
     for text in texts:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from device_runner.backends import AUTOMATIC
 from device_runner.backends.backend import LoadOptions
 from device_runner.measure.benchmark import Circumstances, bench, bench_paced
 from device_runner.measure.latency import BenchSettings
 from device_runner.measure.paced import PacedSettings
+from device_runner.measure.result import BenchResult
 from device_runner.measure.scheduling import scheduled
-from device_runner.stream import Stream
+from device_runner.opening import open_stream
 
 
 def bench_files(
@@ -21,7 +21,7 @@ def bench_files(
     settings: BenchSettings | PacedSettings | None = None,
     circumstances: Circumstances | None = None,
     options: LoadOptions | None = None,
-) -> list[dict[str, Any]]:
+) -> list[BenchResult]:
     """Verify step models and measure what one step of each costs on this machine.
 
     The models take turns, back to back; with :class:`PacedSettings` each is measured at the pace
@@ -54,15 +54,7 @@ def bench_files(
     options, how = options or LoadOptions(), settings or BenchSettings()
     around = circumstances or Circumstances(threads=options.threads)
     with scheduled(around.cpus, around.realtime):
-        streams = [_open(path, backend, options) for path in paths]
+        streams = [open_stream(path, backend, options) for path in paths]
         if isinstance(how, PacedSettings):
             return [bench_paced(stream, how, around).result for stream in streams]
         return [measured.result for measured in bench(streams, how, around)]
-
-
-def _open(path: str | Path, backend: str, options: LoadOptions) -> Stream:
-    """A stream that has stepped once, from its beginning again."""
-    stream = Stream(path, backend, options)
-    stream.step_bytes(bytes(sum(spec.byte_count for spec in stream.model.contract.inputs)))
-    stream.reset()
-    return stream

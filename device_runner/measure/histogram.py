@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Bits that a value keeps: three significant decimal digits.
 PRECISION_BITS = 11
@@ -32,7 +33,7 @@ class Histogram:
         self._sum_of_squares = 0
         self._buckets: Counter[int] = Counter()
 
-    def record(self, values: Sequence[int] | np.ndarray) -> None:
+    def record(self, values: Sequence[int] | NDArray[np.int64]) -> None:
         """Add a batch of values."""
         batch = np.asarray(values, np.int64)
         if not len(batch):
@@ -83,8 +84,9 @@ class Histogram:
         return sorted(merged.items())
 
 
-def _bucket_lows(values: np.ndarray, bits: int) -> np.ndarray:
+def _bucket_lows(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     """The smallest value of each value's bucket: its leading ``bits`` bits."""
     lengths = np.frexp(values.astype(np.float64))[1]
     shifts = np.maximum(lengths - bits, 0)
-    return values >> shifts << shifts
+    lows: NDArray[np.int64] = values >> shifts << shifts
+    return lows

@@ -20,8 +20,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.backends.backend import Backend
 from device_runner.measure.histogram import Histogram
@@ -82,7 +84,7 @@ class ModelLatency:
     deadline: int
     deadline_misses: int
     headroom: float
-    samples: np.ndarray | None = None
+    samples: NDArray[np.int64] | None = None
 
 
 def measure(
@@ -192,7 +194,7 @@ class _Probe:
         self.deadline = round(stream.model.contract.frame_period_s * 1e9)
         self.deadline_misses = 0
         self.first_step = 0
-        self.kept: list[np.ndarray] | None = [] if settings.keep_samples else None
+        self.kept: list[NDArray[np.int64]] | None = [] if settings.keep_samples else None
 
     def warm_up(self, seconds: float) -> None:
         self.stream.reset()
@@ -235,7 +237,9 @@ class _Probe:
         )
 
 
-def _time_calls(function: Callable, arguments: Iterator, count: int) -> list[int]:
+def _time_calls(
+    function: Callable[[Any], object], arguments: Iterator[Any], count: int
+) -> list[int]:
     clock = time.perf_counter_ns
     samples = []
     for argument in itertools.islice(arguments, count):

@@ -11,9 +11,10 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from device_runner.measure.result import Conditions, MachineFacts
 
 # Work of other processes, in cores, from which on they may have disturbed a measurement.
 OTHERS_ALLOWED_CORES = 0.3
@@ -28,8 +29,8 @@ _PI_NOW = 0xF
 _RUNNING_PROGRAM = Path("/proc/thread-self/exe")
 
 
-def describe_machine() -> dict[str, Any]:
-    """Facts that do not change during a measurement."""
+def describe_machine() -> MachineFacts:
+    """Describe what does not change during a measurement."""
     return {
         "model": _board() or _cpu_field("model name") or platform.processor() or None,
         "cpu": _cpu_field("model name") or platform.processor() or None,
@@ -55,14 +56,8 @@ def emulated() -> bool:
     return None not in (running, python) and running != python
 
 
-def describe_conditions() -> dict[str, Any]:
-    """Facts that can change and spoil a measurement: read before and after it.
-
-    Frequency in Hz, temperature in degrees Celsius; ``throttled`` is what the firmware of a
-    Raspberry Pi says of this moment, ``throttle_events`` a counter of x86 CPUs; times in seconds:
-    ``busy_s`` is what all CPUs together have worked (stolen time included), ``own_s`` this
-    process' part of it.
-    """
+def describe_conditions() -> Conditions:
+    """Describe what can change and spoil a measurement: to be read before and after it."""
     frequency = _number(_CPU / "scaling_cur_freq")
     return {
         "governor": _read(_CPU / "scaling_governor"),
@@ -76,18 +71,17 @@ def describe_conditions() -> dict[str, Any]:
     }
 
 
-def throttling(before: dict[str, Any], after: dict[str, Any]) -> str | None:
+def throttling(before: Conditions, after: Conditions) -> str | None:
     """How the machine slowed itself down during the measurement, or None."""
     if before["throttled"] or after["throttled"]:
         return "the machine throttled (too hot, or too little voltage)"
-    if None not in (before["throttle_events"], after["throttle_events"]):
-        events = after["throttle_events"] - before["throttle_events"]
-        if events > 0:
-            return f"the CPU throttled {events} times for its temperature"
+    earlier, later = before["throttle_events"], after["throttle_events"]
+    if earlier is not None and later is not None and later > earlier:
+        return f"the CPU throttled {later - earlier} times for its temperature"
     return None
 
 
-def warnings_about(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def warnings_about(before: Conditions, after: Conditions) -> list[str]:
     """What in the conditions makes latencies doubtful, one sentence each."""
     found = []
     governor = before["governor"]
@@ -96,8 +90,9 @@ def warnings_about(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             f"the clock governor is '{governor}': steps of an idle device start at a low clock"
         )
     if before["busy_s"] is not None and after["busy_s"] is not None:
-        spent = {name: after[name] - before[name] for name in ("clock_s", "busy_s", "own_s")}
-        others = (spent["busy_s"] - spent["own_s"]) / max(spent["clock_s"], 1e-9)
+        elapsed = after["clock_s"] - before["clock_s"]
+        own = after["own_s"] - before["own_s"]
+        others = (after["busy_s"] - before["busy_s"] - own) / max(elapsed, 1e-9)
         if others > OTHERS_ALLOWED_CORES:
             found.append(f"other processes kept {others:.1f} cores busy during the measurement")
     hot = after["temperature_c"]

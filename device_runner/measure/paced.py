@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.measure.histogram import Histogram
 from device_runner.measure.latency import (
@@ -69,7 +70,7 @@ class PacedLatency:
     deadline_misses: int
     queued: int
     headroom: float
-    samples: np.ndarray | None = None
+    samples: NDArray[np.int64] | None = None
 
 
 def measure_paced(
@@ -120,7 +121,7 @@ def _sleep_until(release: int) -> bool:
 class _Recorder:
     def __init__(self, period: int, keep_samples: bool) -> None:
         self.period = period
-        self.kept: list[np.ndarray] | None = [] if keep_samples else None
+        self.kept: list[NDArray[np.int64]] | None = [] if keep_samples else None
         self.batch: list[tuple[int, ...]] = []
         names = ("step", *PARTS, "wake_up", "response")
         self.histograms = {name: Histogram() for name in names}

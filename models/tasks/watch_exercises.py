@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+from device_runner.front_ends.samples import describe
 from models.errors import MissingDataError
 from models.tasks.sequence_set import SequenceSet
 from models.tasks.task import Task
@@ -72,7 +73,7 @@ def _task(name: str, window_s: int, stride_s: int, samples: int) -> Task:
         + (f"; {samples} samples a frame" if samples > 1 else ""),
         group_name="subject",
         source="Burns et al. (2018), arXiv 1802.01489, BSD-3-Clause; read from seglearn",
-        front_end={"kind": "samples", "samples_per_frame": samples} if samples > 1 else None,
+        front_end=describe(samples, len(axes)) if samples > 1 else None,
     )
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from click.core import ParameterSource
 
-from device_runner import cli as device
 from device_runner.backends import check_backend
+from device_runner.commands.bench import bench as local_bench
+from device_runner.commands.group import INTERRUPTED_EXIT_CODE
 from device_runner.errors import MissingRuntimeError
-from device_runner.measure import benchmark as results
+from device_runner.measure.result import BenchResult
 from device_runner.measure.result_log import append_result, check_appendable
+from device_runner.measure.result_table import format_results
 from device_runner.model.step_file import load_step_model
 from pipeline.errors import DeviceError
 
@@ -58,7 +60,7 @@ def _bench(
     if not hosts and not inventory:
         if python:
             raise click.UsageError("--python is for devices; add --host or --inventory")
-        callback = device.bench.callback
+        callback = local_bench.callback
         assert callback is not None  # noqa: S101 (a click command made by a decorator has one)
         callback(**local)
         return
@@ -77,14 +79,14 @@ def _bench(
 
 
 bench = click.Command(
-    "bench", callback=_bench, params=[*device.bench.params, *_remote_options], help=_bench.__doc__
+    "bench", callback=_bench, params=[*local_bench.params, *_remote_options], help=_bench.__doc__
 )
 
 
 def _given_options(context: click.Context) -> list[str]:
     """The options for the device that stand on the command line, as they stand there."""
     found: list[str] = []
-    for option in device.bench.params:
+    for option in local_bench.params:
         name = option.name
         if not isinstance(option, click.Option) or name is None or name in _STAY_HERE:
             continue
@@ -144,13 +146,11 @@ def _bench_remotely(
     except KeyboardInterrupt:
         kept = f"finished results are in {output}" if output else "name a file with --output"
         click.echo(f"Interrupted: the devices were told to stop; {kept}.", err=True)
-        raise click.exceptions.Exit(device.INTERRUPTED_EXIT_CODE) from None
+        raise click.exceptions.Exit(INTERRUPTED_EXIT_CODE) from None
     if not as_json:
         for name, ours in found.items():
             if ours:
-                paced = ours[0]["settings"]["mode"] == "paced"
-                table = results.format_paced_results if paced else results.format_results
-                click.echo(f"{name}\n{table(ours)}\n")
+                click.echo(f"{name}\n{format_results(cast('list[BenchResult]', ours))}\n")
     _raise(failures, len(devices))
 
 

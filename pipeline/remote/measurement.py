@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device_runner.cli import PROGRESS_VARIABLE
+from device_runner.commands.progress import PROGRESS_VARIABLE
 from pipeline.bundle import BUNDLE_NAME
 from pipeline.errors import DeviceError
 from pipeline.remote.connection import Connection, LostConnectionError, RemoteFileError, connect

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_type_hints
 
 import jsonschema
 import numpy as np
@@ -14,12 +15,24 @@ import pytest
 import device_runner
 from device_runner.backends.backend import Placement
 from device_runner.front_ends import log_mel
-from device_runner.measure import benchmark as results
 from device_runner.measure import energy, machine
-from device_runner.measure.benchmark import Circumstances, bench, bench_paced, format_results
-from device_runner.measure.energy import EnergyMeter
-from device_runner.measure.latency import BenchSettings
-from device_runner.measure.paced import PacedSettings
+from device_runner.measure.benchmark import Circumstances, bench, bench_paced
+from device_runner.measure.energy import measurement
+from device_runner.measure.energy.meter import EnergyMeter
+from device_runner.measure.latency import BenchSettings, Latency, ModelLatency
+from device_runner.measure.paced import PacedLatency, PacedSettings
+from device_runner.measure.result import (
+    BackToBackFacts,
+    Conditions,
+    DeviceResult,
+    EnergyFacts,
+    LatencyFacts,
+    MachineFacts,
+    PacedFacts,
+    PlacementFacts,
+    RunSettings,
+)
+from device_runner.measure.result_table import format_results
 from device_runner.stream import Stream
 
 SHORT = BenchSettings(steps=200, rounds=2, warmup_s=0)
@@ -41,6 +54,40 @@ def stream(int8_file) -> Stream:
 
 def test_the_schema_is_one():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+PUBLISHED = {
+    "": DeviceResult,
+    "machine": MachineFacts,
+    "settings": RunSettings,
+    "placement": PlacementFacts,
+    "energy": EnergyFacts,
+    "$conditions": Conditions,
+    "$latency": LatencyFacts,
+    "$back_to_back": BackToBackFacts,
+    "$paced": PacedFacts,
+}
+
+
+@pytest.mark.parametrize("place", PUBLISHED)
+def test_types_and_schema_have_the_same_keys(place):
+    kind = PUBLISHED[place]
+    schema = SCHEMA
+    if place:
+        schema = SCHEMA["$defs"][place[1:]] if place[0] == "$" else SCHEMA["properties"][place]
+    assert set(schema["properties"]) == set(get_type_hints(kind))
+    # Only what was measured over ssh has a device.
+    optional = kind.__optional_keys__ | ({"device"} if kind is DeviceResult else set())
+    assert set(schema["required"]) == set(schema["properties"]) - optional
+
+
+def test_what_is_measured_has_the_keys_of_its_type():
+    for measured, kind in (
+        (Latency, LatencyFacts), (ModelLatency, BackToBackFacts), (PacedLatency, PacedFacts),
+        (Placement, PlacementFacts),
+    ):  # fmt: skip
+        names = {field.name for field in fields(measured)}
+        assert names - {"samples"} == set(get_type_hints(kind)) - {"samples"}
 
 
 def test_back_to_back_results_have_the_published_form(stream, float32_file):
@@ -116,7 +163,7 @@ def test_a_silent_fall_back_is_invalid(delegated, wanted, reason, stream, monkey
     (measured,) = bench([stream], SHORT, Circumstances())
     check_form(measured.result)
     assert measured.result["invalid_reason"] == reason
-    table = results.format_results([measured.result])
+    table = format_results([measured.result])
     told = f"1 of {len(delegated) + 1} operators are on the CPU, not on the accelerator" in table
     assert told == wanted
 
@@ -132,16 +179,17 @@ def test_an_emulated_cpu_is_warned_of(stream, monkeypatch):
 def test_energy_is_reported_where_there_is_a_meter(stream, monkeypatch):
     joules = iter(np.arange(100.0))
     meter = EnergyMeter("a meter made up", True, lambda: next(joules))
-    monkeypatch.setattr(results, "find_meter", lambda: meter)
+    monkeypatch.setattr(energy, "find_meter", lambda: meter)
+    measure_energy = measurement.measure_energy
     monkeypatch.setattr(
-        results, "measure_energy", lambda *a: energy.measure_energy(*a, duration_s=0.05)
+        measurement, "measure_energy", lambda *a: measure_energy(*a, duration_s=0.05)
     )
     (measured,) = bench([stream], SHORT, Circumstances())
     check_form(measured.result)
     found = measured.result["energy"]
     assert found["joules"] == 1
     assert found["joules_per_step"] == pytest.approx(1 / found["steps"])
-    assert "a meter made up" in results.format_results([measured.result])
+    assert "a meter made up" in format_results([measured.result])
 
 
 def with_front_end(stream: Stream, front_end: dict | None) -> Stream:

@@ -13,11 +13,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
-from device_runner import cli
 from device_runner.cli import main
+from device_runner.commands import COMMANDS
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 
@@ -362,7 +363,7 @@ def test_wrong_usage_ends_in_one_line(arguments, part, int8_file, invoke, error_
 def test_unknown_command_suggests_the_nearest(typed, meant, invoke, error_line):
     result = invoke(typed)
     assert result.exit_code == USAGE
-    assert error_line(result).endswith(f"Did you mean '{meant}'?")
+    assert error_line(result).endswith(f"; did you mean '{meant}'?")
 
 
 @pytest.mark.parametrize("command", ["verify", "bench", "stream"])
@@ -493,13 +494,17 @@ def test_closed_pipe_prints_no_traceback(command, int8_file, frames):
 
 @pytest.mark.parametrize(
     ("command", "patched"),
-    [("bench", "results.bench"), ("verify", "verify"), ("inspect", "load_step_model")],
+    [
+        ("bench", "bench.benchmark.bench"),
+        ("verify", "verify.verify"),
+        ("inspect", "inspect.load_step_model"),
+    ],
 )
 def test_interrupt_ends_in_one_line(command, patched, int8_file, invoke, monkeypatch):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"{cli.__name__}.{patched}", interrupt)
+    monkeypatch.setattr(f"device_runner.commands.{patched}", interrupt)
     result = invoke(command, int8_file)
     assert isinstance(result.exception, SystemExit)
     assert result.exit_code == 130
@@ -533,9 +538,7 @@ def test_real_interrupt_of_a_long_bench(int8_file, tmp_path):
         process.wait()
     assert process.returncode == 130
     assert "Traceback" not in stderr
-    assert [line for line in stderr.splitlines() if "XNNPACK" not in line] == [
-        cli.CommandGroup.interrupted
-    ]
+    assert [line for line in stderr.splitlines() if "XNNPACK" not in line] == [main.interrupted]
     assert stdout == ""
     assert output.read_text() == ""
 
@@ -543,5 +546,17 @@ def test_real_interrupt_of_a_long_bench(int8_file, tmp_path):
 def test_help_names_every_command(invoke):
     result = invoke("--help")
     assert result.exit_code == 0
-    assert set(main.commands) >= {"doctor", "inspect", "verify", "bench", "stream"}
-    assert all(f"\n  {name} " in result.stdout for name in main.commands)
+    assert set(COMMANDS) >= {"doctor", "inspect", "verify", "bench", "stream"}
+    for name, entry in COMMANDS.items():
+        (line,) = (line for line in result.stdout.splitlines() if line.split()[:1] == [name])
+        assert line.endswith(entry.purpose)
+    assert "..." not in result.stdout.partition("Commands")[2]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_called_as_it_is_listed(name, invoke):
+    command = main.get_command(click.Context(main), name)
+    assert command.name == name
+    result = invoke(name, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: main {name}")

@@ -76,7 +76,8 @@ def test_a_crash_in_a_later_step_is_contained_too(run_python, int8_file, tmp_pat
     script = (
         "import os\n"
         "from device_runner import cli\n"
-        "cli.verify = lambda stream: os.abort()\n"
+        "from device_runner.commands import verify\n"
+        "verify.verify = lambda stream: os.abort()\n"
         "cli.main(prog_name='x')\n"
     )
     done = run_python("-c", script, "verify", int8_file, cwd=tmp_path, PYTHONPATH=os.getcwd())
@@ -145,7 +146,8 @@ def test_from_the_bundle(tmp_path, run_python, int8_file):
     children = (
         "import sys, os; sys.path.insert(0, sys.argv[1]); parent = os.getpid()\n"
         "from device_runner import cli\n"
-        "cli.verify = lambda stream: os.kill(os.getpid(), 11) if os.getpid() != parent else 0\n"
+        "from device_runner.commands import verify\n"
+        "verify.verify = lambda stream: os.kill(os.getpid(), 11) if os.getpid() != parent else 0\n"
         "sys.argv = ['x', 'verify', sys.argv[2]]; cli.main()\n"
     )
     done = run_python("-c", children, bundle, int8_file, cwd=tmp_path)

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from device_runner import doctor
-from device_runner.backends import BACKENDS
+from device_runner.backends import BACKENDS, backend_module
 from device_runner.doctor import Diagnosis, diagnose
 from device_runner.errors import MissingRuntimeError
 from pipeline.bundle import write_bundle
+
+BACKENDS_PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_each_backend_of_the_list_has_its_module_and_its_row_in_the_docs(name):
+    module = backend_module(name)
+    assert callable(module.load)
+    assert callable(module.probe)
+    assert name == module.NAME
+    assert f"\n| `{name}` |" in BACKENDS_PAGE.read_text()
 
 
 def test_a_backend_that_is_here():
     diagnosis = diagnose("litert")
     assert diagnosis.usable
-    assert diagnosis.finding == BACKENDS["litert"].probe()
+    assert diagnosis.finding == backend_module("litert").probe()
 
 
 def test_a_backend_that_is_not_here(tmp_path, monkeypatch):

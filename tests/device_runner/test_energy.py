@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
 
-from device_runner.measure import energy
-from device_runner.measure.energy import EnergyMeter, find_meter, measure_energy, rails_power
+from device_runner.measure.energy import METERS, find_meter, raspberry_pi_5
+from device_runner.measure.energy.measurement import measure_energy
+from device_runner.measure.energy.meter import EnergyMeter
+from device_runner.measure.energy.raspberry_pi_5 import rails_power
 from device_runner.stream import Stream
 
 PMIC_ANSWER = """    3V7_WL_SW_A current(0)=0.10000000A
@@ -21,7 +24,7 @@ PMIC_ANSWER = """    3V7_WL_SW_A current(0)=0.10000000A
 
 @pytest.fixture(autouse=True)
 def no_vcgencmd(monkeypatch):
-    monkeypatch.setattr(energy.shutil, "which", lambda name: None)
+    monkeypatch.setattr(raspberry_pi_5.shutil, "which", lambda name: None)
 
 
 def write(path: Path, text: str) -> None:
@@ -31,6 +34,12 @@ def write(path: Path, text: str) -> None:
 
 def test_without_a_meter_there_is_none(tmp_path):
     assert find_meter(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", METERS)
+def test_each_meter_of_the_list_is_a_module_that_finds_none(name, tmp_path):
+    module = importlib.import_module(f"device_runner.measure.energy.{METERS[name].module}")
+    assert module.find(tmp_path) is None
 
 
 def test_rapl_counts_microjoules_of_the_package(tmp_path):

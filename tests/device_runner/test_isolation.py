@@ -76,7 +76,9 @@ def test_tensorflow_is_missing_on_a_bare_device(int8_file, bare_device):
 def test_nothing_but_numpy_and_click_is_imported(run_python, copied_package):
     """Loading the commands takes the standard library, NumPy and click; a runtime comes later."""
     listing = (
-        "import sys; before = set(sys.modules); import device_runner.cli; "
+        "import sys; before = set(sys.modules); import click; "
+        "from device_runner.cli import main; context = click.Context(main); "
+        "[main.get_command(context, name) for name in main.list_commands(context)]; "
         "found = {name.partition('.')[0] for name in set(sys.modules) - before}; "
         "print(*sorted(found - set(sys.stdlib_module_names)))"
     )
@@ -85,6 +87,20 @@ def test_nothing_but_numpy_and_click_is_imported(run_python, copied_package):
     found = {name for name in process.stdout.split() if not name.startswith("_")}
     # NumPy's compiled parts make cython_runtime.
     assert found - {"cython_runtime"} == {"device_runner", "numpy", "click"}
+
+
+def test_help_imports_click_alone(run_python, copied_package):
+    """NumPy and the commands come when they are used: a start costs nothing that is not needed."""
+    script = (
+        "import runpy, sys\nsys.argv = ['device_runner', '--help']\n"
+        "try: runpy.run_module('device_runner', run_name='__main__')\n"
+        "except SystemExit: print(sorted(name for name in sys.modules if 'device_runner' in name),"
+        " 'numpy' in sys.modules)"
+    )
+    process = run_python("-c", script, cwd=copied_package)
+    listed = ["device_runner", "device_runner.cli", "device_runner.commands",
+              "device_runner.commands.group", "device_runner.errors"]  # fmt: skip
+    assert process.stdout.splitlines()[-1] == f"{listed} False", process.stderr
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_it_verifies_and_measures_a_model(step_models, tmp_path):
 def test_its_code_comes_from_the_file_and_needs_no_tensorflow(tmp_path):
     program = write_bundle(tmp_path / "device.pyz")
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import device_runner.cli as cli; "
+        "import sys; sys.path.insert(0, sys.argv[1]); import device_runner.commands.bench as cli; "
         "print(cli.__file__); print([m for m in sys.modules if m.startswith('tensorflow')])"
     )
     shown = subprocess.run(

@@ -1,0 +1,108 @@
+"""A group of commands that are imported when they are used, and whose mistakes are one line."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from device_runner.commands import CommandEntry
+from device_runner.errors import DeviceRunnerError, did_you_mean
+
+DISK_ERRORS = {
+    errno.ENOSPC: "free space there or choose another folder",
+    errno.EDQUOT: "free space there or choose another folder",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that is not read-only",
+    errno.ENOTDIR: "a part of the path is a file; choose another folder",
+    errno.ENOENT: "make its folder first or choose another",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EEXIST: "a file is in the way; choose another folder",
+}
+INTERRUPTED_EXIT_CODE = 130
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+class CommandGroup(click.Group):
+    """A click group of listed commands; it answers mistakes, full disks and Ctrl-C in one line.
+
+    Args:
+        entries: the commands by name, in the order of the help. None is imported before it is
+            used; the help shows their sections and purposes.
+        interrupted: what Ctrl-C is answered with.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        entries: Mapping[str, CommandEntry],
+        interrupted: str = "Interrupted: nothing was written; run the command again.",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.entries = entries
+        self.interrupted = interrupted
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.entries:
+            return None
+        module, _, function = self.entries[cmd_name].implementation.rpartition(".")
+        command: click.Command = getattr(importlib.import_module(module), function)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        # Click looks for the nearest among the commands that are imported: none.
+        if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command '{name}'{did_you_mean(name, self.entries) or '.'}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.entries))
+        for section in dict.fromkeys(entry.section for entry in self.entries.values()):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), entry.purpose)
+                        for name, entry in self.entries.items()
+                        if entry.section == section
+                    ]
+                )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(self.interrupted, err=True)
+            ctx.exit(INTERRUPTED_EXIT_CODE)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            place = error.filename or "the output"
+            if not error.filename:
+                _drop_output()
+            raise DeviceRunnerError(
+                f"cannot write {place}: {error.strerror}; {DISK_ERRORS[error.errno]}"
+            ) from error
+
+
+def _drop_output() -> None:
+    """Let what standard output still holds go nowhere: Python would complain of it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = sys.stdout.fileno()
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), descriptor)

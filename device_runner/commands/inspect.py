@@ -1,0 +1,52 @@
+"""``inspect``: what is in a step model, or the graph of any TFLite file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from device_runner.commands.options import json_option
+from device_runner.errors import BadModelError
+from device_runner.model import inspection
+from device_runner.model.flatbuffer import read_graph
+from device_runner.model.step_file import load_step_model, read_bytes
+
+
+@click.command("inspect")
+@click.argument("file")
+@click.option("--graph", metavar="FILE.dot|text",
+              help="Draw the graph of any TFLite file, for Graphviz or as text.")  # fmt: skip
+@json_option
+def inspect(file: str, graph: str | None, as_json: bool) -> None:
+    """Show a step model's signature, states, operators, sizes and metrics."""
+    if graph is not None:
+        _draw(file, graph)
+        return
+    model = load_step_model(file)
+    facts = inspection.inspect_model(model)
+    click.echo(
+        json.dumps(facts, indent=1) if as_json else inspection.format_inspection(facts, model)
+    )
+
+
+def _draw(file: str, form: str) -> None:
+    from device_runner.model.graph_drawing import draw_dot, draw_text, states_of
+
+    if form != "text" and not form.endswith(".dot"):
+        raise click.BadParameter(f"'{form}' is neither 'text' nor the name of a .dot file")
+    data = read_bytes(file)
+    try:
+        graph = read_graph(data)
+        drawing = draw_text(graph) if form == "text" else draw_dot(graph)
+    except BadModelError as error:
+        raise BadModelError(f"{file}: {error.message}") from error
+    if form == "text":
+        click.echo(drawing)
+        return
+    Path(form).write_text(drawing, encoding="utf-8")
+    click.echo(
+        f"{form}: {len(graph.operators)} operators, {len(states_of(graph))} states; "
+        f"draw it with Graphviz: dot -Tsvg -O {form}"
+    )

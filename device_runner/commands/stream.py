@@ -1,0 +1,81 @@
+"""``stream``: a decision after each frame of a source."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import click
+
+from device_runner.backends.backend import LoadOptions
+from device_runner.commands.options import backend_option, load_options
+from device_runner.containment import contained
+from device_runner.errors import BadInputError
+from device_runner.front_ends import is_text
+from device_runner.generation import tokenizer_of
+from device_runner.model.frames import StepValues
+from device_runner.opening import open_stream
+from device_runner.sources import open_source, open_text
+from device_runner.stream import Stream
+
+
+@click.command("stream")
+@click.argument("file")
+@click.argument("source", default="-")
+@backend_option
+@load_options
+@click.option("--each-token", is_flag=True,
+              help="Models of text: print a decision after each token, not each line.")  # fmt: skip
+@contained
+def stream_frames(
+    file: str, source: str, backend: str, options: LoadOptions, each_token: bool
+) -> None:
+    """Step a model through the frames of SOURCE and print each decision.
+
+    SOURCE is a CSV file or - for standard input (one frame a line; an empty line resets the
+    state), serial:PORT[@BAUD] for CSV lines on a serial port, or, for models of sound, wav:FILE or
+    mic. A line holds the values of all inputs one after another; of a model of tokens, one id.
+    Where several samples of a sensor make a frame, a line may hold one of them.
+    Printed after each frame: its number, the winning label and all outputs.
+
+    Models of text read text:FILE, or lines of text on standard input: each line is a sequence of
+    its own. Printed after each line (or token: its number in the line comes second) is the same.
+    """
+    stream = open_stream(file, backend, options)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if source.startswith("text:") or is_text(stream.model.contract.front_end):
+        _stream_text(stream, source, each_token)
+        return
+    with open_source(source, stream.model.contract) as frames:
+        for number, frame in frames:
+            if frame is None:
+                stream.reset()
+                continue
+            try:
+                y = stream.step(frame)
+            except BadInputError as error:
+                raise BadInputError(f"line {number}: {error.message}") from error
+            click.echo(f"{number},{_decision(stream, y)}")
+            sys.stdout.flush()
+
+
+def _stream_text(stream: Stream, source: str, each_token: bool) -> None:
+    tokenizer = tokenizer_of(stream.model)
+    with open_text(source) as lines:
+        for number, line in enumerate(lines, 1):
+            stream.reset()
+            tokens = tokenizer.encode(line).tolist()
+            for position, token in enumerate(tokens, 1):
+                y = stream.step(token)
+                if each_token:
+                    click.echo(f"{number},{position},{_decision(stream, y)}")
+                elif position == len(tokens):
+                    click.echo(f"{number},{_decision(stream, y)}")
+            sys.stdout.flush()
+
+
+def _decision(stream: Stream, y: StepValues) -> str:
+    """The winning label of the first output, and the values of all."""
+    outputs = list(y.values()) if isinstance(y, dict) else [y]
+    values = ",".join(f"{value:.6g}" for output in outputs for value in output.ravel())
+    return f"{stream.model.labels[int(outputs[0].argmax(-1).ravel()[0])]},{values}"

@@ -1,0 +1,36 @@
+"""``translate``: lines of text by a translation model."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import click
+
+from device_runner.backends.backend import LoadOptions
+from device_runner.commands.options import backend_option, load_options
+from device_runner.containment import contained
+from device_runner.generation import generating_tokenizer, translate
+from device_runner.opening import open_stream
+from device_runner.sources import open_text
+
+
+@click.command("translate")
+@click.argument("file")
+@click.argument("source", default="-")
+@backend_option
+@load_options
+@click.option("--length", type=click.IntRange(1), default=200, show_default=True,
+              help="Tokens of a translation at most.")  # fmt: skip
+@contained
+def translate_lines(
+    file: str, source: str, backend: str, options: LoadOptions, length: int
+) -> None:
+    """Translate each line of SOURCE: text:FILE, or - for standard input."""
+    stream = open_stream(file, backend, options)
+    tokenizer = generating_tokenizer(stream.model)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    with open_text(source) as lines:
+        for line in lines:
+            click.echo(translate(stream, tokenizer, line, length))
+            sys.stdout.flush()

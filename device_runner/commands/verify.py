@@ -1,0 +1,61 @@
+"""``verify``: whether a runtime here computes what the float model computed."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from device_runner.backends.backend import LoadOptions
+from device_runner.commands.options import backend_option, json_option, load_options
+from device_runner.containment import contained, stepping
+from device_runner.errors import DeviceRunnerError, MissingRuntimeError
+from device_runner.opening import open_stream
+from device_runner.verify import Verification, verify
+
+
+@click.command("verify")
+@click.argument("files", nargs=-1, required=True)
+@backend_option
+@load_options
+@json_option
+@contained
+def verify_models(
+    files: tuple[str, ...], backend: str, options: LoadOptions, as_json: bool
+) -> None:
+    """Step each model's golden sequences here and compare with the float model's outputs."""
+    failed: DeviceRunnerError | None = None
+    for file in files:
+        try:
+            stream = open_stream(file, backend, options)
+            with stepping(file):
+                verification = verify(stream)
+        except MissingRuntimeError:
+            raise
+        except DeviceRunnerError as error:
+            # The other files are still worth knowing about.
+            failed = failed or error
+            if as_json:
+                click.echo(json.dumps({"file": file, "failure": error.message}))
+            elif len(files) > 1:
+                click.echo(f"FAILED  {file}")
+            continue
+        if as_json:
+            facts = {"file": file, "failure": verification.failure, **verification.to_json()}
+            click.echo(json.dumps(facts, allow_nan=False))
+        else:
+            click.echo(_line(file, verification))
+        if verification.failure and not failed:
+            failed = verification.error(file)
+    if failed:
+        raise failed
+
+
+def _line(file: str, verification: Verification) -> str:
+    return (
+        f"{'FAILED' if verification.failure else 'ok':6}  {file}  "
+        f"{verification.backend} {verification.backend_version}  "
+        f"{verification.steps} steps, rms error {verification.rms:.3g}, "
+        f"largest {verification.max_abs:.3g}, "
+        f"same decision {verification.argmax_agreement:.1%}"
+    )

@@ -1,0 +1,196 @@
+"""The form of a benchmark's result: one JSON object a model, as ``result.schema.json`` says.
+
+A test holds these types and the published schema together. They are dictionaries and not classes,
+because a result is read back from JSON as often as it is made.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+RESULT_FORMAT = 2
+
+
+class _KnownMachine(TypedDict):
+    model: str | None
+    cpu: str | None
+    architecture: str
+    cores: int | None
+    system: str
+    python: str
+    numpy: str
+
+
+class MachineFacts(_KnownMachine, total=False):
+    """What does not change during a measurement; None is what the machine does not tell."""
+
+    usable_cores: int | None
+    memory_bytes: int | None
+    virtual_machine: bool
+    emulated: bool
+
+
+class Conditions(TypedDict):
+    """What can change and spoil a measurement.
+
+    Frequency in Hz, temperature in degrees Celsius, times in seconds. ``throttled`` is what the
+    firmware of a Raspberry Pi says of this moment, ``throttle_events`` a counter of x86 CPUs;
+    ``busy_s`` is what all CPUs together have worked (stolen time included), ``own_s`` this
+    process' part of it.
+    """
+
+    governor: str | None
+    frequency_hz: int | None
+    temperature_c: float | None
+    throttled: bool | None
+    throttle_events: int | None
+    clock_s: float
+    busy_s: float | None
+    own_s: float
+
+
+class _KnownSettings(TypedDict):
+    mode: Literal["back-to-back", "paced"]
+    threads: int
+    interleaved_with: int
+
+
+class RunSettings(_KnownSettings, total=False):
+    """How it was measured. ``steps``, ``rounds`` and ``warmup_s`` are of runs back to back,
+    ``duration_s`` and ``period_s`` of paced ones."""
+
+    cpus: list[int]
+    realtime: int | None
+    percentile: float | None
+    keep_samples: bool
+    garbage_collector: str
+    steps: int
+    rounds: int
+    warmup_s: float
+    duration_s: float
+    period_s: float | None
+
+
+class LatencyFacts(TypedDict):
+    """As :class:`device_runner.measure.latency.Latency`."""
+
+    samples: int
+    minimum: int
+    mean: float
+    standard_deviation: float
+    percentiles: dict[str, int | None]
+    maximum: int
+    histogram: list[tuple[int, int]]
+
+
+class BackToBackFacts(TypedDict):
+    """As :class:`device_runner.measure.latency.ModelLatency`, without the samples."""
+
+    load: int
+    first_step: int
+    step: LatencyFacts
+    input: LatencyFacts
+    invoke: LatencyFacts
+    state: LatencyFacts
+    output: LatencyFacts
+    float_step: LatencyFacts
+    deadline: int
+    deadline_misses: int
+    headroom: float
+
+
+class PacedFacts(TypedDict):
+    """As :class:`device_runner.measure.paced.PacedLatency`, without the samples."""
+
+    load: int
+    first_step: int
+    frames: int
+    step: LatencyFacts
+    input: LatencyFacts
+    invoke: LatencyFacts
+    state: LatencyFacts
+    output: LatencyFacts
+    wake_up: LatencyFacts | None
+    response: LatencyFacts
+    deadline: int
+    deadline_misses: int
+    queued: int
+    headroom: float
+
+
+class PlacementFacts(TypedDict):
+    """As :class:`device_runner.backends.backend.Placement`."""
+
+    accelerator: str
+    delegated: list[str]
+    on_cpu: list[str]
+
+
+class EnergyFacts(TypedDict):
+    """As :class:`device_runner.measure.energy.measurement.Energy`."""
+
+    meter: str
+    joules: float
+    seconds: float
+    steps: int
+    joules_per_step: float
+
+
+class RunFacts(TypedDict):
+    """What the results of one run share."""
+
+    result_format: int
+    started: str
+    machine: MachineFacts
+    conditions_before: Conditions
+    conditions_after: Conditions
+    warnings: list[str]
+    settings: RunSettings
+    clock_overhead_ns: int
+    peak_memory_bytes: int | None
+
+
+class ModelFacts(TypedDict):
+    """What was measured: the model, and what runs it."""
+
+    file: str
+    model_sha256: str
+    file_bytes: int
+    task: str
+    cell: str
+    units: list[int]
+    scheme: str
+    parameters: int
+    metrics: dict[str, Any]
+    recipe_hash: str
+    backend: str
+    backend_version: str
+    placement: PlacementFacts | None
+    wants_accelerator: bool
+    arena_bytes: int | None
+
+
+class _KnownResult(RunFacts, ModelFacts):
+    verification: dict[str, Any]
+    valid: bool
+    invalid_reason: str | None
+    # Of RunSettings.mode "back-to-back" the former, of "paced" the latter.
+    latency_ns: BackToBackFacts | PacedFacts
+    energy: EnergyFacts | None
+
+
+class BenchResult(_KnownResult, total=False):
+    """One line of results.jsonl: what one step of one model cost on one machine.
+
+    All times are integer nanoseconds unless named otherwise. A result that must not be trusted
+    has ``valid`` False and says why in ``invalid_reason``. ``front_end_ns`` is what it takes to
+    make a frame of sound, before the step, where the model takes sound.
+    """
+
+    front_end_ns: LatencyFacts | None
+
+
+class DeviceResult(BenchResult):
+    """A result that came from another machine over ssh: ``device`` is what it is called here."""
+
+    device: str

@@ -1,0 +1,142 @@
+"""Results of a benchmark as the table that a person reads, in microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from device_runner.measure.result import BackToBackFacts, BenchResult, LatencyFacts, PacedFacts
+
+_LARGEST = "p99.9 (or the largest percentile that has enough samples)."
+
+
+def format_results(results: Sequence[BenchResult]) -> str:
+    """Format results of one run, back to back or paced, with what is to be known about them."""
+    paced = results[0]["settings"]["mode"] == "paced"
+    rows, notes = _paced_table(results) if paced else _back_to_back_table(results)
+    lines = [*_aligned(rows), "", *notes]
+    for result in results:
+        lines += _remarks(result)
+    # Each result of a run has the same ones, but for paced runs, which follow each other.
+    lines += [
+        f"Warning: {warning}"
+        for warning in dict.fromkeys(text for result in results for text in result["warnings"])
+    ]
+    return "\n".join(lines)
+
+
+def _back_to_back_table(
+    results: Sequence[BenchResult],
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Rows, the first of them the header, and notes."""
+    shown = ("p50", "p90", "p99", "p99.9")
+    rows: list[tuple[str, ...]] = [("model", *shown, "max", "invoke", "float io", "headroom")]
+    for result in results:
+        latency = cast(BackToBackFacts, result["latency_ns"])
+        step = latency["step"]
+        rows.append(
+            (
+                _name(result),
+                *(_microseconds(step["percentiles"][name]) for name in shown),
+                _microseconds(step["maximum"]),
+                _microseconds(_median(latency["invoke"])),
+                _microseconds(_median(latency["float_step"])),
+                f"{latency['headroom']:,.0f}x",
+            )
+        )
+    first = results[0]
+    return rows, [
+        f"Microseconds of one step {_on(first)}, {first['latency_ns']['step']['samples']:,} steps "
+        "each, models interleaved.",
+        "p50 ... max: the whole step (input written, invoke, state passed on, output read). "
+        "invoke: p50 of the invoke alone. float io: p50 with real-valued input and output.",
+        f"headroom: frame period ({first['latency_ns']['deadline'] / 1e6:g} ms) / {_LARGEST}",
+    ]
+
+
+def _paced_table(results: Sequence[BenchResult]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Rows, the first of them the header, and notes."""
+    shown = ("p50", "p99", "p99.9")
+    rows: list[tuple[str, ...]] = [
+        ("model", *shown, "max", "step p50", "wake p50", "wake p99", "missed", "headroom")
+    ]
+    for result in results:
+        latency = cast(PacedFacts, result["latency_ns"])
+        response, wake_up = latency["response"], latency["wake_up"]
+        rows.append(
+            (
+                _name(result),
+                *(_microseconds(response["percentiles"][name]) for name in shown),
+                _microseconds(response["maximum"]),
+                _microseconds(_median(latency["step"])),
+                _microseconds(wake_up and _median(wake_up)),
+                _microseconds(wake_up and wake_up["percentiles"]["p99"]),
+                f"{latency['deadline_misses']:,}/{latency['frames']:,}",
+                f"{latency['headroom']:,.1f}x",
+            )
+        )
+    first = results[0]
+    return rows, [
+        f"Microseconds from a frame's release to its output {_on(first)}, a frame every "
+        f"{first['latency_ns']['deadline'] / 1e6:g} ms, sleeping between.",
+        "step: the step alone. wake: how late the loop woke. missed: frames that were not done "
+        "when the next was due, of all frames.",
+        f"headroom: frame period / {_LARGEST}",
+    ]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _remarks(result: BenchResult) -> list[str]:
+    """What else is to be known about a result, a line each."""
+    lines = []
+    placement = result["placement"]
+    if placement and placement["on_cpu"] and result["wants_accelerator"]:
+        on_cpu, delegated = placement["on_cpu"], placement["delegated"]
+        lines.append(
+            f"{result['file']}: {len(on_cpu)} of {len(on_cpu) + len(delegated)} operators are "
+            f"on the CPU, not on {placement['accelerator']}: {', '.join(sorted(set(on_cpu)))}"
+        )
+    if front_end := result.get("front_end_ns"):
+        lines.append(
+            f"{result['file']}: its front end takes {_microseconds(_median(front_end))} (p50) "
+            f"to {_microseconds(front_end['percentiles']['p99'])} (p99) before each step"
+        )
+    if energy := result["energy"]:
+        lines.append(
+            f"{result['file']}: {energy['joules_per_step'] * 1e6:.3g} microjoules "
+            f"per step, the idle part included ({energy['meter']})"
+        )
+    if not result["valid"]:
+        lines.append(f"INVALID {result['file']}: {result['invalid_reason']}")
+    return lines
+
+
+def _name(result: BenchResult) -> str:
+    return result["file"].removesuffix(".tflite") + ("" if result["valid"] else "  INVALID")
+
+
+def _median(latency: LatencyFacts) -> int | None:
+    return latency["percentiles"]["p50"]
+
+
+def _on(result: BenchResult) -> str:
+    """Runtime and machine of a result."""
+    return (
+        f"on {result['backend']} {result['backend_version']}, "
+        f"{result['settings']['threads']} thread(s), {result['machine']['model']} "
+        f"({result['machine']['architecture']})"
+    )
+
+
+def _microseconds(nanoseconds: int | None) -> str:
+    return "-" if nanoseconds is None else f"{nanoseconds / 1e3:.2f}"
