@@ -73,6 +73,24 @@ class Contract:
         front_end: how raw input (text, sound) becomes the frames of x, as JSON; None where x is
             the raw input.
         format_version: of these fields.
+
+    Example:
+        >>> contract = Contract(
+        ...     inputs=(TensorSpec("x", (1, 2), "float32"),),
+        ...     outputs=(TensorSpec("y", (1, 3), "float32"),),
+        ...     states=(
+        ...         StateSpec("h", (1, 4), "float32"),
+        ...         StateSpec("slow", (1, 4), "float32", period=2),
+        ...     ),
+        ...     task="gestures", cell="gru", units=(4,), scheme="float32", frame_period_s=0.02,
+        ...     frame_period_source="50 Hz sensor", channels=("left", "right"), input_units="m/s^2",
+        ...     output_meaning="logits", normalization={}, metrics={"accuracy": 0.9},
+        ...     parameters=300, tolerance=Tolerance(1e-4, 1e-3, 1.0), model_sha256="",
+        ... )
+        >>> contract.phases
+        ('step', 'step_1')
+        >>> Contract.from_json(contract.to_json()) == contract
+        True
     """
 
     inputs: tuple[TensorSpec, ...]

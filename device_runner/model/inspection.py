@@ -18,7 +18,12 @@ FIELD_SHOWN = 60
 
 
 def inspect_model(model: StepModel) -> dict[str, Any]:
-    """Signature, states with their quantization, operators with versions, sizes and metrics."""
+    """Collect what is in a step model: signature, states with their quantization, operators with
+    their versions, sizes and metrics.
+
+    Returns:
+        Facts that JSON can hold.
+    """
     graph, contract = model.graph, model.contract
     used = {index for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
     return {
@@ -42,7 +47,7 @@ def inspect_model(model: StepModel) -> dict[str, Any]:
 
 
 def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
-    """The facts of :func:`inspect_model` for a person to read."""
+    """Word the facts of :func:`inspect_model` for a person to read."""
     contract = model.contract
     known = {state.name for state in contract.states}
     lines = [
@@ -104,7 +109,7 @@ def _initial(state: StateSpec) -> str:
 
 
 def _front_end(description: dict[str, Any]) -> str:
-    """The description's fields, long ones (such as a vocabulary) by their length alone."""
+    """The description's fields; of long ones (such as a vocabulary) the length alone."""
     parts = []
     for name, value in description.items():
         text = json.dumps(value, ensure_ascii=False)
