@@ -23,7 +23,6 @@ from unittest import mock
 
 import click
 import numpy as np
-from record import write_record
 
 from calibration.ranges import Ranges
 from models.cells import CELLS
@@ -133,7 +132,6 @@ def run_seed(
 def main(cells: tuple[str, ...], units: int, seeds: int, epochs: int) -> None:
     """Compare roundings of weights: drift, equal decisions and accuracy, medians over the seeds."""
     load_tensorflow()
-    rows: list[dict[str, Any]] = []
     for cell in cells:
         with tempfile.TemporaryDirectory() as folder:
             runs = [
@@ -154,27 +152,6 @@ def main(cells: tuple[str, ...], units: int, seeds: int, epochs: int) -> None:
                     float(np.median([one[name] for one in known])) for name in COLUMNS
                 )
                 click.echo(f"{scheme:22}{rounding:14}{drift:9.4f}{same:15.1%}{accuracy:10.2%}")
-                rows.append(
-                    {"cell": cell, "scheme": scheme, "rounding": rounding, "drift": drift,
-                     "same_decision": same, "accuracy": accuracy}
-                )  # fmt: skip
-    _record(rows)
-
-
-def _record(rows: list[dict[str, Any]]) -> None:
-    """For the table of techniques: the first cell in int16x8, per channel."""
-    found = {
-        row["rounding"]: row["drift"]
-        for row in rows
-        if (row["cell"], row["scheme"]) == (rows[0]["cell"], "int16x8:per-channel")
-    }
-    score = ", ".join(f"{drift:.4f} {rounding}" for rounding, drift in found.items())
-    write_record(
-        "rounding",
-        f"{TASK}: {rows[0]['cell']} `int16x8:per-channel`, drift by rounding",
-        rows,
-        score=score,
-    )
 
 
 if __name__ == "__main__":

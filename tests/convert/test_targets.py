@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from convert.errors import UnknownRuntimeError, UnknownTargetError
 from convert.schemes import SCHEMES, parse_scheme
-from convert.targets import TARGETS
+from convert.targets import DATA, RUNTIMES_FILE, TARGETS, VERSIONS_FILE, target_names
 from convert.targets.check import check_file
 from convert.targets.documentation import tables
 from convert.targets.measure_runtime import naming
@@ -40,6 +40,12 @@ FITS = {
     "int8": {"cpu", "gpu", "edgetpu", "micro"},
     "int16x8": {"cpu", "micro"},
 }
+
+
+def test_every_profile_is_listed():
+    listed = {entry.profile for entry in TARGETS.values()}
+    assert listed == {path.name for path in DATA.glob("*.json")} - {RUNTIMES_FILE, VERSIONS_FILE}
+    assert all(target in target_names() for target in TARGETS)
 
 
 def test_every_rule_is_used():
