@@ -1,10 +1,10 @@
-"""A step graph's inputs, outputs and states as the contract describes them."""
+"""Describe a step graph's inputs, outputs and states as its contract does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,16 @@ from device_runner.model.names import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
 from device_runner.model.tensor_spec import StateSpec, TensorSpec
 
 
-def contract_fields(graph: Graph, step: FloatStep) -> dict[str, Any]:
-    """The fields ``inputs``, ``outputs`` and ``states`` of a step graph's contract.
+class ContractFields(TypedDict):
+    """The fields of a :class:`device_runner.model.contract.Contract` that its graph tells."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    states: tuple[StateSpec, ...]
+
+
+def contract_fields(graph: Graph, step: FloatStep) -> ContractFields:
+    """Describe a step graph's inputs, outputs and states as its contract does.
 
     A name on both sides of the signature is a state. x and y come first, all else in the
     signature's order.

@@ -32,8 +32,8 @@ Place = tuple[tuple[int, ...], int]
 
 
 class Kind(Enum):
-    """What a value of a network stands for: one step, the whole sequence up to its end, or all of
-    it, as an input does that does not change over a sequence."""
+    """What a value of a network stands for: STEP, one step; SUMMARY, a whole sequence up to its
+    end; CONSTANT, all of a sequence, as an input that does not change over it."""
 
     STEP = "step"
     SUMMARY = "summary"
@@ -91,7 +91,7 @@ class StepModule(tf.Module):
         self._fold = fold_embedding
         if not hasattr(network, "_nodes_by_depth") or not network.inputs:
             raise UnsupportedLayerError(
-                f"'{network.name}' ({type(network).__name__}) is no graph of layers; only "
+                f"'{network.name}' ({type(network).__name__}) is not a graph of layers; only "
                 "Sequential models with a known input shape and Functional models can be stepped"
             )
         # Tracked by tf.Module, so that the weights become constants of the graph.
@@ -137,7 +137,7 @@ class StepModule(tf.Module):
 
     @property
     def initial(self) -> dict[str, NDArray[Any]]:
-        """Values with the batch axis that states begin with, of those that begin with no zeros."""
+        """First values of the states that do not begin with zeros, [1, *state shape]."""
         return {
             name: state.initial[np.newaxis]
             for name, state in self.states.items()
