@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from calibration.methods import MIN_MAX
 from convert.errors import UnknownSchemeError
 from convert.schemes import SCHEMES, load_scheme, parse_scheme
 from convert.schemes.spec import WORDS
@@ -45,7 +46,9 @@ def _knows_its_words(name: str) -> None:
     assert words <= WORDS
     assert str(parse_scheme(name)) == name
     for word in words:
-        assert str(parse_scheme(f"{name}:{word}")) == f"{name}:{word}"
+        # The default is not named.
+        wanted = name if word == MIN_MAX else f"{name}:{word}"
+        assert str(parse_scheme(f"{name}:{word}")) == wanted
     with pytest.raises(UnknownSchemeError) as caught:
         parse_scheme(f"{name}:unheard-of")
     assert "\n" not in caught.value.message
