@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,3 +115,119 @@ class Addition:
             text = (tree / path).read_text()
             assert text.count(before) == 1, (path, before)
             (tree / path).write_text(text.replace(before, line + before))
+
+
+SCHEME = '''
+"""float32 under another name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from convert.schemes import float32
+
+SCHEME = replace(float32.SCHEME, name="float32-again")
+'''
+TARGET = {
+    "title": "a board that is made up",
+    "sources": [{"what": "everything", "where": "made up, for a test", "date": "2026-11-28"}],
+    "schemes": ["int8", "float32"],
+    "schemes_reason": "made up",
+    "dtypes": ["float32", "int8", "int32"],
+    "constant_dtypes": [],
+    "rest": "the board refuses the file",
+    "rest_on_cpu": False,
+    "operators": "runtime",
+}
+ADDITIONS = {
+    "cell": Addition(
+        "leaky",
+        {"models/cells/leaky.py": CELL},
+        (
+            (
+                "models/cells/__init__.py",
+                '    "lstm": CellEntry(',
+                '    "leaky": CellEntry("leaky.LeakyCell", "made up", "a test"),\n',
+            ),
+            (
+                "tests/models/reference_cells.py",
+                "REFERENCES: dict",
+                CELL_REFERENCE.lstrip("\n"),
+            ),
+            (
+                "tests/models/reference_cells.py",
+                '    "lstm": Reference(',
+                '    "leaky": Reference(leaky, ({}, {"rank": 3})),\n',
+            ),
+            (
+                "recipes/zoo.toml",
+                '[[models]]\ncell = "linear-attention"',
+                '[[models]]\ncell = "leaky"\nunits = 64\n\n',
+            ),
+        ),
+        (
+            ("tests/checks/test_cells.py", "-k", "leaky"),
+            ("tests/pipeline/test_techniques.py", "-k", "zoo"),
+            ("tests/convert/test_schemes.py", "-k", "leaky and (int8 or float32)"),
+        ),
+    ),
+    "task": Addition(
+        "waves",
+        {"models/tasks/waves.py": TASK},
+        (
+            (
+                "models/tasks/__init__.py",
+                '    "japanese-vowels": TaskEntry(',
+                '    "waves": TaskEntry("waves.load", "made up", "Waves: slow or fast"),\n',
+            ),
+            ("docs/tasks.md", "## Basic motions:", "## Waves: `waves`\n\nMade up.\n\n"),
+        ),
+        (
+            ("tests/checks/test_tasks.py", "-k", "waves"),
+            ("tests/checks/test_pages.py",),
+            ("tests/pipeline/test_techniques.py", "-k", "zoo"),
+        ),
+    ),
+    "scheme": Addition(
+        "float32-again",
+        {"convert/schemes/float32_again.py": SCHEME},
+        (
+            (
+                "convert/schemes/__init__.py",
+                '    "float16": SchemeEntry(',
+                '    "float32-again": SchemeEntry("float32_again", "made up", "a test"),\n',
+            ),
+            (
+                "docs/quantization.md",
+                "| `float16` |",
+                "| `float32-again` | float32 | float32 | all | nothing |\n",
+            ),
+            (
+                "tests/convert/test_targets.py",
+                '    "float16": {"cpu", "gpu"},',
+                '    "float32-again": {"cpu", "gpu", "micro"},\n',
+            ),
+        ),
+        (
+            ("tests/checks/test_schemes.py", "-k", "again"),
+            ("tests/checks/test_pages.py",),
+            ("tests/convert/test_targets.py", "-k", "again"),
+        ),
+    ),
+    "target": Addition(
+        "board",
+        {"convert/targets/board.json": json.dumps(TARGET)},
+        (
+            (
+                "convert/targets/__init__.py",
+                '    "micro": TargetEntry(',
+                '    "board": TargetEntry("board.json", "made up", "a test"),\n',
+            ),
+            ("docs/targets.md", "| `gpu` |", "| `board` | made up | | | |\n"),
+        ),
+        (
+            ("tests/checks/test_targets.py", "-k", "board"),
+            ("tests/checks/test_pages.py",),
+        ),
+    ),
+}
