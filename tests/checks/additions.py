@@ -70,11 +70,13 @@ from device_runner.backends import reference
 from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.model.step_file import StepModel
 
+NAME = "numpy-again"
+
 
 def load(model: StepModel, options: LoadOptions) -> Backend:
     """Load a step model."""
     backend = reference.load(model, options)
-    backend.name = "numpy-again"
+    backend.name = NAME
     return backend
 
 
@@ -228,6 +230,27 @@ ADDITIONS = {
         (
             ("tests/checks/test_targets.py", "-k", "board"),
             ("tests/checks/test_pages.py",),
+        ),
+    ),
+    "backend": Addition(
+        "numpy-again",
+        {"device_runner/backends/numpy_again.py": BACKEND},
+        (
+            (
+                "device_runner/backends/__init__.py",
+                '    "edgetpu": BackendEntry(',
+                '    "numpy-again": BackendEntry("numpy_again", "a test"),\n',
+            ),
+            (
+                "docs/backends.md",
+                "| `onnxruntime` |",
+                "| `numpy-again` | the reference | everywhere | nothing | a test |\n",
+            ),
+        ),
+        (
+            ("tests/checks/test_backends.py", "-k", "again"),
+            ("tests/checks/test_pages.py",),
+            ("tests/device_runner/test_doctor.py",),
         ),
     ),
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runner.backends import BACKENDS
+from device_runner.backends import backend_module
 from device_runner.errors import BadInputError, MissingRuntimeError, OptionError
 from device_runner.stream import Stream, Streams
 from device_runner.verify import verify
@@ -26,7 +26,7 @@ def check_backend(name: str, file: Path) -> str:
     """Step a model on a backend in a process of its own.
 
     Args:
-        name: as in BACKENDS.
+        name: as in device_runner.backends.BACKENDS.
         file: a step model that the backend takes.
 
     Returns:
@@ -42,7 +42,7 @@ def check_backend(name: str, file: Path) -> str:
 
 
 def _check(name: str, file: Path) -> None:
-    assert BACKENDS[name].probe()
+    assert backend_module(name).probe()
     stream = Stream(file, name)
     assert stream.backend.name == name
     assert stream.backend.version
