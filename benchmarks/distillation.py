@@ -32,7 +32,7 @@ import tf_keras as keras  # noqa: E402
 
 from models.attention import AttentionArchitecture  # noqa: E402
 from models.augmentation import Augmentation  # noqa: E402
-from models.compress.distillation import DistillationSettings, distil  # noqa: E402
+from models.compress.distillation import distil  # noqa: E402
 from models.losses import sequence_loss  # noqa: E402
 from models.metrics import accuracy  # noqa: E402
 from models.network import Architecture, count_parameters  # noqa: E402
@@ -40,7 +40,8 @@ from models.prediction import predict  # noqa: E402
 from models.tasks import TASKS, load_task  # noqa: E402
 from models.tasks.sequence_set import SequenceSet  # noqa: E402
 from models.tasks.task import Task, split_by_label  # noqa: E402
-from models.training import TrainingSettings, fit  # noqa: E402
+from models.training import fit  # noqa: E402
+from models.training_settings import DistillationSettings, TrainingSettings  # noqa: E402
 
 NOISE, OFFSET = 0.7, 0.5
 # Channels of x, y and z of each sensor, for the rotation.
@@ -171,6 +172,7 @@ def main(
             patience=patience,
             seed=seed,
             augmentation=augmentation,
+            keep=keep,
         )
         task = whole if data == "test" else recut(whole, seed)
         measured = task.test if data == "test" else task.validation
@@ -188,14 +190,13 @@ def main(
                     learning_rate=teacher_learning_rate,
                     seed=member_seed,
                 ),
-                keep=keep,
             )
         for kind in students:
             alone, distilled = (new_network(kind, task, seed) for _ in range(2))
             keras.utils.set_random_seed(seed)
-            fit(alone, task, settings, keep=keep)
+            fit(alone, task, settings)
             keras.utils.set_random_seed(seed)
-            distil(teacher, distilled, task, settings, distillation, keep=keep)
+            distil(teacher, distilled, task, settings, distillation)
             entry = results[kind]
             for name, networks in (
                 ("teacher", teacher),

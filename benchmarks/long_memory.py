@@ -118,7 +118,8 @@ def run_seed(
     from convert.quantization_aware import float_network, train_quantization_aware
     from convert.schemes import parse_scheme
     from models.network import Architecture
-    from models.training import TrainingSettings, fit
+    from models.training import fit
+    from models.training_settings import TrainingSettings
 
     keras.utils.set_random_seed(seed)
     architecture = Architecture(cell, (units,), len(task.channels), len(task.labels))

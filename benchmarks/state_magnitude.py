@@ -46,7 +46,8 @@ def run_seed(cell: str, units: int, seed: int, folder: Path) -> Found:
     from convert.export import export, float_step
     from models.network import Architecture
     from models.tasks import load_task
-    from models.training import TrainingSettings, fit
+    from models.training import fit
+    from models.training_settings import TrainingSettings
 
     task = load_task(TASK)
     keras.utils.set_random_seed(seed)

@@ -101,10 +101,12 @@ def run_seed(plan: Plan, result: CellResult, seed: int, say: Callable[[str], Non
     """Train, prune and export with one seed, into ``result``."""
     import tf_keras as keras
 
-    from models.compress.structured import structured_prune
+    from models.compress import PruneSettings
+    from models.compress.structured.rounds import prune_in_rounds
     from models.network import Architecture
     from models.tasks import load_task
-    from models.training import TrainingSettings, fit
+    from models.training import fit
+    from models.training_settings import TrainingSettings
 
     task = load_task(plan.task)
     settings = TrainingSettings(**TRAINING, seed=seed)
@@ -129,10 +131,10 @@ def run_seed(plan: Plan, result: CellResult, seed: int, say: Callable[[str], Non
     network = trained(whole)
     export_all(plan, result, "whole", network, whole, task, seed)
     say(f"{result.cell}, seed {seed}: pruning")
-    pruned, small, history = structured_prune(
-        network, whole, task, plan.keep, plan.rounds, tuning, importance=plan.importance
-    )
-    result.rounds.append(history["rounds"])
+    wanted = PruneSettings(keep=plan.keep, rounds=plan.rounds, importance=plan.importance)
+    compressed = prune_in_rounds(network, whole, task, wanted, tuning)
+    pruned, small = compressed.network, compressed.architecture
+    result.rounds.append(compressed.facts["rounds"])
     result.units_kept = small.units[0]
     export_all(plan, result, "pruned", pruned, small, task, seed)
     say(f"{result.cell}, seed {seed}: training {small.units[0]} units from scratch")

@@ -20,10 +20,13 @@ from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
 from device_runner.model.flatbuffer import read_graph
 from models.compress.distillation import soft_target_loss
-from models.losses import task_loss
+from models.history import TrainingHistory
+from models.losses import loss_for
 from models.network import Architecture, recurrences
+from models.tasks.sequence_set import TargetKind
 from models.tasks.task import Task
-from models.training import Progress, TrainingSettings, fit
+from models.training import Progress, fit
+from models.training_settings import TrainingSettings
 
 STEP_FILE = "step.tflite"
 LIMITS_FILE = "limits.json"
@@ -78,6 +81,7 @@ class _Imitation(keras.Model):
         noise, offset: standard deviations per input channel, [inputs] each, of noise on every
             value and of an offset per sequence; in training only.
         weight: share of the float network against the task's targets, in [0, 1].
+        kind: what the task wants of a sequence.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class _Imitation(keras.Model):
         noise: NDArray[np.float32],
         offset: NDArray[np.float32],
         weight: float,
+        kind: TargetKind,
     ) -> None:
         super().__init__(name="imitation")
         self.simulated = simulated
@@ -94,6 +99,8 @@ class _Imitation(keras.Model):
         self.noise = noise
         self.offset = offset
         self.weight = weight
+        self.kind = kind
+        self.target_loss = loss_for(kind)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> Any:
         if not training:
@@ -109,14 +116,14 @@ class _Imitation(keras.Model):
         self, outputs: tuple[tf.Tensor, tf.Tensor | None], targets: tf.Tensor, lengths: tf.Tensor
     ) -> tf.Tensor:
         given, wanted = outputs
-        total = (1 - self.weight) * task_loss(given, targets, lengths)
+        total = (1 - self.weight) * self.target_loss(given, targets, lengths)
         if wanted is None:
             return total
-        if targets.dtype.is_integer:
+        if self.kind is not TargetKind.VALUES:
             return total + self.weight * soft_target_loss(
                 given, tf.nn.softmax(wanted), lengths, temperature=1.0
             )
-        return total + self.weight * task_loss(given, wanted, lengths)
+        return total + self.weight * self.target_loss(given, wanted, lengths)
 
 
 def train_quantization_aware(
@@ -130,7 +137,7 @@ def train_quantization_aware(
     progress: Progress | None = None,
     imitation: float = IMITATION,
     spec: SchemeSpec = PLAIN,
-) -> tuple[FloatStep, SimulatedNetwork, dict[str, Any]]:
+) -> tuple[FloatStep, SimulatedNetwork, TrainingHistory]:
     """Fine-tune a trained network's step graph for int8.
 
     Weights and the scales of activations are learned together, from the float weights and the
@@ -166,6 +173,7 @@ def train_quantization_aware(
         architecture.input_noise * deviation,
         architecture.input_offset * deviation,
         imitation,
+        task.train.kind,
     )
     history = fit(imitating, task, settings, checkpoint, progress, loss=imitating.loss)
     trained = replace(step, flatbuffer=simulated.float_flatbuffer(), limits=simulated.limits())

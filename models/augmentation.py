@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.errors import ModelsError
+from models.setting import check_settings, setting
 
 # A sequence is made this much faster or slower at most, however large the deviation.
 LARGEST_STRETCH = 1.6
@@ -39,16 +40,13 @@ class Augmentation:
         ModelsError: a value outside its range, or a rotation of nothing.
     """
 
-    stretch: float = 0.0
-    gain: float = 0.0
-    rotation: float = 0.0
+    stretch: float = setting(0.0, ge=0)
+    gain: float = setting(0.0, ge=0)
+    rotation: float = setting(0.0, ge=0)
     vectors: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("stretch", "gain", "rotation"):
-            value = getattr(self, name)
-            if not (value >= 0 and math.isfinite(value)):
-                raise ModelsError(f"{name} is {value}; it must be 0 or more")
+        check_settings(self)
         if self.rotation and not self.vectors:
             raise ModelsError("rotation needs 'vectors': the channels of x, y and z of each sensor")
         for vector in self.vectors:

@@ -4,43 +4,79 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tf_keras as keras
+from numpy.typing import NDArray
 
+from models.atomic_file import replacing
 from models.errors import ModelsError
+from models.history import TrainingHistory
 
-HISTORY_FIELDS = ("loss", "validation_loss", "validation_score", "gradient_norm", "seconds")
+_FACTS = "facts"
+
+
+def write_checkpoint(file: Path, facts: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write facts (JSON) and arrays by name; a file that is there is replaced as a whole."""
+    with replacing(file) as stream:
+        np.savez(stream, **{_FACTS: np.array(json.dumps(facts))}, **arrays)
+
+
+@contextmanager
+def open_checkpoint(file: Path) -> Iterator[tuple[Any, Mapping[str, NDArray[Any]]]]:
+    """Read what :func:`write_checkpoint` wrote: its facts and its arrays.
+
+    Raises:
+        ModelsError: the file is damaged, or the block cannot use what is in it.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            yield json.loads(str(arrays[_FACTS])), arrays
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ModelsError(
+            f"{file}: the checkpoint cannot be read ({error}); remove it to train anew"
+        ) from error
 
 
 class Checkpoint:
-    """What a resumed run needs: weights, the optimizer's moments, the best weights, history."""
+    """What a resumed training needs: weights, the optimizer's moments, the best weights, history.
+
+    Args:
+        network: whose weights are kept.
+        optimizer: built for the network.
+        file: read here where it exists, and written by :meth:`save`; None keeps all in memory.
+
+    Raises:
+        ModelsError: the file is damaged, or of another network.
+    """
 
     def __init__(self, network: keras.Model, optimizer: Any, file: Path | None) -> None:
         self.network = network
         self.optimizer = optimizer
         self.file = file
-        self.history: dict[str, list[float]] = {name: [] for name in HISTORY_FIELDS}
-        self.best_epoch = 0
+        self.history = TrainingHistory()
         self.best_loss = math.inf
-        self.best_weights: Sequence[np.ndarray] = network.get_weights()
+        self.best_weights: Sequence[NDArray[Any]] = network.get_weights()
         if file is not None and file.exists():
             self._load(file)
 
     def keep_if_best(self, epoch: int, validation_loss: float) -> None:
+        """Remember the weights as they are now where the validation loss is the lowest so far."""
         if validation_loss < self.best_loss:
-            self.best_loss, self.best_epoch = validation_loss, epoch
+            self.best_loss, self.history.best_epoch = validation_loss, epoch
             self.best_weights = self.network.get_weights()
 
     def restore_best(self) -> None:
+        """Set the network's weights to the best that were seen."""
         self.network.set_weights(self.best_weights)
 
     def save(self) -> None:
+        """Write the file, where there is to be one."""
         if self.file is None:
             return
         arrays = {
@@ -48,29 +84,15 @@ class Checkpoint:
             **{f"best{i}": value for i, value in enumerate(self.best_weights)},
             **{f"optimizer{i}": v.numpy() for i, v in enumerate(self.optimizer.variables)},
         }
-        facts = {
-            "history": self.history,
-            "best_epoch": self.best_epoch,
-            "best_loss": self.best_loss,
-        }
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.file.with_name(self.file.name + ".partial")
-        with partial.open("wb") as stream:
-            np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
-        os.replace(partial, self.file)
+        facts = {"history": self.history.facts(), "best_loss": self.best_loss}
+        write_checkpoint(self.file, facts, arrays)
 
     def _load(self, file: Path) -> None:
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                facts = json.loads(str(arrays["facts"]))
-                count = len(self.network.get_weights())
-                self.network.set_weights([arrays[f"weight{i}"] for i in range(count)])
-                self.best_weights = [arrays[f"best{i}"] for i in range(count)]
-                for index, variable in enumerate(self.optimizer.variables):
-                    variable.assign(arrays[f"optimizer{index}"])
-            self.history = {name: list(facts["history"][name]) for name in HISTORY_FIELDS}
-            self.best_epoch, self.best_loss = int(facts["best_epoch"]), float(facts["best_loss"])
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise ModelsError(
-                f"{file}: the checkpoint cannot be read ({error}); remove it to train anew"
-            ) from error
+        with open_checkpoint(file) as (facts, arrays):
+            count = len(self.network.get_weights())
+            self.network.set_weights([arrays[f"weight{i}"] for i in range(count)])
+            self.best_weights = [arrays[f"best{i}"] for i in range(count)]
+            for index, variable in enumerate(self.optimizer.variables):
+                variable.assign(arrays[f"optimizer{index}"])
+            self.history = TrainingHistory.from_facts(facts["history"])
+            self.best_loss = float(facts["best_loss"])

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
+from models.tasks.sequence_set import TargetKind
 
-def task_loss(outputs: tf.Tensor, targets: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """What a task is fitted by: the cross entropy of every step for class indices [batch], that
-    of the steps where a label is wanted for class indices [batch, steps], the mean squared error
-    for values [batch, steps, outputs]; see :func:`mean_over_steps`."""
-    targets = tf.convert_to_tensor(targets)
-    if not targets.dtype.is_integer:
-        return mean_over_steps(tf.reduce_mean(tf.square(outputs - targets), -1), lengths)
-    if len(targets.shape) == 2:
-        return step_label_loss(outputs, targets)
-    return sequence_loss(outputs, targets, lengths)
+#: (what the network gives, targets of the batch as ``SequenceSet.targets`` has them, lengths
+#: [batch]) -> scalar to minimize.
+Loss = Callable[[Any, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def step_label_loss(logits: tf.Tensor, step_labels: tf.Tensor) -> tf.Tensor:
+def loss_for(kind: TargetKind) -> Loss:
+    """Choose what a task of this kind is fitted by: the cross entropy of every step for labels of
+    sequences, that of the steps where a label is wanted, or the mean squared error of values."""
+    losses: dict[TargetKind, Loss] = {
+        TargetKind.LABEL: sequence_loss,
+        TargetKind.STEP_LABELS: step_label_loss,
+        TargetKind.VALUES: value_loss,
+    }
+    return losses[kind]
+
+
+def value_loss(outputs: tf.Tensor, values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    """Mean squared error of every step, see :func:`mean_over_steps`: outputs and values
+    [batch, steps, outputs], lengths [batch] -> scalar, in the values' unit squared."""
+    return mean_over_steps(tf.reduce_mean(tf.square(outputs - values), -1), lengths)
+
+
+def step_label_loss(
+    logits: tf.Tensor, step_labels: tf.Tensor, lengths: tf.Tensor | None = None
+) -> tf.Tensor:
     """Mean cross entropy of all steps where a label is wanted: logits [batch, steps, classes],
-    class indices [batch, steps] (-1: none wanted) -> scalar, in nats; 0 where no step wants one."""
+    class indices [batch, steps] (-1: none wanted) -> scalar, in nats; 0 where no step wants one.
+    The lengths are not needed, as no label is wanted after a sequence's end."""
     wanted = tf.cast(step_labels >= 0, tf.float32)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(step_labels, 0), logits)
     return tf.math.divide_no_nan(tf.reduce_sum(losses * wanted), tf.reduce_sum(wanted))

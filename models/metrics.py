@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from models.tasks.sequence_set import SequenceSet
+from models.tasks.sequence_set import SequenceSet, TargetKind
 
 PERCENT = "%"
 
@@ -143,9 +143,11 @@ EXPLAINED_VARIANCE = Metric(
 def usual_metric(data: SequenceSet) -> Metric:
     """What data of this kind is judged by where a task says nothing else: the accuracy after the
     last step, that of the steps where a label is wanted, or the explained variance of values."""
-    if data.values is not None:
-        return EXPLAINED_VARIANCE
-    return ACCURACY if data.step_labels is None else STEP_ACCURACY
+    return {
+        TargetKind.LABEL: ACCURACY,
+        TargetKind.STEP_LABELS: STEP_ACCURACY,
+        TargetKind.VALUES: EXPLAINED_VARIANCE,
+    }[data.kind]
 
 
 def described(facts: dict[str, Any]) -> MetricDescription:

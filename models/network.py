@@ -66,6 +66,16 @@ class Architecture:
         if self.periods:
             self._check_periods()
 
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> Architecture:
+        """Read an architecture from JSON, as ``dataclasses.asdict`` makes it.
+
+        Raises:
+            KeyError, TypeError: an entry is missing, unknown or malformed.
+        """
+        units, periods = tuple(facts["units"]), tuple(facts.get("periods", ()))
+        return cls(**{**facts, "units": units, "periods": periods})
+
     def _check_periods(self) -> None:
         if len(self.periods) != len(self.units) or self.residual:
             raise ModelsError(
@@ -162,9 +172,7 @@ def load_network(folder: Path) -> tuple[keras.Model, Architecture]:
     """Read what :func:`save_network` wrote; ModelsError where it is missing or damaged."""
     try:
         raw = json.loads((folder / ARCHITECTURE_FILE).read_text())
-        architecture = Architecture(
-            **{**raw, "units": tuple(raw["units"]), "periods": tuple(raw.get("periods", ()))}
-        )
+        architecture = Architecture.from_facts(raw)
         network = architecture.build()
         network.load_weights(folder / WEIGHTS_FILE)
     except (OSError, ValueError, KeyError, TypeError) as error:

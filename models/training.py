@@ -1,11 +1,10 @@
-"""Fitting a network to a task: reproducible, resumable, with the health of its gradients."""
+"""Fitting a network to a task: reproducible and resumable."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,45 +15,30 @@ import tf_keras as keras
 from models.augmentation import Augmentation
 from models.checkpoint import Checkpoint
 from models.errors import DivergedError, ModelsError
-from models.losses import task_loss
+from models.history import EpochRecord, TrainingHistory
+from models.losses import Loss, loss_for
 from models.prediction import judge, predict
+from models.tasks.sequence_set import SequenceSet, TargetKind
 from models.tasks.task import Task
+from models.training_settings import TrainingSettings
 
 CHECKPOINT_INTERVAL_S = 5.0
 
+#: Called after each epoch with (epochs done, epochs in all, the epoch's losses).
+Progress = Callable[[int, int, EpochRecord], None]
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How to fit.
-
-    ``learning_rate`` falls to a hundredth along a cosine over ``epochs``; gradients are clipped
-    to the global norm ``clip_norm``; training stops after ``patience`` epochs without a lower
-    validation loss, and the weights of the best epoch are kept. Every epoch sees the training
-    data varied by ``augmentation``, where there is one; the validation data stay as they are.
-    """
-
-    epochs: int = 100
-    batch_size: int = 32
-    learning_rate: float = 5e-3
-    clip_norm: float = 1.0
-    patience: int = 25
-    seed: int = 1
-    augmentation: Augmentation | None = None
+# (inputs, targets, lengths) of a batch -> its loss and its gradients' norm, both scalars.
+_TrainStep = Callable[[Any, Any, Any], tuple[tf.Tensor, tf.Tensor]]
 
 
 class StepHook(Protocol):
-    """What a compression technique does while a network is fitted."""
+    """What a compression does while a network is fitted."""
 
-    def before_step(self) -> None: ...
+    def before_step(self) -> None:
+        """Called before each batch."""
 
-    def after_epoch(self) -> None: ...
-
-
-Progress = Callable[[int, int, dict[str, float]], None]
-
-# (what the network gives in training, targets of the batch as SequenceSet.targets has them,
-# lengths [batch]) -> scalar to minimize.
-Loss = Callable[[Any, tf.Tensor, tf.Tensor], tf.Tensor]
+    def after_epoch(self) -> None:
+        """Called after each epoch's last batch."""
 
 
 def fit(
@@ -64,13 +48,12 @@ def fit(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     hook: StepHook | None = None,
-    keep: str = "best",
     loss: Loss | None = None,
-) -> dict[str, Any]:
+) -> TrainingHistory:
     """Fit ``network`` to the task's training data, in place.
 
     The loss is that of every step (so that there is a prediction after each), see
-    :func:`task_loss`. Early stopping looks at the validation data alone.
+    :func:`models.losses.loss_for`. Early stopping looks at the validation data alone.
 
     Args:
         network: [batch, steps, channels] -> [batch, steps, outputs], logits or values; with
@@ -78,105 +61,116 @@ def fit(
         checkpoint: file to resume from, written every few seconds; with the same settings and
             data a resumed run computes what an uninterrupted one does, but for the random numbers
             of noise and dropout, which start anew.
-        progress: called after each epoch with (epoch, epochs, its losses).
+        progress: called after each epoch.
         hook: called around steps and epochs.
-        keep: "best" or "last" epoch's weights.
-        loss: what to minimize instead, see :data:`Loss`; the validation loss stays the task's.
-
-    Returns:
-        The history: per epoch loss, validation loss and score (of the task's metric), gradient
-        norm, seconds; and the index of the epoch that was kept.
+        loss: what to minimize instead; the validation loss stays the task's.
 
     Raises:
         DivergedError: the loss is no longer finite.
-        ModelsError: the augmentation does not suit the task.
+        ModelsError: the augmentation does not suit the task, or the checkpoint cannot be read.
     """
-    _check_augmentation(settings.augmentation, task)
+    check_augmentation(settings.augmentation, task)
     optimizer = keras.optimizers.Adam(settings.learning_rate)
     optimizer.build(network.trainable_variables)
-    train_step = _train_step(network, optimizer, settings.clip_norm, loss or task_loss)
-    x, targets, lengths = task.train.padded, task.train.targets, task.train.lengths
-    data, own_lengths = x, lengths
-    batches = math.ceil(len(x) / settings.batch_size)
+    own_loss = loss or loss_for(task.train.kind)
+    train_step = _train_step(network, optimizer, settings.clip_norm, own_loss)
     forward = tf.function(lambda frames: network(frames, training=False))
     state = Checkpoint(network, optimizer, checkpoint)
     history = state.history
     last_saved = time.monotonic()
-    for epoch in range(len(history["loss"]), settings.epochs):
-        if epoch - state.best_epoch > settings.patience:
+    for epoch in range(len(history), settings.epochs):
+        if epoch - history.best_epoch > settings.patience:
             break
         start = time.perf_counter()
         optimizer.learning_rate.assign(_cosine(settings.learning_rate, epoch / settings.epochs))
-        generator = np.random.default_rng([settings.seed, epoch])
-        order = generator.permutation(len(x))
-        if settings.augmentation:
-            x, lengths = settings.augmentation.apply(data, own_lengths, generator)
-        losses, norms = [], []
-        # np.resize fills the last batch from the front, so that all batches have one shape.
-        for batch in np.resize(order, (batches, settings.batch_size)):
-            if hook:
-                hook.before_step()
-            batch_loss, norm = train_step(x[batch], targets[batch], lengths[batch])
-            losses.append(float(batch_loss))
-            norms.append(float(norm))
-        if hook:
-            hook.after_epoch()
-        if not np.isfinite(losses).all():
-            raise DivergedError(
-                f"the loss became {losses[-1]} in epoch {epoch + 1}; "
-                "lower learning_rate or clip_norm in the recipe's [training]"
-            )
-        validation_loss, validation_score = judge(
-            predict(network, task.validation, forward), task.validation, task.score
-        )
-        if not math.isfinite(validation_loss):
-            raise DivergedError(
-                f"the validation loss became {validation_loss} in epoch {epoch + 1}; "
-                "check the validation data for NaN"
-            )
-        entry = {
-            "loss": float(np.mean(losses)),
-            "validation_loss": validation_loss,
-            "validation_score": validation_score,
-            "gradient_norm": float(np.mean(norms)),
-            "seconds": time.perf_counter() - start,
-        }
-        for name, value in entry.items():
-            history[name].append(value)
-        state.keep_if_best(epoch, validation_loss)
+        loss_now, norm = _train_epoch(train_step, task.train, settings, epoch, hook)
+        validation = judge(predict(network, task.validation, forward), task.validation, task.score)
+        _check_validation(validation[0], epoch)
+        record = EpochRecord(loss_now, *validation, norm, time.perf_counter() - start)
+        history.append(record)
+        state.keep_if_best(epoch, record.validation_loss)
         if progress:
-            progress(epoch + 1, settings.epochs, entry)
+            progress(epoch + 1, settings.epochs, record)
         if time.monotonic() - last_saved > CHECKPOINT_INTERVAL_S:
             state.save()
             last_saved = time.monotonic()
-    if keep == "best":
+    if settings.keep == "best":
         state.restore_best()
-    return {**history, "best_epoch": state.best_epoch}
+    return history
 
 
-def _check_augmentation(augmentation: Augmentation | None, task: Task) -> None:
+def _train_epoch(
+    train_step: _TrainStep,
+    data: SequenceSet,
+    settings: TrainingSettings,
+    epoch: int,
+    hook: StepHook | None,
+) -> tuple[float, float]:
+    """Train on every sequence once; the means of the batches' losses and gradient norms.
+
+    Raises:
+        DivergedError: a loss is no longer finite.
+    """
+    x, targets, lengths = data.padded, data.targets, data.lengths
+    generator = np.random.default_rng([settings.seed, epoch])
+    order = generator.permutation(len(x))
+    if settings.augmentation:
+        x, lengths = settings.augmentation.apply(x, lengths, generator)
+    batches = math.ceil(len(x) / settings.batch_size)
+    losses, norms = [], []
+    # np.resize fills the last batch from the front, so that all batches have one shape.
+    for batch in np.resize(order, (batches, settings.batch_size)):
+        if hook:
+            hook.before_step()
+        batch_loss, norm = train_step(x[batch], targets[batch], lengths[batch])
+        losses.append(float(batch_loss))
+        norms.append(float(norm))
+    if hook:
+        hook.after_epoch()
+    if not np.isfinite(losses).all():
+        raise DivergedError(
+            f"the loss became {losses[-1]} in epoch {epoch + 1}; "
+            "lower learning_rate or clip_norm in the recipe's [training]"
+        )
+    return float(np.mean(losses)), float(np.mean(norms))
+
+
+def _check_validation(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the validation loss became {loss} in epoch {epoch + 1}; "
+            "check the validation data for NaN"
+        )
+
+
+def check_augmentation(augmentation: Augmentation | None, task: Task) -> None:
+    """Raise ModelsError where the augmentation does not suit the task."""
     if not augmentation:
         return
     if task.vocabulary:
         raise ModelsError(f"the inputs of {task.name} are token ids; leave out the augmentation")
-    if augmentation.stretch and task.train.targets.ndim > 1:
+    if augmentation.stretch and task.train.kind is not TargetKind.LABEL:
         raise ModelsError(
             f"{task.name} wants something of every step, which 'stretch' would move; set it to 0"
         )
 
 
-def _train_step(network: keras.Model, optimizer: Any, clip_norm: float, loss_of: Loss) -> Any:
+def _train_step(
+    network: keras.Model, optimizer: Any, clip_norm: float, loss_of: Loss
+) -> _TrainStep:
     variables = network.trainable_variables
 
-    @tf.function(jit_compile=False)
-    def train_step(x: tf.Tensor, targets: tf.Tensor, lengths: tf.Tensor) -> tuple:
+    def train_step(
+        x: tf.Tensor, targets: tf.Tensor, lengths: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             loss = loss_of(network(x, training=True), targets, lengths)
         gradients, norm = tf.clip_by_global_norm(tape.gradient(loss, variables), clip_norm)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss, norm
 
-    return train_step
+    compiled: _TrainStep = tf.function(train_step, jit_compile=False)
+    return compiled
 
 
 def _cosine(rate: float, progress: float) -> float:

@@ -20,9 +20,7 @@ from device_runner.measure import machine
 from pipeline.errors import PipelineError
 from pipeline.recipe import (
     Compression,
-    FactorizeSection,
     ModelSection,
-    PruneSection,
     Recipe,
 )
 from pipeline.workspace import STAGES, Stage, Workspace, digest
@@ -49,8 +47,6 @@ COMPRESSION_FACTS = ("sparsity_reached", "distinct_values", "energy_kept")
 CHANNELS_KEPT = "channels_kept"
 # What a model section says of the network before it is compressed.
 TRAINED_AS = ("cell", "units", "options", "embedding", "residual", "periods", "distil")
-# Sequences whose gradients through time are recorded.
-GRADIENT_BATCH = 32
 
 Tracker = Callable[[str, str], AbstractContextManager[Callable[[int, int, str], None]]]
 
@@ -234,12 +230,14 @@ def _train(
     def build(folder: Path) -> None:
         import tf_keras as keras
 
-        from models.compress.distillation import DistillationSettings, distil
+        from models.compress.distillation import distil
+        from models.gradient_health import gradient_health
         from models.layers import Normalization, ValueHead
         from models.network import Architecture, load_network, save_network
         from models.prediction import evaluate
         from models.tasks import load_task
-        from models.training import TrainingSettings, fit
+        from models.training import fit
+        from models.training_settings import DistillationSettings, TrainingSettings
 
         with track(subject, "train") as report:
             task = load_task(recipe.task)
@@ -265,9 +263,9 @@ def _train(
                     layer.adapt(*task.normalization)
                 elif isinstance(layer, ValueHead):
                     layer.adapt(*task.value_spread)
-            gradients = {"gradient_norms_at_start": _gradients(built, task)}
+            gradients = {"gradient_norms_at_start": gradient_health(built, task.validation)}
             fitting = settings.model_dump(
-                exclude={"input_noise", "input_offset", "dropout", "keep", "augmentation"}
+                exclude={"input_noise", "input_offset", "dropout", "augmentation"}
             )
             checkpoint = folder / "checkpoint.npz"
             training = TrainingSettings(
@@ -284,15 +282,14 @@ def _train(
                     DistillationSettings(**distillation),
                     checkpoint,
                     progress,
-                    settings.keep,
                 )
             else:
-                history = fit(built, task, training, checkpoint, progress, keep=settings.keep)
-            gradients["gradient_norms_after_training"] = _gradients(built, task)
+                history = fit(built, task, training, checkpoint, progress)
+            gradients["gradient_norms_after_training"] = gradient_health(built, task.validation)
             save_network(folder, built, architecture)
             test_loss, test_score = evaluate(built, task.test, task.score)
             facts = {"test_loss": test_loss, "test_score": test_score}
-            write_json(folder / HISTORY_FILE, {**history, **gradients, **facts})
+            write_json(folder / HISTORY_FILE, {**history.facts(), **gradients, **facts})
             checkpoint.unlink(missing_ok=True)
 
     return workspace.stage("train", subject, depends_on, ("models",), TRAINING_DISTRIBUTIONS, build)
@@ -305,33 +302,13 @@ def _augmentation(recipe: Recipe) -> Any:
     return Augmentation(section.stretch, section.gain, section.rotation, tuple(section.vectors))
 
 
-def _gradients(network: Any, task: Any) -> list[list[float]]:
-    """Gradients through time from the last step of validation sequences, cut to their median
-    length; where steps have labels, of those that end at one."""
-    import numpy as np
-
-    from models.gradient_health import gradient_norms_through_time
-
-    data = task.validation
-    steps = int(np.median(data.lengths))
-    chosen = np.flatnonzero(data.lengths >= steps)
-    wanted = data.targets[chosen] if data.targets.ndim == 1 else data.targets[chosen, steps - 1]
-    if data.step_labels is not None:
-        chosen, wanted = chosen[wanted >= 0], wanted[wanted >= 0]
-    if not len(chosen):
-        return []
-    chosen, wanted = chosen[:GRADIENT_BATCH], wanted[:GRADIENT_BATCH]
-    x = np.stack([data.sequences[index][:steps] for index in chosen])
-    return gradient_norms_through_time(network, x, wanted)
-
-
 def _epoch_progress(report: Callable[[int, int, str], None], task: Any) -> Any:
-    def progress(epoch: int, epochs: int, entry: dict[str, float]) -> None:
+    def progress(epoch: int, epochs: int, entry: Any) -> None:
         report(
             epoch,
             epochs,
-            f"loss {entry['loss']:.3f}, validation {entry['validation_loss']:.3f} "
-            f"({task.score.text(entry['validation_score'])})",
+            f"loss {entry.loss:.3f}, validation {entry.validation_loss:.3f} "
+            f"({task.score.text(entry.validation_score)})",
         )
 
     return progress
@@ -359,9 +336,10 @@ def _compress(
     def build(folder: Path) -> None:
         import tf_keras as keras
 
+        from models.compress import compression
         from models.network import load_network, save_network
         from models.prediction import evaluate
-        from models.training import TrainingSettings
+        from models.training_settings import TrainingSettings
 
         with track(network.label, name) as report:
             task = _task_of(recipe, before)
@@ -376,18 +354,19 @@ def _compress(
                 augmentation=_augmentation(recipe),
             )
             checkpoint = folder / "checkpoint.npz"
-            compressed, architecture, history = _compressed(
-                section,
+            compressed = compression(name)(
                 original,
                 architecture,
                 task,
+                _compression_settings(name, section),
                 settings,
                 _epoch_progress(report, task),
                 checkpoint,
             )
-            save_network(folder, compressed, architecture)
+            history = compressed.history_facts()
+            save_network(folder, compressed.network, compressed.architecture)
             task = _narrowed(task, history)
-            test_loss, test_score = evaluate(compressed, task.test, task.score)
+            test_loss, test_score = evaluate(compressed.network, task.test, task.score)
             facts = {"test_loss": test_loss, "test_score": test_score}
             carried = _from_history(before, *COMPRESSION_FACTS, CHANNELS_KEPT)
             write_json(folder / HISTORY_FILE, {**carried, **history, **facts})
@@ -412,54 +391,16 @@ def _task_of(recipe: Recipe, trained: Stage) -> Any:
 
 
 def _narrowed(task: Any, history: dict[str, Any]) -> Any:
-    from models.compress.structured import select_channels
+    from models.compress.structured.cut import select_channels
 
     return select_channels(task, history[CHANNELS_KEPT]) if CHANNELS_KEPT in history else task
 
 
-def _compressed(
-    section: Compression,
-    network: Any,
-    architecture: Any,
-    task: Any,
-    settings: Any,
-    progress: Any,
-    checkpoint: Path,
-) -> tuple[Any, Any, dict[str, Any]]:
-    """The compressed network, its architecture and the history of its fine-tuning."""
-    from models.compress.clustering import cluster_weights
-    from models.compress.low_rank import factorize
-    from models.compress.pruning import prune_by_magnitude
-    from models.compress.structured import structured_prune
+def _compression_settings(name: str, section: Compression) -> Any:
+    """The settings of a compression, as its recipe section has them."""
+    from models.compress import COMPRESSIONS
 
-    if isinstance(section, FactorizeSection):
-        return factorize(network, architecture, task, section.rank, settings, progress, checkpoint)
-    if isinstance(section, PruneSection) and section.structured:
-        return structured_prune(
-            network,
-            architecture,
-            task,
-            section.keep,
-            section.rounds,
-            settings,
-            progress,
-            inputs=section.keep_inputs,
-        )
-    if isinstance(section, PruneSection):
-        smaller, history = prune_by_magnitude(
-            network,
-            task,
-            section.sparsity or 0.0,
-            settings,
-            progress,
-            pattern=section.pattern,
-            checkpoint=checkpoint,
-        )
-    else:
-        smaller, history = cluster_weights(
-            network, task, section.clusters, settings, progress, checkpoint=checkpoint
-        )
-    return smaller, architecture, history
+    return COMPRESSIONS[name].settings(**section.model_dump(exclude={"epochs", "learning_rate"}))
 
 
 def _calibrate(
@@ -529,7 +470,7 @@ def _qat(
         from convert.quantization_aware import save_step, train_quantization_aware
         from models.network import load_network
         from models.prediction import evaluate
-        from models.training import TrainingSettings
+        from models.training_settings import TrainingSettings
 
         with track(network.label, "qat") as report:
             task = _task_of(recipe, trained)
@@ -557,7 +498,7 @@ def _qat(
             save_step(folder, step)
             test_loss, test_score = evaluate(simulated, task.test, task.score)
             facts = {"test_loss": test_loss, "test_score": test_score}
-            write_json(folder / HISTORY_FILE, {**history, **facts})
+            write_json(folder / HISTORY_FILE, {**history.facts(), **facts})
             checkpoint.unlink(missing_ok=True)
 
     return workspace.stage(

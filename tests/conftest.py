@@ -96,7 +96,8 @@ def trained(vowels, made_once):
     import tf_keras as keras
 
     from models.network import Architecture, load_network, save_network
-    from models.training import TrainingSettings, fit
+    from models.training import fit
+    from models.training_settings import TrainingSettings
 
     loaded = {}
 

@@ -14,15 +14,18 @@ from typing import Any
 import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
+from numpy.typing import NDArray
 from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper import (
     ClusterWeightsRNN,
 )
 
-from models.errors import ModelsError
+from models.compress import ClusterSettings
+from models.compress.compressed import Compressed
 from models.layers import Recurrence
-from models.network import recurrences
+from models.network import Architecture, recurrences
 from models.tasks.task import Task
-from models.training import Progress, TrainingSettings, fit
+from models.training import Progress, fit
+from models.training_settings import TrainingSettings
 
 INITIALIZATION = tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS
 
@@ -41,31 +44,47 @@ class _ClusterableRecurrence(Recurrence, tfmot.clustering.keras.ClusterableLayer
 
 
 def cluster_weights(
-    network: keras.Sequential,
+    network: keras.Model,
+    architecture: Architecture,
     task: Task,
-    clusters: int,
-    settings: TrainingSettings,
+    settings: ClusterSettings,
+    training: TrainingSettings,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
-) -> tuple[keras.Sequential, dict[str, Any]]:
-    """Leave ``clusters`` different values in each matrix of the recurrences and of the head, and
+) -> Compressed:
+    """Leave a few different values in each matrix of the recurrences and of the head, and
     fine-tune them. Zeros that pruning has made stay zero.
 
     Args:
         network: trained; left as it is.
-        clusters: number of values, from 3; zero is one of them in a pruned network.
-        settings: of the fine-tuning; the last epoch's weights are kept.
+        settings: the number of values.
+        training: of the fine-tuning; the last epoch's weights are kept.
         progress, checkpoint: as for :func:`models.training.fit`.
 
     Returns:
-        A new network without TFMOT's wrappers, and the history with ``distinct_values`` (of each
-        matrix, by layer and weight).
+        A new network without TFMOT's wrappers; its facts have ``distinct_values`` (of each matrix,
+        by layer and weight).
 
     Raises:
-        ModelsError: there are too few clusters.
+        DivergedError: the fine-tuning lost its numbers; lower its learning rate.
     """
-    if clusters < 3:
-        raise ModelsError(f"clusters must be 3 or more, not {clusters}")
+    wrapped = _wrapped(network, settings.clusters)
+    patient = replace(training, patience=training.epochs, keep="last")
+    history = fit(wrapped, task, patient, checkpoint, progress)
+    stripped = tfmot.clustering.keras.strip_clustering(wrapped)
+    clustered = keras.models.clone_model(network)
+    clustered.set_weights(stripped.get_weights())
+    distinct = {
+        f"{layer.name}/{number}": len(np.unique(matrix))
+        for layer in clustered.layers
+        if isinstance(layer, (Recurrence, keras.layers.Dense))
+        for number, matrix in enumerate(_matrices(layer))
+    }
+    return Compressed(clustered, architecture, history, {"distinct_values": distinct})
+
+
+def _wrapped(network: keras.Model, clusters: int) -> keras.Model:
+    """The network in TFMOT's wrappers, with its own weights."""
     matrices = [matrix for layer in recurrences(network) for matrix in _matrices(layer)]
     pruned = any((matrix == 0).any() for matrix in matrices)
     arguments = {
@@ -90,20 +109,9 @@ def cluster_weights(
     for source, target in zip(network.layers, wrapped.layers, strict=True):
         if not isinstance(source, (Recurrence, keras.layers.Dense)):
             target.set_weights(source.get_weights())
-    patient = replace(settings, patience=settings.epochs)
-    history = fit(wrapped, task, patient, checkpoint, progress, keep="last")
-    stripped = tfmot.clustering.keras.strip_clustering(wrapped)
-    clustered = keras.models.clone_model(network)
-    clustered.set_weights(stripped.get_weights())
-    history["distinct_values"] = {
-        f"{layer.name}/{number}": len(np.unique(matrix))
-        for layer in clustered.layers
-        if isinstance(layer, (Recurrence, keras.layers.Dense))
-        for number, matrix in enumerate(_matrices(layer))
-    }
-    return clustered, history
+    return wrapped
 
 
-def _matrices(layer: keras.layers.Layer) -> list[np.ndarray]:
+def _matrices(layer: keras.layers.Layer) -> list[NDArray[Any]]:
     weights = layer.cell.get_prunable_weights() if isinstance(layer, Recurrence) else [layer.kernel]
     return [weight.numpy() for weight in weights]

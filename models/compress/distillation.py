@@ -14,9 +14,7 @@ input: L. Beyer et al., "Knowledge distillation: a good teacher is patient and c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,43 +23,14 @@ import tensorflow as tf
 import tf_keras as keras
 
 from models.errors import ModelsError
+from models.history import TrainingHistory
 from models.layers import Normalization, SensorNoise
-from models.losses import mean_over_steps, task_loss
+from models.losses import Loss, loss_for, mean_over_steps
 from models.network import recurrences
 from models.prediction import predict
 from models.tasks.task import Task
-from models.training import Progress, TrainingSettings, fit
-
-
-@dataclass(frozen=True)
-class DistillationSettings:
-    """What the student learns from. The loss of a step is::
-
-        (1 - soft_weight) * cross entropy with the label
-        + soft_weight * temperature^2 * KL(teacher || student), both softened by the temperature
-        + hint_weight * mean squared error of the mapped hidden states
-
-    Args:
-        temperature: what the logits are divided by before the softmax, above 0; the factor
-            temperature^2 keeps the gradients' size.
-        soft_weight: share of the teacher against the labels, in [0, 1].
-        hint_weight: of the hidden states, 0 (none) or more.
-
-    Raises:
-        ModelsError: a value outside its range.
-    """
-
-    temperature: float = 2.0
-    soft_weight: float = 0.9
-    hint_weight: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not (self.temperature > 0 and math.isfinite(self.temperature)):
-            raise ModelsError(f"the temperature is {self.temperature}; it must be above 0")
-        if not 0 <= self.soft_weight <= 1:
-            raise ModelsError(f"soft_weight is {self.soft_weight}; it must lie in 0 ... 1")
-        if not (self.hint_weight >= 0 and math.isfinite(self.hint_weight)):
-            raise ModelsError(f"hint_weight is {self.hint_weight}; it must be 0 or more")
+from models.training import Progress, fit
+from models.training_settings import DistillationSettings, TrainingSettings
 
 
 def distil(
@@ -72,8 +41,7 @@ def distil(
     distillation: DistillationSettings | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-    keep: str = "best",
-) -> dict[str, Any]:
+) -> TrainingHistory:
     """Fit ``student`` to the task's training data and to its teacher, in place.
 
     Sensor noise and dropout are the student's own. Its noise is drawn once and reaches the
@@ -86,13 +54,12 @@ def distil(
         student: another such network of any cell and size, trained or not.
         settings: of the fitting; as for :func:`models.training.fit`.
         distillation: temperature and weights; None stands for the defaults.
-        checkpoint, progress, keep: as for :func:`models.training.fit`. Resume with the same
-            teacher and settings. The linear map of the hints is in the checkpoint, not in the
-            student.
+        checkpoint, progress: as for :func:`models.training.fit`. Resume with the same teacher and
+            settings. The linear map of the hints is in the checkpoint, not in the student.
 
     Returns:
         The history of :func:`models.training.fit`, whose ``loss`` is the one stated at
-        :class:`DistillationSettings`; and ``teacher_validation_accuracy``.
+        :class:`~models.training_settings.DistillationSettings`, and with the teacher's score.
 
     Raises:
         ModelsError: teacher, student and task do not fit together, or one of the networks has
@@ -101,13 +68,13 @@ def distil(
     """
     distillation = distillation or DistillationSettings()
     teachers = [teacher] if isinstance(teacher, keras.Model) else list(teacher)
-    _check(teachers, student, task, distillation)
+    check_distillation(teachers, student, task, distillation)
     probabilities = np.mean(
         [tf.nn.softmax(predict(network, task.validation)) for network in teachers], axis=0
     )
-    pupil = _Pupil(student, teachers, distillation, settings.seed)
-    history = fit(pupil, task, settings, checkpoint, progress, keep=keep, loss=pupil.loss)
-    history["teacher_validation_accuracy"] = task.score.compute(
+    pupil = _Pupil(student, teachers, distillation, loss_for(task.train.kind), settings.seed)
+    history = fit(pupil, task, settings, checkpoint, progress, loss=pupil.loss)
+    history.teacher_validation_score = task.score.compute(
         np.log(np.maximum(probabilities, 1e-30)), task.validation
     )
     return history
@@ -141,7 +108,7 @@ def hint_loss(mapped: tf.Tensor, hidden: tf.Tensor, lengths: tf.Tensor) -> tf.Te
 
 
 class _Pupil(keras.Model):
-    """The student as ``fit`` takes it.
+    """The student as ``fit`` takes it; ``label_loss`` is the task's own.
 
     In training it gives what ``loss`` needs: (logits [batch, steps, classes], the teacher's
     softened probabilities of that shape, the mapped hidden states and the teacher's
@@ -156,9 +123,11 @@ class _Pupil(keras.Model):
         student: keras.Model,
         teachers: list[keras.Model],
         settings: DistillationSettings,
+        label_loss: Loss,
         seed: int,
     ) -> None:
         super().__init__(name="pupil")
+        self.label_loss = label_loss
         self.student = student
         self.settings = settings
         noise = _noise_of(student)
@@ -188,10 +157,13 @@ class _Pupil(keras.Model):
         mapped = None if self.hint_map is None else self.hint_map(hidden)
         return logits, targets, mapped, teacher_hidden
 
-    def loss(self, outputs: tuple, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    def loss(
+        self, outputs: tuple[tf.Tensor | None, ...], labels: tf.Tensor, lengths: tf.Tensor
+    ) -> tf.Tensor:
+        """Compute the loss stated at DistillationSettings from what ``call`` gives in training."""
         logits, targets, mapped, hidden = outputs
         settings = self.settings
-        total = (1 - settings.soft_weight) * task_loss(logits, labels, lengths)
+        total = (1 - settings.soft_weight) * self.label_loss(logits, labels, lengths)
         if targets is not None:
             soft = soft_target_loss(logits, targets, lengths, settings.temperature)
             total += settings.soft_weight * soft
@@ -244,9 +216,10 @@ def _noise_of(student: keras.Model) -> SensorNoise | None:
     return layers[1]
 
 
-def _check(
+def check_distillation(
     teachers: list[keras.Model], student: keras.Model, task: Task, settings: DistillationSettings
 ) -> None:
+    """Raise ModelsError where teachers, student and task do not fit together."""
     if not teachers:
         raise ModelsError("there is no teacher; give one network or more")
     named = [("the student", student)]

@@ -27,40 +27,60 @@ import numpy as np
 import tf_keras as keras
 
 from models.cells.cell import RecurrentCell
+from models.compress import FactorizeSettings
+from models.compress.compressed import Compressed
 from models.errors import ModelsError
 from models.layers import Recurrence
 from models.network import Architecture, check_fit, recurrences
 from models.tasks.task import Task
-from models.training import Progress, TrainingSettings, fit
+from models.training import Progress, fit
+from models.training_settings import TrainingSettings
 
 
 def factorize(
-    network: keras.Sequential,
+    network: keras.Model,
     architecture: Architecture,
     task: Task,
-    rank: int,
-    settings: TrainingSettings,
+    settings: FactorizeSettings,
+    training: TrainingSettings,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
-) -> tuple[keras.Sequential, Architecture, dict[str, Any]]:
-    """Bring the recurrent matrices of all recurrences to ``rank`` and fine-tune.
+) -> Compressed:
+    """Bring the recurrent matrices of all recurrences to a rank and fine-tune.
 
     Args:
         network: trained; left as it is. If it is of low rank already, it is brought to a lower
             one.
-        rank: of every recurrent matrix, 1 or more.
-        settings: of the fine-tuning.
+        settings: the rank of every recurrent matrix.
+        training: of the fine-tuning.
         progress, checkpoint: as for :func:`models.training.fit`.
 
     Returns:
-        The factorized network, its architecture (with the cell's option ``rank``), and the
-        history of :func:`models.training.fit` with ``energy_kept``, see :func:`truncate`.
+        The factorized network, whose architecture has the cell's option ``rank``; its facts have
+        ``energy_kept``, see :func:`truncate`.
 
     Raises:
-        ModelsError: ``rank`` is out of range or so high that a recurrence would not have fewer
-            parameters, a recurrent matrix is not finite, or network and architecture do not fit.
+        ModelsError: the rank is so high that a recurrence would not have fewer parameters, a
+            recurrent matrix is not finite, or network and architecture do not fit.
         DivergedError: the fine-tuning lost its numbers; lower its learning rate.
     """
+    check_rank(network, settings.rank)
+    factorized, smaller, energy_kept = truncate(network, architecture, settings.rank)
+    history = fit(factorized, task, training, checkpoint, progress)
+    return Compressed(factorized, smaller, history, {"energy_kept": energy_kept})
+
+
+def rehearse(
+    network: keras.Model, architecture: Architecture, settings: FactorizeSettings
+) -> tuple[keras.Model, Architecture]:
+    """Do to a network what needs no training; ModelsError where it cannot be factorized so."""
+    check_rank(network, settings.rank)
+    factorized, smaller, _ = truncate(network, architecture, settings.rank)
+    return factorized, smaller
+
+
+def check_rank(network: keras.Model, rank: int) -> None:
+    """Raise ModelsError where ``rank`` does not make every recurrence of the network smaller."""
     for layer in recurrences(network):
         if not layer.cell.recurrent_factors():
             raise ModelsError(
@@ -74,9 +94,6 @@ def factorize(
                 f"({layer.cell.units} units, {layer.cell.gates} gates); "
                 f"give a rank below {limit}"
             )
-    factorized, factorized_architecture, energy_kept = truncate(network, architecture, rank)
-    history = fit(factorized, task, settings, checkpoint, progress)
-    return factorized, factorized_architecture, {**history, "energy_kept": energy_kept}
 
 
 def truncate(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from models.metrics import Metric, usual_metric
-from models.tasks.sequence_set import SequenceSet
+from models.tasks.sequence_set import SequenceSet, TargetKind
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Task:
     @property
     def gives_values(self) -> bool:
         """Whether the outputs are values; else they are logits."""
-        return self.train.values is not None
+        return self.train.kind is TargetKind.VALUES
 
     @cached_property
     def normalization(self) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from models.network import recurrences
 from models.prediction import predict
-from models.training import TrainingSettings
+from models.training_settings import TrainingSettings
 from tests.conftest import VARIANTS
 from tests.hand_made_steps import MADE, VOCABULARY, step_model
 
@@ -144,7 +144,7 @@ def test_zeros_of_a_pruned_network_stay(vowels, trained):
     step = float_step(pruned)
     ranges = step.calibrate(long_streams(vowels.train.sequences, 500, 1))
     tuned, _, _ = train_quantization_aware(
-        pruned, architecture, step, ranges, vowels, TrainingSettings(epochs=1)
+        pruned, architecture, step, ranges, vowels, TrainingSettings(epochs=1, learning_rate=5e-3)
     )
     again = SimulatedNetwork(tuned, tuned.limits, simulate=False)
     matrix = next(w for w in again.get_weights() if w.shape == kernel.T.shape)
@@ -178,7 +178,7 @@ def test_scales_per_channel_are_simulated(vowels, trained, tmp_path):
         step,
         ranges,
         vowels,
-        TrainingSettings(epochs=1),
+        TrainingSettings(epochs=1, learning_rate=5e-3),
         spec=parse_scheme("int8:qat:per-channel"),
     )
     path = tmp_path / "qat.tflite"

@@ -11,7 +11,8 @@ from device_runner.model.flatbuffer import read_graph
 from models.cells import CELLS
 from models.network import Architecture
 from models.prediction import predict
-from models.training import TrainingSettings, fit
+from models.training import fit
+from models.training_settings import TrainingSettings
 from tests.convert.test_step import stepped
 
 # Largest rms error of the int8 outputs over 10,000 steps, as a share of their spread.

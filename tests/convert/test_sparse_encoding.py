@@ -18,7 +18,7 @@ import tf_keras as keras
 from convert.step.step_module import StepModule
 from device_runner.backends.known_failures import known_failure
 from device_runner.model.flatbuffer import read_graph
-from models.compress.pruning import pattern_holds
+from models.compress.magnitude import pattern_holds
 from models.network import Architecture, recurrences
 from models.tensorflow_log import quiet
 

@@ -14,7 +14,8 @@ from device_runner.stream import Stream
 from models.metrics import Metric, explained_variance, mean_absolute_error
 from models.network import Architecture
 from models.prediction import evaluate, predict
-from models.training import TrainingSettings, fit
+from models.training import fit
+from models.training_settings import TrainingSettings
 
 SETTINGS = TrainingSettings(epochs=15, learning_rate=1e-2)
 
@@ -50,7 +51,7 @@ def fitted(task):
 
 def test_it_learns_and_the_score_is_the_explained_variance(fitted, task):
     network, _, history = fitted
-    assert history["validation_loss"][-1] < 0.5 * history["validation_loss"][0]
+    assert history.validation_loss[-1] < 0.5 * history.validation_loss[0]
     loss, score = evaluate(network, task.test)
     assert score > 0.5
     outputs = predict(network, task.test)

@@ -27,7 +27,8 @@ def text_models(tmp_path_factory) -> dict[str, Path]:
     from models.tasks.interface_messages import django_messages
     from models.tasks.sequence_set import SequenceSet
     from models.tasks.task import Task
-    from models.training import TrainingSettings, fit
+    from models.training import fit
+    from models.training_settings import TrainingSettings
 
     pairs = [pair for pair in django_messages("fr").items() if len("".join(pair)) < 20][:96]
     texts = [f"{english}\t{french}\n" for english, french in pairs]

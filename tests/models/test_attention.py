@@ -8,11 +8,12 @@ import tensorflow as tf
 import tf_keras as keras
 
 from models.attention import AttentionArchitecture, SinusoidalPositions
-from models.compress.distillation import DistillationSettings, _Pupil, distil
+from models.compress.distillation import _Pupil, distil
 from models.errors import ModelsError
 from models.network import Architecture, count_parameters
 from models.prediction import evaluate, predict
-from models.training import TrainingSettings, fit
+from models.training import fit
+from models.training_settings import DistillationSettings, TrainingSettings
 
 SETTINGS = TrainingSettings(epochs=6, batch_size=32, learning_rate=5e-3)
 
@@ -72,7 +73,7 @@ def test_positions_against_their_definition():
 
 def test_it_learns(vowels, attention):
     network, history = attention
-    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert history.loss[-1] < 0.5 * history.loss[0]
     assert evaluate(network, vowels.validation)[1] > 0.8
 
 
@@ -105,7 +106,7 @@ def test_recurrent_student_comes_to_agree_with_it(vowels, attention):
     settings = replace(SETTINGS, epochs=14, learning_rate=2e-2)
     alone = DistillationSettings(soft_weight=1)
     history = distil(attention[0], student, vowels, settings, alone)
-    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert history.loss[-1] < 0.5 * history.loss[0]
     assert evaluate(student, vowels.validation)[1] > 0.7
     for actual, expected in zip(attention[0].get_weights(), before, strict=True):
         np.testing.assert_array_equal(actual, expected)

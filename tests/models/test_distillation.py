@@ -9,20 +9,15 @@ import tf_keras as keras
 
 import models.metrics
 import models.training
-from models.compress.distillation import (
-    DistillationSettings,
-    _Pupil,
-    distil,
-    hint_loss,
-    soft_target_loss,
-)
+from models.compress.distillation import _Pupil, distil, hint_loss, soft_target_loss
 from models.errors import DivergedError, ModelsError
 from models.layers import Normalization, Recurrence, SensorNoise
 from models.losses import sequence_loss
 from models.network import Architecture, recurrences
 from models.prediction import predict
 from models.tasks.sequence_set import SequenceSet
-from models.training import TrainingSettings, fit
+from models.training import fit
+from models.training_settings import DistillationSettings, TrainingSettings
 from tests.models.weight_comparison import assert_same_weights, largest_difference
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=16, learning_rate=2e-2)
@@ -182,8 +177,10 @@ def test_without_the_teacher_it_is_plain_fitting(small_task, teacher):
     expected = fit(alone, small_task, settings)
     history = distil(teacher, distilled, small_task, settings, LABELS_ALONE)
     for name in ("loss", "validation_loss", "validation_score", "gradient_norm"):
-        np.testing.assert_allclose(history[name], expected[name], atol=1e-6, rtol=0)
-    assert history["best_epoch"] == expected["best_epoch"]
+        np.testing.assert_allclose(
+            getattr(history, name), getattr(expected, name), atol=1e-6, rtol=0
+        )
+    assert history.best_epoch == expected.best_epoch
     assert_same_weights(distilled, alone)
     distil(teacher, taught, small_task, settings)
     assert largest_difference(taught, alone) > 1e-3
@@ -193,8 +190,8 @@ def test_fit_minimizes_the_loss_it_is_given(small_task):
     """Twice its usual one; Adam takes nearly the same steps, whatever the factor."""
     alone, doubled = (new_student(small_task) for _ in range(2))
     settings = replace(SETTINGS, epochs=1)
-    expected = fit(alone, small_task, settings)["loss"]
-    twice = fit(doubled, small_task, settings, loss=lambda *a: 2 * sequence_loss(*a))["loss"]
+    expected = fit(alone, small_task, settings).loss
+    twice = fit(doubled, small_task, settings, loss=lambda *a: 2 * sequence_loss(*a)).loss
     assert twice[0] == pytest.approx(2 * expected[0], rel=0.05)
 
 
@@ -206,11 +203,10 @@ def test_student_comes_to_agree_with_its_teacher(small_task, teacher):
         teacher,
         student,
         replace(small_task, train=wrong),
-        replace(SETTINGS, epochs=12),
+        replace(SETTINGS, epochs=12, keep="last"),
         TEACHER_ALONE,
-        keep="last",
     )
-    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert history.loss[-1] < 0.5 * history.loss[0]
     said, meant = (
         models.metrics.decisions(predict(network, small_task.train), small_task.train.lengths)
         for network in (student, teacher)
@@ -300,7 +296,7 @@ def test_hints_are_learned_and_their_map_is_discarded(small_task, teacher):
     shapes = [w.shape for w in plain.weights]
     distil(teacher, plain, small_task, SETTINGS, replace(HINTS, hint_weight=0))
     history = distil(teacher, hinted, small_task, SETTINGS, HINTS)
-    assert history["loss"][-1] < history["loss"][0]
+    assert history.loss[-1] < history.loss[0]
     assert [w.shape for w in hinted.weights] == shapes
     assert largest_difference(hinted, plain) > 1e-3
 
@@ -321,11 +317,11 @@ def test_teacher_is_left_as_it_is_and_is_not_in_the_student(small_task, trained)
             np.testing.assert_array_equal(actual, expected)
 
 
-def test_teachers_accuracy_is_reported(small_task, teacher):
+def test_teachers_score_is_reported(small_task, teacher):
     history = distil(teacher, new_student(small_task), small_task, replace(SETTINGS, epochs=1))
     data = small_task.validation
     expected = models.metrics.accuracy(predict(teacher, data), data)
-    assert history["teacher_validation_accuracy"] == pytest.approx(expected)
+    assert history.teacher_validation_score == pytest.approx(expected)
 
 
 # Resuming
@@ -361,7 +357,9 @@ def test_resumed_run_computes_what_an_uninterrupted_one_does(
     )
     assert epochs == [3, 4], "it did not resume from the last epoch written"
     for name in ("loss", "validation_loss", "gradient_norm"):
-        np.testing.assert_allclose(history[name], expected[name], atol=1e-5, rtol=0)
+        np.testing.assert_allclose(
+            getattr(history, name), getattr(expected, name), atol=1e-5, rtol=0
+        )
     assert_same_weights(resumed, whole, atol=1e-5)
 
 

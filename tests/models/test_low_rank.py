@@ -15,13 +15,15 @@ from convert.simulation import SimulatedNetwork
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
+from models.compress import FactorizeSettings, PruneSettings
 from models.compress.low_rank import factorize, truncate, truncated_svd
-from models.compress.pruning import prune_by_magnitude
-from models.compress.structured import keep_units, prune_units, structured_prune
+from models.compress.magnitude import prune_by_magnitude
+from models.compress.structured.cut import keep_units
+from models.compress.structured.rounds import prune_in_rounds, prune_units
 from models.errors import ModelsError
 from models.network import Architecture, count_parameters, load_network, recurrences, save_network
 from models.prediction import evaluate, predict
-from models.training import TrainingSettings
+from models.training_settings import TrainingSettings
 from tests.conftest import VARIANTS_WITH_RECURRENT_MATRIX as VARIANTS
 from tests.models.random_networks import frames, random_network, random_task
 from tests.models.reference_cells import matrix, weights_by_name
@@ -110,31 +112,33 @@ def test_a_low_rank_network_is_brought_to_a_lower_rank():
 
 @pytest.fixture(scope="module")
 def factorized(vowels, trained):
-    """(network, architecture, history, what progress was told) of an LSTM of 16 units at RANK."""
+    """(result, what progress was told) of an LSTM of 16 units at RANK."""
     keras.utils.set_random_seed(1)
     told = []
-    result = factorize(*trained("lstm"), vowels, RANK, SETTINGS, lambda *call: told.append(call))
-    return *result, told
+    rank = FactorizeSettings(RANK)
+    result = factorize(*trained("lstm"), vowels, rank, SETTINGS, lambda *call: told.append(call))
+    return result, told
 
 
 def test_fine_tuning_mends_the_truncation(factorized, trained, vowels):
-    network, architecture, history, told = factorized
+    result, told = factorized
+    network, architecture = result.network, result.architecture
     only_cut, _, energy_kept = truncate(*trained("lstm"), RANK)
     assert evaluate(network, vowels.test)[0] < evaluate(only_cut, vowels.test)[0] - 0.1
-    assert history["energy_kept"] == energy_kept
-    assert len(history["loss"]) == len(told) == SETTINGS.epochs
+    assert result.facts["energy_kept"] == energy_kept
+    assert len(result.history) == len(told) == SETTINGS.epochs
     assert architecture.options == {"rank": RANK}
     assert np.linalg.matrix_rank(matrix_of(recurrences(network)[0]), tol=1e-5) == RANK
 
 
 def test_parameters_are_saved(factorized, trained):
     """16 * 64 recurrent ones become 16 * 3 + 3 * 64."""
-    saved = count_parameters(trained("lstm")[0]) - count_parameters(factorized[0])
+    saved = count_parameters(trained("lstm")[0]) - count_parameters(factorized[0].network)
     assert saved == 16 * 64 - RANK * (16 + 64)
 
 
 def test_low_rank_network_is_saved_and_loaded(factorized, vowels, tmp_path):
-    network, architecture, _, _ = factorized
+    network, architecture = factorized[0].network, factorized[0].architecture
     save_network(tmp_path, network, architecture)
     loaded, loaded_architecture = load_network(tmp_path)
     assert loaded_architecture == architecture
@@ -151,7 +155,7 @@ def test_rank_that_saves_nothing_is_refused(cell, units, rank, limit):
     """G H / (1 + G) and more: 4/5 of an LSTM's units, 6.4 and 4.8 for units of 8 and 6."""
     network, architecture = random_network(cell, units=units)
     with pytest.raises(ModelsError) as caught:
-        factorize(network, architecture, random_task(), rank, SETTINGS)
+        factorize(network, architecture, random_task(), FactorizeSettings(rank), SETTINGS)
     assert f"below {limit}" in caught.value.message
     assert "\n" not in caught.value.message
     smaller, _, _ = truncate(network, architecture, limit - 1)
@@ -164,14 +168,14 @@ def test_rank_that_saves_nothing_is_refused(cell, units, rank, limit):
 def test_rank_must_fall():
     network, architecture = random_network("gru", {"rank": 3})
     with pytest.raises(ModelsError, match="below 3"):
-        factorize(network, architecture, random_task(), 3, SETTINGS)
+        factorize(network, architecture, random_task(), FactorizeSettings(3), SETTINGS)
 
 
 @pytest.mark.parametrize("rank", [0, -1])
 def test_rank_below_one_is_refused(rank):
     network, architecture = random_network("gru")
     with pytest.raises(ModelsError, match=f"not {rank}"):
-        factorize(network, architecture, random_task(), rank, SETTINGS)
+        factorize(network, architecture, random_task(), FactorizeSettings(rank), SETTINGS)
 
 
 def test_wrong_networks_are_refused():
@@ -258,7 +262,7 @@ def test_simulation_without_rounding_is_the_network(lowered, vowels, cell, optio
 @pytest.fixture(scope="module")
 def in_int8(factorized, vowels, tmp_path_factory):
     """(path, float step, ranges) of the factorized LSTM's int8 step model."""
-    network, architecture, _, _ = factorized
+    network, architecture = factorized[0].network, factorized[0].architecture
     step = float_step(network)
     ranges = step.calibrate(long_streams(vowels.train.sequences, 4000, 1))
     path = tmp_path_factory.mktemp("low-rank") / "lstm-int8.tflite"
@@ -273,7 +277,7 @@ def test_int8_model_keeps_its_contract(in_int8, factorized):
     assert set(states) == {"h", "c"}
     assert states["h"].scale == 1 / 128
     assert {(state.dtype, state.zero_point) for state in states.values()} == {("int8", 0)}
-    assert model.contract.parameters == count_parameters(factorized[0])
+    assert model.contract.parameters == count_parameters(factorized[0].network)
     metrics = model.contract.metrics
     assert metrics["drift"]["rms"] < DRIFT_BOUND
     assert metrics["drift"]["rms_last_tenth"] < DRIFT_BOUND
@@ -297,12 +301,12 @@ def test_simulated_and_converted_model_decide_alike(in_int8, vowels):
 
 
 def test_both_factors_are_pruned_by_magnitude():
-    network, _ = random_network("gru", {"rank": 4}, units=(8,))
-    settings = replace(SETTINGS, batch_size=4)
-    pruned, history = prune_by_magnitude(network, random_task(), 0.5, settings)
-    (layer,) = recurrences(pruned)
+    network, architecture = random_network("gru", {"rank": 4}, units=(8,))
+    settings, half = replace(SETTINGS, batch_size=4), PruneSettings(sparsity=0.5)
+    pruned = prune_by_magnitude(network, architecture, random_task(), half, settings)
+    (layer,) = recurrences(pruned.network)
     names = ("kernel", "recurrent_kernel_down", "recurrent_kernel_up")
-    assert set(history["sparsity_reached"]) == {f"recurrence_0/{name}" for name in names}
+    assert set(pruned.facts["sparsity_reached"]) == {f"recurrence_0/{name}" for name in names}
     weights = weights_by_name(layer.cell)
     shares = [np.mean(weights[name] == 0) for name in names]
     assert shares == pytest.approx([0.5] * 3, abs=0.03)
@@ -322,6 +326,8 @@ def test_fewer_units_than_rank_are_refused():
     with pytest.raises(ModelsError, match=r"rank 4.*not 3; prune units first"):
         prune_units(network, architecture, random_task(), 0.5)
     with pytest.raises(ModelsError, match="rank 4"):
-        structured_prune(network, architecture, random_task(), 0.5, 2, SETTINGS)
+        prune_in_rounds(
+            network, architecture, random_task(), PruneSettings(keep=0.5, rounds=2), SETTINGS
+        )
     with pytest.raises(ModelsError, match=r"from 1 to units \(2\)"):
         keep_units(network, architecture, [np.arange(4), np.arange(2)])

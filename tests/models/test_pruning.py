@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from models.compress.pruning import PATTERNS, pattern_holds, prune_by_magnitude
+from models.compress import PATTERNS, PruneSettings, rehearse
+from models.compress.magnitude import pattern_holds, prune_by_magnitude
 from models.errors import ModelsError, UnknownNameError
 from models.layers import Recurrence
 from models.metrics import accuracy
 from models.network import Architecture, load_network, recurrences, save_network
 from models.prediction import predict
-from models.training import TrainingSettings
+from models.training_settings import TrainingSettings
 
 SPARSITY = 0.6
+PRUNING = PruneSettings(sparsity=SPARSITY)
 ONE_POINT = 0.01
 # Chosen bound: of the 370 test sequences, pruning may cost at most this share.
 ACCURACY_LOST = 0.10
@@ -27,7 +29,7 @@ def share_of_zeros(weight):
 
 @pytest.fixture(scope="module")
 def pruned(vowels, trained):
-    """(original, its weights before, pruned network, history, architecture) by cell."""
+    """(original, its weights before, pruned network, the whole result, architecture) by cell."""
     made = {}
 
     def get(cell):
@@ -35,8 +37,8 @@ def pruned(vowels, trained):
             network, architecture = trained(cell)
             before = network.get_weights()
             keras.utils.set_random_seed(1)
-            result, history = prune_by_magnitude(network, vowels, SPARSITY, SETTINGS)
-            made[cell] = network, before, result, history, architecture
+            result = prune_by_magnitude(network, architecture, vowels, PRUNING, SETTINGS)
+            made[cell] = network, before, result.network, result, architecture
         return made[cell]
 
     return get
@@ -44,7 +46,7 @@ def pruned(vowels, trained):
 
 @pytest.mark.parametrize("cell", ["gru", "oru-state"])
 def test_every_matrix_reaches_the_sparsity(pruned, cell):
-    _, _, network, history, _ = pruned(cell)
+    _, _, network, result, _ = pruned(cell)
     (layer,) = recurrences(network)
     matrices = [layer.cell.kernel, layer.cell.recurrent_kernel]
     if cell == "oru-state":
@@ -52,7 +54,7 @@ def test_every_matrix_reaches_the_sparsity(pruned, cell):
     assert [share_of_zeros(m) for m in matrices] == pytest.approx(
         [SPARSITY] * len(matrices), abs=ONE_POINT
     )
-    assert sorted(history["sparsity_reached"].values()) == pytest.approx(
+    assert sorted(result.facts["sparsity_reached"].values()) == pytest.approx(
         sorted(share_of_zeros(m) for m in matrices), abs=1e-4
     )
 
@@ -115,17 +117,17 @@ def test_pruned_network_is_saved_and_loaded(pruned, vowels, tmp_path, cell):
 
 
 def test_there_is_no_early_stopping(pruned):
-    history = pruned("gru")[3]
-    assert len(history["loss"]) == SETTINGS.epochs
+    assert len(pruned("gru")[3].history) == SETTINGS.epochs
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 4])
 def test_sparsity_is_reached_in_few_epochs(vowels, epochs):
     """However long the fine-tuning: 216 sequences make 7 steps an epoch here."""
     keras.utils.set_random_seed(1)
-    network = Architecture("gru", (16,), len(vowels.channels), len(vowels.labels)).build()
-    pruned, _ = prune_by_magnitude(network, vowels, SPARSITY, replace(SETTINGS, epochs=epochs))
-    (layer,) = recurrences(pruned)
+    architecture = Architecture("gru", (16,), len(vowels.channels), len(vowels.labels))
+    settings = replace(SETTINGS, epochs=epochs)
+    pruned = prune_by_magnitude(architecture.build(), architecture, vowels, PRUNING, settings)
+    (layer,) = recurrences(pruned.network)
     reached = [share_of_zeros(w) for w in layer.get_prunable_weights()]
     assert reached == pytest.approx([SPARSITY] * 2, abs=ONE_POINT)
 
@@ -139,29 +141,40 @@ def test_all_recurrences_are_pruned(vowels):
         "gru", (8, 6), len(vowels.channels), len(vowels.labels), {"reset_after": False}, dropout=0.1
     )
     keras.utils.set_random_seed(1)
-    pruned, history = prune_by_magnitude(
-        architecture.build(), small, 0.5, replace(SETTINGS, epochs=10, learning_rate=0.05)
+    result = prune_by_magnitude(
+        architecture.build(),
+        architecture,
+        small,
+        PruneSettings(sparsity=0.5),
+        replace(SETTINGS, epochs=10, learning_rate=0.05),
     )
-    assert history["best_epoch"] < 4, "the case is not the one meant: choose other settings"
+    pruned = result.network
+    assert result.history.best_epoch < 4, "the case is not the one meant: choose other settings"
     reached = [share_of_zeros(w) for r in recurrences(pruned) for w in r.get_prunable_weights()]
     assert reached == pytest.approx([0.5] * 4, abs=ONE_POINT)
-    assert len(history["sparsity_reached"]) == 4
+    assert len(result.facts["sparsity_reached"]) == 4
 
 
 @pytest.mark.parametrize(("pattern", "sparsity"), [("2:4", 0.5), ("16x1", 0.75)])
 def test_the_zeros_lie_in_the_pattern(vowels, trained, pattern, sparsity):
     keras.utils.set_random_seed(1)
-    network = Architecture("gru", (32,), 12, 9).build()
-    settings = replace(SETTINGS, epochs=4)
-    result, history = prune_by_magnitude(network, vowels, sparsity, settings, pattern=pattern)
-    (layer,) = recurrences(result)
+    architecture = Architecture("gru", (32,), 12, 9)
+    result = prune_by_magnitude(
+        architecture.build(),
+        architecture,
+        vowels,
+        PruneSettings(sparsity=sparsity, pattern=pattern),
+        replace(SETTINGS, epochs=4),
+    )
+    (layer,) = recurrences(result.network)
     recurrent = layer.cell.recurrent_kernel.numpy()
     assert pattern_holds(recurrent, pattern)
     assert np.mean(recurrent == 0) == pytest.approx(sparsity, abs=ONE_POINT)
     kernel = layer.cell.kernel.numpy()
-    divides = kernel.shape[0] % PATTERNS[pattern][0] == 0
+    divides = kernel.shape[0] % PATTERNS[pattern] == 0
     assert np.mean(kernel == 0) == pytest.approx(sparsity if divides else 0.0, abs=ONE_POINT)
-    assert history["sparsity_reached"]["recurrence_0/kernel"] == pytest.approx(np.mean(kernel == 0))
+    reached = result.facts["sparsity_reached"]["recurrence_0/kernel"]
+    assert reached == pytest.approx(np.mean(kernel == 0))
 
 
 def test_what_is_no_pattern_is_told_apart():
@@ -183,28 +196,28 @@ def test_what_is_no_pattern_is_told_apart():
         ("16x2", 0.5, UnknownNameError, "16x1"),
     ],
 )
-def test_wrong_patterns_are_refused(vowels, trained, pattern, sparsity, error, message):
+def test_wrong_patterns_are_refused(pattern, sparsity, error, message):
     with pytest.raises(error, match=message):
-        prune_by_magnitude(trained("gru")[0], vowels, sparsity, SETTINGS, pattern=pattern)
+        PruneSettings(sparsity=sparsity, pattern=pattern)
 
 
 def test_a_network_that_does_not_divide_into_blocks_is_refused(vowels):
-    network = Architecture("gru", (16,), 12, 9).build()
+    architecture = Architecture("gru", (16,), 12, 9)
+    network, runs = architecture.build(), PruneSettings(sparsity=0.75, pattern="16x1")
     with pytest.raises(ModelsError, match="no matrix has two or more times 16 inputs"):
-        prune_by_magnitude(network, vowels, 0.75, SETTINGS, pattern="16x1")
+        prune_by_magnitude(network, architecture, vowels, runs, SETTINGS)
+    with pytest.raises(ModelsError, match="no matrix has two or more times 16 inputs"):
+        rehearse("prune", network, architecture, runs)
 
 
 def test_interrupted_pruning_goes_on_where_it_was(vowels, trained, tmp_path, monkeypatch):
     monkeypatch.setattr("models.training.CHECKPOINT_INTERVAL_S", 0)
-    network, _ = trained("gru")
     settings = replace(SETTINGS, epochs=4)
     checkpoint = tmp_path / "c.npz"
 
     def run(progress=None):
         keras.utils.set_random_seed(1)
-        return prune_by_magnitude(
-            network, vowels, SPARSITY, settings, progress, checkpoint=checkpoint
-        )
+        return prune_by_magnitude(*trained("gru"), vowels, PRUNING, settings, progress, checkpoint)
 
     def interrupt(done, epochs, losses):
         if done == 3:
@@ -213,7 +226,7 @@ def test_interrupted_pruning_goes_on_where_it_was(vowels, trained, tmp_path, mon
     with pytest.raises(KeyboardInterrupt):
         run(interrupt)
     epochs = []
-    result, _ = run(lambda done, *_: epochs.append(done))
+    result = run(lambda done, *_: epochs.append(done))
     assert epochs == [3, 4]
-    (layer,) = recurrences(result)
+    (layer,) = recurrences(result.network)
     assert share_of_zeros(layer.cell.recurrent_kernel) == pytest.approx(SPARSITY, abs=ONE_POINT)

@@ -10,23 +10,18 @@ import tf_keras as keras
 
 from models.cells import CELLS, CellEntry, cell_class
 from models.cells.gru import GRUCell
-from models.compress import structured
-from models.compress.structured import (
-    input_importance,
-    keep_inputs,
-    keep_units,
-    prune_inputs,
-    prune_units,
-    select_channels,
-    structured_prune,
-    unit_importance,
-)
+from models.compress import PruneSettings
+from models.compress.structured import importance as importance_module
+from models.compress.structured.cut import keep_inputs, keep_units, select_channels
+from models.compress.structured.importance import input_importance, unit_importance
+from models.compress.structured.rounds import prune_in_rounds, prune_inputs, prune_units
 from models.errors import ModelsError, UnknownNameError
 from models.network import load_network, recurrences, save_network
 from models.prediction import evaluate, predict
-from models.training import TrainingSettings
+from models.training_settings import TrainingSettings
 from tests.models.random_networks import INPUTS, UNITS, frames, random_network, random_task
 from tests.models.reference_cells import REFERENCES
+from tests.models.weight_comparison import assert_same_weights
 
 KEPT = [np.array([0, 2, 3, 7]), np.array([5, 1, 2])]
 TOLERANCE = 2e-5
@@ -183,13 +178,13 @@ def test_importance_does_not_depend_on_batches(monkeypatch):
     network, _ = random_network("gru")
     task = random_task()
     units, inputs = unit_importance(network, task), input_importance(network, task)
-    monkeypatch.setattr(structured, "SCORING_BATCH", 3)
+    monkeypatch.setattr(importance_module, "SCORING_BATCH", 3)
     for actual, expected in zip(unit_importance(network, task), units, strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-4)
     np.testing.assert_allclose(input_importance(network, task), inputs, rtol=1e-4)
 
 
-@pytest.mark.parametrize("importance", structured.IMPORTANCES)
+@pytest.mark.parametrize("importance", importance_module.IMPORTANCES)
 @pytest.mark.parametrize("cell", CUTTABLE)
 def test_units_that_do_nothing_go_first(cell, importance):
     """Weights of zero into two units and out of them: nothing is lost with them."""
@@ -244,7 +239,7 @@ def test_norm_is_that_of_all_weights_that_go():
         )
 
 
-@pytest.mark.parametrize("importance", structured.IMPORTANCES)
+@pytest.mark.parametrize("importance", importance_module.IMPORTANCES)
 def test_input_that_does_nothing_goes_first(importance):
     network, architecture = random_network("lstm")
     kernel = recurrences(network)[0].cell.kernel
@@ -319,9 +314,10 @@ def test_wrong_calls_are_refused():
         with pytest.raises(ModelsError, match="residual, hierarchical or reads tokens"):
             keep_units(odd.build(), odd, [np.arange(4), np.arange(4)])
     with pytest.raises(ModelsError, match="rounds must be 1 or more"):
-        structured_prune(network, architecture, task, 3, 0, SETTINGS)
+        PruneSettings(keep=3, rounds=0)
+    many = PruneSettings(keep=3, keep_inputs=9, rounds=1)
     with pytest.raises(ModelsError, match=r"inputs .* not 9"):
-        structured_prune(network, architecture, task, 3, 1, SETTINGS, inputs=9)
+        prune_in_rounds(network, architecture, task, many, SETTINGS)
 
 
 def test_importances_that_are_not_finite_are_refused():
@@ -377,37 +373,39 @@ def test_cell_that_does_not_declare_a_weight_is_refused(new_cells):
 
 @pytest.fixture(scope="module")
 def in_rounds(vowels, trained):
-    """(network, architecture, history, what progress was told) of 16 -> 4 units in two rounds."""
+    """(result, what progress was told) of 16 -> 4 units in two rounds."""
     keras.utils.set_random_seed(1)
     told = []
-    result = structured_prune(
-        *trained("gru"), vowels, 0.25, 2, SETTINGS, lambda *call: told.append(call)
+    quarter = PruneSettings(keep=0.25, rounds=2)
+    result = prune_in_rounds(
+        *trained("gru"), vowels, quarter, SETTINGS, lambda *call: told.append(call)
     )
-    return *result, told
+    return result, told
 
 
 def test_rounds_shrink_by_the_same_share(in_rounds, trained):
-    network, architecture, history, _ = in_rounds
-    assert [entry["units"] for entry in history["rounds"]] == [(8,), (4,)]
-    assert architecture.units == (4,)
-    assert network.output_shape == trained("gru")[0].output_shape
+    result, _ = in_rounds
+    assert [entry["units"] for entry in result.facts["rounds"]] == [(8,), (4,)]
+    assert result.architecture.units == (4,)
+    assert result.channels is None
+    assert result.network.output_shape == trained("gru")[0].output_shape
     assert trained("gru")[1].units == (16,)
 
 
 def test_units_and_inputs_go_together(trained, vowels):
     """Both in equal steps; the channels are told by their places in the whole task."""
-    network, architecture, history = structured_prune(
-        *trained("gru"), vowels, 8, 2, replace(SETTINGS, epochs=2), inputs=3
-    )
-    rounds = [(entry["units"], entry["inputs"]) for entry in history["rounds"]]
+    both = PruneSettings(keep=8, keep_inputs=3, rounds=2)
+    result = prune_in_rounds(*trained("gru"), vowels, both, replace(SETTINGS, epochs=2))
+    rounds = [(entry["units"], entry["inputs"]) for entry in result.facts["rounds"]]
     assert rounds == [((11,), 6), ((8,), 3)]
-    kept = history["channels_kept"]
-    assert len(kept) == architecture.inputs == 3
+    kept = result.history_facts()["channels_kept"]
+    assert kept == list(result.channels)
+    assert len(kept) == result.architecture.inputs == 3
     narrowed = select_channels(vowels, kept)
-    loss, _ = evaluate(network, narrowed.validation)
-    assert history["rounds"][-1]["tuned_loss"] == pytest.approx(loss, rel=1e-5)
+    loss, _ = evaluate(result.network, narrowed.validation)
+    assert result.facts["rounds"][-1]["tuned_loss"] == pytest.approx(loss, rel=1e-5)
     np.testing.assert_allclose(
-        np.ravel(network.get_layer("normalization").get_weights()[0]),
+        np.ravel(result.network.get_layer("normalization").get_weights()[0]),
         1 / vowels.normalization[1][kept],
         rtol=1e-5,
     )
@@ -416,36 +414,74 @@ def test_units_and_inputs_go_together(trained, vowels):
 def test_inputs_alone(trained, vowels):
     """The channels that matter least go, and no unit."""
     whole, architecture = trained("gru")
-    _, smaller, history = structured_prune(
-        whole, architecture, vowels, None, 1, replace(SETTINGS, epochs=1), inputs=0.5
-    )
+    half = PruneSettings(keep_inputs=0.5, rounds=1)
+    result = prune_in_rounds(whole, architecture, vowels, half, replace(SETTINGS, epochs=1))
+    smaller = result.architecture
     assert (smaller.units, smaller.inputs) == (architecture.units, 6)
     scores = input_importance(whole, vowels)
-    assert set(history["channels_kept"]) == set(np.argsort(scores)[6:])
+    assert set(result.channels) == set(np.argsort(scores)[6:])
 
 
 def test_fine_tuning_mends_each_round(in_rounds, vowels, trained):
     """And the whole is better than cutting at once without it."""
-    network, _, history, _ = in_rounds
-    for entry in history["rounds"]:
+    result, _ = in_rounds
+    network, rounds = result.network, result.facts["rounds"]
+    for entry in rounds:
         assert entry["tuned_loss"] < entry["cut_loss"]
-    tuned_loss, tuned_accuracy = evaluate(network, vowels.validation)
-    assert history["rounds"][-1]["tuned_loss"] == pytest.approx(tuned_loss, rel=1e-5)
-    assert history["rounds"][-1]["tuned_accuracy"] == pytest.approx(tuned_accuracy)
+    tuned_loss, tuned_score = evaluate(network, vowels.validation)
+    assert rounds[-1]["tuned_loss"] == pytest.approx(tuned_loss, rel=1e-5)
+    assert rounds[-1]["tuned_score"] == pytest.approx(tuned_score)
     at_once, _ = prune_units(*trained("gru"), vowels, 0.25)
     assert evaluate(network, vowels.test)[0] < evaluate(at_once, vowels.test)[0] - 0.1
 
 
 def test_history_and_progress_go_over_all_rounds(in_rounds):
-    _, _, history, told = in_rounds
+    result, told = in_rounds
+    history = result.history
     epochs = 2 * SETTINGS.epochs
     assert [(epoch, total) for epoch, total, _ in told] == [
         (epoch, epochs) for epoch in range(1, epochs + 1)
     ]
-    assert len(history["loss"]) == len(history["validation_loss"]) == epochs
-    losses = history["validation_loss"]
+    assert len(history.loss) == len(history.validation_loss) == epochs
+    losses = history.validation_loss
     last_round = losses[SETTINGS.epochs :]
-    assert history["best_epoch"] == SETTINGS.epochs + int(np.argmin(last_round))
+    assert history.best_epoch == SETTINGS.epochs + int(np.argmin(last_round))
+
+
+@pytest.mark.parametrize("epoch", [3, 5])
+def test_interrupted_rounds_go_on_where_they_were(vowels, trained, tmp_path, monkeypatch, epoch):
+    """In the first round, before it is done, and in the second."""
+    monkeypatch.setattr("models.training.CHECKPOINT_INTERVAL_S", 0)
+    both = PruneSettings(keep=8, keep_inputs=6, rounds=2)
+    settings = replace(SETTINGS, epochs=3)
+    file = tmp_path / "c.npz"
+
+    def run(progress=None, checkpoint=None):
+        return prune_in_rounds(*trained("gru"), vowels, both, settings, progress, checkpoint)
+
+    def interrupt(done, epochs, losses):
+        if done == epoch:
+            raise KeyboardInterrupt
+
+    expected = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupt, file)
+    epochs = []
+    resumed = run(lambda done, *_: epochs.append(done), file)
+    assert epochs == list(range(epoch, 7)), "it did not resume from the last epoch written"
+    assert (resumed.architecture, resumed.channels) == (expected.architecture, expected.channels)
+    assert [r["units"] for r in resumed.facts["rounds"]] == [(11,), (8,)]
+    np.testing.assert_allclose(resumed.history.loss, expected.history.loss, atol=1e-5, rtol=0)
+    assert_same_weights(resumed.network, expected.network, atol=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.npz"]
+
+
+def test_a_damaged_checkpoint_of_rounds_is_an_error_of_one_line(vowels, trained, tmp_path):
+    file = tmp_path / "c.npz"
+    file.write_bytes(b"no checkpoint")
+    with pytest.raises(ModelsError, match=r"c\.npz: the checkpoint cannot be read") as caught:
+        prune_in_rounds(*trained("gru"), vowels, PruneSettings(keep=8), SETTINGS, None, file)
+    assert "\n" not in caught.value.message
 
 
 def test_step_model_takes_the_kept_channels(tmp_path):

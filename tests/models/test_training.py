@@ -12,12 +12,13 @@ import tf_keras as keras
 import models.training
 from models.errors import DivergedError, ModelsError
 from models.gradient_health import gradient_norms_through_time
-from models.losses import task_loss
+from models.losses import step_label_loss
 from models.metrics import Metric, accuracy
 from models.network import Architecture, recurrences
 from models.prediction import evaluate, predict
 from models.tasks.sequence_set import SequenceSet
-from models.training import TrainingSettings, fit
+from models.training import fit
+from models.training_settings import TrainingSettings
 from tests.models.reference_cells import REFERENCES, weights_by_name
 from tests.models.weight_comparison import assert_same_weights, largest_difference
 
@@ -42,10 +43,12 @@ def new_network(task, cell="gru", seed=1, units=4):
 
 
 def assert_same_history(actual, expected):
-    assert actual["best_epoch"] == expected["best_epoch"]
+    assert actual.best_epoch == expected.best_epoch
     for name in ("loss", "validation_loss", "validation_score", "gradient_norm"):
-        np.testing.assert_allclose(actual[name], expected[name], atol=1e-6, rtol=0)
-    assert len(actual["seconds"]) == len(expected["seconds"])
+        np.testing.assert_allclose(
+            getattr(actual, name), getattr(expected, name), atol=1e-6, rtol=0
+        )
+    assert len(actual.seconds) == len(expected.seconds)
 
 
 # Resuming
@@ -79,19 +82,17 @@ def test_resumed_fit_equals_an_uninterrupted_one(small_task, tmp_path, monkeypat
     # best epoch lies before the interruption and must come out of the checkpoint.
     wrong = (small_task.validation.labels + 1) % len(small_task.labels)
     small_task = replace(small_task, validation=replace(small_task.validation, labels=wrong))
-    settings = replace(SETTINGS, epochs=7, learning_rate=0.1)
+    settings = replace(SETTINGS, epochs=7, learning_rate=0.1, keep=keep)
     whole = new_network(small_task)
-    expected = fit(whole, small_task, settings, keep=keep)
+    expected = fit(whole, small_task, settings)
     checkpoint = interrupted_checkpoint(
-        small_task, tmp_path / "runs" / "c.npz", monkeypatch, settings, epoch=6, keep=keep
+        small_task, tmp_path / "runs" / "c.npz", monkeypatch, settings, epoch=6
     )
     resumed = new_network(small_task, seed=99)
     epochs = []
-    history = fit(
-        resumed, small_task, settings, checkpoint, lambda done, *_: epochs.append(done), keep=keep
-    )
+    history = fit(resumed, small_task, settings, checkpoint, lambda done, *_: epochs.append(done))
     assert epochs == [6, 7], "it did not resume from the last epoch written"
-    assert expected["best_epoch"] < 4, "the case is not the one meant: choose other settings"
+    assert expected.best_epoch < 4, "the case is not the one meant: choose other settings"
     assert_same_history(history, expected)
     assert_same_weights(resumed, whole)
 
@@ -226,7 +227,7 @@ def test_normalization_is_not_trained(small_task):
 # Stopping
 
 
-def fit_with_snapshots(task, settings, **options):
+def fit_with_snapshots(task, settings):
     """(network, history, the weights after every epoch)."""
     network = new_network(task)
     snapshots = []
@@ -235,7 +236,6 @@ def fit_with_snapshots(task, settings, **options):
         task,
         settings,
         progress=lambda *_: snapshots.append(network.get_weights()),
-        **options,
     )
     return network, history, snapshots
 
@@ -243,21 +243,21 @@ def fit_with_snapshots(task, settings, **options):
 def test_early_stopping_keeps_the_best_validation_epoch(small_task):
     settings = replace(SETTINGS, epochs=40, learning_rate=0.2, patience=3)
     network, history, snapshots = fit_with_snapshots(small_task, settings)
-    best = int(np.argmin(history["validation_loss"]))
+    best = int(np.argmin(history.validation_loss))
     assert 0 < best < settings.epochs - 4, "the case is not the one meant: choose other settings"
-    assert history["best_epoch"] == best
-    assert len(history["loss"]) == len(snapshots) == best + settings.patience + 1
+    assert history.best_epoch == best
+    assert len(history.loss) == len(snapshots) == best + settings.patience + 1
     for actual, expected in zip(network.get_weights(), snapshots[best], strict=True):
         np.testing.assert_array_equal(actual, expected)
     assert evaluate(network, small_task.validation)[0] == pytest.approx(
-        min(history["validation_loss"]), abs=1e-6
+        min(history.validation_loss), abs=1e-6
     )
 
 
 def test_keep_last_keeps_the_last_epoch(small_task):
-    settings = replace(SETTINGS, epochs=40, learning_rate=0.2, patience=3)
-    network, history, snapshots = fit_with_snapshots(small_task, settings, keep="last")
-    assert history["best_epoch"] < len(snapshots) - 1
+    settings = replace(SETTINGS, epochs=40, learning_rate=0.2, patience=3, keep="last")
+    network, history, snapshots = fit_with_snapshots(small_task, settings)
+    assert history.best_epoch < len(snapshots) - 1
     for actual, expected in zip(network.get_weights(), snapshots[-1], strict=True):
         np.testing.assert_array_equal(actual, expected)
 
@@ -278,7 +278,7 @@ def test_fit_learns(small_task):
     before, _ = evaluate(network, small_task.validation)
     history = fit(network, small_task, replace(SETTINGS, epochs=10, learning_rate=0.1))
     after, right = evaluate(network, small_task.validation)
-    assert history["loss"][-1] < 0.7 * history["loss"][0]
+    assert history.loss[-1] < 0.7 * history.loss[0]
     assert after < 0.8 * before
     assert right > 2 / len(small_task.labels)
 
@@ -339,14 +339,14 @@ def test_loss_of_labelled_steps_by_hand(step_task):
 def test_labelled_steps_are_learned(step_task):
     network = new_network(step_task)
     history = fit(network, step_task, replace(SETTINGS, epochs=10, learning_rate=0.1))
-    assert history["loss"][-1] < 0.7 * history["loss"][0]
-    assert history["validation_score"][-1] > 2 / len(step_task.labels)
+    assert history.loss[-1] < 0.7 * history.loss[0]
+    assert history.validation_score[-1] > 2 / len(step_task.labels)
 
 
 def test_no_step_wanted_is_no_loss_and_no_gradient():
     logits = tf.Variable(np.ones((2, 3, 4), np.float32))
     with tf.GradientTape() as tape:
-        loss = task_loss(logits, np.full((2, 3), -1), np.array([3, 2]))
+        loss = step_label_loss(logits, np.full((2, 3), -1))
     assert float(loss) == 0
     np.testing.assert_array_equal(tape.gradient(loss, logits), 0)
 
@@ -355,7 +355,7 @@ def test_the_score_is_the_tasks_metric(small_task):
     metric = Metric("share of the first class", "%", True, "", lambda outputs, data: 0.25)
     task = replace(small_task, metric=metric)
     history = fit(new_network(task), task, replace(SETTINGS, epochs=1))
-    assert history["validation_score"] == [0.25]
+    assert history.validation_score == [0.25]
 
 
 # Gradients through time
@@ -474,7 +474,7 @@ def test_gradients_of_values_equal_finite_differences_of_the_head():
     network = Architecture("simple-rnn", (4,), 2, 2, gives_values=True).build()
     x = np.zeros((1, 3, 2), np.float32)
     wanted = np.array([[1.0, -2.0]], np.float32)
-    (norms,) = gradient_norms_through_time(network, x, wanted)
+    (norms,) = gradient_norms_through_time(network, x, wanted, values=True)
     (layer,) = recurrences(network)
     head = network.get_layer("head")
     # With h = 0 before it, the last step's tanh is the identity: y = h R H.

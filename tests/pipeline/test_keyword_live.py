@@ -27,7 +27,8 @@ def keyword_model(small_speech, tmp_path_factory) -> Path:
     from calibration.rollout import long_streams
     from convert.export import export, float_step
     from models.network import Architecture
-    from models.training import TrainingSettings, fit
+    from models.training import fit
+    from models.training_settings import TrainingSettings
 
     task = load_folder(small_speech, "keywords-synthetic", "synthetic")
     task = replace(task, validation=task.train, test=task.train)
