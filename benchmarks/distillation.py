@@ -16,8 +16,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import replace
-from typing import Any
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import click
 import numpy as np
@@ -56,8 +57,8 @@ def new_network(kind: str, task: Task, seed: int) -> keras.Model:
     if not cell or not units.isdigit():
         raise click.UsageError(f"'{kind}' is no CELL-UNITS such as lstm-128")
     keras.utils.set_random_seed(seed)
-    shape = {"inputs": len(task.channels), "outputs": len(task.labels)}
-    noise = {"input_noise": NOISE, "input_offset": OFFSET}
+    shape: dict[str, Any] = {"inputs": len(task.channels), "outputs": len(task.labels)}
+    noise: dict[str, Any] = {"input_noise": NOISE, "input_offset": OFFSET}
     if cell == "attention":
         network = AttentionArchitecture(int(units), **shape, **noise).build()
     else:
@@ -138,7 +139,7 @@ def main(
     epochs: int,
     teacher_epochs: int | None,
     patience: int,
-    keep: str,
+    keep: Literal["best", "last"],
     stretch: float,
     gain: float,
     rotation: float,
@@ -156,88 +157,90 @@ def main(
     whole = load_task(task_name)
     distillation = DistillationSettings(temperature, soft_weight, hint_weight)
     augmentation = Augmentation(stretch, gain, rotation, VECTORS.get(task_name, ()))
-    results: dict[str, dict[str, Any]] = {
-        kind: {
-            f"{name}{figure}": []
-            for name in ("teacher", "alone", "distilled")
-            for figure in ("", "_cross_entropy")
-        }
-        for kind in students
-    }
+    settings = TrainingSettings(
+        epochs=epochs,
+        learning_rate=learning_rate,
+        patience=patience,
+        augmentation=augmentation,
+        keep=keep,
+    )
+    own = replace(settings, epochs=teacher_epochs or epochs, learning_rate=teacher_learning_rate)
+    plan = Plan(teacher_kind, ensemble, students, settings, own, distillation)
+    results: dict[str, dict[str, Any]] = {kind: defaultdict(list) for kind in students}
     start = time.monotonic()
     for seed in range(first_seed, first_seed + seeds):
-        settings = TrainingSettings(
-            epochs=epochs,
-            learning_rate=learning_rate,
-            patience=patience,
-            seed=seed,
-            augmentation=augmentation,
-            keep=keep,
-        )
         task = whole if data == "test" else recut(whole, seed)
         measured = task.test if data == "test" else task.validation
-        keras.backend.clear_session()
-        teacher = []
-        for member in range(ensemble):
-            member_seed = seed + MEMBER_SEEDS * member
-            teacher.append(new_network(teacher_kind, task, member_seed))
-            fit(
-                teacher[-1],
-                task,
-                replace(
-                    settings,
-                    epochs=teacher_epochs or epochs,
-                    learning_rate=teacher_learning_rate,
-                    seed=member_seed,
-                ),
-            )
-        for kind in students:
-            alone, distilled = (new_network(kind, task, seed) for _ in range(2))
-            keras.utils.set_random_seed(seed)
-            fit(alone, task, settings)
-            keras.utils.set_random_seed(seed)
-            distil(teacher, distilled, task, settings, distillation)
-            entry = results[kind]
-            for name, networks in (
-                ("teacher", teacher),
-                ("alone", [alone]),
-                ("distilled", [distilled]),
-            ):
-                entry[name].append(score(networks, measured))
-                entry[f"{name}_cross_entropy"].append(cross_entropy(networks, measured))
-            entry["parameters"] = count_parameters(distilled)
-            entry["teacher_parameters"] = sum(map(count_parameters, teacher))
-            figures = ", ".join(
-                f"{name} {entry[name][-1]:.2f}" for name in ("teacher", "alone", "distilled")
-            )
-            click.echo(f"seed {seed}, {kind}: {figures}", err=True)
+        run_seed(plan, task, measured, seed, results)
     for kind, entry in results.items():
         entry["gain"] = list(np.subtract(entry["distilled"], entry["alone"]))
         entry["behind_teacher"] = list(np.subtract(entry["teacher"], entry["distilled"]))
         entry["ratio"] = entry["teacher_parameters"] / entry["parameters"]
         if as_json:
-            facts = {
-                "task": task_name,
-                "data": data,
-                "teacher_network": teacher_kind,
-                "ensemble": ensemble,
-                "student_network": kind,
-                "first_seed": first_seed,
-                "epochs": epochs,
-                "teacher_epochs": teacher_epochs or epochs,
-                "patience": patience,
-                "keep": keep,
-                "stretch": stretch,
-                "gain": gain,
-                "rotation": rotation,
-                "learning_rate": learning_rate,
-                "teacher_learning_rate": teacher_learning_rate,
-                **vars(distillation),
-            }
-            click.echo(json.dumps({**facts, **entry}))
+            options = {"task": task_name, "data": data, "first_seed": first_seed}
+            click.echo(json.dumps({**options, **plan.facts(kind), **entry}))
     if not as_json:
         print_table(results, teacher_kind, ensemble, len(measured), data)
         click.echo(f"{time.monotonic() - start:.0f} s")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, and how; both kinds of settings with any seed."""
+
+    teacher: str
+    ensemble: int
+    students: tuple[str, ...]
+    settings: TrainingSettings
+    teacher_settings: TrainingSettings
+    distillation: DistillationSettings
+
+    def facts(self, student: str) -> dict[str, Any]:
+        """As JSON, for one of the students."""
+        settings, augmentation = self.settings, self.settings.augmentation or Augmentation()
+        return {
+            "teacher_network": self.teacher,
+            "ensemble": self.ensemble,
+            "student_network": student,
+            "epochs": settings.epochs,
+            "teacher_epochs": self.teacher_settings.epochs,
+            "patience": settings.patience,
+            "keep": settings.keep,
+            "stretch": augmentation.stretch,
+            "gain": augmentation.gain,
+            "rotation": augmentation.rotation,
+            "learning_rate": settings.learning_rate,
+            "teacher_learning_rate": self.teacher_settings.learning_rate,
+            **vars(self.distillation),
+        }
+
+
+def run_seed(
+    plan: Plan, task: Task, measured: SequenceSet, seed: int, results: dict[str, dict[str, Any]]
+) -> None:
+    """Train the teacher and all students with one seed, alone and distilled, into ``results``."""
+    settings = replace(plan.settings, seed=seed)
+    keras.backend.clear_session()
+    teacher = []
+    for member in range(plan.ensemble):
+        member_seed = seed + MEMBER_SEEDS * member
+        teacher.append(new_network(plan.teacher, task, member_seed))
+        fit(teacher[-1], task, replace(plan.teacher_settings, seed=member_seed))
+    for kind in plan.students:
+        alone, distilled = (new_network(kind, task, seed) for _ in range(2))
+        keras.utils.set_random_seed(seed)
+        fit(alone, task, settings)
+        keras.utils.set_random_seed(seed)
+        distil(teacher, distilled, task, settings, plan.distillation)
+        entry = results[kind]
+        ways = {"teacher": teacher, "alone": [alone], "distilled": [distilled]}
+        for name, networks in ways.items():
+            entry[name].append(score(networks, measured))
+            entry[f"{name}_cross_entropy"].append(cross_entropy(networks, measured))
+        entry["parameters"] = count_parameters(distilled)
+        entry["teacher_parameters"] = sum(map(count_parameters, teacher))
+        figures = ", ".join(f"{name} {entry[name][-1]:.2f}" for name in ways)
+        click.echo(f"seed {seed}, {kind}: {figures}", err=True)
 
 
 def print_table(

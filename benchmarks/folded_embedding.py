@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from typing import Any
 
 import click
 import numpy as np
 from bare_loop import bare_loop
+from numpy.typing import NDArray
 from record import write_record
 
 from device_runner.measure.machine import describe_machine
@@ -77,7 +79,7 @@ def measure(cell: str, units: int, vocabulary: int, embedding: int) -> dict[str,
     }
 
 
-def _tokens(vocabulary: int, count: int) -> np.ndarray:
+def _tokens(vocabulary: int, count: int) -> NDArray[Any]:
     return np.random.default_rng(1).integers(0, vocabulary, count).astype(np.int32)
 
 
@@ -101,7 +103,7 @@ def main(
             f"embedding of {embedding}"
         )
         click.echo(f"{'vocabulary':>10}  {'way':15}{'ns a step':>10}{'ratio':>7}{'bytes':>11}")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for vocabulary in vocabularies:
         found = measure(cell, units, vocabulary, embedding)
         rows.append({"cell": cell, "units": units, "vocabulary": vocabulary, **found})

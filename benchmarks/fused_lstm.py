@@ -21,6 +21,7 @@ from typing import Any
 import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
 
 from device_runner.measure.machine import describe_machine
 from device_runner.model.flatbuffer import read_graph
@@ -54,7 +55,7 @@ def build(units: int) -> tuple[Any, Any]:
     return ours, fused
 
 
-def fused_flatbuffer(model: Any, frames: np.ndarray | None) -> bytes:
+def fused_flatbuffer(model: Any, frames: NDArray[Any] | None) -> bytes:
     """Float32, or with ``frames`` [steps, inputs] to calibrate with int8."""
     import tensorflow as tf
 
@@ -90,7 +91,7 @@ class Stepper:
             zero = details["quantization"][1]
             self.interpreter.set_tensor(index, np.full(details["shape"], zero, details["dtype"]))
 
-    def step(self, frame: np.ndarray) -> np.ndarray:
+    def step(self, frame: NDArray[Any]) -> NDArray[Any]:
         scale, zero = self.x["quantization"]
         if scale:
             frame = np.clip(np.round(frame / scale) + zero, -128, 127)
@@ -101,7 +102,7 @@ class Stepper:
             self.interpreter.set_tensor(old, self.interpreter.get_tensor(new))
         scale, zero = self.y["quantization"]
         y = self.interpreter.get_tensor(self.y["index"]).astype(np.float32).ravel()
-        return (y - zero) * scale if scale else y
+        return np.asarray((y - zero) * scale if scale else y)
 
 
 def measure(units: int) -> dict[str, dict[str, float]]:

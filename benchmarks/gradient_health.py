@@ -29,6 +29,7 @@ from typing import Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from models.cells import CELLS
 from models.tensorflow_log import load_tensorflow
@@ -50,7 +51,9 @@ KEEPING_BLOCKS = {
 }
 
 
-def sequences(task: str, length: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def sequences(
+    task: str, length: int, random: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """A batch: inputs [batch, steps, channels] and what is wanted, the sum [batch] or the symbols
     [batch, SHOWN] of the last steps."""
     if task == "adding":
@@ -79,7 +82,7 @@ def task_loss(task: str, outputs: Any, wanted: Any) -> Any:
     )
 
 
-def state_gradients(network: Any, task: str, x: np.ndarray, wanted: np.ndarray) -> list[float]:
+def state_gradients(network: Any, task: str, x: NDArray[Any], wanted: NDArray[Any]) -> list[float]:
     """The norm of d loss / d state after each step, averaged over the batch."""
     import tensorflow as tf
     import tf_keras as keras
@@ -95,7 +98,9 @@ def state_gradients(network: Any, task: str, x: np.ndarray, wanted: np.ndarray) 
             tape.watch(nudges)
             constants = cell.begin()
 
-            def step(given: tuple, states: list[tf.Tensor]) -> tuple:
+            def step(
+                given: tuple[tf.Tensor, tf.Tensor], states: list[tf.Tensor]
+            ) -> tuple[tf.Tensor, list[tf.Tensor]]:
                 product, *added = given
                 output, new = cell.step(product, tuple(states), constants)
                 return output, [state + nudge for state, nudge in zip(new, added, strict=True)]
@@ -103,10 +108,12 @@ def state_gradients(network: Any, task: str, x: np.ndarray, wanted: np.ndarray) 
             given = (cell.input_product(network.layers[0](x)), *nudges)
             _, outputs, _ = keras.backend.rnn(step, given, recurrence.initial_states(len(x)))
             loss = task_loss(task, head(outputs), wanted)
-        return tape.gradient(loss, nudges)
+        found: list[Any] = tape.gradient(loss, nudges)
+        return found
 
     found = [g.numpy().reshape(*x.shape[:2], -1) for g in gradients(tf.constant(x), wanted)]
-    return np.linalg.norm(np.concatenate(found, -1), axis=-1).mean(0).astype(float).tolist()
+    norms = np.linalg.norm(np.concatenate(found, -1), axis=-1).mean(0)
+    return [float(norm) for norm in norms]
 
 
 def left_over(norms: list[float]) -> float:
@@ -173,7 +180,7 @@ def examine(
 
 
 def _title(item: dict[str, Any]) -> str:
-    return item["cell"] + (", open" if item["start"] == OPEN else "")
+    return str(item["cell"]) + (", open" if item["start"] == OPEN else "")
 
 
 def draw(results: list[dict[str, Any]], picture: Path) -> None:
@@ -221,7 +228,7 @@ def main(
     # A file may be from before a network's start was part of a result.
     done = [item for item in map(json.loads, lines) if item.keys() >= set(KEY)]
 
-    def key(item: dict[str, Any]) -> tuple:
+    def key(item: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(item[name] for name in KEY)
 
     head = f"{'task':<8}{'length':>7}  {'cell':<18}{'steps':>7}{'loss':>9}  solved  gradient left"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -29,7 +30,7 @@ CYCLE = 4
 
 def cycle_ns(latency: ModelLatency) -> float:
     """Nanoseconds per step: the median of the means of CYCLE steps in a row."""
-    samples = latency.samples
+    samples = np.asarray(latency.samples)
     whole = samples[: len(samples) // CYCLE * CYCLE]
     return float(np.median(whole.reshape(-1, CYCLE).mean(1)))
 
@@ -47,7 +48,7 @@ def main(folder: Path, as_json: bool) -> None:
         raise click.ClickException(
             f"{error.message}; run 'edgestep run recipes/hierarchical.toml' first"
         ) from None
-    rows = []
+    rows: list[dict[str, Any]] = []
     found = measure(streams, BenchSettings(keep_samples=True))
     for (model, scheme), stream, latency in zip(names, streams, found, strict=True):
         step = latency.step

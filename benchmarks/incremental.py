@@ -16,14 +16,17 @@ checked before.
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
 from record import write_record
 
 from device_runner.measure.machine import describe_machine
@@ -33,6 +36,10 @@ INPUTS = 12
 OUTPUTS = 9
 ROUNDS = 30
 TOLERANCE = 1e-4
+
+
+#: Frames [steps, inputs] -> the outputs after the last.
+Compute = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def build(units: int, windows: tuple[int, ...]) -> tuple[bytes, dict[int, bytes]]:
@@ -69,48 +76,54 @@ class Loaded:
         self.inputs = {name: d["index"] for name, d in runner.get_input_details().items()}
         self.outputs = {name: d["index"] for name, d in runner.get_output_details().items()}
 
-    def set(self, name: str, value: np.ndarray) -> None:
+    def set(self, name: str, value: NDArray[Any]) -> None:
         self.interpreter.set_tensor(self.inputs[name], value)
 
-    def get(self, name: str) -> np.ndarray:
-        return self.interpreter.get_tensor(self.outputs[name])
+    def get(self, name: str) -> NDArray[Any]:
+        return np.asarray(self.interpreter.get_tensor(self.outputs[name]))
 
 
 def ways(
     step: bytes, whole: dict[int, bytes], units: int
-) -> tuple[Callable[[np.ndarray], np.ndarray], dict[tuple[str, int], Callable]]:
+) -> tuple[Compute, dict[tuple[str, int], Compute]]:
     """A step of the stream, and for each window two ways to compute it anew: frames [W, inputs]
     -> outputs after the last."""
     model = Loaded(step)
     states = [name for name in model.inputs if name != "x"]
     zeros = np.zeros((1, units), np.float32)
 
-    def one_step(frame: np.ndarray) -> np.ndarray:
+    def one_step(frame: NDArray[Any]) -> NDArray[Any]:
         model.set("x", frame)
         model.interpreter.invoke()
         for name in states:
             model.set(name, model.get(name))
         return model.get("y")
 
-    def again(frames: np.ndarray) -> np.ndarray:
+    def again(frames: NDArray[Any]) -> NDArray[Any]:
         for name in states:
             model.set(name, zeros)
         for position in range(len(frames)):
             y = one_step(frames[position : position + 1])
         return y
 
-    found: dict[tuple[str, int], Callable] = {}
+    found: dict[tuple[str, int], Compute] = {}
     for window, flatbuffer in whole.items():
         fused = Loaded(flatbuffer)
         (given,), (wanted,) = fused.inputs, fused.outputs
 
-        def at_once(frames, fused=fused, given=given, wanted=wanted):
-            fused.set(given, frames[np.newaxis])
-            fused.interpreter.invoke()
-            return fused.get(wanted)
-
-        found["window", window], found["again", window] = at_once, again
+        found["window", window], found["again", window] = at_once(fused, given, wanted), again
     return one_step, found
+
+
+def at_once(fused: Loaded, given: str, wanted: str) -> Compute:
+    """The whole window in one call."""
+
+    def compute(frames: NDArray[Any]) -> NDArray[Any]:
+        fused.set(given, frames[np.newaxis])
+        fused.interpreter.invoke()
+        return fused.get(wanted)
+
+    return compute
 
 
 @click.command()
@@ -135,7 +148,7 @@ def main(units: int, windows: tuple[int, ...], as_json: bool) -> None:
         samples["step", 1].append(_microseconds(lambda: one_step(frames[:1]), 200))
         for (way, window), compute in anew.items():
             own = frames[:window]
-            taken = _microseconds(lambda compute=compute, own=own: compute(own), 5)
+            taken = _microseconds(functools.partial(compute, own), 5)
             samples.setdefault((way, window), []).append(taken)
     medians = {key: statistics.median(values) for key, values in samples.items()}
     stepping = medians["step", 1]

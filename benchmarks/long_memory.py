@@ -96,7 +96,7 @@ def errors(path: Path, data: SequenceSet) -> dict[str, float]:
     from device_runner.stream import Stream
 
     (x,), (wanted,) = data.sequences, data.values or []
-    given = Stream(path, "litert").run(x)
+    given = np.asarray(Stream(path, "litert").run(x))
     error = given[:, 3] - wanted[:, 3]
     held = wanted[SETTLING_STEPS:, :3] != 0
     right = np.sign(given[SETTLING_STEPS:, :3]) == wanted[SETTLING_STEPS:, :3]
@@ -117,8 +117,9 @@ def run_seed(
     from convert.export import export, float_step
     from convert.quantization_aware import float_network, train_quantization_aware
     from convert.schemes import parse_scheme
+    from models.history import EpochRecord
     from models.network import Architecture
-    from models.training import fit
+    from models.training import Progress, fit
     from models.training_settings import TrainingSettings
 
     keras.utils.set_random_seed(seed)
@@ -131,11 +132,11 @@ def run_seed(
             epochs=epochs, batch_size=64, learning_rate=rate, patience=epochs, seed=seed
         )
 
-    def say(what: str):
-        def progress(epoch: int, epochs: int, entry: dict[str, float]) -> None:
+    def say(what: str) -> Progress:
+        def progress(epoch: int, epochs: int, record: EpochRecord) -> None:
             click.echo(
                 f"\r{cell} seed {seed} {what} {epoch}/{epochs}: validation loss "
-                f"{entry['validation_loss']:.5f} {entry['seconds']:.1f} s ",
+                f"{record.validation_loss:.5f} {record.seconds:.1f} s ",
                 nl=epoch == epochs,
                 err=True,
             )

@@ -87,7 +87,7 @@ def main(
     if not as_json:
         click.echo(f"{describe_machine()['model']}, {units} units, seconds of an epoch")
         click.echo(f"{'steps':>6}" + "".join(f"{cell:>12}" for cell in cells))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for steps in lengths:
         seconds = measure(cells, units, steps, rounds)
         rows.append({"units": units, "steps": steps, "seconds": seconds})
@@ -96,7 +96,7 @@ def main(
         else:
             click.echo(f"{steps:6}" + "".join(f"{seconds[cell]:12.2f}" for cell in cells))
     if {"gru", "min-gru"} <= set(cells):
-        last = rows[-1]["seconds"]
+        last: dict[str, float] = rows[-1]["seconds"]
         write_record(
             "parallel_training",
             f"an epoch of min-gru-{units} against gru-{units}, {lengths[-1]} steps: "

@@ -44,6 +44,7 @@ def run_seed(cell: str, units: int, seed: int, folder: Path) -> Found:
 
     from calibration.rollout import long_streams
     from convert.export import export, float_step
+    from models.history import EpochRecord
     from models.network import Architecture
     from models.tasks import load_task
     from models.training import fit
@@ -60,7 +61,7 @@ def run_seed(cell: str, units: int, seed: int, folder: Path) -> Found:
         epochs=40, batch_size=64, learning_rate=0.002, patience=12, seed=seed
     )
 
-    def progress(epoch: int, epochs: int, entry: dict[str, float]) -> None:
+    def progress(epoch: int, epochs: int, record: EpochRecord) -> None:
         click.echo(f"\rseed {seed} epoch {epoch}/{epochs} ", nl=epoch == epochs, err=True)
 
     fit(network, task, settings, progress=progress)

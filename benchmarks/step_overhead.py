@@ -23,11 +23,13 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from bare_loop import bare_loop
+from numpy.typing import NDArray
 
 from device_runner.measure import latency
 from device_runner.measure.latency import BenchSettings
@@ -48,7 +50,7 @@ COMPARISONS = 15
 Loop = Callable[[int], None]
 
 
-def invoke_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
+def invoke_loop(model: StepModel, frames: list[NDArray[Any]]) -> Loop:
     invoke = Stream(model, "litert").backend.invoke
 
     def loop(count: int) -> None:
@@ -58,7 +60,7 @@ def invoke_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
     return loop
 
 
-def stream_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
+def stream_loop(model: StepModel, frames: list[NDArray[Any]]) -> Loop:
     step = Stream(model, "litert").step_bytes
     source = itertools.cycle([frame.tobytes() for frame in frames])
 
@@ -69,7 +71,7 @@ def stream_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
     return loop
 
 
-def values_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
+def values_loop(model: StepModel, frames: list[NDArray[Any]]) -> Loop:
     step = Stream(model, "litert").step
     source = itertools.cycle([model.contract.input.dequantize(frame) for frame in frames])
 
@@ -80,7 +82,7 @@ def values_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
     return loop
 
 
-def tensors_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
+def tensors_loop(model: StepModel, frames: list[NDArray[Any]]) -> Loop:
     interpreter = Interpreter(model_content=model.flatbuffer, num_threads=1)
     interpreter.allocate_tensors()
     signature = model.graph.signature(STEP_SIGNATURE)
@@ -106,7 +108,7 @@ def tensors_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
     return loop
 
 
-def signature_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
+def signature_loop(model: StepModel, frames: list[NDArray[Any]]) -> Loop:
     interpreter = Interpreter(model_content=model.flatbuffer, num_threads=1)
     runner = interpreter.get_signature_runner(STEP_SIGNATURE)
     states = {
@@ -124,7 +126,7 @@ def signature_loop(model: StepModel, frames: list[np.ndarray]) -> Loop:
     return loop
 
 
-def runner_against_independent_loop(model: StepModel, frames: list[np.ndarray]) -> float:
+def runner_against_independent_loop(model: StepModel, frames: list[NDArray[Any]]) -> float:
     """p50 of the runner's measurement over the median of single steps timed here, in turns."""
     step = bare_loop(model.flatbuffer, STEP_SIGNATURE)
     stored = itertools.cycle([frame.tobytes() for frame in frames])
@@ -137,7 +139,7 @@ def runner_against_independent_loop(model: StepModel, frames: list[np.ndarray]) 
             start = time.perf_counter_ns()
             step(frame)
             times.append(time.perf_counter_ns() - start)
-        ratios.append(measured.step.percentiles["p50"] / statistics.median(times))
+        ratios.append((measured.step.percentiles["p50"] or 0) / statistics.median(times))
     return statistics.median(ratios)
 
 

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
@@ -34,7 +34,7 @@ SCHEMES = ("float32", "int8")
 # What is compared: the trained network, what is left of it, and one trained at that size.
 NETWORKS = ("whole", "pruned", "scratch")
 INPUT_NOISE, INPUT_OFFSET = 0.7, 0.5
-TRAINING = {"epochs": 80, "learning_rate": 2e-3, "patience": 25}
+TRAINING: dict[str, Any] = {"epochs": 80, "learning_rate": 2e-3, "patience": 25}
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Plan:
     rounds: int
     tuning_epochs: int
     tuning_rate: float
-    importance: str
+    importance: Literal["taylor", "norm"]
     folder: Path
 
 
@@ -166,8 +166,8 @@ def measure_files(results: Sequence[CellResult], settings: BenchSettings) -> Non
     streams = [Stream(result.files[key], "litert") for result, key in jobs]
     for (result, key), latency in zip(jobs, measure(streams, settings), strict=True):
         # 100 steps, the fewest that the command takes, are enough for a median.
-        result.step_ns[key] = float(latency.step.percentiles["p50"])
-        result.invoke_ns[key] = float(latency.invoke.percentiles["p50"])
+        result.step_ns[key] = float(latency.step.percentiles["p50"] or 0)
+        result.invoke_ns[key] = float(latency.invoke.percentiles["p50"] or 0)
 
 
 def print_table(results: Sequence[CellResult], plan: Plan, seeds: int) -> None:
@@ -224,7 +224,7 @@ def main(
     rounds: int,
     tuning_epochs: int,
     tuning_rate: float,
-    importance: str,
+    importance: Literal["taylor", "norm"],
     seeds: int,
     steps: int,
     as_json: bool,

@@ -10,7 +10,7 @@ Each step model of the task "translation" translates the task's test data; the s
 from __future__ import annotations
 
 import click
-from sacrebleu.metrics import CHRF
+from sacrebleu.metrics.chrf import CHRF
 
 from device_runner.generation import generating_tokenizer, translate
 from device_runner.stream import Stream

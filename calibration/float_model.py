@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
 
 #: A stream's frames [steps, *frame shape]; of a model of several inputs, by name.
-Frames = np.ndarray | Mapping[str, np.ndarray]
-#: Values of tensors by tensor index, each in the tensor's shape and dtype.
-Values = dict[int, np.ndarray]
+StreamInputs = NDArray[Any] | Mapping[str, NDArray[Any]]
+#: TensorValues of tensors by tensor index, each in the tensor's shape and dtype.
+TensorValues = dict[int, NDArray[Any]]
 
 
 class FloatModel:
@@ -34,7 +35,7 @@ class FloatModel:
     def __init__(
         self,
         step_model: bytes,
-        initial: Mapping[str, np.ndarray] | None = None,
+        initial: Mapping[str, NDArray[Any]] | None = None,
         periods: Mapping[str, int] | None = None,
         keep_tensors: bool = False,
     ) -> None:
@@ -57,7 +58,7 @@ class FloatModel:
             if name in self.outputs
         }
         self._periods = {name: (periods or {}).get(name, 1) for name in self.states}
-        self.beginnings: Values = {
+        self.beginnings: TensorValues = {
             item["index"]: np.zeros(item["shape"], item["dtype"])
             for name, item in self.inputs.items()
             if name in self.states
@@ -65,13 +66,13 @@ class FloatModel:
         for name, beginning in (initial or {}).items():
             self.beginnings[self.states[name][0]][...] = beginning
 
-    def step(self, frame: Values, states: Values) -> None:
+    def step(self, frame: TensorValues, states: TensorValues) -> None:
         """Compute one step from ``states``, by in tensor's index."""
         for index, value in (frame | states).items():
             self.interpreter.set_tensor(index, value)
         self.interpreter.invoke()
 
-    def due(self, position: int) -> Values:
+    def due(self, position: int) -> TensorValues:
         """The new values, by in tensor's index, of the states that step ``position`` (from 0 on)
         hands on."""
         return {
@@ -80,7 +81,7 @@ class FloatModel:
             if position % self._periods[name] == 0
         }
 
-    def frames(self, stream: Frames) -> list[Values]:
+    def frames(self, stream: StreamInputs) -> list[TensorValues]:
         """A stream's values step by step.
 
         Raises:
@@ -113,6 +114,6 @@ class FloatModel:
         ]
 
 
-def steps_of(stream: Frames) -> int:
+def steps_of(stream: StreamInputs) -> int:
     """Number of time steps."""
     return len(next(iter(stream.values()))) if isinstance(stream, Mapping) else len(stream)

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.ranges import TensorRange
 
@@ -86,7 +88,7 @@ def choose_range(item: TensorRange, method: str, levels: int = 256) -> tuple[flo
     return min(low, 0.0), max(high, 0.0)
 
 
-def _histogram(item: TensorRange) -> tuple[np.ndarray, np.ndarray]:
+def _histogram(item: TensorRange) -> tuple[NDArray[Any], NDArray[Any]]:
     counts = np.array(item.histogram, np.float64)
     edges = np.linspace(item.histogram_low, item.histogram_high, len(counts) + 1)
     return np.clip((edges[:-1] + edges[1:]) / 2, item.minimum, item.maximum), counts

@@ -7,8 +7,10 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
 
@@ -60,7 +62,7 @@ class Ranges:
     longest_stream: int
     states: dict[str, tuple[str, str]]
     tensors: dict[str, TensorRange]
-    moments: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
+    moments: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
     magnitudes: dict[str, float] = field(default_factory=dict)
 
     def state_magnitude(self, state: str) -> float:
@@ -97,11 +99,11 @@ class Ranges:
             ) from error
 
 
-def _to_text(moment: np.ndarray) -> str:
+def _to_text(moment: NDArray[Any]) -> str:
     return base64.b64encode(moment.astype("<f4").tobytes()).decode()
 
 
-def _from_text(text: str) -> np.ndarray:
+def _from_text(text: str) -> NDArray[Any]:
     values = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float64)
     side = math.isqrt(len(values))
     return values.reshape(side, side)
@@ -111,17 +113,17 @@ class MomentCollector:
     """Sums up the outer products of (values, 1) with itself, values being a tensor's last axis."""
 
     def __init__(self) -> None:
-        self.total: np.ndarray | float = 0.0
+        self.total: NDArray[Any] | float = 0.0
         self.count = 0
 
-    def add(self, values: np.ndarray) -> None:
+    def add(self, values: NDArray[Any]) -> None:
         """Add values [..., n]."""
         rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
         rows = np.column_stack([rows, np.ones(len(rows))])
         self.total = self.total + rows.T @ rows
         self.count += len(rows)
 
-    def result(self) -> np.ndarray:
+    def result(self) -> NDArray[Any]:
         """The mean, [n + 1, n + 1]."""
         return np.asarray(self.total) / self.count
 
@@ -139,7 +141,7 @@ class RangeCollector:
         self.limit = 2.0**-10
         self.counts = np.zeros(COLLECTED_BINS, np.int64)
 
-    def add(self, values: np.ndarray) -> None:
+    def add(self, values: NDArray[Any]) -> None:
         """Add values of any shape.
 
         Raises:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
-from calibration.float_model import FloatModel, Frames, steps_of
+from calibration.float_model import FloatModel, StreamInputs, steps_of
 from calibration.ranges import MomentCollector, RangeCollector, Ranges
 from calibration.state_magnitudes import choose_magnitudes
 
@@ -23,9 +24,9 @@ BLOCK_STEPS = 256
 
 def roll_out(
     step_model: bytes,
-    streams: Sequence[Frames],
+    streams: Sequence[StreamInputs],
     progress: Callable[[int, int], None] | None = None,
-    initial: Mapping[str, np.ndarray] | None = None,
+    initial: Mapping[str, NDArray[Any]] | None = None,
     periods: Mapping[str, int] | None = None,
     bounded: Collection[str] = (),
 ) -> Ranges:
@@ -52,14 +53,7 @@ def roll_out(
     if not total:
         raise CalibrationError("no calibration data; give at least one sequence")
     model = FloatModel(step_model, initial, periods, keep_tensors=True)
-    interpreter = model.interpreter
-    roles = _roles(model)
-    collectors = {index: RangeCollector() for index in roles}
-    moments = {
-        int(op["inputs"][0]): MomentCollector()
-        for op in interpreter._get_ops_details()
-        if op["op_name"] == "FULLY_CONNECTED" and int(op["inputs"][0]) in roles
-    }
+    watch = _Watch(model)
     passes = 2 if set(model.states) - set(bounded) else 1
     done = 0
 
@@ -70,38 +64,12 @@ def roll_out(
             progress(done, passes * total)
 
     for stream in streams:
-        states = dict(model.beginnings)
-        block: dict[int, list[np.ndarray]] = {index: [] for index in roles}
-        length = steps_of(stream)
-        for position, frame in enumerate(model.frames(stream)):
-            model.step(frame, states)
-            for index, values in block.items():
-                values.append(interpreter.get_tensor(index))
-            states |= model.due(position)
-            if (position + 1) % BLOCK_STEPS == 0 or position + 1 == length:
-                for index, values in block.items():
-                    stacked = np.stack(values)
-                    collectors[index].add(stacked)
-                    if index in moments:
-                        moments[index].add(stacked)
-                    values.clear()
-            step_done()
-    names = {item["index"]: item["name"] for item in interpreter.get_tensor_details()}
-    ranges = Ranges(
-        steps=total,
-        longest_stream=max(map(steps_of, streams)),
-        states={
-            name: (names[state_in], names[state_out])
-            for name, (state_in, state_out) in model.states.items()
-            if state_in in roles
-        },
-        tensors={names[index]: collectors[index].result(role) for index, role in roles.items()},
-        moments={names[index]: moment.result() for index, moment in moments.items()},
-    )
+        _roll_out_one(model, stream, watch, step_done)
+    ranges = watch.ranges(total, max(map(steps_of, streams)))
     largest = {name: ranges.state_magnitude(name) for name in ranges.states if name not in bounded}
     if tried := {name: value for name, value in largest.items() if value > 0}:
         spreads = {
-            name: ranges.tensors[names[item["index"]]].spread
+            name: ranges.tensors[watch.names[item["index"]]].spread
             for name, item in model.outputs.items()
             if name not in model.states
         }
@@ -110,6 +78,77 @@ def roll_out(
     if progress:
         progress(passes * total, passes * total)
     return ranges
+
+
+class _Watch:
+    """Collects what the float tensors of a model hold after each step.
+
+    Attributes:
+        names: of all tensors, by index.
+    """
+
+    def __init__(self, model: FloatModel) -> None:
+        self.model = model
+        details = model.interpreter.get_tensor_details()
+        self.names = {item["index"]: item["name"] for item in details}
+        self._roles = _roles(model)
+        self._collectors = {index: RangeCollector() for index in self._roles}
+        self._moments = {
+            int(op["inputs"][0]): MomentCollector()
+            for op in model.interpreter._get_ops_details()
+            if op["op_name"] == "FULLY_CONNECTED" and int(op["inputs"][0]) in self._roles
+        }
+        self._block: dict[int, list[NDArray[Any]]] = {index: [] for index in self._roles}
+
+    def look(self) -> None:
+        """Take in the values of the step that was just computed."""
+        for index, values in self._block.items():
+            values.append(self.model.interpreter.get_tensor(index))
+
+    def add_block(self) -> None:
+        """Add to the collectors what was taken in since the last block.
+
+        Raises:
+            CalibrationError: a value is NaN or infinite.
+        """
+        for index, values in self._block.items():
+            stacked = np.stack(values)
+            self._collectors[index].add(stacked)
+            if index in self._moments:
+                self._moments[index].add(stacked)
+            values.clear()
+
+    def ranges(self, steps: int, longest_stream: int) -> Ranges:
+        """The ranges of all that was added."""
+        return Ranges(
+            steps=steps,
+            longest_stream=longest_stream,
+            states={
+                name: (self.names[state_in], self.names[state_out])
+                for name, (state_in, state_out) in self.model.states.items()
+                if state_in in self._roles
+            },
+            tensors={
+                self.names[index]: self._collectors[index].result(role)
+                for index, role in self._roles.items()
+            },
+            moments={self.names[index]: found.result() for index, found in self._moments.items()},
+        )
+
+
+def _roll_out_one(
+    model: FloatModel, stream: StreamInputs, watch: _Watch, step_done: Callable[[], None]
+) -> None:
+    """Step the model through one stream, from its initial states."""
+    states = dict(model.beginnings)
+    length = steps_of(stream)
+    for position, frame in enumerate(model.frames(stream)):
+        model.step(frame, states)
+        watch.look()
+        states |= model.due(position)
+        if (position + 1) % BLOCK_STEPS == 0 or position + 1 == length:
+            watch.add_block()
+        step_done()
 
 
 def _roles(model: FloatModel) -> dict[int, str]:
@@ -129,7 +168,9 @@ def _roles(model: FloatModel) -> dict[int, str]:
     return roles
 
 
-def long_streams(sequences: Sequence[Frames], steps: int, seed: int, streams: int = 4) -> list[Any]:
+def long_streams(
+    sequences: Sequence[StreamInputs], steps: int, seed: int, streams: int = 4
+) -> list[Any]:
     """Chain real sequences, in random order and as often as needed, into a few long streams.
 
     Args:
@@ -139,7 +180,7 @@ def long_streams(sequences: Sequence[Frames], steps: int, seed: int, streams: in
     generator = np.random.default_rng(seed)
     chained = []
     for _ in range(streams):
-        pieces: list[Frames] = []
+        pieces: list[StreamInputs] = []
         length = 0
         while length < steps / streams:
             for index in generator.permutation(len(sequences)):
@@ -151,10 +192,10 @@ def long_streams(sequences: Sequence[Frames], steps: int, seed: int, streams: in
     return chained
 
 
-def _chained(pieces: Sequence[Frames]) -> Frames:
+def _chained(pieces: Sequence[StreamInputs]) -> StreamInputs:
     first = pieces[0]
     if isinstance(first, Mapping):
         return {
             name: np.concatenate([cast(Any, piece)[name] for piece in pieces]) for name in first
         }
-    return np.concatenate(cast(Any, pieces))
+    return np.asarray(np.concatenate(cast(Any, pieces)))

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from calibration.float_model import FloatModel, Frames, steps_of
+from calibration.float_model import FloatModel, StreamInputs, steps_of
 
 LEVELS = 256
 # Over the largest value seen: other data goes a little beyond it.
@@ -28,7 +30,7 @@ MOST_CALLS = 500_000
 
 def choose_magnitudes(
     model: FloatModel,
-    streams: Sequence[Frames],
+    streams: Sequence[StreamInputs],
     largest: Mapping[str, float],
     spreads: Mapping[str, float],
     step_done: Callable[[], None] = lambda: None,
@@ -54,7 +56,7 @@ def choose_magnitudes(
     calls = (1 + len(trials)) * sum(map(steps_of, streams))
     share = min(1.0, MOST_CALLS / calls)
 
-    def read() -> list[np.ndarray]:
+    def read() -> list[NDArray[Any]]:
         return [model.interpreter.get_tensor(index) / spread for index, spread in outputs.items()]
 
     for stream in streams:
@@ -78,7 +80,7 @@ def choose_magnitudes(
     return {name: SHARES[i] * largest[name] for name, i in zip(largest, best, strict=True)}
 
 
-def _round(values: np.ndarray, magnitude: float) -> np.ndarray:
+def _round(values: NDArray[Any], magnitude: float) -> NDArray[Any]:
     half = LEVELS // 2
     step = magnitude / half
-    return (np.clip(np.rint(values / step), -half, half - 1) * step).astype(np.float32)
+    return np.asarray(np.clip(np.rint(values / step), -half, half - 1) * step, np.float32)

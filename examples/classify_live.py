@@ -7,6 +7,8 @@ SOURCE is wav:FILE, mic, serial:/dev/ttyUSB0, a CSV file, or - for CSV lines on 
 
 import sys
 
+import numpy as np
+
 from device_runner.sources import open_source
 from device_runner.stream import Stream
 
@@ -16,5 +18,5 @@ with open_source(sys.argv[2], stream.model.contract) as frames:
         if frame is None:  # an empty line of CSV
             stream.reset()
             continue
-        y = stream.step(frame)
+        y = np.asarray(stream.step(frame))
         print(number, stream.model.labels[y.argmax()], f"{y.max():.2f}", flush=True)

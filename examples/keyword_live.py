@@ -8,8 +8,10 @@ SOURCE is mic (the default: Debian's alsa-utils must be installed) or wav:FILE, 
 
 import sys
 from collections import deque
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.sources import open_source
 from device_runner.stream import Stream
@@ -35,15 +37,16 @@ class KeywordSpotter:
         self.stream = stream
         self.threshold = threshold
         frames = max(1, round(average_s / stream.model.contract.frame_period_s))
-        self.recent: deque[np.ndarray] = deque(maxlen=frames)
+        self.frames = frames
+        self.recent: deque[NDArray[Any]] = deque(maxlen=frames)
         self.silence = stream.model.labels.index("silence")
 
-    def __call__(self, frame: np.ndarray) -> tuple[str, float] | None:
+    def __call__(self, frame: NDArray[Any]) -> tuple[str, float] | None:
         """The keyword that this frame made certain, with its mean probability."""
-        logits = self.stream.step(frame)
+        logits = np.asarray(self.stream.step(frame))
         exponentials = np.exp(logits - logits.max())
         self.recent.append(exponentials / exponentials.sum())
-        if len(self.recent) < self.recent.maxlen:
+        if len(self.recent) < self.frames:
             return None
         mean = np.mean(self.recent, axis=0)
         winner = int(mean.argmax())

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import ModelsError
 from models.setting import check_settings, setting
@@ -58,8 +60,8 @@ class Augmentation:
         return bool(self.stretch or self.gain or self.rotation)
 
     def apply(
-        self, x: np.ndarray, lengths: np.ndarray, generator: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, x: NDArray[Any], lengths: NDArray[Any], generator: np.random.Generator
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Varied copies of sequences, and their lengths.
 
         Args:
@@ -88,8 +90,8 @@ class Augmentation:
         return x, lengths
 
     def _stretched(
-        self, x: np.ndarray, lengths: np.ndarray, generator: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, x: NDArray[Any], lengths: NDArray[Any], generator: np.random.Generator
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Linear interpolation between frames; the last frame stays the last where all fits."""
         n, longest, _ = x.shape
         factors = np.exp(self.stretch * generator.standard_normal(n))
@@ -105,7 +107,7 @@ class Augmentation:
         return x[rows, before] * (1 - share) + x[rows, after] * share, np.minimum(whole, longest)
 
 
-def _rotations(n: int, deviation: float, generator: np.random.Generator) -> np.ndarray:
+def _rotations(n: int, deviation: float, generator: np.random.Generator) -> NDArray[Any]:
     """Rotation matrices [n, 3, 3] about random axes (Rodrigues' formula); angles are normal with
     this deviation in radians."""
     axes = generator.standard_normal((n, 3))
@@ -122,4 +124,4 @@ def _rotations(n: int, deviation: float, generator: np.random.Generator) -> np.n
     ):
         across[:, row, column] = sign * axes[:, axis]
     turns = np.eye(3) + np.sin(angles) * across + (1 - np.cos(angles)) * (across @ across)
-    return turns.astype(np.float32)
+    return np.asarray(turns, np.float32)

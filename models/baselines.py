@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tf_keras as keras
+from numpy.typing import NDArray
 
-from models.tasks.sequence_set import SequenceSet
+from models.tasks.sequence_set import SequenceSet, TargetKind
 from models.tasks.task import Task
 
 EPOCHS = 300
@@ -29,12 +31,12 @@ def task_baselines(task: Task) -> list[Baseline]:
     training data."""
     if task.baselines:
         return [Baseline(name, value) for name, value in task.baselines(task).items()]
-    if task.train.values is not None:
+    if task.train.kind is TargetKind.VALUES:
         mean, _ = task.value_spread
         constant = np.broadcast_to(mean, task.test.targets.shape)
         return [Baseline("training mean", task.score.compute(constant, task.test))]
-    if task.train.step_labels is not None:
-        wanted = np.concatenate(task.train.step_labels)
+    if task.train.kind is TargetKind.STEP_LABELS:
+        wanted = np.concatenate(task.train.step_labels or [])
         share = np.bincount(wanted[wanted >= 0], minlength=len(task.labels))
         # The logarithm of its share is the best logit for a class that nothing is known of.
         logits = np.log(np.maximum(share, 0.5) / share.sum()).astype(np.float32)
@@ -47,22 +49,22 @@ def task_baselines(task: Task) -> list[Baseline]:
     ]
 
 
-def _decided(name: str, decided: np.ndarray, task: Task) -> Baseline:
+def _decided(name: str, decided: NDArray[Any], task: Task) -> Baseline:
     right = decided == task.test.labels
     groups = np.unique(task.test.groups) if task.group_name else ()
     by_group = {str(group): float(right[task.test.groups == group].mean()) for group in groups}
     return Baseline(name, float(right.mean()), by_group)
 
 
-def linear_decisions(task: Task, seed: int = 1) -> np.ndarray:
+def linear_decisions(task: Task, seed: int = 1) -> NDArray[Any]:
     """Test decisions of a linear classifier on each channel's mean and standard deviation over
     the sequence (logistic regression, stopped on validation loss), int64 [sequences]."""
     keras.utils.set_random_seed(seed)
     training = _features(task.train)
     mean, deviation = training.mean(0), training.std(0) + 1e-9
 
-    def normalized(data: SequenceSet) -> np.ndarray:
-        return (_features(data) - mean) / deviation
+    def normalized(data: SequenceSet) -> NDArray[Any]:
+        return np.asarray((_features(data) - mean) / deviation)
 
     classifier = keras.Sequential([keras.layers.Dense(len(task.labels))])
     classifier.compile(
@@ -77,8 +79,8 @@ def linear_decisions(task: Task, seed: int = 1) -> np.ndarray:
         verbose=0,
         callbacks=[keras.callbacks.EarlyStopping(patience=20, restore_best_weights=True)],
     )
-    return classifier.predict(normalized(task.test), verbose=0).argmax(-1)
+    return np.asarray(classifier.predict(normalized(task.test), verbose=0).argmax(-1))
 
 
-def _features(data: SequenceSet) -> np.ndarray:
+def _features(data: SequenceSet) -> NDArray[Any]:
     return np.stack([np.concatenate([s.mean(0), s.std(0)]) for s in data.sequences])

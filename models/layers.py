@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from numpy.typing import NDArray
 from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
 from models.cells import make_cell
@@ -30,7 +31,7 @@ class Normalization(keras.layers.Layer):
         )
         super().build(input_shape)
 
-    def adapt(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+    def adapt(self, mean: NDArray[Any], deviation: NDArray[Any]) -> None:
         """Set the constants; a channel that never moves is only centred."""
         scale = 1 / np.where(deviation > 0, deviation, 1)
         self.scale.assign(scale)
@@ -112,7 +113,7 @@ class ValueHead(keras.layers.Dense):
             name="shift", shape=values, initializer="zeros", trainable=False
         )
 
-    def adapt(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+    def adapt(self, mean: NDArray[Any], deviation: NDArray[Any]) -> None:
         """Set the constants; a value that never changes keeps the scale 1."""
         self.scale.assign(np.where(deviation > 0, deviation, 1))
         self.shift.assign(mean)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.tasks.sequence_set import SequenceSet, TargetKind
 
@@ -76,27 +77,27 @@ class Metric(MetricDescription):
             logits or values after every step; after a sequence's end they mean nothing.
     """
 
-    compute: Callable[[np.ndarray, SequenceSet], float] = lambda outputs, data: math.nan
+    compute: Callable[[NDArray[Any], SequenceSet], float] = lambda outputs, data: math.nan
 
 
-def decisions(outputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def decisions(outputs: NDArray[Any], lengths: NDArray[Any]) -> NDArray[Any]:
     """The class decided on after the last step of each sequence: outputs
     [sequences, steps, classes] and lengths [sequences] -> class indices [sequences]."""
-    return outputs[np.arange(len(lengths)), lengths - 1].argmax(-1)
+    return np.asarray(outputs[np.arange(len(lengths)), lengths - 1].argmax(-1))
 
 
-def accuracy(outputs: np.ndarray, data: SequenceSet) -> float:
+def accuracy(outputs: NDArray[Any], data: SequenceSet) -> float:
     """Share of sequences whose label has the highest output after the last step."""
     return float(np.mean(decisions(outputs, data.lengths) == data.labels))
 
 
-def step_accuracy(outputs: np.ndarray, data: SequenceSet) -> float:
+def step_accuracy(outputs: NDArray[Any], data: SequenceSet) -> float:
     """Share of the steps where a label is wanted at which that label has the highest output."""
     logits, wanted = _wanted_steps(outputs, data)
     return float(np.mean(logits.argmax(-1) == wanted))
 
 
-def bits_per_step(outputs: np.ndarray, data: SequenceSet) -> float:
+def bits_per_step(outputs: NDArray[Any], data: SequenceSet) -> float:
     """Mean cross entropy of the steps where a label is wanted, in bits."""
     logits, wanted = _wanted_steps(outputs, data)
     logits = logits.astype(np.float64)
@@ -105,26 +106,26 @@ def bits_per_step(outputs: np.ndarray, data: SequenceSet) -> float:
     return float(surprise.mean() / math.log(2))
 
 
-def explained_variance(outputs: np.ndarray, data: SequenceSet) -> float:
+def explained_variance(outputs: NDArray[Any], data: SequenceSet) -> float:
     """1 - mean squared error / variance, over all steps and values together."""
     given, wanted = step_values(outputs, data)
     return float(1 - np.mean((given - wanted) ** 2) / np.mean((wanted - wanted.mean(0)) ** 2))
 
 
-def mean_absolute_error(outputs: np.ndarray, data: SequenceSet) -> float:
+def mean_absolute_error(outputs: NDArray[Any], data: SequenceSet) -> float:
     """Over all steps and values together, in the values' own unit."""
     given, wanted = step_values(outputs, data)
     return float(np.mean(np.abs(given - wanted)))
 
 
-def step_values(outputs: np.ndarray, data: SequenceSet) -> tuple[np.ndarray, np.ndarray]:
+def step_values(outputs: NDArray[Any], data: SequenceSet) -> tuple[NDArray[Any], NDArray[Any]]:
     """Given and wanted values of all steps of all sequences, [steps, outputs] each."""
     pairs = zip(outputs, data.lengths, strict=True)
     given = np.concatenate([one[:length] for one, length in pairs])
     return given, np.concatenate(data.values or [])
 
 
-def _wanted_steps(outputs: np.ndarray, data: SequenceSet) -> tuple[np.ndarray, np.ndarray]:
+def _wanted_steps(outputs: NDArray[Any], data: SequenceSet) -> tuple[NDArray[Any], NDArray[Any]]:
     """Outputs [n, classes] and class indices [n] of the steps where a label is wanted."""
     wanted = data.targets
     where = wanted >= 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from calibration.float_model import Frames
+from calibration.float_model import StreamInputs
 from calibration.ranges import Ranges
 from calibration.rollout import roll_out
 from convert.errors import ContractViolationError
@@ -53,7 +53,7 @@ class FloatStep:
     periods: dict[str, int] = field(default_factory=dict)
 
     def calibrate(
-        self, streams: Sequence[Frames], progress: Callable[[int, int], None] | None = None
+        self, streams: Sequence[StreamInputs], progress: Callable[[int, int], None] | None = None
     ) -> Ranges:
         """Roll the step graph out over ``streams``, see :func:`calibration.rollout.roll_out`."""
         return roll_out(

@@ -75,7 +75,10 @@ def cell_class(name: str) -> type[RecurrentCell]:
     if name not in CELLS:
         raise UnknownNameError("cell", name, CELLS)
     module, _, class_name = CELLS[name].implementation.partition(".")
-    return getattr(importlib.import_module(f"models.cells.{module}"), class_name)
+    found: type[RecurrentCell] = getattr(
+        importlib.import_module(f"models.cells.{module}"), class_name
+    )
+    return found
 
 
 def make_cell(name: str, units: int, options: dict[str, Any] | None = None) -> RecurrentCell:

@@ -85,7 +85,9 @@ class FastGRNNCell(RecurrentCell):
         zeta, nu = tf.unstack(tf.sigmoid(self.mixing))
         return shift, zeta, zeta + nu
 
-    def step(self, product, states, constants):
+    def step(
+        self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         (h,) = states
         shift, *mixing = constants
         a = product + self.recurrent_product(h)

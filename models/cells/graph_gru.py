@@ -111,7 +111,9 @@ class GraphGRUCell(RecurrentCell):
         mixing = tf.reshape(tf.transpose(self.adjacency()), (1, self.nodes, self.nodes, 1))
         return mixing, *tf.split(self.recurrent_kernel, 2)
 
-    def step(self, product, states, constants):
+    def step(
+        self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         (h,) = states
         mixing, own, mixed = constants
         # Every node is a row: one product for all of them.

@@ -48,7 +48,9 @@ class GRUCell(RecurrentCell):
                 name="recurrent_bias", shape=(3 * self.units,), initializer="zeros"
             )
 
-    def step(self, product, states, constants):
+    def step(
+        self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         (h,) = states
         xz, xr, xh = tf.split(product, 3, axis=-1)
         if self.reset_after:

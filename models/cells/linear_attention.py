@@ -81,7 +81,9 @@ class LinearAttentionCell(RecurrentCell):
         """a [1, heads, 1, 1]."""
         return (tf.reshape(tf.sigmoid(self.rate), (1, self.heads, 1, 1)),)
 
-    def step(self, product, states, constants):
+    def step(
+        self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         s, z = states
         (rate,) = constants
         q, k, v = tf.split(product, 3, axis=-1)

@@ -63,7 +63,9 @@ class LinearRecurrenceCell(RecurrentCell):
         """The same, as training computes it."""
         return self.update(*gates)
 
-    def step(self, product, states, constants):
+    def step(
+        self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         (h,) = states
         *gates, candidate = tf.split(product, self.gates, axis=-1)
         # (1 - u) * h + u * h~, with one product less and no constant 1 to quantize.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -27,11 +29,13 @@ class LSTMCell(RecurrentCell):
         """|c| has no bound: f may stay near 1 while i * c~ keeps adding."""
         return {"h": 1.0}
 
-    def initial_bias(self):
+    def initial_bias(self) -> Any:
         ones_at_forget = [0.0] * self.units + [1.0] * self.units + [0.0] * 2 * self.units
         return keras.initializers.Constant(ones_at_forget)
 
-    def step(self, product, states, constants):
+    def step(
+        self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         h, c = states
         i, f, candidate, o = tf.split(product + self.recurrent_product(h), 4, axis=-1)
         c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(candidate)

@@ -104,7 +104,9 @@ class ORUCell(_GatedOrthogonalCell):
     def begin(self) -> tuple[tf.Tensor, ...]:
         return (self.orthogonal_matrix(),)
 
-    def step(self, product, states, constants):
+    def step(
+        self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         (q,) = constants
         # Row vectors: h Q^T is Q applied to the column h.
         h = tf.matmul(self._candidate(product, states[0]), q, transpose_b=True)
@@ -152,7 +154,9 @@ class StateORUCell(_GatedOrthogonalCell):
         squared = tf.reduce_sum(v * v, axis=-1, keepdims=True)
         return v * tf.math.rsqrt(squared + self.EPSILON)
 
-    def step(self, product, states, constants):
+    def step(
+        self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         (h,) = states
         u = self.reflector(h)
         candidate = self._candidate(product, h)

@@ -15,6 +15,8 @@ class SimpleRNNCell(RecurrentCell):
     bias [H].
     """
 
-    def step(self, product, states, constants):
+    def step(
+        self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         h = tf.tanh(product + self.recurrent_product(states[0]))
         return h, (h,)

@@ -73,7 +73,9 @@ class WindowAttentionCell(RecurrentCell):
     def recurrent_factors(self) -> tuple[tf.Variable, ...]:
         return ()
 
-    def step(self, product, states, constants):
+    def step(
+        self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         q, k, v = tf.split(product, 3, axis=-1)
         row = (-1, self.heads, 1, self.width)
         keys, values = (

@@ -213,7 +213,8 @@ def _noise_of(student: keras.Model) -> SensorNoise | None:
             "the student's sensor noise does not follow its normalization, so the teacher cannot "
             "be shown the same input; build it with models.network.Architecture"
         )
-    return layers[1]
+    noise: SensorNoise = layers[1]
+    return noise
 
 
 def check_distillation(

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import tf_keras as keras
+from numpy.typing import NDArray
 
 from models.cells.cell import RecurrentCell
 from models.compress import FactorizeSettings
@@ -127,7 +128,7 @@ def truncate(
     return factorized, factorized_architecture, energy_kept
 
 
-def truncated_svd(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
+def truncated_svd(matrix: NDArray[Any], rank: int) -> tuple[NDArray[Any], NDArray[Any], float]:
     """The nearest matrix of a rank in the Frobenius norm, as two factors.
 
     Each factor takes the square root of the singular values: of all ways to share them out this

@@ -157,7 +157,7 @@ def pattern_holds(matrix: NDArray[Any], pattern: str) -> bool:
 
 def _short_name(weight: tf.Variable) -> str:
     """ "kernel" of ".../lstm_cell/kernel:0"; scopes and counters of Keras say nothing here."""
-    return weight.name.rsplit("/", 1)[-1].split(":")[0]
+    return str(weight.name).rsplit("/", 1)[-1].split(":")[0]
 
 
 def _share_of_zeros(weight: tf.Variable) -> float:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.front_ends.text import Tokenizer, describe_characters, normalize
 from models.metrics import Metric, bits_per_step
@@ -74,7 +77,7 @@ def _sequences(lines: list[str], tokenizer: Tokenizer) -> SequenceSet:
     )
 
 
-def _spread(count: int, wanted: int) -> np.ndarray:
+def _spread(count: int, wanted: int) -> NDArray[Any]:
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.int64))
 
 
@@ -88,6 +91,6 @@ def _baselines(task: Task) -> dict[str, float]:
     }
 
 
-def _texts(data: SequenceSet) -> list[np.ndarray]:
+def _texts(data: SequenceSet) -> list[NDArray[Any]]:
     pairs = zip(data.sequences, data.step_labels or [], strict=True)
     return [np.append(sequence[0], labels) for sequence, labels in pairs]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import MissingDataError
 from models.metrics import Metric
@@ -67,7 +70,7 @@ def load() -> Task:
     )
 
 
-def mean_error(changes: np.ndarray, data: SequenceSet) -> float:
+def mean_error(changes: NDArray[Any], data: SequenceSet) -> float:
     """Mean absolute error of predicted changes [sequences, longest] in mg/dL, at the steps that
     are judged."""
     errors = [
@@ -88,7 +91,7 @@ def baselines(task: Task) -> dict[str, float]:
     }
 
 
-def _recording() -> tuple[np.ndarray, np.ndarray]:
+def _recording() -> tuple[NDArray[Any], NDArray[Any]]:
     """Minutes since the start, int64 [readings], in order; and the channels, float32
     [readings, channels]."""
     try:
@@ -107,7 +110,7 @@ def _recording() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stretches(
-    minutes: np.ndarray, readings: np.ndarray, stretch: np.ndarray, chosen: np.ndarray
+    minutes: NDArray[Any], readings: NDArray[Any], stretch: NDArray[Any], chosen: NDArray[Any]
 ) -> SequenceSet:
     """The stretches among the chosen readings that are long enough to be judged at a step."""
     sequences, values = [], []

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.2
 
 
-def split_by_name(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split_by_name(names: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Indices of (training, validation, test) data; items of one name are on one side.
 
     Of the names, about TEST_SHARE are test data and VALIDATION_SHARE validation data.

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.front_ends.log_mel import CHANNELS, HOP_SAMPLES, SAMPLE_RATE, LogMel, describe
 from models.errors import MissingDataError, ModelsError
@@ -251,7 +252,7 @@ def _sequences(
     folder: Path,
     part: str,
     clips: Sequence[Clip],
-    noises: Sequence[np.ndarray],
+    noises: Sequence[NDArray[Any]],
     speakers: Sequence[str],
 ) -> SequenceSet:
     """Frames of a part's keywords, and of a share of its unknown words and of silence."""
@@ -297,41 +298,42 @@ def _clips_before(clips: Sequence[Clip]) -> dict[Clip, Clip]:
 
 
 def _augmented(
-    sound: np.ndarray, noises: Sequence[np.ndarray], chance: np.random.Generator
-) -> np.ndarray:
+    sound: NDArray[Any], noises: Sequence[NDArray[Any]], chance: np.random.Generator
+) -> NDArray[Any]:
     """Two clips after each other, a little earlier or later, mostly in background noise."""
     shifted = np.roll(sound, chance.integers(-SHIFT_SAMPLES, SHIFT_SAMPLES + 1))
     if chance.random() >= NOISY_SHARE:
         return shifted
     noise = _cut(noises, chance)
     level = _rms(sound) / max(_rms(noise), 1.0)
-    return shifted + level * 10 ** (-chance.uniform(*SIGNAL_TO_NOISE_DB) / 20) * noise
+    loudness = level * 10 ** (-chance.uniform(*SIGNAL_TO_NOISE_DB) / 20)
+    return np.asarray(shifted + loudness * noise)
 
 
-def _cut(noises: Sequence[np.ndarray], chance: np.random.Generator) -> np.ndarray:
+def _cut(noises: Sequence[NDArray[Any]], chance: np.random.Generator) -> NDArray[Any]:
     """Two seconds somewhere in one of the noises."""
     noise = noises[chance.integers(len(noises))]
     start = chance.integers(len(noise) - 2 * CLIP_SAMPLES + 1)
     return noise[start : start + 2 * CLIP_SAMPLES]
 
 
-def _rms(sound: np.ndarray) -> float:
+def _rms(sound: NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(sound**2)))
 
 
-def _frames(front_end: LogMel, sound: np.ndarray) -> np.ndarray:
+def _frames(front_end: LogMel, sound: NDArray[Any]) -> NDArray[Any]:
     """Frames [STEPS, 40] of the second of two seconds of sound, in units of 16-bit samples."""
     front_end.reset()
     return front_end(np.rint(np.clip(sound, -32768, 32767)).astype(np.int16))[-STEPS:]
 
 
-def _read_clip(folder: Path, clip: Clip) -> np.ndarray:
+def _read_clip(folder: Path, clip: Clip) -> NDArray[Any]:
     """A second of sound, float64 [16000] in units of 16-bit samples; silence after its end."""
     samples = _read_wav(folder / clip.file)[:CLIP_SAMPLES]
     return np.pad(samples, (0, CLIP_SAMPLES - len(samples)))
 
 
-def _read_noises(folder: Path) -> list[np.ndarray]:
+def _read_noises(folder: Path) -> list[NDArray[Any]]:
     noises = [_read_wav(path) for path in sorted((folder / NOISE_FOLDER).glob("*.wav"))]
     # Two seconds of the shortest part.
     shortest = 2 * CLIP_SAMPLES / min(last - first for first, last in NOISE_PARTS.values())
@@ -344,7 +346,7 @@ def _read_noises(folder: Path) -> list[np.ndarray]:
     return long_enough
 
 
-def _read_wav(path: Path) -> np.ndarray:
+def _read_wav(path: Path) -> NDArray[Any]:
     """All samples of a file, float64 [samples] in units of 16-bit samples.
 
     Raises:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.front_ends.text import Tokenizer, describe_characters
 from models.tasks.hash_split import split_by_name
@@ -91,7 +94,7 @@ def _sequences(
     return SequenceSet(sequences, np.array(labels, np.int64), np.zeros(len(labels), np.int64))
 
 
-def _cut(ids: np.ndarray, tokenizer: Tokenizer) -> list[np.ndarray]:
+def _cut(ids: NDArray[Any], tokenizer: Tokenizer) -> list[NDArray[Any]]:
     """Texts of LENGTH characters, each from the beginning of a word."""
     starts = np.append(0, np.flatnonzero(ids == tokenizer.encode(" ", verbatim=True)[0]) + 1)
     texts, start = [], 0

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 DISCOUNT = 0.75
 
@@ -23,7 +25,7 @@ class NgramModel:
         vocabulary: number of different ids.
     """
 
-    def __init__(self, texts: Sequence[np.ndarray], order: int, vocabulary: int) -> None:
+    def __init__(self, texts: Sequence[NDArray[Any]], order: int, vocabulary: int) -> None:
         self.order = order
         self.vocabulary = vocabulary
         grams = [_grams(text, order, vocabulary) for text in texts]
@@ -34,7 +36,7 @@ class NgramModel:
             self._levels.append(_Level(keys, counts, vocabulary))
             keys, counts = np.unique(keys % vocabulary ** (size - 1), return_counts=True)
 
-    def bits(self, texts: Sequence[np.ndarray], skipped: int = 0) -> float:
+    def bits(self, texts: Sequence[NDArray[Any]], skipped: int = 0) -> float:
         """Mean cross entropy of each token of these texts but the first ``skipped``, in bits."""
         grams = (_grams(text, self.order, self.vocabulary) for text in texts)
         keys = np.concatenate([found[skipped:] for found in grams])
@@ -48,14 +50,14 @@ class NgramModel:
 class _Level:
     """Counts of the n-grams of one order; a key has the n-gram's tokens as its digits."""
 
-    def __init__(self, keys: np.ndarray, counts: np.ndarray, vocabulary: int) -> None:
+    def __init__(self, keys: NDArray[Any], counts: NDArray[Any], vocabulary: int) -> None:
         self.vocabulary = vocabulary
         self.keys, self.counts = keys, counts
         self.contexts, first = np.unique(keys // vocabulary, return_index=True)
         self.totals = np.add.reduceat(counts, first)
         self.followers = np.diff(np.append(first, len(keys)))
 
-    def interpolate(self, keys: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    def interpolate(self, keys: NDArray[Any], lower: NDArray[Any]) -> NDArray[Any]:
         """Probabilities of the n-grams' last tokens, where ``lower`` has those of one order
         less."""
         place, seen = _look_up(self.contexts, keys // self.vocabulary)
@@ -67,13 +69,13 @@ class _Level:
         return np.where(seen, kept + freed * lower, lower)
 
 
-def _look_up(table: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _look_up(table: NDArray[Any], keys: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Index of each key in a sorted table, and whether it is there."""
     place = np.minimum(np.searchsorted(table, keys), len(table) - 1)
     return place, table[place] == keys
 
 
-def _grams(text: np.ndarray, order: int, vocabulary: int) -> np.ndarray:
+def _grams(text: NDArray[Any], order: int, vocabulary: int) -> NDArray[Any]:
     """The n-gram that ends at each token, as a number; 0 (padding) stands before the text."""
     padded = np.concatenate([np.zeros(order - 1, np.int64), text.astype(np.int64)])
     number = np.zeros(len(text), np.int64)

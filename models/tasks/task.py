@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.metrics import Metric, usual_metric
 from models.tasks.sequence_set import SequenceSet, TargetKind
@@ -61,7 +62,7 @@ class Task:
         return self.train.kind is TargetKind.VALUES
 
     @cached_property
-    def normalization(self) -> tuple[np.ndarray, np.ndarray]:
+    def normalization(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Mean and standard deviation of each channel over the training data, float32; 0 and 1 of
         token ids, which are no measurements."""
         if self.vocabulary:
@@ -70,7 +71,7 @@ class Task:
         return frames.mean(0).astype(np.float32), frames.std(0).astype(np.float32)
 
     @cached_property
-    def value_spread(self) -> tuple[np.ndarray, np.ndarray]:
+    def value_spread(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Mean and standard deviation of each wanted value over the training data, float32."""
         values = np.concatenate(self.train.values or [])
         return values.mean(0).astype(np.float32), values.std(0).astype(np.float32)
@@ -79,7 +80,9 @@ class Task:
 Baselines = Callable[[Task], dict[str, float]]
 
 
-def split_by_label(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_by_label(
+    labels: NDArray[Any], share: float, seed: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Indices of a stratified split: (the rest, ``share`` of each class), in random order."""
     generator = np.random.default_rng(seed)
     kept, taken = [], []

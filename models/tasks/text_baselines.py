@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from models.tasks.sequence_set import SequenceSet
@@ -36,7 +38,7 @@ def ngram_naive_bayes_accuracy(task: Task, longest: int = 3) -> float:
     )
 
 
-def _best_accuracy(task: Task, longest: int, classifiers: list) -> float:
+def _best_accuracy(task: Task, longest: int, classifiers: list[Any]) -> float:
     from sklearn.feature_extraction.text import CountVectorizer
 
     counter = CountVectorizer(

@@ -7,7 +7,10 @@ contract serves for both.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.front_ends.text import Tokenizer, describe_characters, normalize
 from models.metrics import Metric, bits_per_step
@@ -100,5 +103,5 @@ def _baselines(task: Task) -> dict[str, float]:
     }
 
 
-def _answers(data: SequenceSet) -> list[np.ndarray]:
+def _answers(data: SequenceSet) -> list[NDArray[Any]]:
     return [labels[labels >= 0] for labels in data.step_labels or []]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,11 @@ def _task(name: str, window_s: int, stride_s: int, samples: int) -> Task:
 
 
 def _windows(
-    recordings: dict, subjects: Collection[int], window_s: int, stride_s: int, samples: int
+    recordings: dict[str, Any],
+    subjects: Collection[int],
+    window_s: int,
+    stride_s: int,
+    samples: int,
 ) -> SequenceSet:
     """Windows of the recordings of these subjects."""
     steps, stride = window_s * SAMPLE_RATE_HZ, stride_s * SAMPLE_RATE_HZ

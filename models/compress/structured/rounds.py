@@ -173,30 +173,15 @@ def prune_in_rounds(
             architecture do not fit, or the checkpoint cannot be read.
         DivergedError: the fine-tuning lost its numbers; lower its learning rate.
     """
-    whole = architecture
-    counts = None if settings.keep is None else _unit_counts(whole, settings.keep)
-    inputs = settings.keep_inputs
-    input_count = None if inputs is None else _count(inputs, whole.inputs, "inputs")
-    state = _Progress(network, whole, tuple(range(whole.inputs)), TrainingHistory())
+    state = _Progress(network, architecture, tuple(range(architecture.inputs)), TrainingHistory())
+    plan = _plan(architecture, settings)
     if checkpoint and checkpoint.exists():
         state = _Progress.load(checkpoint)
     for number in range(len(state.rounds) + 1, settings.rounds + 1):
-        share = number / settings.rounds
-        left = None if input_count is None else _left_after(whole.inputs, input_count, share)
-        units = counts and [
-            _left_after(before, count, share)
-            for before, count in zip(whole.units, counts, strict=True)
-        ]
-        done, total = (number - 1) * training.epochs, settings.rounds * training.epochs
+        total = settings.rounds * training.epochs
+        shifted = _shifted(progress, (number - 1) * training.epochs, total)
         own_file = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-round{number}.npz")
-        state = _next_round(
-            state,
-            task,
-            (units, left, settings.importance),
-            training,
-            _shifted(progress, done, total),
-            own_file,
-        )
+        state = _next_round(state, task, plan[number - 1], training, shifted, own_file)
         if checkpoint and own_file:
             state.save(checkpoint)
             own_file.unlink(missing_ok=True)
@@ -205,30 +190,63 @@ def prune_in_rounds(
         state.architecture,
         state.history,
         {"rounds": [asdict(done) for done in state.rounds]},
-        None if inputs is None else state.channels,
+        None if settings.keep_inputs is None else state.channels,
     )
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What a round cuts to: units of each recurrence and inputs, None where all stay, ranked by
+    an importance."""
+
+    units: list[int] | None
+    inputs: int | None
+    importance: str
+
+
+def _plan(whole: Architecture, settings: PruneSettings) -> list[_Target]:
+    """What each round cuts to."""
+    counts = None if settings.keep is None else _unit_counts(whole, settings.keep)
+    inputs = settings.keep_inputs
+    input_count = None if inputs is None else _count(inputs, whole.inputs, "inputs")
+
+    def units_after(share: float) -> list[int] | None:
+        if counts is None:
+            return None
+        pairs = zip(whole.units, counts, strict=True)
+        return [_left_after(before, count, share) for before, count in pairs]
+
+    shares = [number / settings.rounds for number in range(1, settings.rounds + 1)]
+    return [
+        _Target(
+            units_after(share),
+            None if input_count is None else _left_after(whole.inputs, input_count, share),
+            settings.importance,
+        )
+        for share in shares
+    ]
 
 
 def _next_round(
     state: _Progress,
     task: Task,
-    wanted: tuple[list[int] | None, int | None, str],
+    target: _Target,
     training: TrainingSettings,
     progress: Progress | None,
     checkpoint: Path | None,
 ) -> _Progress:
-    """Cut to the units and inputs that are wanted (ranked by the importance), and fine-tune."""
-    units, inputs, importance = wanted
+    """Cut to the target and fine-tune."""
     network, architecture, channels = state.network, state.architecture, state.channels
     narrowed = task if len(channels) == len(task.channels) else select_channels(task, channels)
-    if inputs is not None:
+    if target.inputs is not None:
         network, architecture, narrowed = prune_inputs(
-            network, architecture, narrowed, inputs, importance
+            network, architecture, narrowed, target.inputs, target.importance
         )
         channels = tuple(task.channels.index(name) for name in narrowed.channels)
-    if units is not None:
-        scores = unit_importance(network, narrowed, importance)
-        kept = [_most_important(score, count) for score, count in zip(scores, units, strict=True)]
+    if target.units is not None:
+        scores = unit_importance(network, narrowed, target.importance)
+        pairs = zip(scores, target.units, strict=True)
+        kept = [_most_important(score, count) for score, count in pairs]
         network, architecture = keep_units(network, architecture, kept)
     cut = evaluate(network, narrowed.validation, narrowed.score)
     fitted = fit(network, narrowed, training, checkpoint, progress)
@@ -287,7 +305,8 @@ def _count(keep: int | float, size: int, what: str) -> int:
 def _left_after(whole: int, count: int, progress: float) -> int:
     """How many are left when ``progress`` (0 to 1) of the way from ``whole`` to ``count`` is
     done."""
-    return round(whole * (count / whole) ** progress)
+    left: int = round(whole * (count / whole) ** progress)
+    return left
 
 
 def _shifted(progress: Progress | None, done: int, total: int) -> Progress | None:
