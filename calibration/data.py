@@ -192,7 +192,7 @@ def _read_table(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
     widths = [item.channels for item in inputs]
     if groups and groups[0].shape[1] != sum(widths):
         raise CalibrationError(
-            f"{path}: {groups[0].shape[1]} columns beside '{SEQUENCE_COLUMN}', but the model "
+            f"{path}: {groups[0].shape[1]} columns apart from '{SEQUENCE_COLUMN}', but the model "
             f"takes {sum(widths)} values a step"
         )
     ends = np.cumsum(widths)[:-1]

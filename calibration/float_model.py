@@ -96,7 +96,10 @@ class FloatModel:
                 " give each stream as a dict of arrays by input"
             )
         if len({len(values) for values in stream.values()}) > 1:
-            raise CalibrationError("a calibration stream's inputs have not equally many steps")
+            raise CalibrationError(
+                "the inputs of a calibration stream differ in their number of steps; "
+                "give all of them the same"
+            )
         found = {}
         for name, item in taken.items():
             values, shape = np.asarray(stream[name]), tuple(int(n) for n in item["shape"])

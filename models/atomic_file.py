@@ -11,8 +11,11 @@ from typing import IO
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a new file beside ``path`` to write to; it takes the place of ``path`` when the block
-    ends, and goes away where the block raises. The folder is made where it is missing."""
+    """Open a temporary file to write to.
+
+    It replaces ``path`` when the block ends, and is removed if the block raises. A missing folder
+    is made.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Named by the process: two of them may fetch or write the same file at once.
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")

@@ -1,5 +1,5 @@
-"""Training data made more varied: each epoch sees every sequence a little faster or slower, louder
-or fainter, or turned as by a sensor worn another way.
+"""Augmentation of training data: each epoch sees every sequence a little faster or slower, louder
+or fainter, or turned, as if the sensor were worn another way.
 
 A network teaches another one (:mod:`models.compress.distillation`) on the very sequences that come
 out of this. What is drawn depends on the seed and the epoch alone, so a resumed training sees what
@@ -39,7 +39,15 @@ class Augmentation:
         vectors: for each sensor with three axes the channels of x, y and z.
 
     Raises:
-        ModelsError: a value outside its range, or a rotation of nothing.
+        ModelsError: a value is outside its range, or there is nothing to rotate.
+
+    Example:
+        >>> import numpy as np
+        >>> louder = Augmentation(gain=0.1)
+        >>> x, lengths = np.ones((2, 5, 3), np.float32), np.array([5, 4])
+        >>> varied, lengths = louder.apply(x, lengths, np.random.default_rng(1))
+        >>> varied.shape, bool((varied == x).any()), lengths.tolist()
+        ((2, 5, 3), False, [5, 4])
     """
 
     stretch: float = setting(0.0, ge=0)
@@ -62,11 +70,16 @@ class Augmentation:
     def apply(
         self, x: NDArray[Any], lengths: NDArray[Any], generator: np.random.Generator
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Varied copies of sequences, and their lengths.
+        """Make varied copies of sequences.
 
         Args:
             x: [n, longest, channels] float32; what comes after a sequence's end does not matter.
             lengths: of the sequences, int64 [n].
+
+            generator: what is varied by is drawn from.
+
+        Returns:
+            The copies, float32 of the shape of ``x``, and their lengths, int64 [n].
 
         Raises:
             ModelsError: ``vectors`` names a channel that is not there.

@@ -1,4 +1,4 @@
-"""What a training leaves behind beside the weights: losses, scores and times, epoch by epoch."""
+"""What a training leaves behind besides the weights: losses, scores and times, epoch by epoch."""
 
 from __future__ import annotations
 

@@ -20,21 +20,33 @@ WEIGHTS_FILE = "network.weights.h5"
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that rebuilds a network but its weights.
+    """All that is needed to rebuild a network, except its weights.
 
-    ``units`` has one entry per recurrence, the lowest first. With a ``vocabulary`` the inputs are
-    token ids below it (``inputs`` is 1), and each stands for a learned vector of ``embedding``
-    values. With ``residual`` every recurrence but the first adds what it reads to what it gives.
-    With ``periods``, one per recurrence, the stack is hierarchical: each recurrence is stepped
-    once in its period, which is a multiple of that below, and the head reads the outputs of all
-    (S. El Hihi and Y. Bengio, "Hierarchical recurrent neural networks for long-term
-    dependencies", 1996).
-    With ``gives_values`` the head is a :class:`ValueHead`. ``input_noise`` and ``input_offset``
-    (standard deviations on the normalized inputs, see :class:`SensorNoise`) and ``dropout``
-    (share of each recurrence's outputs set to zero) act in training only.
+    Args:
+        cell: name in :data:`models.cells.CELLS`.
+        units: hidden units of each recurrence, the lowest first.
+        inputs: channels of a frame; 1 with a ``vocabulary``.
+        outputs: classes or values that the head gives after every step.
+        options: of the cell.
+        input_noise, input_offset: standard deviations on the normalized inputs, in training only
+            (:class:`models.layers.SensorNoise`).
+        dropout: share of each recurrence's outputs that are set to zero, in training only.
+        vocabulary: number of token ids where the inputs are such, else 0.
+        embedding: width of the learned vector that each token id stands for.
+        residual: whether every recurrence but the first adds its input to its output.
+        gives_values: whether the head is a :class:`models.layers.ValueHead`.
+        periods: one per recurrence makes the stack hierarchical: a recurrence is stepped once in
+            its period, a multiple of the period below it, and the head reads the outputs of all
+            (S. El Hihi and Y. Bengio, "Hierarchical recurrent neural networks for long-term
+            dependencies", 1996).
 
     Raises:
-        ModelsError: sizes that do not fit each other.
+        ModelsError: sizes do not fit each other.
+
+    Example:
+        >>> network = Architecture("gru", units=(16, 8), inputs=3, outputs=2).build()
+        >>> network.input_shape, network.output_shape
+        ((None, None, 3), (None, None, 2))
     """
 
     cell: str

@@ -71,7 +71,7 @@ CELLS: dict[str, CellEntry] = {
 
 
 def cell_class(name: str) -> type[RecurrentCell]:
-    """The class of a cell by its name in CELLS; UnknownNameError where there is none."""
+    """Look up the class of a cell by its name in CELLS; UnknownNameError where there is none."""
     if name not in CELLS:
         raise UnknownNameError("cell", name, CELLS)
     module, _, class_name = CELLS[name].implementation.partition(".")
@@ -82,11 +82,23 @@ def cell_class(name: str) -> type[RecurrentCell]:
 
 
 def make_cell(name: str, units: int, options: dict[str, Any] | None = None) -> RecurrentCell:
-    """A new cell.
+    """Make a new cell.
+
+    Args:
+        name: in CELLS.
+        units: number of hidden units H.
+        options: of that cell, as its class takes them.
 
     Raises:
         UnknownNameError: there is no such cell.
-        ModelsError: the cell has no such option.
+        ModelsError: the cell has no such option, or a value is out of range.
+
+    Example:
+        >>> CELLS["gru"].source
+        'Cho et al. 2014'
+        >>> cell = make_cell("gru", units=8, options={"rank": 2})
+        >>> cell.state_names, cell.state_shapes
+        (('h',), ((8,),))
     """
     kind = cell_class(name)
     # Of __init__, as some versions of Python give that of Layer.__new__ for the class.

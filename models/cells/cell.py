@@ -38,7 +38,7 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         units: number of hidden units H.
         rank: of the recurrent matrix, from 1 to H, held as two factors; None: the matrix is held
             whole.
-        input_rank: likewise of the input matrix, from 1 to the smaller of inputs and gates * H.
+        input_rank: the same of the input matrix, from 1 to the smaller of inputs and gates * H.
 
     Raises:
         ModelsError: ``rank`` or ``input_rank`` is out of range.

@@ -52,7 +52,7 @@ class GraphGRUCell(RecurrentCell):
     ) -> None:
         if type(nodes) is not int or nodes < 2 or units % nodes:
             raise ModelsError(
-                f"nodes must be an integer from 2 on that divides units ({units}), not {nodes!r}"
+                f"nodes must be an integer of 2 or more that divides units ({units}), not {nodes!r}"
             )
         if adjacency not in ADJACENCIES:
             raise ModelsError(

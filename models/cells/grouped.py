@@ -1,15 +1,16 @@
 """Cells whose state is cut into groups that do not see each other.
 
-The recurrent matrix has a block per group and nothing between the groups, so that it holds a G-th
-of the parameters. What a group does not see of the others it gets through the layer above: whole
-input matrices mix all groups, and with ``split_inputs``, where these too have blocks alone, the
-inputs are dealt out to the groups one after the other, as cards are (the paper's shuffle between
-layers), so that every group reads some units of every group below.
+The recurrent matrix has a block per group and nothing between the groups, so it holds a G-th of the
+parameters. Groups see each other through the layer above, whose whole input matrix mixes them. With
+``split_inputs`` the input matrix has blocks only, too. Then the inputs are dealt to the groups one
+by one, like cards (the paper's shuffle between layers), so every group reads some units of every
+group below.
 
 Source: F. Gao et al., "Efficient sequence learning with group recurrent networks" (NAACL 2018).
 
-A step computes one small product per group, which is faster than the blocks in one matrix of zeros
-otherwise from about 128 units on (64 in float32), see benchmarks/grouped_products.py.
+A step computes one small product per group. From about 128 units on (64 in float32) that is faster
+than one product with the blocks in a matrix that is zero elsewhere; see
+benchmarks/grouped_products.py.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from models.errors import ModelsError
 
 
 class GroupedCell(RecurrentCell):
-    """What comes in front of a cell of H units to make it one of G groups of H / G units each.
+    """Mix-in that cuts the H units of a cell into G groups of H / G units each.
+
+    It stands before the cell among the base classes.
 
     Weights as the cell's, but recurrent_kernel [H / G, gates * H], and with ``split_inputs``
     kernel [inputs / G, gates * H]: a column holds what its unit takes from its own group.
@@ -49,7 +52,8 @@ class GroupedCell(RecurrentCell):
     ) -> None:
         if type(groups) is not int or groups < 2 or units % groups:
             raise ModelsError(
-                f"groups must be an integer from 2 on that divides units ({units}), not {groups!r}"
+                f"groups must be an integer of 2 or more that divides units ({units}), "
+                f"not {groups!r}"
             )
         super().__init__(units, **kwargs)
         self.groups = groups

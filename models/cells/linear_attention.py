@@ -11,7 +11,7 @@ import tf_keras as keras
 from models.cells.cell import RecurrentCell
 from models.errors import ModelsError
 
-# What stands in the denominator for each key of a head beside q . z, see there.
+# Added to q . z in the denominator, for each key of a head; the class says why.
 FLOOR = 1 / 64
 
 
@@ -120,7 +120,7 @@ class LinearAttentionCell(RecurrentCell):
 
 
 def checked_heads(units: int, heads: int) -> int:
-    """``heads``; ModelsError where it is no number of heads that ``units`` divide into."""
+    """Return ``heads``; raise ModelsError unless it divides ``units``."""
     if type(heads) is not int or heads < 1 or units % heads:
         raise ModelsError(
             f"heads must be an integer from 1 on that divides units ({units}), not {heads!r}"

@@ -50,7 +50,7 @@ class WindowAttentionCell(RecurrentCell):
 
     def __init__(self, units: int, window: int = 16, heads: int = 4, **kwargs: Any) -> None:
         if type(window) is not int or window < 2:
-            raise ModelsError(f"window must be an integer from 2 on, not {window!r}")
+            raise ModelsError(f"window must be an integer of 2 or more, not {window!r}")
         self.heads = checked_heads(units, heads)
         self.width = units // heads
         self.window = window

@@ -74,7 +74,7 @@ class PruneSettings:
         sparsity: share of each matrix' weights that become zero; 0.5 for the pattern "2:4".
         pattern: how the zeros lie, a name in PATTERNS.
         keep: units that each recurrence keeps (int), or their share (float, up to 1.0).
-        keep_inputs: input channels to keep, likewise.
+        keep_inputs: input channels to keep, in the same way.
         rounds: in how many rounds units and channels are taken out, with a fine-tuning after each.
         importance: how units and channels are ranked, a name in
             :data:`models.compress.structured.importance.IMPORTANCES`.

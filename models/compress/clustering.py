@@ -1,7 +1,7 @@
 """Weight clustering: the weights of a matrix share a few values.
 
-A matrix of 16 different values says little per weight: the file shrinks under compression. Stock
-runtimes store and compute all weights as ever, so a clustered model is no faster.
+With 16 different values in a matrix, a weight carries four bits at most, so the file shrinks under
+compression. Stock runtimes still store and multiply every weight: a clustered model is no faster.
 Source: S. Han et al., "Deep compression" (2016), as implemented by TFMOT.
 """
 

@@ -164,7 +164,7 @@ def _truncate_cell(source: Recurrence, target: Recurrence, rank: int) -> float:
 
 
 def _other_weights(cell: RecurrentCell) -> list[Any]:
-    """The weights beside the recurrent matrix, in an order that does not depend on its rank."""
+    """All weights but the recurrent matrix, in an order that does not depend on its rank."""
     factors = {id(weight) for weight in cell.recurrent_factors()}
     return [weight for weight in cell.weights if id(weight) not in factors]
 

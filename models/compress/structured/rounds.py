@@ -161,8 +161,8 @@ def prune_in_rounds(
         training: of the fine-tuning in each round; epochs and patience are counted anew.
         progress: called after each epoch with (epoch over all rounds, epochs of all rounds,
             its losses); rounds that stop early leave numbers out.
-        checkpoint: file to resume from, written after each round; beside it lies the checkpoint of
-            the round's fine-tuning (:func:`models.training.fit`) until the round is done.
+        checkpoint: file to resume from, written after each round. While a round is fine-tuned, the
+            checkpoint of that training (:func:`models.training.fit`) lies next to it.
 
     Returns:
         The smaller network; its history is that of all rounds one after the other, and its facts
