@@ -344,7 +344,6 @@ def _compress(
         with track(network.label, name) as report:
             task = _task_of(recipe, before)
             keras.utils.set_random_seed(network.seed)
-            original, architecture = load_network(before.folder)
             settings = TrainingSettings(
                 epochs=section.epochs,
                 batch_size=training.batch_size,
@@ -355,16 +354,15 @@ def _compress(
             )
             checkpoint = folder / "checkpoint.npz"
             compressed = compression(name)(
-                original,
-                architecture,
+                *load_network(before.folder),
                 task,
                 _compression_settings(name, section),
                 settings,
                 _epoch_progress(report, task),
                 checkpoint,
             )
-            history = compressed.history_facts()
             save_network(folder, compressed.network, compressed.architecture)
+            history = compressed.history_facts()
             task = _narrowed(task, history)
             test_loss, test_score = evaluate(compressed.network, task.test, task.score)
             facts = {"test_loss": test_loss, "test_score": test_score}
