@@ -91,7 +91,8 @@ def run_seed(
     from device_runner.errors import VerificationError
     from models.network import Architecture
     from models.tasks import load_task
-    from models.training import TrainingSettings, fit
+    from models.training import fit
+    from models.training_settings import TrainingSettings
 
     task = load_task(TASK)
     keras.utils.set_random_seed(seed)

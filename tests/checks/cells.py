@@ -18,11 +18,11 @@ LENGTHS = (1, 2, 3, 7, 64, 201)
 
 
 def check_cell(name: str) -> None:
-    """Hold a cell against its equations, written in tests/models/reference_cells.py, and against
+    """Hold a cell against its equations, written in tests/models/reference_cells/, and against
     what it promises."""
     assert name in REFERENCES, (
-        f"no reference for {name}: write one step of it in NumPy from its equations and add a row "
-        "to REFERENCES in tests/models/reference_cells.py"
+        f"no reference for {name}: write one step of it in NumPy from its equations in a file of "
+        "the cell's name in tests/models/reference_cells/"
     )
     for options in REFERENCES[name].options:
         _equals_its_reference(name, options)

@@ -18,13 +18,8 @@ from tests.checks.cells import (
     sequences,
     state_shapes,
 )
-from tests.models.reference_cells import (
-    REFERENCES,
-    householder,
-    matrix,
-    orthogonal_matrix,
-    weights_by_name,
-)
+from tests.models.reference_cells import REFERENCES, matrix, weights_by_name
+from tests.models.reference_cells.equations import householder, orthogonal_matrix
 
 ORTHOGONALITY = 1e-5
 
