@@ -99,7 +99,7 @@ def fit_sequences(
 
 
 def random_sequences(inputs: Sequence[InputShape], seed: int, count: int, steps: int) -> Sequences:
-    """Standard normal frames, and token ids of equal chance."""
+    """Draw standard normal frames, and token ids of equal chance."""
     generator = np.random.default_rng(seed)
     sequences = []
     for _ in range(count):
@@ -118,8 +118,8 @@ def random_sequences(inputs: Sequence[InputShape], seed: int, count: int, steps:
 
 
 def without_padding(sequences: Sequences, name: str, padding: float) -> Sequences:
-    """The sequences without the steps at which all values of the input ``name`` are ``padding``,
-    which the model skips."""
+    """Give the sequences without the steps at which all values of the input ``name`` are
+    ``padding``, which the model skips."""
     kept = []
     for sequence in sequences:
         real = ~np.all(sequence[name] == padding, axis=-1)

@@ -73,8 +73,8 @@ class FloatModel:
         self.interpreter.invoke()
 
     def due(self, position: int) -> TensorValues:
-        """The new values, by in tensor's index, of the states that step ``position`` (from 0 on)
-        hands on."""
+        """Give the new values, by in tensor's index, of the states that step ``position`` (from 0
+        on) hands on."""
         return {
             state_in: self.interpreter.get_tensor(state_out)
             for name, (state_in, state_out) in self.states.items()
@@ -82,7 +82,7 @@ class FloatModel:
         }
 
     def frames(self, stream: StreamInputs) -> list[TensorValues]:
-        """A stream's values step by step.
+        """Give a stream's values step by step.
 
         Raises:
             CalibrationError: the stream does not fit the model's inputs.
@@ -118,5 +118,5 @@ class FloatModel:
 
 
 def steps_of(stream: StreamInputs) -> int:
-    """Number of time steps."""
+    """Count the time steps."""
     return len(next(iter(stream.values()))) if isinstance(stream, Mapping) else len(stream)

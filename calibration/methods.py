@@ -78,7 +78,7 @@ METHODS: dict[str, Callable[[TensorRange, int], tuple[float, float]]] = {
 
 
 def choose_range(item: TensorRange, method: str, levels: int = 256) -> tuple[float, float]:
-    """The real range for a quantizer of ``levels`` levels; always contains zero.
+    """Choose the real range for a quantizer of ``levels`` levels; always contains zero.
 
     Args:
         item: what a roll-out saw.

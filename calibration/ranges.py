@@ -66,7 +66,7 @@ class Ranges:
     magnitudes: dict[str, float] = field(default_factory=dict)
 
     def state_magnitude(self, state: str) -> float:
-        """Largest magnitude a state took, in or out."""
+        """Find the largest magnitude a state took, in or out."""
         return max(
             max(-self.tensors[name].minimum, self.tensors[name].maximum)
             for name in self.states[state]
@@ -124,7 +124,7 @@ class MomentCollector:
         self.count += len(rows)
 
     def result(self) -> NDArray[Any]:
-        """The mean, [n + 1, n + 1]."""
+        """Give the mean, [n + 1, n + 1]."""
         return np.asarray(self.total) / self.count
 
 
@@ -166,7 +166,7 @@ class RangeCollector:
         ]
 
     def percentile(self, percentile: float) -> float:
-        """The value below which ``percentile`` percent lie, within one collected bin."""
+        """Find the value below which ``percentile`` percent lie, within one collected bin."""
         cumulative = np.cumsum(self.counts)
         index = int(np.searchsorted(cumulative, percentile / 100 * cumulative[-1]))
         width = 2 * self.limit / COLLECTED_BINS
@@ -174,7 +174,7 @@ class RangeCollector:
         return float(np.clip(edge, self.minimum, self.maximum))
 
     def result(self, role: str) -> TensorRange:
-        """The collected range."""
+        """Give the collected range."""
         saved = self.counts.reshape(SAVED_BINS, -1).sum(1)
         return TensorRange(
             role=role,

@@ -119,7 +119,7 @@ class _Watch:
             values.clear()
 
     def ranges(self, steps: int, longest_stream: int) -> Ranges:
-        """The ranges of all that was added."""
+        """Give the ranges of all that was added."""
         return Ranges(
             steps=steps,
             longest_stream=longest_stream,

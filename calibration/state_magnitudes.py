@@ -35,7 +35,7 @@ def choose_magnitudes(
     spreads: Mapping[str, float],
     step_done: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """The magnitude that an 8-bit grid of each state should cover.
+    """Choose the magnitude that an 8-bit grid of each state should cover.
 
     Args:
         model: the float model.

@@ -84,8 +84,8 @@ class AttentionArchitecture:
             raise ModelsError(f"dropout is {self.dropout}; it must be in 0 ... 1, below 1")
 
     def build(self) -> keras.Model:
-        """A new network with random weights: [batch, steps, inputs] -> logits
-        [batch, steps, outputs]. The logits of a step depend on the frames up to it alone."""
+        """Make a new network with random weights: [batch, steps, inputs] -> logits [batch, steps,
+        outputs]. The logits of a step depend on the frames up to it alone."""
         inputs = keras.Input((None, self.inputs))
         value = Normalization(name="normalization")(inputs)
         if self.input_noise or self.input_offset:

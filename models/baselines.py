@@ -26,8 +26,8 @@ class Baseline:
 
 
 def task_baselines(task: Task) -> list[Baseline]:
-    """The task's own baselines; else, for labels of sequences, the most frequent class and a
-    linear classifier; for labels of steps, the most frequent one; for values, their mean over the
+    """Compute the task's own baselines; else, for labels of sequences, the most frequent class and
+    a linear classifier; for labels of steps, the most frequent one; for values, their mean over the
     training data."""
     if task.baselines:
         return [Baseline(name, value) for name, value in task.baselines(task).items()]
@@ -57,8 +57,8 @@ def _decided(name: str, decided: NDArray[Any], task: Task) -> Baseline:
 
 
 def linear_decisions(task: Task, seed: int = 1) -> NDArray[Any]:
-    """Test decisions of a linear classifier on each channel's mean and standard deviation over
-    the sequence (logistic regression, stopped on validation loss), int64 [sequences]."""
+    """Give the test decisions of a linear classifier on each channel's mean and standard deviation
+    over the sequence (logistic regression, stopped on validation loss), int64 [sequences]."""
     keras.utils.set_random_seed(seed)
     training = _features(task.train)
     mean, deviation = training.mean(0), training.std(0) + 1e-9

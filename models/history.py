@@ -58,7 +58,7 @@ class TrainingHistory:
             getattr(self, item.name).extend(getattr(later, item.name))
 
     def facts(self) -> dict[str, Any]:
-        """As JSON; :meth:`from_facts` reads it back."""
+        """Write it as JSON; :meth:`from_facts` reads it back."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod

@@ -162,7 +162,7 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
         super().build(input_shape)
 
     def initial_states(self, batch: tf.Tensor | int) -> list[tf.Tensor]:
-        """Zeros for every state, [batch, *shape] each."""
+        """Give zeros for every state, [batch, *shape] each."""
         return [tf.zeros((batch, *shape)) for shape in self.cell.state_shapes]
 
     def step(
@@ -172,7 +172,8 @@ class Recurrence(keras.layers.Layer, PrunableLayer):
         constants: tuple[tf.Tensor, ...],
         affine: tuple[tf.Tensor, tf.Tensor] | tuple[()] = (),
     ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-        """One time step: inputs [batch, inputs] and states -> output [batch, H] and new states.
+        """Compute one time step: inputs [batch, inputs] and states -> output [batch, H] and new
+        states.
 
         Args:
             constants: what the cell's ``begin`` gave.

@@ -26,7 +26,7 @@ def loss_for(kind: TargetKind) -> Loss:
 
 
 def value_loss(outputs: tf.Tensor, values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """Mean squared error of every step, see :func:`mean_over_steps`: outputs and values
+    """Compute the mean squared error of every step, see :func:`mean_over_steps`: outputs and values
     [batch, steps, outputs], lengths [batch] -> scalar, in the values' unit squared."""
     return mean_over_steps(tf.reduce_mean(tf.square(outputs - values), -1), lengths)
 
@@ -34,24 +34,24 @@ def value_loss(outputs: tf.Tensor, values: tf.Tensor, lengths: tf.Tensor) -> tf.
 def step_label_loss(
     logits: tf.Tensor, step_labels: tf.Tensor, lengths: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Mean cross entropy of all steps where a label is wanted: logits [batch, steps, classes],
-    class indices [batch, steps] (-1: none wanted) -> scalar, in nats; 0 where no step wants one.
-    The lengths are not needed, as no label is wanted after a sequence's end."""
+    """Compute the mean cross entropy of all steps where a label is wanted: logits [batch, steps,
+    classes], class indices [batch, steps] (-1: none wanted) -> scalar, in nats; 0 where no step
+    wants one. The lengths are not needed, as no label is wanted after a sequence's end."""
     wanted = tf.cast(step_labels >= 0, tf.float32)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(step_labels, 0), logits)
     return tf.math.divide_no_nan(tf.reduce_sum(losses * wanted), tf.reduce_sum(wanted))
 
 
 def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """Cross entropy of every step, see :func:`mean_over_steps`: logits [batch, steps, classes],
-    class indices [batch], lengths [batch] -> scalar, in nats."""
+    """Compute the cross entropy of every step, see :func:`mean_over_steps`: logits [batch, steps,
+    classes], class indices [batch], lengths [batch] -> scalar, in nats."""
     every_step = tf.repeat(labels[:, tf.newaxis], tf.shape(logits)[1], axis=1)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(every_step, logits)
     return mean_over_steps(losses, lengths)
 
 
 def mean_over_steps(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """Mean over each sequence's own steps, then over the sequences: values [batch, steps] and
-    lengths [batch] -> scalar. What comes after a sequence's end does not count."""
+    """Take the mean over each sequence's own steps, then over the sequences: values [batch, steps]
+    and lengths [batch] -> scalar. What comes after a sequence's end does not count."""
     mask = tf.sequence_mask(lengths, tf.shape(values)[1], dtype=tf.float32)
     return tf.reduce_mean(tf.reduce_sum(values * mask, 1) / tf.reduce_sum(mask, 1))

@@ -42,28 +42,28 @@ class MetricDescription:
         return self.unit == PERCENT
 
     def shown(self, value: float) -> float:
-        """The value in its unit: a share in percent, another one as it is."""
+        """Give the value in its unit: a share in percent, another one as it is."""
         return 100 * value if self.is_share else value
 
     def text(self, value: float) -> str:
-        """The value with its unit: "97.3%", "17.82 mg/dL"."""
+        """Write the value with its unit: "97.3%", "17.82 mg/dL"."""
         if self.is_share:
             return f"{value:.1%}"
         return f"{value:.4g} {self.unit}".rstrip()
 
     def rounded(self, value: float) -> float:
-        """The value to four decimals or four digits, whichever is more."""
+        """Round the value to four decimals or four digits, whichever is more."""
         if not math.isfinite(value) or value == 0:
             return float(value)
         return round(float(value), max(4, 3 - math.floor(math.log10(abs(value)))))
 
     def lost(self, value: float, reference: float) -> float:
-        """By how much ``value`` is worse than ``reference``, in the metric's own numbers; below 0
-        where it is better."""
+        """Tell by how much ``value`` is worse than ``reference``, in the metric's own numbers;
+        below 0 where it is better."""
         return reference - value if self.higher_is_better else value - reference
 
     def facts(self) -> dict[str, Any]:
-        """As JSON; ``MetricDescription(**facts)`` reads it back."""
+        """Write it as JSON; ``MetricDescription(**facts)`` reads it back."""
         names = ("name", "unit", "higher_is_better", "meaning")
         return {name: value for name, value in asdict(self).items() if name in names}
 
@@ -81,24 +81,25 @@ class Metric(MetricDescription):
 
 
 def decisions(outputs: NDArray[Any], lengths: NDArray[Any]) -> NDArray[Any]:
-    """The class decided on after the last step of each sequence: outputs
-    [sequences, steps, classes] and lengths [sequences] -> class indices [sequences]."""
+    """Find the class decided on after the last step of each sequence: outputs [sequences, steps,
+    classes] and lengths [sequences] -> class indices [sequences]."""
     return np.asarray(outputs[np.arange(len(lengths)), lengths - 1].argmax(-1))
 
 
 def accuracy(outputs: NDArray[Any], data: SequenceSet) -> float:
-    """Share of sequences whose label has the highest output after the last step."""
+    """Compute the share of sequences whose label has the highest output after the last step."""
     return float(np.mean(decisions(outputs, data.lengths) == data.labels))
 
 
 def step_accuracy(outputs: NDArray[Any], data: SequenceSet) -> float:
-    """Share of the steps where a label is wanted at which that label has the highest output."""
+    """Compute the share of the steps where a label is wanted at which that label has the highest
+    output."""
     logits, wanted = _wanted_steps(outputs, data)
     return float(np.mean(logits.argmax(-1) == wanted))
 
 
 def bits_per_step(outputs: NDArray[Any], data: SequenceSet) -> float:
-    """Mean cross entropy of the steps where a label is wanted, in bits."""
+    """Compute the mean cross entropy of the steps where a label is wanted, in bits."""
     logits, wanted = _wanted_steps(outputs, data)
     logits = logits.astype(np.float64)
     logits -= logits.max(-1, keepdims=True)
@@ -107,7 +108,7 @@ def bits_per_step(outputs: NDArray[Any], data: SequenceSet) -> float:
 
 
 def explained_variance(outputs: NDArray[Any], data: SequenceSet) -> float:
-    """1 - mean squared error / variance, over all steps and values together."""
+    """Compute 1 - mean squared error / variance, over all steps and values together."""
     given, wanted = step_values(outputs, data)
     return float(1 - np.mean((given - wanted) ** 2) / np.mean((wanted - wanted.mean(0)) ** 2))
 
@@ -119,7 +120,7 @@ def mean_absolute_error(outputs: NDArray[Any], data: SequenceSet) -> float:
 
 
 def step_values(outputs: NDArray[Any], data: SequenceSet) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Given and wanted values of all steps of all sequences, [steps, outputs] each."""
+    """Collect given and wanted values of all steps of all sequences, [steps, outputs] each."""
     pairs = zip(outputs, data.lengths, strict=True)
     given = np.concatenate([one[:length] for one, length in pairs])
     return given, np.concatenate(data.values or [])
@@ -142,8 +143,9 @@ EXPLAINED_VARIANCE = Metric(
 
 
 def usual_metric(data: SequenceSet) -> Metric:
-    """What data of this kind is judged by where a task says nothing else: the accuracy after the
-    last step, that of the steps where a label is wanted, or the explained variance of values."""
+    """Choose what data of this kind is judged by where a task says nothing else: the accuracy after
+    the last step, that of the steps where a label is wanted, or the explained variance of
+    values."""
     return {
         TargetKind.LABEL: ACCURACY,
         TargetKind.STEP_LABELS: STEP_ACCURACY,
@@ -152,8 +154,8 @@ def usual_metric(data: SequenceSet) -> Metric:
 
 
 def described(facts: dict[str, Any]) -> MetricDescription:
-    """The metric that the ``metrics`` of a contract are about; contracts that do not say are of
-    the accuracy or the explained variance."""
+    """Read the metric that the ``metrics`` of a contract are about; contracts that do not say are
+    of the accuracy or the explained variance."""
     if facts.get("metric"):
         return MetricDescription(**facts["metric"])
     known = EXPLAINED_VARIANCE if "explained_variance" in facts else ACCURACY

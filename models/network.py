@@ -103,7 +103,7 @@ class Architecture:
             )
 
     def build(self) -> keras.Model:
-        """A new network with random weights: [batch, steps, inputs] -> logits or values
+        """Make a new network with random weights: [batch, steps, inputs] -> logits or values
         [batch, steps, outputs]. It is Sequential unless there are ``periods``."""
         bottom = self._bottom()
         blocks = [self._block(number) for number in range(len(self.units))]
@@ -153,12 +153,12 @@ class Architecture:
 
 
 def recurrences(network: keras.Model) -> list[Recurrence]:
-    """The recurrent layers of a network, lowest first."""
+    """Give the recurrent layers of a network, lowest first."""
     return [layer for layer in network.layers if isinstance(layer, Recurrence)]
 
 
 def count_parameters(network: keras.Model) -> int:
-    """Number of learned parameters (the normalization is not learned)."""
+    """Count the learned parameters (the normalization is not learned)."""
     return int(sum(np.prod(weight.shape) for weight in network.trainable_weights))
 
 

@@ -98,7 +98,7 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         super().build(input_shape)
 
     def initial_bias(self) -> Any:
-        """Initializer of the input bias."""
+        """Give the initializer of the input bias."""
         return "zeros"
 
     def build_input(self, inputs: int) -> None:
@@ -146,24 +146,24 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         )
 
     def input_factors(self) -> tuple[tf.Variable, ...]:
-        """The matrices whose product is the input matrix [inputs, gates * H], as
+        """Give the matrices whose product is the input matrix [inputs, gates * H], as
         :meth:`recurrent_factors`."""
         return (self.kernel,) if self.input_rank is None else (self.kernel_down, self.kernel_up)
 
     def input_matrices(self) -> tuple[tf.Tensor, ...]:
-        """What the inputs are multiplied with, one after the other: the factors, unless a cell
+        """Give what the inputs are multiplied with, one after the other: the factors, unless a cell
         stores them in another form."""
         return self.input_factors()
 
     def recurrent_factors(self) -> tuple[tf.Variable, ...]:
-        """The matrices whose product is the recurrent matrix: the matrix itself, or with ``rank``
-        its two factors."""
+        """Give the matrices whose product is the recurrent matrix: the matrix itself, or with
+        ``rank`` its two factors."""
         if self.rank is None:
             return (self.recurrent_kernel,)
         return self.recurrent_kernel_down, self.recurrent_kernel_up
 
     def recurrent_product(self, h: tf.Tensor, gates: slice | None = None) -> tf.Tensor:
-        """The state's share of the pre-activations: [batch, H] -> [batch, gates * H].
+        """Compute the state's share of the pre-activations: [batch, H] -> [batch, gates * H].
 
         Args:
             h: the state, or what is fed back in its place.
@@ -182,7 +182,7 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
     def input_product(
         self, x: tf.Tensor, scale: tf.Tensor | None = None, shift: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """The input's share of the pre-activations: [..., inputs] -> [..., gates * H].
+        """Compute the input's share of the pre-activations: [..., inputs] -> [..., gates * H].
 
         With ``scale`` and ``shift`` ([inputs], both or neither) it is the product of
         ``x * scale + shift``, computed with folded weights, so that a normalization costs no
@@ -202,14 +202,14 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         return x if bias is None else x + bias
 
     def begin(self) -> tuple[tf.Tensor, ...]:
-        """Tensors that ``step`` needs and that do not change over a sequence, computed from the
-        weights once per sequence (and folded to constants at export)."""
+        """Give the tensors that ``step`` needs and that do not change over a sequence, computed
+        from the weights once per sequence (and folded to constants at export)."""
         return ()
 
     def step(
         self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
     ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-        """One time step.
+        """Compute one time step.
 
         Args:
             product: this step's ``input_product``, [batch, gates * H].
@@ -222,7 +222,7 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
         raise NotImplementedError
 
     def parallel(self, product: tf.Tensor) -> tf.Tensor | None:
-        """The outputs of a whole sequence from states of zero, computed without a loop over time.
+        """Compute the outputs of a whole sequence from states of zero, without a loop over time.
 
         Args:
             product: the ``input_product`` of all steps, [batch, steps, gates * H].
@@ -236,24 +236,25 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
     def call(
         self, inputs: tf.Tensor, states: Any, training: bool | None = None
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Keras' cell interface: inputs [batch, inputs] and states -> output and new states."""
+        """Compute one step by Keras' cell interface: inputs [batch, inputs] and states -> output
+        and new states."""
         states = tuple(states) if isinstance(states, (list, tuple)) else (states,)
         output, new_states = self.step(self.input_product(inputs), states, self.begin())
         return output, list(new_states)
 
     def unit_basis(self) -> tf.Tensor | None:
-        """The orthogonal matrix B [H, H] with which the units' values are output @ B; None where
-        the outputs are the units' values. It may depend on weights without an "outputs" axis
+        """Give the orthogonal matrix B [H, H] with which the units' values are output @ B; None
+        where the outputs are the units' values. It may depend on weights without an "outputs" axis
         alone."""
         return None
 
     @classmethod
     def options_for(cls, options: dict[str, Any], units: int) -> dict[str, Any]:
-        """The options of a cell that is cut down to ``units``, from those it has."""
+        """Give the options of a cell that is cut down to ``units``, from those it has."""
         return options
 
     def get_prunable_weights(self) -> list[tf.Variable]:
-        """The matrices that pruning may thin out."""
+        """Give the matrices that pruning may thin out."""
         return [*self.input_factors(), *self.recurrent_factors()]
 
     def get_config(self) -> dict[str, Any]:

@@ -35,6 +35,6 @@ class Compressed:
     channels: tuple[int, ...] | None = None
 
     def history_facts(self) -> dict[str, Any]:
-        """History and facts as one JSON object, as a stage writes it."""
+        """Give history and facts as one JSON object, as a stage writes it."""
         kept = {} if self.channels is None else {CHANNELS_KEPT: list(self.channels)}
         return {**self.history.facts(), **self.facts, **kept}

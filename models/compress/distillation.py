@@ -83,7 +83,8 @@ def distil(
 def soft_target_loss(
     logits: tf.Tensor, targets: tf.Tensor, lengths: tf.Tensor, temperature: float
 ) -> tf.Tensor:
-    """temperature^2 * KL(targets || softmax(logits / temperature)), the mean over the steps.
+    """Compute temperature^2 * KL(targets || softmax(logits / temperature)), the mean over the
+    steps.
 
     It has the gradient of Hinton's cross entropy with the soft targets, and is 0 where the
     student agrees.
@@ -102,8 +103,8 @@ def soft_target_loss(
 
 
 def hint_loss(mapped: tf.Tensor, hidden: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """Mean squared error between the student's mapped hidden states and the teacher's: both
-    [batch, steps, teacher's units], lengths [batch] -> scalar."""
+    """Compute the mean squared error between the student's mapped hidden states and the teacher's:
+    both [batch, steps, teacher's units], lengths [batch] -> scalar."""
     return mean_over_steps(tf.reduce_mean(tf.square(mapped - hidden), -1), lengths)
 
 

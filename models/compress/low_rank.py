@@ -100,7 +100,7 @@ def check_rank(network: keras.Model, rank: int) -> None:
 def truncate(
     network: keras.Sequential, architecture: Architecture, rank: int
 ) -> tuple[keras.Sequential, Architecture, dict[str, float]]:
-    """The network with recurrent matrices of ``rank`` and all other weights as they are.
+    """Give the network with recurrent matrices of ``rank`` and all other weights as they are.
 
     At rank H it computes what the given network does, with more parameters.
 
@@ -129,7 +129,7 @@ def truncate(
 
 
 def truncated_svd(matrix: NDArray[Any], rank: int) -> tuple[NDArray[Any], NDArray[Any], float]:
-    """The nearest matrix of a rank in the Frobenius norm, as two factors.
+    """Find the nearest matrix of a rank in the Frobenius norm, as two factors.
 
     Each factor takes the square root of the singular values: of all ways to share them out this
     gives the factors the smallest norms, and gradients and int8 ranges of like size.

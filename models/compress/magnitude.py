@@ -147,7 +147,7 @@ def _dividing(layer: Recurrence, together: int) -> list[tf.Variable]:
 
 
 def pattern_holds(matrix: NDArray[Any], pattern: str) -> bool:
-    """Whether the zeros of a matrix [inputs, outputs] lie as a pattern wants them."""
+    """Tell whether the zeros of a matrix [inputs, outputs] lie as a pattern wants them."""
     together = PATTERNS[pattern]
     groups = (matrix != 0).reshape(-1, together, matrix.shape[1]).sum(1)
     if pattern == "2:4":

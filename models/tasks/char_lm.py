@@ -27,8 +27,8 @@ NGRAMS = {"unigrams": 1, "Kneser-Ney trigrams": 3, "Kneser-Ney 5-grams": 5}
 
 
 def load() -> Task:
-    """Snippets of movie reviews and editorials in their order, one a line, cut into sequences of
-    128 characters, each with its next one as the label. What comes from one document, and
+    """Read snippets of movie reviews and editorials in their order, one a line, cut into sequences
+    of 128 characters, each with its next one as the label. What comes from one document, and
     near-duplicates, are on one side of the split.
 
     Raises:

@@ -60,7 +60,8 @@ def load() -> Task:
 
 
 def sequences(table: bytes) -> SequenceSet:
-    """Recordings of a table of the archive: a line each, its class and its samples between tabs.
+    """Read recordings of a table of the archive: a line each, its class and its samples between
+    tabs.
 
     Raises:
         MissingDataError: a line has another number of samples, or a class that there is none of.

@@ -71,8 +71,8 @@ def load() -> Task:
 
 
 def mean_error(changes: NDArray[Any], data: SequenceSet) -> float:
-    """Mean absolute error of predicted changes [sequences, longest] in mg/dL, at the steps that
-    are judged."""
+    """Compute the mean absolute error of predicted changes [sequences, longest] in mg/dL, at the
+    steps that are judged."""
     errors = [
         np.abs(given[SLOPE_STEPS : len(wanted)] - wanted[SLOPE_STEPS:, 0])
         for given, wanted in zip(changes, data.values or [], strict=True)
@@ -81,8 +81,8 @@ def mean_error(changes: NDArray[Any], data: SequenceSet) -> float:
 
 
 def baselines(task: Task) -> dict[str, float]:
-    """The last value, which is to predict no change, and the straight line through now and a
-    quarter of an hour ago."""
+    """Judge two guesses: no change, and the straight line through now and a quarter of an hour
+    ago."""
     glucose = task.test.padded[..., 0]
     past = np.concatenate([glucose[:, :SLOPE_STEPS], glucose[:, :-SLOPE_STEPS]], 1)
     return {

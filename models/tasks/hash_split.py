@@ -14,7 +14,7 @@ TEST_SHARE = 0.2
 
 
 def split_by_name(names: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Indices of (training, validation, test) data; items of one name are on one side.
+    """Give the indices of (training, validation, test) data; items of one name are on one side.
 
     Of the names, about TEST_SHARE are test data and VALIDATION_SHARE validation data.
     """

@@ -33,7 +33,7 @@ _PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[a-z]|\{\w*\}|</?\w+[^>]*>|&\w+;")
 
 @cache
 def django_messages(language: str) -> dict[str, str]:
-    """Translated messages by their English text, in all of Django's catalogs together.
+    """Read translated messages by their English text, in all of Django's catalogs together.
 
     Args:
         language: as Django's folders are called ("fr", "pt_BR"), any but English itself.
@@ -53,7 +53,7 @@ def django_messages(language: str) -> dict[str, str]:
 
 
 def more_messages(language: str) -> dict[str, str]:
-    """Translated messages by their English text, in the catalogs of Spyder and Wagtail; their
+    """Read translated messages by their English text, in the catalogs of Spyder and Wagtail; their
     wheels are fetched once, then read from the cache.
 
     Raises:
@@ -69,7 +69,7 @@ def more_messages(language: str) -> dict[str, str]:
 
 
 def plain(message: str) -> str:
-    """A message without what stands for values and without HTML, with single spaces."""
+    """Give a message without what stands for values and without HTML, with single spaces."""
     return " ".join(_PLACEHOLDER.sub(" ", message).split())
 
 

@@ -78,7 +78,7 @@ class Clip:
 
 
 def load() -> Task:
-    """The real data set, from the folder that EDGESTEP_SPEECH_COMMANDS names.
+    """Read the real data set, from the folder that EDGESTEP_SPEECH_COMMANDS names.
 
     Raises:
         MissingDataError: the variable is not set, or names no such folder.
@@ -92,7 +92,7 @@ def load() -> Task:
 
 
 def load_synthetic() -> Task:
-    """The same on SYNTHETIC speech, which is made on the first call.
+    """Read the task on SYNTHETIC speech, which is made on the first call.
 
     Raises:
         MissingDataError: flite or espeak-ng is not installed.
@@ -106,12 +106,12 @@ def load_synthetic() -> Task:
 
 
 def data_facts() -> dict[str, Any]:
-    """What the task keywords depends on: names and sizes of the files, and the front end."""
+    """Tell what the task keywords depends on: names and sizes of the files, and the front end."""
     return _facts(_named_folder())
 
 
 def synthetic_data_facts() -> dict[str, Any]:
-    """The same of the task keywords-synthetic."""
+    """Tell what the task keywords-synthetic depends on, in the same way."""
     return _facts(synthetic_speech.ensure())
 
 
@@ -150,7 +150,7 @@ def _load_once(folder: Path, name: str, source: str) -> Task:
 
 
 def load_folder(folder: Path, name: str, source: str) -> Task:
-    """A task on the data set in ``folder``.
+    """Make a task on the data set in ``folder``.
 
     Raises:
         ModelsError: it holds something else than the data set, or a damaged file.
@@ -178,7 +178,7 @@ def load_folder(folder: Path, name: str, source: str) -> Task:
 
 
 def find_clips(folder: Path) -> list[Clip]:
-    """All recordings of words in a folder, in a fixed order.
+    """Find all recordings of words in a folder, in a fixed order.
 
     Raises:
         ModelsError: a keyword has no recordings, or there are no other words.
@@ -241,7 +241,7 @@ def split(folder: Path, clips: Sequence[Clip]) -> dict[str, list[Clip]]:
 
 
 def speaker_part(speaker: str) -> str:
-    """The part that a speaker belongs to by the hash of the name."""
+    """Find the part that a speaker belongs to by the hash of the name."""
     place = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big") / 2**64
     if place < HELD_OUT_SHARE:
         return "validation"

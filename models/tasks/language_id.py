@@ -32,9 +32,9 @@ SEED = 31
 
 
 def load() -> Task:
-    """Django's messages of each language, in random order, cut into texts of 60 characters that
-    begin at a word. The split is by the English message: no message is on two sides, in whatever
-    language.
+    """Read Django's messages of each language, in random order, cut into texts of 60 characters
+    that begin at a word. The split is by the English message: no message is on two sides, in
+    whatever language.
 
     Messages that a translation keeps in English are left out.
 

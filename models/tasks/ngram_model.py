@@ -37,7 +37,8 @@ class NgramModel:
             keys, counts = np.unique(keys % vocabulary ** (size - 1), return_counts=True)
 
     def bits(self, texts: Sequence[NDArray[Any]], skipped: int = 0) -> float:
-        """Mean cross entropy of each token of these texts but the first ``skipped``, in bits."""
+        """Compute the mean cross entropy of each token of these texts but the first ``skipped``, in
+        bits."""
         grams = (_grams(text, self.order, self.vocabulary) for text in texts)
         keys = np.concatenate([found[skipped:] for found in grams])
         # Unseen anywhere: all tokens are equally likely.

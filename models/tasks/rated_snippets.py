@@ -49,7 +49,7 @@ class Snippet:
 
 @lru_cache(maxsize=1)
 def rated_snippets() -> tuple[Snippet, ...]:
-    """All 23,699 snippets in the data set's order; fetched once, then read from the cache.
+    """Read all 23,699 snippets in the data set's order; fetched once, then read from the cache.
 
     Raises:
         MissingDataError: the package's source distribution cannot be had, or is not as expected.
@@ -75,7 +75,7 @@ def rated_snippets() -> tuple[Snippet, ...]:
 
 
 def families(snippets: tuple[Snippet, ...]) -> list[str]:
-    """A name for each snippet; those of one document, and near-duplicates, have the same one.
+    """Find a name for each snippet; those of one document, and near-duplicates, have the same one.
 
     Near-duplicates are texts that are equal, or share a run of SHARED_WORDS words, but for case
     and punctuation; being in one family is passed on from one to the next.

@@ -21,7 +21,7 @@ LONGEST = 48
 
 
 def load() -> Task:
-    """Snippets that twenty people rated one point or more from neutral; their documents, and
+    """Read snippets that twenty people rated one point or more from neutral; their documents, and
     near-duplicates, are on one side of the split.
 
     Raises:

@@ -78,8 +78,8 @@ def load() -> Task:
 
 
 def mean_error(returns: NDArray[Any], data: SequenceSet) -> float:
-    """Mean absolute error of predicted returns [sequences, longest], in basis points, over all
-    days."""
+    """Compute the mean absolute error of predicted returns [sequences, longest], in basis points,
+    over all days."""
     errors = [
         np.abs(given[: len(wanted)] - wanted[:, 0])
         for given, wanted in zip(returns, data.values or [], strict=True)
@@ -88,7 +88,7 @@ def mean_error(returns: NDArray[Any], data: SequenceSet) -> float:
 
 
 def baselines(task: Task) -> dict[str, float]:
-    """The last price, which is to predict no return; the mean and the median return of the
+    """Judge guesses without a network: no return at all; the mean and the median return of the
     training days; and today's return once more."""
     today = task.test.padded[..., 0]
     known = np.concatenate(task.train.values or [])

@@ -74,7 +74,7 @@ class Speaker:
         return hashlib.sha1(f"{self.program} {self.voice}".encode()).hexdigest()[:8]  # noqa: S324
 
     def generator(self, *what: str | int) -> np.random.Generator:
-        """Random numbers for one thing of this speaker's."""
+        """Draw random numbers for one thing of this speaker's."""
         text = " ".join(map(str, (self.program, self.voice, *what)))
         return np.random.default_rng([SEED, zlib.crc32(text.encode())])
 
@@ -115,13 +115,13 @@ SPEAKERS = (
 
 
 def default_folder() -> Path:
-    """Where the synthetic speech is kept: in the user's cache folder."""
+    """Tell where the synthetic speech is kept: in the user's cache folder."""
     return cache_folder() / "synthetic-speech"
 
 
 def ensure(folder: Path | None = None) -> Path:
-    """The folder with the speech; made now if it is not there, or was made by another version of
-    this module or of the synthesizers. Takes about a minute.
+    """Give the folder with the speech; made now if it is not there, or was made by another version
+    of this module or of the synthesizers. Takes about a minute.
 
     Raises:
         MissingDataError: it has to be made, and a synthesizer or a voice is not installed.
@@ -286,8 +286,8 @@ def _trimmed(samples: NDArray[Any]) -> NDArray[Any]:
 
 
 def coloured_noise(samples: int, slope: float, generator: np.random.Generator) -> NDArray[Any]:
-    """Gaussian noise of RMS 1 whose power falls with frequency to the power of -``slope``: 0 is
-    white, 1 pink, 2 brown."""
+    """Draw Gaussian noise of RMS 1 whose power falls with frequency to the power of -``slope``: 0
+    is white, 1 pink, 2 brown."""
     spectrum = np.fft.rfft(generator.standard_normal(samples))
     # Level below 50 Hz, which no microphone of a phone hears.
     frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), 50)

@@ -83,7 +83,8 @@ Baselines = Callable[[Task], dict[str, float]]
 def split_by_label(
     labels: NDArray[Any], share: float, seed: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Indices of a stratified split: (the rest, ``share`` of each class), in random order."""
+    """Draw the indices of a stratified split: (the rest, ``share`` of each class), in random
+    order."""
     generator = np.random.default_rng(seed)
     kept, taken = [], []
     for label in np.unique(labels):

@@ -11,14 +11,15 @@ from models.tasks.task import Task
 
 
 def majority_accuracy(task: Task) -> float:
-    """Test accuracy of always answering the most frequent class of the training data."""
+    """Compute the test accuracy of always answering the most frequent class of the training
+    data."""
     answer = np.bincount(task.train.labels).argmax()
     return float(np.mean(task.test.labels == answer))
 
 
 def bag_of_words_accuracy(task: Task) -> float:
-    """Test accuracy of logistic regression on the counts of each token, regularized as is best on
-    the validation data."""
+    """Compute the test accuracy of logistic regression on the counts of each token, regularized as
+    is best on the validation data."""
     from sklearn.linear_model import LogisticRegression
 
     return _best_accuracy(
@@ -29,8 +30,8 @@ def bag_of_words_accuracy(task: Task) -> float:
 
 
 def ngram_naive_bayes_accuracy(task: Task, longest: int = 3) -> float:
-    """Test accuracy of multinomial naive Bayes on the counts of runs of 1 to ``longest`` tokens,
-    smoothed as is best on the validation data."""
+    """Compute the test accuracy of multinomial naive Bayes on the counts of runs of 1 to
+    ``longest`` tokens, smoothed as is best on the validation data."""
     from sklearn.naive_bayes import MultinomialNB
 
     return _best_accuracy(

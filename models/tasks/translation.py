@@ -35,8 +35,8 @@ LEAST_COUNT = 3
 
 
 def load() -> Task:
-    """Pairs of messages; those that are equal but for case, marks and white space are on one side
-    of the split.
+    """Read pairs of messages; those that are equal but for case, marks and white space are on one
+    side of the split.
 
     Raises:
         MissingDataError: a package is not installed, or not cached and cannot be fetched.
@@ -72,7 +72,7 @@ def load() -> Task:
 
 
 def pairs() -> tuple[list[tuple[str, str]], ...]:
-    """(English, French) for training, validation and test."""
+    """Give (English, French) for training, validation and test."""
     translations = {**more_messages(LANGUAGE), **django_messages(LANGUAGE)}
     found = []
     for english, french in sorted(translations.items()):

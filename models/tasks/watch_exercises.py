@@ -35,8 +35,8 @@ def load() -> Task:
 
 
 def load_4s() -> Task:
-    """The same with windows of four seconds, which overlap in the training data alone, and frames
-    of four samples: a step every 80 ms, 50 of them a window.
+    """Read the data set in windows of four seconds, which overlap in the training data alone, and
+    frames of four samples: a step every 80 ms, 50 of them a window.
 
     Raises:
         MissingDataError: seglearn is not installed.

@@ -34,7 +34,7 @@ from models.tasks.task import Task
 
 
 def select_channels(task: Task, indices: Sequence[int] | NDArray[Any]) -> Task:
-    """The task with these channels alone, in this order; its front end says which they are.
+    """Narrow a task to these channels, in this order; its front end then says which they are.
 
     Raises:
         ModelsError: an index is out of range or there twice, or there is none.
@@ -59,7 +59,7 @@ def keep_units(
     architecture: Architecture,
     kept: Sequence[Sequence[int] | NDArray[Any]],
 ) -> tuple[keras.Model, Architecture]:
-    """The network with these units alone.
+    """Give the network with these units alone.
 
     Args:
         network: left as it is.
@@ -81,7 +81,8 @@ def keep_units(
 def keep_inputs(
     network: keras.Model, architecture: Architecture, kept: Sequence[int] | NDArray[Any]
 ) -> tuple[keras.Model, Architecture]:
-    """The network with these input channels alone, in this order (see :func:`select_channels`).
+    """Give the network with these input channels alone, in this order (see
+    :func:`select_channels`).
 
     Args:
         network: left as it is.
@@ -105,7 +106,7 @@ class _Wires:
     after: NDArray[Any] | None = None
 
     def cut(self, weight: NDArray[Any], axis: int) -> NDArray[Any]:
-        """The weight of a taker, whose ``axis`` runs along the outputs."""
+        """Cut the weight of a taker, whose ``axis`` runs along the outputs."""
         rows = by_unit(np.moveaxis(weight, axis, 0), self.before)[self.kept]
         if self.after is not None:
             rows = np.tensordot(self.after, rows, 1)

@@ -26,7 +26,7 @@ SCORING_BATCH = 64
 def unit_importance(
     network: keras.Model, task: Task, importance: str = "taylor"
 ) -> list[NDArray[Any]]:
-    """How much each hidden unit matters.
+    """Compute how much each hidden unit matters.
 
     Args:
         importance: "taylor": the sum of |u dL/du| over the training sequences and their steps,
@@ -47,8 +47,8 @@ def unit_importance(
 
 
 def input_importance(network: keras.Model, task: Task, importance: str = "taylor") -> NDArray[Any]:
-    """How much each input channel matters, as :func:`unit_importance`: "taylor" is the sum of
-    |x dL/dx| over the normalized inputs x, "norm" that of a channel's weights.
+    """Compute how much each input channel matters, as :func:`unit_importance`: "taylor" is the sum
+    of |x dL/dx| over the normalized inputs x, "norm" that of a channel's weights.
 
     Returns:
         float64 [inputs].

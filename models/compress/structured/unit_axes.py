@@ -13,6 +13,11 @@ from models.errors import ModelsError
 
 
 def weight_axes(cell: RecurrentCell, weight: tf.Variable) -> tuple[str, ...]:
+    """Tell what the axes of a cell's weight run along (``RecurrentCell.weight_axes``).
+
+    Raises:
+        ModelsError: the cell does not declare it.
+    """
     name = weight.name.rpartition("/")[2].partition(":")[0]
     axes = cell.weight_axes.get(name, ())
     if len(axes) != len(weight.shape):
@@ -24,10 +29,11 @@ def weight_axes(cell: RecurrentCell, weight: tf.Variable) -> tuple[str, ...]:
 
 
 def unit_basis(cell: RecurrentCell) -> NDArray[Any] | None:
+    """Give ``RecurrentCell.unit_basis`` as a float64 array [H, H], or None."""
     basis = cell.unit_basis()
     return None if basis is None else basis.numpy().astype(np.float64)
 
 
 def by_unit(rows: NDArray[Any], basis: NDArray[Any] | None) -> NDArray[Any]:
-    """A taker's weight [H (outputs), ...] as if it took the units: [H (units), ...]."""
+    """Rewrite a taker's weight [H (outputs), ...] as if it took the units: [H (units), ...]."""
     return rows if basis is None else np.tensordot(basis.T, rows, 1)
