@@ -10,23 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runner.front_ends.log_mel import LogMel
+from device_runner.front_ends.log_mel import SAMPLE_RATE, LogMel
 from models.errors import MissingDataError, ModelsError
 from models.tasks import data_facts, keywords, synthetic_speech
-from models.tasks.keywords import (
-    CLIP_SAMPLES,
-    FRONT_END,
-    KEYWORDS,
-    LABELS,
-    SAMPLE_RATE,
-    SILENCE,
-    STEPS,
-    find_clips,
-    load_folder,
-    speaker_part,
-    split,
-)
-from models.tasks.synthetic_speech import SPEAKERS, Speaker
+from models.tasks.keyword_clips import find_clips, speaker_part, split
+from models.tasks.keywords import FRONT_END, LABELS, SILENCE, STEPS, load_folder
+from models.tasks.synthetic_speech import CLIP_SAMPLES, KEYWORDS, SPEAKERS, Speaker
 
 WORDS = (*KEYWORDS, "bed", "cat")
 PEOPLE = {"training": ("ana", "ben"), "validation": ("cem",), "test": ("dot",)}

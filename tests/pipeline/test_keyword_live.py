@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from device_runner.model.step_file import load_step_model
-from models.tasks.keywords import FRONT_END, KEYWORDS, Clip, find_clips, load_folder
+from models.tasks.keyword_clips import Clip, find_clips
+from models.tasks.keywords import FRONT_END, load_folder
+from models.tasks.synthetic_speech import KEYWORDS
 
 EXAMPLE = Path(__file__).parents[2] / "examples/keyword_live.py"
 
