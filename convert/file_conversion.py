@@ -15,7 +15,9 @@ from device_runner.errors import MissingRuntimeError, VerificationError
 from models.tensorflow_log import quiet
 
 if TYPE_CHECKING:
-    from convert.import_conversion import Conversion, Facts
+    from convert.import_conversion.conversion import Conversion
+    from convert.import_conversion.description import Facts
+    from convert.import_conversion.windows import WindowDifference
     from convert.schemes.spec import SchemeSpec
     from convert.targets.check import TargetReport
     from device_runner.model.step_file import StepModel
@@ -33,6 +35,8 @@ class ConvertedFile:
         model: what it holds, its contract among it.
         float_error: largest error of the float step against what the original framework computes,
             as a share of the output's range.
+        window: how far the step is from windows asked one by one, where the model was trained on
+            such; else None.
         changed: what the step model does otherwise than the original, for people.
         refused: why cheaper schemes were not taken, by scheme.
         verified: what each installed runtime computes of it, as
@@ -43,6 +47,7 @@ class ConvertedFile:
     path: Path
     model: StepModel
     float_error: float
+    window: WindowDifference | None
     changed: tuple[str, ...]
     refused: dict[str, str]
     verified: list[dict[str, Any]]
@@ -95,7 +100,7 @@ def convert_file(
         print(made.path, made.model.contract.scheme)
     """
     load_workstation_packages()
-    from convert.import_conversion import Facts
+    from convert.import_conversion.description import Facts
 
     facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
     wanted = _checked_names(target, scheme)
@@ -106,8 +111,16 @@ def convert_file(
     for name, reason in refused.items():
         say(f"  not {name}: {reason}")
     verified, report = _check(model, target, say)
-    error, changed = conversion.float_error, conversion.changed
-    return ConvertedFile(model.path, model, error, changed, refused, verified, report)
+    return ConvertedFile(
+        model.path,
+        model,
+        conversion.float_error,
+        conversion.window,
+        conversion.changed,
+        refused,
+        verified,
+        report,
+    )
 
 
 def load_workstation_packages() -> None:
@@ -120,7 +133,7 @@ def load_workstation_packages() -> None:
         with quiet():
             import tensorflow  # noqa: F401
             import tf_keras  # noqa: F401
-        import convert.import_conversion  # noqa: F401
+        import convert.import_conversion.conversion  # noqa: F401
     except ImportError as error:
         raise MissingRuntimeError(
             f"'edgestep convert' needs the workstation's packages ({error}); "
@@ -148,7 +161,7 @@ def _prepare(
     facts: Facts,
 ) -> Conversion:
     """Import a model file and hold its float step against the original."""
-    from convert.import_conversion import prepare, step_inputs
+    from convert.import_conversion.conversion import prepare, step_inputs
     from convert.importers import import_model
     from convert.step.step_module import StepModule
 
@@ -164,10 +177,7 @@ def _prepare(
 
 
 def _tell_of_original(path: Path, conversion: Conversion, say: Tell) -> None:
-    say(
-        f"{path}: {conversion.imported.framework}; stepped it computes what the original does, "
-        f"largest error {conversion.float_error:.1g} of the output's range"
-    )
+    say(f"{path}: {conversion.imported.framework}; {conversion.proof}")
     for text in conversion.changed:
         say(f"  {text}")
     if conversion.is_random:
@@ -182,7 +192,7 @@ def _export(
     output: str | Path | None,
 ) -> tuple[StepModel, dict[str, str]]:
     """Write the step model, by default beside ``path`` with its scheme in its name."""
-    from convert.import_conversion import export_first
+    from convert.import_conversion.conversion import export_first
     from convert.schemes import parse_scheme
 
     folder = (Path(output) if output else path).parent

@@ -30,7 +30,7 @@ def import_model(path: str | Path, architecture: str | Path | None = None) -> Im
     if not path.exists():
         raise SourceModelError(f"{path}: no such file; check the path")
     if architecture is not None:
-        from convert.importers.pytorch import import_network
+        from convert.importers.pytorch.importer import import_network
 
         return import_network(path, Path(architecture))
     if path.suffix in PYTORCH_SUFFIXES:

@@ -51,7 +51,7 @@ def check_hdf5(path: Path, member: str | None = None) -> dict[str, Any]:
         ) from None
     if "refused" in answer:
         raise SourceModelError(f"its weights are {answer['refused']}")
-    return answer
+    return dict(answer)
 
 
 def _read(source: Any) -> dict[str, Any]:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tf_keras as keras
+from numpy.typing import NDArray
 
 # Inputs of a batch of sequences in the network's order, each [batch, steps, channels] float32,
 # [batch, steps] int32 token ids, or [batch, channels] where it stays for a sequence -> outputs in
 # the network's order, each [batch, steps, outputs], or [batch, outputs] after the last step.
-Reference = Callable[[list[np.ndarray]], list[np.ndarray]]
+Reference = Callable[[list[NDArray[Any]]], list[NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class ImportedModel:
         changed: what is otherwise than in the file, for people.
         padding: the frames that the model skips as padding: the value that all channels of such a
             frame have, the id of a padding token, or None where it skips none.
+        window: steps of the windows that its input is fixed to, each begun with zero states; None
+            where it takes sequences of any length, or keeps its state from call to call.
     """
 
     name: str
@@ -36,6 +38,7 @@ class ImportedModel:
     framework: str
     changed: tuple[str, ...] = ()
     padding: float | None = None
+    window: int | None = None
 
 
 def as_list(values: Any) -> list[Any]:
@@ -52,6 +55,23 @@ def take_weights(model: Any, original: Any) -> None:
         # What an adapted Normalization computes with is made of its weights on this call alone.
         if type(layer).__name__ == "Normalization" and hasattr(layer, "finalize_state"):
             layer.finalize_state()
+
+
+def window_of(model: Any, token_inputs: set[str]) -> int | None:
+    """The number of steps that a loaded model of tf_keras or Keras 3 is fixed to.
+
+    Args:
+        token_inputs: names of the two-axis inputs whose second axis is time.
+    """
+    if any(getattr(layer, "stateful", False) for layer in model._flatten_layers()):
+        return None
+    lengths = []
+    for tensor in model.inputs:
+        history = tensor._keras_history
+        layer = getattr(history, "operation", None) or history.layer
+        if len(tensor.shape) == 3 or layer.name in token_inputs:
+            lengths.append(tensor.shape[1])
+    return max((int(length) for length in lengths if length), default=None)
 
 
 def padding_of(network: keras.Model) -> float | None:

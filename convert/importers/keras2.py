@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tf_keras as keras
+from numpy.typing import NDArray
 
 from convert.errors import SourceModelError
-from convert.importers.imported import ImportedModel, Reference, as_list, padding_of, take_weights
+from convert.importers.imported import (
+    ImportedModel,
+    Reference,
+    as_list,
+    padding_of,
+    take_weights,
+    window_of,
+)
 from convert.importers.layer_list import relaxed
 from convert.step.step_module import EMBEDDINGS
 from models.tensorflow_log import quiet
@@ -28,7 +37,8 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
 def imported(original: keras.Model, framework: str, changed: tuple[str, ...] = ()) -> ImportedModel:
     """A loaded model, with a free number of steps."""
     config = {"class_name": type(original).__name__, "config": original.get_config()}
-    free, freed = relaxed(config, token_inputs(original))
+    tokens = token_inputs(original)
+    free, freed = relaxed(config, tokens)
     with quiet():
         network = type(original).from_config(free["config"])
         if not network.built:
@@ -41,6 +51,7 @@ def imported(original: keras.Model, framework: str, changed: tuple[str, ...] = (
         framework=framework,
         changed=(*changed, *freed),
         padding=padding_of(network),
+        window=window_of(original, tokens),
     )
 
 
@@ -57,7 +68,7 @@ def token_inputs(network: keras.Model) -> set[str]:
 
 
 def _reference(network: keras.Model) -> Reference:
-    def compute(inputs: list[np.ndarray]) -> list[np.ndarray]:
+    def compute(inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
         given = network(inputs if len(inputs) > 1 else inputs[0], training=False)
         return [np.asarray(value) for value in as_list(given)]
 

@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from numpy.typing import NDArray
 
 from convert.errors import SourceModelError, UnsupportedLayerError
-from convert.importers.imported import ImportedModel, Reference, as_list, padding_of, take_weights
+from convert.importers.imported import (
+    ImportedModel,
+    Reference,
+    as_list,
+    padding_of,
+    take_weights,
+    window_of,
+)
 from convert.importers.layer_list import CELLS, MASK_OPERATIONS, OPERATIONS, STEPPABLE, relaxed
 from convert.layers import refusal
 from convert.layers.activations import hard_sigmoid_3, hard_silu
@@ -49,7 +57,8 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
     with quiet():
         original = keras.saving.load_model(path, compile=False, safe_mode=True)
         own = {"class_name": type(original).__name__, "config": original.get_config()}
-        free, freed = relaxed(own, _token_inputs(original))
+        tokens = _token_inputs(original)
+        free, freed = relaxed(own, tokens)
         model = type(original).from_config(free["config"])
         take_weights(model, original)
         network = _rebuilt(model)
@@ -60,11 +69,12 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
         framework=f"Keras {keras.__version__}",
         changed=(*changed, *freed),
         padding=padding_of(network),
+        window=window_of(original, tokens),
     )
 
 
 def _reference(model: Any) -> Reference:
-    def compute(inputs: list[np.ndarray]) -> list[np.ndarray]:
+    def compute(inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
         given = model(inputs if len(inputs) > 1 else inputs[0], training=False)
         return [np.asarray(value) for value in as_list(given)]
 

@@ -85,7 +85,8 @@ LOW_ENDS: dict[Any, float] = {
 
 def step_form(activation: Any) -> Function:
     """The function to put into a step graph."""
-    return FORMS.get(activation, activation)
+    form: Function = FORMS.get(activation, activation)
+    return form
 
 
 def magnitude(activation: Any) -> float | None:

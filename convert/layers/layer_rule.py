@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class State:
     name: str
     shape: tuple[int, ...]
     bound: float | None = None
-    initial: np.ndarray | None = None
+    initial: NDArray[Any] | None = None
     period: int = 1
 
 

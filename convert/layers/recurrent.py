@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from convert.layers.layer_rule import (
     Joined,
@@ -73,11 +74,12 @@ def _folds(layer: Recurrence, lookup: Lookup) -> bool:
     outputs = layer.cell.gates * layer.cell.units
     before = vocabulary * width + sum(int(np.prod(weight.shape)) for weight in layer.weights)
     growth = vocabulary * outputs - (vocabulary + outputs) * width
-    return growth <= FOLDED_GROWTH * before
+    return bool(growth <= FOLDED_GROWTH * before)
 
 
-def _products(layer: Recurrence, table: tf.Variable) -> np.ndarray:
+def _products(layer: Recurrence, table: tf.Variable) -> NDArray[Any]:
     """The input product of each row of an embedding's table: [vocabulary, width] ->
     [vocabulary, gates * H]."""
     with tf.init_scope():  # computed now, as the converter leaves products of large constants
-        return layer.cell.input_product(tf.convert_to_tensor(table)).numpy()
+        products: NDArray[Any] = layer.cell.input_product(tf.convert_to_tensor(table)).numpy()
+    return products

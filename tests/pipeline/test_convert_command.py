@@ -112,3 +112,22 @@ def test_the_layers_that_can_be_stepped_are_listed():
     result = _convert("--list-layers")
     assert result.exit_code == 0
     assert {"GRU", "LSTM", "Conv1D"} <= set(result.output.split())
+
+
+def test_a_model_of_fixed_windows_says_how_far_its_step_is_from_them(tmp_path, frames):
+    import tf_keras as keras
+
+    keras.utils.set_random_seed(6)
+    layers = [keras.layers.Input((8, 12)), keras.layers.GRU(6), keras.layers.Dense(2)]
+    keras.Sequential(layers).save(tmp_path / "model.keras")
+    path = tmp_path / "model.keras"
+    result = _convert(path, "--target", "cpu", "--data", frames, "--scheme", "float32")
+    assert result.exit_code == 0, result.output
+    said = next(line for line in result.output.splitlines() if "trained on windows" in line)
+    assert "windows of 8 steps, stepped with the state carried on: differs by" in said
+    assert said.endswith("% of the spread on the data given")
+    assert "computes what the original does" not in result.output
+    metrics = load_step_model(tmp_path / "model-float32.tflite").contract.metrics
+    assert metrics["window_warning"] in said
+    assert metrics["window"]["steps"] == 8
+    assert metrics["window"]["max"] >= metrics["window"]["rms"] > 0

@@ -16,7 +16,8 @@ import numpy as np
 
 from calibration.data import Sequences
 from convert.errors import ContractViolationError, ConvertError
-from convert.import_conversion import Conversion, Facts, prepare, step_inputs
+from convert.import_conversion.conversion import Conversion, prepare, step_inputs
+from convert.import_conversion.description import Facts
 from convert.importers import import_model
 from convert.step.step_module import StepModule
 from convert.targets.check import check_file

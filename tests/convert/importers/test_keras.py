@@ -9,7 +9,9 @@ import pytest
 import tf_keras as keras
 
 from convert.errors import ContractViolationError, UnsupportedLayerError
-from convert.import_conversion import Facts, original_outputs, prepare
+from convert.import_conversion.conversion import prepare
+from convert.import_conversion.description import Facts
+from convert.import_conversion.original import original_outputs
 from convert.importers import import_model
 from convert.importers.imported import ImportedModel
 from convert.importers.keras2 import imported

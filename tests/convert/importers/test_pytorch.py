@@ -7,7 +7,9 @@ import pytest
 
 from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.importers import import_model
-from convert.importers.pytorch import read_network, run, to_keras
+from convert.importers.pytorch.network import read_network
+from convert.importers.pytorch.rebuilt import to_keras
+from convert.importers.pytorch.reference import run
 from convert.step.step_module import StepModule
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")

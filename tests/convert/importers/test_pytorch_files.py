@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from convert.errors import SourceModelError, UnsupportedLayerError
-from convert.importers.pytorch import read_network
+from convert.importers.pytorch.network import read_network
 
 safetensors_numpy = pytest.importorskip("safetensors.numpy")
 

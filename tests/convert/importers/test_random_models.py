@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from calibration.data import random_sequences
 from convert.export import step_of
-from convert.import_conversion import original_outputs, step_inputs
+from convert.import_conversion.conversion import step_inputs
+from convert.import_conversion.original import original_outputs
 from convert.importers.keras2 import imported
 from convert.step.step_module import CONTROL_FLOW, StepModule
 from device_runner.model.flatbuffer import read_graph

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.import_conversion import Facts, prepare
+from convert.import_conversion.conversion import prepare
+from convert.import_conversion.description import Facts
 from convert.importers import import_model
 from device_runner.stream import Stream
 from models.tasks import load_task

@@ -1,0 +1,162 @@
+"""How far a step whose state is carried on is from a model that was trained on fixed windows.
+
+Such a model begins every window with zero states; stepped, it remembers what was before the window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.data import Sequences
+from convert.import_conversion.original import Arrays, run_original
+from convert.import_conversion.proof import LEAST_RANGE, outputs_of
+from convert.importers.imported import ImportedModel
+from convert.step.step_module import Kind, StepModule
+from device_runner.model.names import OUTPUT_NAME
+from device_runner.stream import Stream
+
+# Windows that are compared, their steps together, and steps with the state carried on: what takes
+# a few seconds.
+WINDOWS, WINDOW_STEPS, STREAM_STEPS = 256, 200_000, 50_000
+# Long sequences that are stepped, each with several windows in it.
+STREAMS = 32
+# Windows that the original computes at once.
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class WindowDifference:
+    """The step's outputs with the state carried on, against the original's for the last frames.
+
+    Attributes:
+        steps: length of the windows that the model was trained on.
+        compared: windows that were compared; 0 where the data holds none with a past.
+        rms, maximum: of the differences, as shares of the spread of the original's outputs; of the
+            output where they are largest.
+        decisions: share of the windows after which the first output decides otherwise; None where
+            it decides nothing.
+        data: the data that was given, or random numbers, in words.
+    """
+
+    steps: int
+    compared: int
+    rms: float
+    maximum: float
+    decisions: float | None
+    data: str
+
+    @property
+    def sentence(self) -> str:
+        """One line for people."""
+        begin = f"trained on windows of {self.steps} steps, stepped with the state carried on: "
+        if not self.compared:
+            return (
+                f"{begin}how far that differs is not known, as {self.data} holds no "
+                f"{self.steps} steps in a row with a past"
+            )
+        decisions = "" if self.decisions is None else f" (decisions: {100 * self.decisions:.2g}%)"
+        return f"{begin}differs by {100 * self.rms:.2g}% of the spread{decisions} on {self.data}"
+
+    def facts(self) -> dict[str, Any]:
+        """For a step model's metrics."""
+        found: dict[str, Any] = {"steps": self.steps, "compared": self.compared}
+        if self.compared:
+            found |= {"rms": round(self.rms, 6), "max": round(self.maximum, 6)}
+            found |= {} if self.decisions is None else {"decisions": round(self.decisions, 4)}
+        return {"window": found, "window_warning": self.sentence}
+
+
+def window_difference(
+    imported: ImportedModel,
+    module: StepModule,
+    stream: Stream,
+    sequences: Sequences,
+    data: str,
+    decides: bool,
+) -> WindowDifference | None:
+    """Measure it on a sample of windows; None for a model that is not asked window by window.
+
+    Sequences longer than a window are stepped one by one from a reset. Where there is none, those
+    of a window's length are stepped one after the other, as a stream of windows is.
+
+    Args:
+        stream: of the float step.
+        data: what ``sequences`` are, in words.
+        decides: whether the first output is a decision.
+    """
+    steps = imported.window
+    names = [name for name in module.outputs if module.output_kinds[name] is Kind.SUMMARY]
+    if steps is None or not names:
+        return None
+    streams = _streams(module, sequences, steps)
+    count = min(WINDOWS, max(1, WINDOW_STEPS // steps))
+    windows: list[Arrays] = []
+    stepped: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    for frames, ends in streams:
+        some = np.unique(np.linspace(0, len(ends) - 1, -(-count // len(streams))).astype(int))
+        chosen = [ends[index] for index in some]
+        windows += [
+            {name: values[end - steps : end] for name, values in frames.items()} for end in chosen
+        ]
+        outputs = outputs_of(stream, {name: v[: chosen[-1]] for name, v in frames.items()})
+        for name in names:
+            stepped[name] += [outputs[name][end - 1] for end in chosen]
+    if not windows:
+        return WindowDifference(steps, 0, 0.0, 0.0, None, data)
+    wanted = _wanted(imported, module, windows)
+    shares = [_shares(np.array(stepped[name]), wanted[name]) for name in names]
+    rms, maximum = max(shares)
+    decisions = None
+    if decides and OUTPUT_NAME in names:
+        pair = np.array(stepped[OUTPUT_NAME]), wanted[OUTPUT_NAME]
+        decisions = float(np.mean(_decisions(pair[0]) != _decisions(pair[1])))
+    return WindowDifference(steps, len(windows), rms, maximum, decisions, data)
+
+
+def _streams(
+    module: StepModule, sequences: Sequences, steps: int
+) -> list[tuple[Arrays, list[int]]]:
+    """Streams to step from a reset, each with the ends of its windows that have a past."""
+    first = module.inputs[0].name
+    longer = [sequence for sequence in sequences if len(sequence[first]) > steps]
+    if longer:
+        places = np.unique(np.linspace(0, len(longer) - 1, STREAMS).astype(int))
+        room = max(2 * steps, STREAM_STEPS // len(places))
+        cut = [{name: v[:room] for name, v in longer[index].items()} for index in places]
+        return [(frames, list(range(steps + 1, len(frames[first]) + 1))) for frames in cut]
+    whole = [sequence for sequence in sequences if len(sequence[first]) == steps]
+    whole = whole[: min(WINDOWS, max(1, STREAM_STEPS // steps)) + 1]
+    if len(whole) < 2:
+        return []
+    chained = {name: np.concatenate([one[name] for one in whole]) for name in whole[0]}
+    return [(chained, [steps * number for number in range(2, len(whole) + 1)])]
+
+
+def _wanted(imported: ImportedModel, module: StepModule, windows: list[Arrays]) -> Arrays:
+    batches = [
+        run_original(imported, module, windows[start : start + BATCH])
+        for start in range(0, len(windows), BATCH)
+    ]
+    return {
+        name: np.concatenate([batch[position] for batch in batches])
+        for position, name in enumerate(module.outputs)
+    }
+
+
+def _shares(given: NDArray[Any], wanted: NDArray[Any]) -> tuple[float, float]:
+    """The rms and the largest difference, in shares of the spread that is wanted."""
+    spread = max(float(np.ptp(wanted)), LEAST_RANGE)
+    difference = given.reshape(wanted.shape) - wanted
+    return (
+        float(np.sqrt(np.mean(np.square(difference)))) / spread,
+        float(np.abs(difference).max()) / spread,
+    )
+
+
+def _decisions(outputs: NDArray[Any]) -> NDArray[Any]:
+    """[windows, values] -> the largest's index; of one probability, whether it is above a half."""
+    return outputs[:, 0] > 0.5 if outputs.shape[1] == 1 else np.argmax(outputs, -1)

@@ -1,0 +1,137 @@
+"""Files of PyTorch weights, read without running what a pickle could hold."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.errors import SourceModelError
+
+# Larger files are no networks for small devices; the limit keeps a wrong path from filling memory.
+FILE_LIMIT_BYTES = 2 * 1024**3
+
+# Weights by their names.
+Arrays = dict[str, NDArray[Any]]
+
+
+def read_state(path: Path) -> Arrays:
+    """Read the entries of a state_dict as float32.
+
+    Raises:
+        SourceModelError: the file is missing, too large, damaged or of another kind, or holds
+            something else than finite floating-point numbers.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise SourceModelError(f"{path}: cannot be read ({error.strerror}); check it") from None
+    if size > FILE_LIMIT_BYTES:
+        raise SourceModelError(f"{path} has {size:,} bytes; is it the weights of a small network?")
+    if path.suffix == ".safetensors":
+        raw = _read_safetensors(path)
+    elif path.suffix in (".pt", ".pth", ".bin"):
+        raw = _read_with_torch(path)
+    else:
+        raise SourceModelError(
+            f"{path}: PyTorch weights end in .safetensors, .pt or .pth; rename or save it again"
+        )
+    state = {}
+    for name, array in raw.items():
+        # bfloat16 is no floating-point kind to NumPy.
+        if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+            raise SourceModelError(
+                f"{path}: '{name}' is {array.dtype}, not floating-point; save the float network"
+            )
+        state[name] = np.ascontiguousarray(array, np.float32)
+        if not np.isfinite(state[name]).all():
+            raise SourceModelError(f"{path}: '{name}' holds NaN or infinity; train it again")
+    return state
+
+
+def _read_safetensors(path: Path) -> Arrays:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError as error:
+        raise SourceModelError(
+            f"{path}: reading it needs safetensors ({error}); "
+            "install it with 'pip install edgestep[pytorch]'"
+        ) from error
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceModelError(
+            f"{path}: no safetensors file, or a damaged one ({_one_line(error)}); save it again"
+        ) from error
+
+
+def _read_with_torch(path: Path) -> Arrays:
+    try:
+        import torch
+    except ImportError as error:
+        raise SourceModelError(
+            f"{path}: reading it needs PyTorch ({error}); install it, or save the state_dict "
+            "with safetensors.torch.save_file"
+        ) from error
+    _check_archive(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused in one line below
+            # Weights alone: anything else that a pickle can hold is refused, not run.
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what its parts raise
+        # Of what is no weight, torch says how to load it all the same, which would run its code.
+        unsafe = isinstance(error, pickle.UnpicklingError)
+        reason = "a whole model, other objects, or damaged" if unsafe else _one_line(error)
+        raise SourceModelError(
+            f"{path}: no state_dict that loads with weights_only=True ({reason}); "
+            "save it with torch.save(model.state_dict(), …) or with safetensors"
+        ) from error
+    if not isinstance(loaded, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor)
+        for name, tensor in loaded.items()
+    ):
+        raise SourceModelError(f"{path} holds no state_dict; save model.state_dict() alone")
+    for name, tensor in loaded.items():
+        plain = tensor.layout == torch.strided and not tensor.is_quantized and tensor.is_cpu
+        # A tensor may have many times the values that its storage has, by strides of 0.
+        if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise SourceModelError(
+                f"{path}: '{name}' is sparse, quantized or larger than what is stored of it; "
+                "save dense floating-point weights"
+            )
+    return {
+        name: tensor.detach().to(torch.float32).numpy()
+        if tensor.is_floating_point()
+        else tensor.detach().numpy()
+        for name, tensor in loaded.items()
+    }
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that could unpack to more than its size; torch.save compresses nothing.
+
+    Files of PyTorch before 1.6 are no archives.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except Exception as error:  # zipfile raises many kinds
+        raise SourceModelError(f"{path}: a damaged archive ({_one_line(error)})") from error
+    compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    if compressed or sum(member.file_size for member in members) > path.stat().st_size:
+        raise SourceModelError(
+            f"{path}: its archive is compressed, as torch.save never does; save the weights again"
+        )
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0][:200] or type(error).__name__

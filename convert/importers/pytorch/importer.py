@@ -1,0 +1,31 @@
+"""A PyTorch network on its way in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from convert.importers.imported import ImportedModel
+from convert.importers.pytorch.network import read_network
+from convert.importers.pytorch.rebuilt import to_keras
+from convert.importers.pytorch.reference import run
+
+
+def import_network(weights: Path, description: Path) -> ImportedModel:
+    """A PyTorch network as one to be stepped; errors as
+    :func:`convert.importers.pytorch.network.read_network`."""
+    network = read_network(weights, description)
+
+    def reference(inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        (x,) = inputs
+        outputs = run(network, x[..., 0] if network.vocabulary and x.ndim == 3 else x)
+        return [outputs[:, -1] if network.gives_the_last else outputs]
+
+    return ImportedModel(
+        name=weights.stem,
+        network=to_keras(network),
+        reference=reference,
+        framework="PyTorch",
+    )
