@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
-from convert.file_conversion import convert_file, load_workstation_packages
+from convert.file_conversion import convert_file
+from convert.importers import FILE_KINDS, FOLDER, FileKind
+from convert.layers import LAYERS, OWN
 from convert.schemes import SCHEMES
 from convert.targets import target_names
 from convert.targets.profile import get_profile
@@ -17,14 +19,27 @@ def _list_layers(context: click.Context, _: click.Parameter, wanted: bool) -> No
     """Print the kinds of layers that can be stepped, one a line, and end."""
     if not wanted or context.resilient_parsing:
         return
-    load_workstation_packages()
-    from convert.layers import RULES
-
-    click.echo("\n".join(sorted({kind.__name__ for kind in RULES})))
+    click.echo("\n".join(sorted({name.removeprefix(OWN) for name in LAYERS})))
     context.exit()
 
 
-@click.command("convert")
+def _named(kind: FileKind) -> str:
+    endings = ", ".join(ending for ending in kind.endings if ending != FOLDER)
+    return f"{kind.source} ({endings})" if endings else kind.source
+
+
+*_FIRST, _LAST = map(_named, FILE_KINDS.values())
+_KINDS = f"{', '.join(_FIRST)}, or {_LAST}"
+HELP = f"""Make a step model of a trained MODEL.
+
+MODEL is {_KINDS}.
+
+The stepped model is held against what the original framework computes over whole sequences,
+quantized, verified on every installed runtime, and checked for the target.
+"""
+
+
+@click.command("convert", help=HELP, short_help="Make a step model of a trained model.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--target", metavar="TARGET", required=True, help=f"{target_names()}.")
 @click.option("--scheme", metavar="SCHEME",
@@ -59,11 +74,7 @@ def convert_command(
     units: str,
     output: Path | None,
 ) -> None:
-    """Make a step model of MODEL: a .keras or .h5 file, a Keras SavedModel, or PyTorch weights.
-
-    The stepped model is held against what the original framework computes over whole sequences,
-    quantized, verified on every installed runtime, and checked for the target.
-    """
+    """Convert as the options say; the help is HELP."""
     if data is None and not random_calibration:
         raise click.UsageError(
             "real sequences are needed for calibration and proof: give --data FILE, "

@@ -65,7 +65,7 @@ class Conversion:
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """What the step model does otherwise than the file says, for people."""
+        """What the step model does differently from the file, for people."""
         return (*self.imported.changed, *self.module.changed)
 
     def export(self, scheme: str | SchemeSpec, path: Path) -> StepModel:

@@ -17,10 +17,10 @@ from models.tensorflow_log import quiet
 GOLDEN_SEQUENCES, GOLDEN_STEPS = 3, 16
 
 # By input or output name, each [steps, values].
-Arrays = dict[str, NDArray[Any]]
+ByName = dict[str, NDArray[Any]]
 
 
-def original_outputs(imported: ImportedModel, module: StepModule, sequence: Arrays) -> Arrays:
+def original_outputs(imported: ImportedModel, module: StepModule, sequence: ByName) -> ByName:
     """What the original gives after every step of a sequence, [steps, outputs] by output name:
     where it gives one result for a sequence, that of each beginning of it."""
     steps = len(sequence[module.inputs[0].name])
@@ -45,7 +45,7 @@ def original_outputs(imported: ImportedModel, module: StepModule, sequence: Arra
 
 
 def run_original(
-    imported: ImportedModel, module: StepModule, sequences: Sequence[Arrays]
+    imported: ImportedModel, module: StepModule, sequences: Sequence[ByName]
 ) -> list[NDArray[Any]]:
     """Compute sequences of one length at once.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from calibration.data import Sequences
 from convert.export import draft_model
-from convert.import_conversion.original import Arrays, original_outputs
+from convert.import_conversion.original import ByName, original_outputs
 from convert.importers.imported import ImportedModel
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
@@ -41,7 +41,7 @@ def float_stream(step: FloatStep, description: StepModelFacts) -> Stream:
         return Stream(draft, "litert")
 
 
-def outputs_of(stream: Stream, sequence: Arrays) -> Arrays:
+def outputs_of(stream: Stream, sequence: ByName) -> ByName:
     """Step through a sequence from a reset; the outputs by name, each [steps, values]."""
     stream.reset()
     given = stream.run(sequence)
@@ -77,7 +77,7 @@ def float_error(
     return float(worst)
 
 
-def _cut(golden: Golden) -> list[Arrays]:
+def _cut(golden: Golden) -> list[ByName]:
     """The golden outputs of each sequence by name."""
     ends = np.cumsum(golden.lengths)
     return [

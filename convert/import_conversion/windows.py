@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.data import Sequences
-from convert.import_conversion.original import Arrays, run_original
+from convert.import_conversion.original import ByName, run_original
 from convert.import_conversion.proof import LEAST_RANGE, outputs_of
 from convert.importers.imported import ImportedModel
 from convert.step.step_module import Kind, StepModule
@@ -93,11 +93,12 @@ def window_difference(
     if steps is None or not names:
         return None
     streams = _streams(module, sequences, steps)
-    count = min(WINDOWS, max(1, WINDOW_STEPS // steps))
-    windows: list[Arrays] = []
+    count = min(WINDOWS, max(1, WINDOW_STEPS // steps)) // max(1, len(streams))
+    windows: list[ByName] = []
     stepped: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     for frames, ends in streams:
-        some = np.unique(np.linspace(0, len(ends) - 1, -(-count // len(streams))).astype(int))
+        # At least the first and the last, which has the longest past.
+        some = np.unique(np.linspace(0, len(ends) - 1, max(2, count)).astype(int))
         chosen = [ends[index] for index in some]
         windows += [
             {name: values[end - steps : end] for name, values in frames.items()} for end in chosen
@@ -119,7 +120,7 @@ def window_difference(
 
 def _streams(
     module: StepModule, sequences: Sequences, steps: int
-) -> list[tuple[Arrays, list[int]]]:
+) -> list[tuple[ByName, list[int]]]:
     """Streams to step from a reset, each with the ends of its windows that have a past."""
     first = module.inputs[0].name
     longer = [sequence for sequence in sequences if len(sequence[first]) > steps]
@@ -136,7 +137,7 @@ def _streams(
     return [(chained, [steps * number for number in range(2, len(whole) + 1)])]
 
 
-def _wanted(imported: ImportedModel, module: StepModule, windows: list[Arrays]) -> Arrays:
+def _wanted(imported: ImportedModel, module: StepModule, windows: list[ByName]) -> ByName:
     batches = [
         run_original(imported, module, windows[start : start + BATCH])
         for start in range(0, len(windows), BATCH)

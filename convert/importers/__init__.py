@@ -2,25 +2,76 @@
 
 Nothing that a file holds is run: its list of layers is read and checked first, layers with code in
 them are refused, and only then does the framework's own loader see it.
+
+The kinds of files are listed here by the names of the modules that read them, so that reading the
+list does not import TensorFlow.
 """
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from convert.errors import SourceModelError
-
-PYTORCH_SUFFIXES = (".pt", ".pth", ".safetensors")
 
 if TYPE_CHECKING:
     from convert.importers.imported import ImportedModel
 
+# An ending that stands for a folder.
+FOLDER = "/"
+
+
+class FileKind(NamedTuple):
+    """A kind of files in the list.
+
+    Attributes:
+        implementation: "module.function" within this package: path -> ImportedModel, or
+            (path, path of the description) where ``described``.
+        endings: of the files' names.
+        source: what they are.
+        reading: how they are read.
+        described: whether their layers must be described in a file of their own.
+    """
+
+    implementation: str
+    endings: tuple[str, ...]
+    source: str
+    reading: str
+    described: bool = False
+
+
+FILE_KINDS: dict[str, FileKind] = {
+    "keras": FileKind(
+        "keras_files.import_keras_file",
+        (".keras", ".h5", ".hdf5"),
+        "a model of Keras 3 or of tf_keras (Keras 2)",
+        "loaded in safe mode by the Keras that wrote it, which is the reference; layers of Keras 3 "
+        "are rebuilt of tf_keras layers",
+    ),
+    "saved-model": FileKind(
+        "saved_model.import_saved_model",
+        (FOLDER,),
+        "the folder of a tf_keras SavedModel",
+        "list of layers and weights; the graphs in it are not loaded",
+    ),
+    "pytorch": FileKind(
+        "pytorch.importer.import_network",
+        (".pt", ".pth", ".safetensors"),
+        "a PyTorch state_dict",
+        "`--architecture layers.toml` names the layers, see below; `.pt` and `.pth` through "
+        "`torch.load(weights_only=True)`",
+        described=True,
+    ),
+}
+
 
 def import_model(path: str | Path, architecture: str | Path | None = None) -> ImportedModel:
-    """Read a trained model: a .keras file (Keras 3, tf_keras), a Keras .h5 file, the folder of a
-    tf_keras SavedModel, or, with ``architecture``, weights of PyTorch
-    (:mod:`convert.importers.pytorch`).
+    """Read a trained model of one of FILE_KINDS.
+
+    Args:
+        architecture: a TOML that describes the layers, for files that hold weights alone
+            (:mod:`convert.importers.pytorch`).
 
     Raises:
         SourceModelError: the file is missing, damaged, or no model of a known format.
@@ -29,19 +80,27 @@ def import_model(path: str | Path, architecture: str | Path | None = None) -> Im
     path = Path(path)
     if not path.exists():
         raise SourceModelError(f"{path}: no such file; check the path")
-    if architecture is not None:
-        from convert.importers.pytorch.importer import import_network
-
-        return import_network(path, Path(architecture))
-    if path.suffix in PYTORCH_SUFFIXES:
+    kind = file_kind(path, architecture is not None)
+    if kind.described and architecture is None:
         raise SourceModelError(
             f"{path}: weights of PyTorch do not tell their layers; "
             "describe them in a TOML file and name it with --architecture"
         )
-    if path.is_dir():
-        from convert.importers.saved_model import import_saved_model
+    module, _, function = kind.implementation.rpartition(".")
+    read = getattr(importlib.import_module(f"convert.importers.{module}"), function)
+    arguments = (path, Path(architecture)) if architecture is not None else (path,)
+    return cast("ImportedModel", read(*arguments))
 
-        return import_saved_model(path)
-    from convert.importers.keras_files import import_keras_file
 
-    return import_keras_file(path)
+def file_kind(path: Path, described: bool) -> FileKind:
+    """The kind of a file by its name, or that of Keras' files, which are known by their content.
+
+    Args:
+        described: whether there is a description of its layers.
+    """
+    if described:
+        return next(kind for kind in FILE_KINDS.values() if kind.described)
+    ending = FOLDER if path.is_dir() else path.suffix
+    return next(
+        (kind for kind in FILE_KINDS.values() if ending in kind.endings), FILE_KINDS["keras"]
+    )

@@ -25,7 +25,7 @@ class ImportedModel:
             number of steps; what :class:`convert.step.step_module.StepModule` steps.
         reference: computes whole sequences with the framework that the model comes from.
         framework: with its version, "Keras 3.15.1".
-        changed: what is otherwise than in the file, for people.
+        changed: what differs from the file, for people.
         padding: the frames that the model skips as padding: the value that all channels of such a
             frame have, the id of a padding token, or None where it skips none.
         window: steps of the windows that its input is fixed to, each begun with zero states; None

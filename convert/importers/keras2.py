@@ -27,7 +27,7 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
     """Load a checked file; whatever tf_keras raises comes through.
 
     Args:
-        changed: what its copy computes otherwise than the user's file, for people.
+        changed: what the copy computes differently from the user's file, for people.
     """
     with quiet():
         original = keras.models.load_model(path, compile=False, safe_mode=True)

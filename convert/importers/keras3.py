@@ -21,12 +21,18 @@ from convert.importers.imported import (
     take_weights,
     window_of,
 )
-from convert.importers.layer_list import CELLS, MASK_OPERATIONS, OPERATIONS, STEPPABLE, relaxed
+from convert.importers.layer_list import (
+    KERAS_CELLS,
+    KERAS_LAYERS,
+    MASK_OPERATIONS,
+    OPERATIONS,
+    relaxed,
+)
 from convert.layers import refusal
 from convert.layers.activations import hard_sigmoid_3, hard_silu
 from models.tensorflow_log import quiet
 
-# Activations that Keras 3 computes otherwise than tf_keras, or that tf_keras lacks.
+# Activations that Keras 3 computes differently from tf_keras, or that tf_keras lacks.
 ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "hard_sigmoid": hard_sigmoid_3,
     "hard_silu": hard_silu,
@@ -45,7 +51,7 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
     """Load a checked file; whatever Keras raises comes through.
 
     Args:
-        changed: what its copy computes otherwise than the user's file, for people.
+        changed: what the copy computes differently from the user's file, for people.
     """
     try:
         import keras
@@ -177,7 +183,7 @@ def _layer(operation: Any) -> Any:
                 "stepped; replace it by a Keras layer"
             )
         return getattr(tf_keras.layers, OPERATIONS[kind])(name=operation.name)
-    if kind not in STEPPABLE | CELLS or not hasattr(tf_keras.layers, kind):
+    if kind not in KERAS_LAYERS | KERAS_CELLS or not hasattr(tf_keras.layers, kind):
         raise refusal(operation.name, kind)
     made = getattr(tf_keras.layers, kind)
     config = operation.get_config()

@@ -61,7 +61,7 @@ def failed(path: Path, error: BaseException) -> SourceModelError:
 
 
 def _checked(path: Path) -> tuple[dict[str, Any], tuple[str, ...], str]:
-    """The checked list of layers, what is computed otherwise than it says, and Keras' version."""
+    """The checked list of layers, what is computed differently, and Keras' version."""
     with path.open("rb") as file:
         begin = file.read(len(HDF5_SIGNATURE))
     if begin == HDF5_SIGNATURE:

@@ -12,10 +12,10 @@ from typing import Any
 
 from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.importers.training_parts import without_training_parts
-from convert.layers import RULES, refusal
-from convert.layers.pointwise import FUNCTIONS
+from convert.layers import LAYERS, OWN, refusal
+from convert.layers.joining import FUNCTIONS
 
-CELLS = {"GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"}
+KERAS_CELLS = {"GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"}
 CONTAINERS = {"Functional", "InputLayer", "Model", "Sequential"}
 # Mathematics between layers of Keras 3, by class: computed as the layer of that name.
 OPERATIONS = {"Add": "Add", "Subtract": "Subtract", "Multiply": "Multiply"}
@@ -23,8 +23,7 @@ OPERATIONS = {"Add": "Add", "Subtract": "Subtract", "Multiply": "Multiply"}
 MASK_OPERATIONS = {"Any", "ExpandDims", "LogicalAnd", "NotEqual", "Squeeze"}
 # What JSON lacks, as Keras writes it.
 VALUES = {"__keras_tensor__", "__numpy__", "__tensor__", "__tuple__"}
-OWN = "edgestep>"
-STEPPABLE = {kind.__name__ for kind in RULES}
+KERAS_LAYERS = {name for name in LAYERS if not name.startswith(OWN)}
 # No list of layers is deeper or longer.
 DEPTH_LIMIT, ITEM_LIMIT = 64, 2_000_000
 
@@ -33,7 +32,7 @@ def read_layer_list(text: str | bytes) -> tuple[dict[str, Any], tuple[str, ...]]
     """Parse and check a model's configuration.
 
     Returns:
-        It without its training parts, and what is computed otherwise than it says, for people.
+        It without its training parts, and what is computed differently, for people.
 
     Raises:
         SourceModelError: it is no JSON object, or names something that is no part of a model.
@@ -108,11 +107,10 @@ def _check(item: dict[str, Any]) -> None:
                 "use a named activation of Keras"
             )
         return
-    known = STEPPABLE | CELLS | CONTAINERS | VALUES
-    if kind not in known:
-        raise refusal(name, kind[:80])
-    if registered.startswith(OWN) and kind in STEPPABLE:
+    if registered == OWN + kind and registered in LAYERS:
         return
+    if kind not in KERAS_LAYERS | KERAS_CELLS | CONTAINERS | VALUES:
+        raise refusal(name, kind[:80])
     keras_own = module.split(".")[0] in ("keras", "tf_keras")
     if not keras_own or registered != kind:
         raise UnsupportedLayerError(

@@ -28,7 +28,7 @@ def without_training_parts(config: dict[str, Any]) -> tuple[dict[str, Any], tupl
         config: as the file has it, no deeper than Python's recursion allows.
 
     Returns:
-        The copy, and what is computed otherwise than the file says, for people.
+        The copy, and what is computed differently from what the file says, for people.
 
     Raises:
         UnsupportedLayerError: the weights are integers of Keras' own quantization.

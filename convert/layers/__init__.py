@@ -1,71 +1,92 @@
-"""How each kind of layer computes one time step: a function per kind, listed here."""
+"""How each kind of layer computes one time step: a function per kind, listed here.
+
+The list holds names of modules, so that reading it does not import TensorFlow.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from typing import Any
-
-import tensorflow as tf
-import tf_keras as keras
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from convert.errors import UnsupportedLayerError
-from convert.layers import keras_recurrent, pointwise, recurrent, windowed
-from convert.layers.activations import minimum
-from convert.layers.layer_rule import StepRule
-from models.layers import Normalization, Recurrence, SensorNoise, TokenEmbedding, ValueHead
 
-_layers = keras.layers
+if TYPE_CHECKING:
+    from convert.layers.layer_rule import StepRule
 
-# By class; a layer is looked up by its class and then by its bases. Each function takes the layer
-# and the node of the graph at which it is called, and refuses what cannot be stepped.
-RULES: dict[type, Callable[[Any, Any], StepRule]] = {
-    Recurrence: recurrent.recurrence,
-    Normalization: pointwise.normalization,
-    TokenEmbedding: pointwise.token_embedding,
-    SensorNoise: pointwise.removed,
-    ValueHead: pointwise.same,
-    _layers.Activation: pointwise.activation,
-    _layers.ActivityRegularization: pointwise.removed,
-    _layers.Add: pointwise.merge(tf.add),
-    _layers.AlphaDropout: pointwise.removed,
-    _layers.Average: pointwise.average,
-    _layers.AveragePooling1D: windowed.causal_pooling,
-    _layers.BatchNormalization: pointwise.batch_normalization,
-    _layers.Concatenate: pointwise.concatenate,
-    _layers.Conv1D: windowed.causal_convolution,
-    _layers.Dense: pointwise.dense,
-    _layers.DepthwiseConv1D: windowed.depthwise_convolution,
-    _layers.Dropout: pointwise.removed,
-    _layers.ELU: pointwise.same,
-    _layers.Embedding: pointwise.embedding,
-    _layers.Flatten: pointwise.reshaping,
-    _layers.GaussianDropout: pointwise.removed,
-    _layers.GaussianNoise: pointwise.removed,
-    _layers.GlobalAveragePooling1D: windowed.running_mean,
-    _layers.GlobalMaxPooling1D: windowed.running_max,
-    _layers.GRU: keras_recurrent.recurrent_layer,
-    _layers.LayerNormalization: pointwise.layer_normalization,
-    _layers.LeakyReLU: pointwise.sloped_relu,
-    _layers.LSTM: keras_recurrent.recurrent_layer,
-    _layers.Masking: pointwise.masking,
-    _layers.Maximum: pointwise.merge(tf.maximum),
-    _layers.MaxPooling1D: windowed.causal_pooling,
-    _layers.Minimum: pointwise.merge(minimum),
-    _layers.Multiply: pointwise.merge(tf.multiply),
-    _layers.Normalization: pointwise.keras_normalization,
-    _layers.PReLU: pointwise.parametric_relu,
-    _layers.ReLU: pointwise.relu,
-    _layers.Rescaling: pointwise.rescaling,
-    _layers.Reshape: pointwise.reshaping,
-    _layers.RNN: keras_recurrent.recurrent_layer,
-    _layers.SeparableConv1D: windowed.separable_convolution,
-    _layers.SimpleRNN: keras_recurrent.recurrent_layer,
-    _layers.Softmax: pointwise.on_last_axis,
-    _layers.SpatialDropout1D: pointwise.removed,
-    _layers.Subtract: pointwise.merge(tf.subtract),
-    _layers.TimeDistributed: pointwise.time_distributed,
-    _layers.ZeroPadding1D: windowed.zero_padding,
+
+class LayerEntry(NamedTuple):
+    """A kind of layer in the list: "module.function" within this package that makes its step of
+    the layer and the node at which it is called, or refuses it; and what the layer does."""
+
+    implementation: str
+    purpose: str
+
+
+RECURRENT = "recurrent"
+LAST_STEPS = "over the last steps"
+ALL_STEPS = "over all steps so far"
+ONE_STEP = "of one step"
+SCALING = "scaling"
+JOINING = "joining"
+WITHOUT_EFFECT = "without effect"
+
+# What begins the name of a layer of ours, as Keras registers it.
+OWN = "edgestep>"
+
+# By the name under which Keras registers the class; a layer is looked up by its class and then by
+# its bases.
+LAYERS: dict[str, LayerEntry] = {
+    "edgestep>Recurrence": LayerEntry("recurrent.recurrence", RECURRENT),
+    "GRU": LayerEntry("keras_recurrent.recurrent_layer", RECURRENT),
+    "LSTM": LayerEntry("keras_recurrent.recurrent_layer", RECURRENT),
+    "RNN": LayerEntry("keras_recurrent.recurrent_layer", RECURRENT),
+    "SimpleRNN": LayerEntry("keras_recurrent.recurrent_layer", RECURRENT),
+    "AveragePooling1D": LayerEntry("windowed.causal_pooling", LAST_STEPS),
+    "Conv1D": LayerEntry("windowed.causal_convolution", LAST_STEPS),
+    "DepthwiseConv1D": LayerEntry("windowed.depthwise_convolution", LAST_STEPS),
+    "MaxPooling1D": LayerEntry("windowed.causal_pooling", LAST_STEPS),
+    "SeparableConv1D": LayerEntry("windowed.separable_convolution", LAST_STEPS),
+    "ZeroPadding1D": LayerEntry("windowed.zero_padding", LAST_STEPS),
+    "GlobalAveragePooling1D": LayerEntry("windowed.running_mean", ALL_STEPS),
+    "GlobalMaxPooling1D": LayerEntry("windowed.running_max", ALL_STEPS),
+    "edgestep>TokenEmbedding": LayerEntry("pointwise.token_embedding", ONE_STEP),
+    "Activation": LayerEntry("pointwise.activation", ONE_STEP),
+    "Dense": LayerEntry("pointwise.dense", ONE_STEP),
+    "ELU": LayerEntry("pointwise.same", ONE_STEP),
+    "Embedding": LayerEntry("pointwise.embedding", ONE_STEP),
+    "Flatten": LayerEntry("pointwise.reshaping", ONE_STEP),
+    "LeakyReLU": LayerEntry("pointwise.sloped_relu", ONE_STEP),
+    "PReLU": LayerEntry("pointwise.parametric_relu", ONE_STEP),
+    "ReLU": LayerEntry("pointwise.relu", ONE_STEP),
+    "Reshape": LayerEntry("pointwise.reshaping", ONE_STEP),
+    "Softmax": LayerEntry("pointwise.on_last_axis", ONE_STEP),
+    "TimeDistributed": LayerEntry("pointwise.time_distributed", ONE_STEP),
+    "edgestep>Normalization": LayerEntry("scaling.normalization", SCALING),
+    "edgestep>ValueHead": LayerEntry("pointwise.same", SCALING),
+    "BatchNormalization": LayerEntry("scaling.batch_normalization", SCALING),
+    "LayerNormalization": LayerEntry("scaling.layer_normalization", SCALING),
+    "Normalization": LayerEntry("scaling.keras_normalization", SCALING),
+    "Rescaling": LayerEntry("scaling.rescaling", SCALING),
+    "Add": LayerEntry("joining.add", JOINING),
+    "Average": LayerEntry("joining.average", JOINING),
+    "Concatenate": LayerEntry("joining.concatenate", JOINING),
+    "Maximum": LayerEntry("joining.maximum", JOINING),
+    "Minimum": LayerEntry("joining.minimum", JOINING),
+    "Multiply": LayerEntry("joining.multiply", JOINING),
+    "Subtract": LayerEntry("joining.subtract", JOINING),
+    "edgestep>SensorNoise": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
+    "ActivityRegularization": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
+    "AlphaDropout": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
+    "Dropout": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
+    "GaussianDropout": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
+    "GaussianNoise": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
+    "Masking": LayerEntry("pointwise.masking", WITHOUT_EFFECT),
+    "SpatialDropout1D": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
 }
+# Not a layer that people write: how tf_keras holds ``a + b``.
+OPERATOR_LAYER = "TFOpLambda"
+OPERATOR_RULE = "joining.operator_on_tensors"
 
 _ATTENTION = (
     "attends to the whole sequence, so a step would need the future; use a recurrent layer, or a "
@@ -95,8 +116,12 @@ REFUSED: dict[str, str] = {
 }
 
 
-def step_rule(layer: keras.layers.Layer, node: Any) -> StepRule:
+def step_rule(layer: Any, node: Any) -> StepRule:
     """The rule by which a layer is stepped.
+
+    Args:
+        layer: of tf_keras, or of ours.
+        node: of the network's graph, at which the layer is called.
 
     Raises:
         UnsupportedLayerError: there is none for this kind of layer, or it refuses this one.
@@ -104,11 +129,27 @@ def step_rule(layer: keras.layers.Layer, node: Any) -> StepRule:
     for kind in type(layer).__mro__:
         if kind.__name__ in REFUSED:
             raise refusal(layer.name, kind.__name__)
-        if kind.__name__ == "TFOpLambda":  # a class that tf_keras does not export
-            return pointwise.operator_on_tensors(layer, node)
-        if kind in RULES:
-            return RULES[kind](layer, node)
+        if kind.__name__ == OPERATOR_LAYER:
+            return _rule(OPERATOR_RULE)(layer, node)
+        if (name := registered_name(kind)) in LAYERS:
+            return _rule(LAYERS[name].implementation)(layer, node)
     raise refusal(layer.name, type(layer).__name__)
+
+
+def registered_name(kind: type) -> str | None:
+    """The name in LAYERS that a class would have; None for a class that is neither Keras' own nor
+    one of ours."""
+    import tf_keras
+
+    name = tf_keras.saving.get_registered_name(kind)
+    keras_own = kind.__module__.split(".")[0] in ("keras", "tf_keras")
+    return name if keras_own or name.startswith(OWN) else None
+
+
+def _rule(implementation: str) -> Callable[[Any, Any], StepRule]:
+    module, _, function = implementation.partition(".")
+    found = getattr(importlib.import_module(f"convert.layers.{module}"), function)
+    return cast("Callable[[Any, Any], StepRule]", found)
 
 
 def refusal(name: str, kind: str) -> UnsupportedLayerError:

@@ -14,8 +14,7 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import is_gate, magnitude, step_form
-from convert.layers.layer_rule import State, StepRule, Values, plain, product
-from convert.layers.pointwise import described
+from convert.layers.layer_rule import LayerValues, State, StepRule, described, plain, product
 from models.cells.cell import RecurrentCell
 
 
@@ -23,7 +22,7 @@ class CellStep(NamedTuple):
     """A cell's states and (input, states) -> (output, new states)."""
 
     states: tuple[State, ...]
-    step: Callable[[Any, Values], tuple[Any, Values]]
+    step: Callable[[Any, LayerValues], tuple[Any, LayerValues]]
 
 
 def _bias(cell: Any) -> tf.Tensor | None:
@@ -34,7 +33,7 @@ def simple_rnn_cell(cell: keras.layers.SimpleRNNCell) -> CellStep:
     """h = activation(W x + b + U h)."""
     activation = step_form(cell.activation)
 
-    def step(x: Any, states: Values) -> tuple[Any, Values]:
+    def step(x: Any, states: LayerValues) -> tuple[Any, LayerValues]:
         h = activation(
             product(x, cell.kernel, _bias(cell)) + tf.matmul(states[0], cell.recurrent_kernel)
         )
@@ -48,7 +47,7 @@ def lstm_cell(cell: keras.layers.LSTMCell) -> CellStep:
     activation, gate = step_form(cell.activation), step_form(cell.recurrent_activation)
     bounds = magnitude(cell.activation), magnitude(cell.recurrent_activation)
 
-    def step(x: Any, states: Values) -> tuple[Any, Values]:
+    def step(x: Any, states: LayerValues) -> tuple[Any, LayerValues]:
         h, c = states
         given = product(x, cell.kernel, _bias(cell)) + tf.matmul(h, cell.recurrent_kernel)
         i, f, candidate, o = tf.split(given, 4, axis=-1)
@@ -64,7 +63,7 @@ def gru_cell(cell: keras.layers.GRUCell) -> CellStep:
     """As models/cells/gru.py, with any activations."""
     activation, gate = step_form(cell.activation), step_form(cell.recurrent_activation)
 
-    def step(x: Any, states: Values) -> tuple[Any, Values]:
+    def step(x: Any, states: LayerValues) -> tuple[Any, LayerValues]:
         (h,) = states
         units, kernel = cell.units, cell.recurrent_kernel
         bias = recurrent_bias = None
@@ -90,7 +89,7 @@ def gru_cell(cell: keras.layers.GRUCell) -> CellStep:
 def own_cell(cell: RecurrentCell) -> CellStep:
     """A cell of ours within Keras' RNN layer."""
 
-    def step(x: Any, states: Values) -> tuple[Any, Values]:
+    def step(x: Any, states: LayerValues) -> tuple[Any, LayerValues]:
         return cell.step(cell.input_product(plain(x)), states, cell.begin())
 
     states = zip(cell.state_names, cell.state_shapes, strict=True)
@@ -103,7 +102,7 @@ def stacked_cells(cells: keras.layers.StackedRNNCells) -> CellStep:
     """Cells one upon the other, each with states of its own."""
     steps = [cell_step(cell) for cell in cells.cells]
 
-    def step(x: Any, states: Values) -> tuple[Any, Values]:
+    def step(x: Any, states: LayerValues) -> tuple[Any, LayerValues]:
         new: list[Any] = []
         for item in steps:
             own, states = states[: len(item.states)], states[len(item.states) :]
@@ -119,7 +118,7 @@ def stacked_cells(cells: keras.layers.StackedRNNCells) -> CellStep:
     return CellStep(tuple(named), step)
 
 
-CELLS: dict[type, Callable[[Any], CellStep]] = {
+CELL_STEPS: dict[type, Callable[[Any], CellStep]] = {
     keras.layers.SimpleRNNCell: simple_rnn_cell,
     keras.layers.LSTMCell: lstm_cell,
     keras.layers.GRUCell: gru_cell,
@@ -131,9 +130,9 @@ CELLS: dict[type, Callable[[Any], CellStep]] = {
 def cell_step(cell: Any) -> CellStep:
     """How a cell is stepped; UnsupportedLayerError where it is of no known kind."""
     for kind in type(cell).__mro__:
-        if kind in CELLS:
-            return CELLS[kind](cell)
-    known = ", ".join(sorted(kind.__name__ for kind in CELLS))
+        if kind in CELL_STEPS:
+            return CELL_STEPS[kind](cell)
+    known = ", ".join(sorted(kind.__name__ for kind in CELL_STEPS))
     raise UnsupportedLayerError(
         f"cell '{cell.name}' ({type(cell).__name__}) cannot be stepped; steppable are {known}"
     )
@@ -157,7 +156,7 @@ def recurrent_layer(layer: keras.layers.RNN, node: Any) -> StepRule:
         )
     item = cell_step(layer.cell)
 
-    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+    def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
         output, new = item.step(inputs[0], states)
         return ((output, *new) if layer.return_state else (output,)), new
 

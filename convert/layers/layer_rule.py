@@ -97,7 +97,7 @@ def product(value: Value, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> t
     return result if bias is None else result + bias
 
 
-Values = tuple[Any, ...]
+LayerValues = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,20 @@ class StepRule:
             return_sequences, a mean over time) instead of for one step; one entry per output
             where they differ.
         float_only: why it cannot be computed in integers, and what to do; "" where it can.
-        changed: what the step does otherwise than the layer in Keras, for people; "" for nothing.
+        changed: what the step does differently from the layer in Keras, for people; "" for nothing.
     """
 
-    step: Callable[[Values, Values], tuple[Values, Values]]
+    step: Callable[[LayerValues, LayerValues], tuple[LayerValues, LayerValues]]
     states: tuple[State, ...] = ()
     takes_deferred: bool = False
     sums_up: bool | tuple[bool, ...] = False
     float_only: str = ""
     changed: str = ""
+
+
+def described(layer: Any) -> str:
+    """Name a layer as errors do."""
+    return f"layer '{layer.name}' ({type(layer).__name__})"
 
 
 def stateless(function: Callable[..., Any], takes_deferred: bool = False, **facts: Any) -> StepRule:

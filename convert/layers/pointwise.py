@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,15 +10,10 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import capped_relu, leaky_relu, step_form
-from convert.layers.layer_rule import Joined, Lookup, Scaled, StepRule, plain, product, stateless
-from models.layers import Normalization, TokenEmbedding
+from convert.layers.layer_rule import Lookup, StepRule, described, product, stateless
+from models.layers import TokenEmbedding
 
 PADDING_REMOVED = "a step is never padding: give only real steps (Keras would skip the padded ones)"
-
-
-def described(layer: keras.layers.Layer) -> str:
-    """A layer as errors name it."""
-    return f"layer '{layer.name}' ({type(layer).__name__})"
 
 
 def same(layer: keras.layers.Layer, node: Any) -> StepRule:
@@ -97,85 +90,6 @@ def masking(layer: keras.layers.Masking, node: Any) -> StepRule:
     return stateless(lambda value: value, takes_deferred=True, changed=PADDING_REMOVED)
 
 
-def normalization(layer: Normalization, node: Any) -> StepRule:
-    """Our normalization of the inputs, left to the layer behind it where that can fold it in."""
-    return stateless(lambda value: Scaled(value, layer.scale, layer.shift))
-
-
-def keras_normalization(layer: keras.layers.Normalization, node: Any) -> StepRule:
-    """(x - mean) / max(sqrt(variance), epsilon), or its inverse, left to be folded."""
-    rank, channels = len(node.input_shapes), int(node.input_shapes[-1])
-    # Without an axis one mean and one variance stand for all values.
-    if {axis % rank for axis in layer.axis or ()} not in (set(), {rank - 1}):
-        raise UnsupportedLayerError(
-            f"{described(layer)} normalizes axis {layer.axis}; along the last axis (axis=-1) it "
-            "can be stepped"
-        )
-    mean = tf.broadcast_to(tf.reshape(layer.mean, (-1,)), (channels,))
-    variance = tf.broadcast_to(tf.reshape(layer.variance, (-1,)), (channels,))
-    deviation = tf.maximum(tf.sqrt(variance), keras.backend.epsilon())
-    if layer.invert:
-        return stateless(lambda value: Scaled(value, deviation, mean))
-    return stateless(lambda value: Scaled(value, 1 / deviation, -mean / deviation))
-
-
-def rescaling(layer: keras.layers.Rescaling, node: Any) -> StepRule:
-    """x * scale + offset."""
-
-    def step(value: tf.Tensor) -> Scaled:
-        channels = (value.shape[-1],)
-        scale, offset = (tf.constant(item, tf.float32) for item in (layer.scale, layer.offset))
-        return Scaled(value, tf.broadcast_to(scale, channels), tf.broadcast_to(offset, channels))
-
-    return stateless(step)
-
-
-def batch_normalization(layer: keras.layers.BatchNormalization, node: Any) -> StepRule:
-    """With the statistics of training it is a scale and a shift, left to be folded. Source: S.
-    Ioffe and C. Szegedy, "Batch normalization" (2015)."""
-    rank = len(node.input_shapes)
-    if list(layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]) != [rank - 1]:
-        raise UnsupportedLayerError(
-            f"{described(layer)} normalizes axis {layer.axis}; along the last axis (axis=-1) it "
-            "can be stepped"
-        )
-    scale = tf.math.rsqrt(layer.moving_variance + layer.epsilon)
-    if layer.scale:
-        scale *= layer.gamma
-    shift = -layer.moving_mean * scale
-    if layer.center:
-        shift += layer.beta
-    return stateless(lambda value: Scaled(value, scale, shift))
-
-
-def layer_normalization(layer: keras.layers.LayerNormalization, node: Any) -> StepRule:
-    """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the channels of one step. Source:
-    J. Ba et al., "Layer normalization" (2016)."""
-    rank = len(node.input_shapes)
-    if list(layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]) not in (
-        [-1],
-        [rank - 1],
-    ):
-        raise UnsupportedLayerError(
-            f"{described(layer)} normalizes axis {layer.axis}; over the channels (axis=-1) it can "
-            "be stepped"
-        )
-
-    def step(value: tf.Tensor) -> tf.Tensor:
-        share = 1.0 / int(value.shape[-1])
-        centred = value - share * tf.reduce_sum(value, -1, keepdims=True)
-        variance = share * tf.reduce_sum(centred * centred, -1, keepdims=True)
-        result = centred * tf.math.rsqrt(variance + layer.epsilon)
-        if layer.scale:
-            result *= layer.gamma
-        return result + layer.beta if layer.center else result
-
-    return stateless(
-        step,
-        float_only="a variance spans more orders of magnitude than integers of 8 or 16 bits hold",
-    )
-
-
 def token_embedding(layer: TokenEmbedding, node: Any) -> StepRule:
     """Token ids [1, 1] -> [1, width], left to the layer behind it where that can fold it in."""
     return stateless(lambda ids: Lookup(layer.table, ids))
@@ -230,60 +144,3 @@ def reshaping(layer: keras.layers.Layer, node: Any) -> StepRule:
             "the recurrence with return_sequences=False, or leave the layer out"
         )
     return stateless(lambda value: value, takes_deferred=True)
-
-
-def merge(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], StepRule]:
-    """The rule of a layer that joins two or more values one by one."""
-
-    def rule(layer: keras.layers.Layer, node: Any) -> StepRule:
-        return stateless(lambda *values: functools.reduce(function, values))
-
-    return rule
-
-
-# Mathematics between layers that is stepped, by the name that tf_keras gives the function.
-FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "__operators__.add": tf.add,
-    "math.add": tf.add,
-    "math.subtract": tf.subtract,
-    "math.multiply": tf.multiply,
-}
-
-
-def operator_on_tensors(layer: Any, node: Any) -> StepRule:
-    """``a + b``, ``a - b`` and ``a * b`` of two layers' outputs, written without a layer."""
-    name = layer.get_config()["function"]
-    if name not in FUNCTIONS or len(node.keras_inputs) != 2:
-        raise UnsupportedLayerError(
-            f"{described(layer)} computes tf.{str(name)[:60]} outside of Keras' layers, which is "
-            "not stepped; replace it by a Keras layer (Add, Multiply, Rescaling)"
-        )
-    return merge(FUNCTIONS[name])(layer, node)
-
-
-def average(layer: keras.layers.Average, node: Any) -> StepRule:
-    """The mean of two or more layers."""
-    return stateless(lambda *values: functools.reduce(tf.add, values) * (1 / len(values)))
-
-
-def concatenate(layer: keras.layers.Concatenate, node: Any) -> StepRule:
-    """Joined along the channels; a product behind it takes the parts one by one."""
-    shapes = node.input_shapes
-    rank = len(shapes[0] if isinstance(shapes, list) else shapes)
-    if layer.axis not in (-1, rank - 1):
-        raise UnsupportedLayerError(
-            f"{described(layer)} joins along axis {layer.axis}; along the last axis (channels) it "
-            "can be stepped"
-        )
-
-    def step(*values: Any) -> Joined:
-        parts: list[Any] = []
-        for value in values:
-            parts += (
-                value.parts
-                if isinstance(value, Joined)
-                else [plain(value) if isinstance(value, Lookup) else value]
-            )
-        return Joined(tuple(parts))
-
-    return stateless(step, takes_deferred=True)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from convert.layers.layer_rule import (
     Joined,
+    LayerValues,
     Lookup,
     Scaled,
     State,
     StepRule,
-    Values,
     look_up,
     plain,
 )
@@ -34,7 +34,7 @@ def recurrence(layer: Recurrence, node: Any) -> StepRule:
     cell = layer.cell
     held = layer.period > 1 and not _gives_state(layer)
 
-    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+    def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
         (value,) = inputs
         if isinstance(value, Lookup) and _folds(layer, value):
             product = look_up(_products(layer, value.table), value.token)

@@ -15,8 +15,7 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import BOUNDS, LOW_ENDS, low_end, step_form
-from convert.layers.layer_rule import State, StepRule, Values, stateless
-from convert.layers.pointwise import described
+from convert.layers.layer_rule import LayerValues, State, StepRule, described, stateless
 
 ALTERNATIVES = (
     "a step has no future frames; use padding='causal', or ZeroPadding1D((n, 0)) in front of "
@@ -69,10 +68,10 @@ def zero_padding(layer: keras.layers.ZeroPadding1D, node: Any) -> StepRule:
 
 def _window(
     channels: int, reach: int, dilation: int
-) -> Callable[[tf.Tensor, Values], tuple[tf.Tensor, Values]]:
+) -> Callable[[tf.Tensor, LayerValues], tuple[tf.Tensor, LayerValues]]:
     """(input [1, channels], past) -> (window [1, taps * channels], new past)."""
 
-    def look(value: tf.Tensor, states: Values) -> tuple[tf.Tensor, Values]:
+    def look(value: tf.Tensor, states: LayerValues) -> tuple[tf.Tensor, LayerValues]:
         if not reach:
             return value, ()
         row = tf.concat([states[0], value], -1)
@@ -101,7 +100,7 @@ def _convolution(layer: Any, node: Any, product: Callable[[tf.Tensor, int], tf.T
     look = _window(channels, reach, dilation)
     activation = step_form(layer.activation)
 
-    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+    def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
         window, new = look(inputs[0], states)
         result = product(window, channels)
         result = result + layer.bias if layer.use_bias else result
@@ -174,7 +173,7 @@ def causal_pooling(layer: Any, node: Any) -> StepRule:
     look = _window(channels, reach, 1)
     largest = isinstance(layer, keras.layers.MaxPooling1D)
 
-    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+    def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
         window, new = look(inputs[0], states)
         parts = tf.split(window, size, -1) if size > 1 else [window]
         result = parts[0]
@@ -192,7 +191,7 @@ def running_mean(layer: keras.layers.GlobalAveragePooling1D, node: Any) -> StepR
     """The mean over all steps so far: mean + (x - mean) / n."""
     channels = int(node.input_shapes[-1])
 
-    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+    def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
         mean, count = states
         count = count + 1.0
         mean = mean + (inputs[0] - mean) / count
@@ -214,7 +213,7 @@ def running_max(layer: keras.layers.GlobalMaxPooling1D, node: Any) -> StepRule:
     channels = int(node.input_shapes[-1])
     lowest = _lowest(node.keras_inputs[0])
 
-    def step(inputs: Values, states: Values) -> tuple[Values, Values]:
+    def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
         largest = tf.maximum(states[0], inputs[0])
         return (largest,), (largest,)
 

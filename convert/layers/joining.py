@@ -1,0 +1,77 @@
+"""One time step of layers that join two or more values."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from convert.errors import UnsupportedLayerError
+from convert.layers.activations import minimum as smaller
+from convert.layers.layer_rule import Joined, Lookup, StepRule, described, plain, stateless
+
+
+def _merged(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], StepRule]:
+    """The rule of a layer that joins two or more values one by one."""
+
+    def rule(layer: keras.layers.Layer, node: Any) -> StepRule:
+        return stateless(lambda *values: functools.reduce(function, values))
+
+    return rule
+
+
+add = _merged(tf.add)
+subtract = _merged(tf.subtract)
+multiply = _merged(tf.multiply)
+maximum = _merged(tf.maximum)
+minimum = _merged(smaller)
+
+# Mathematics between layers that is stepped, by the name that tf_keras gives the function.
+FUNCTIONS: dict[str, Callable[[Any, Any], StepRule]] = {
+    "__operators__.add": add,
+    "math.add": add,
+    "math.subtract": subtract,
+    "math.multiply": multiply,
+}
+
+
+def operator_on_tensors(layer: Any, node: Any) -> StepRule:
+    """``a + b``, ``a - b`` and ``a * b`` of two layers' outputs, written without a layer."""
+    name = layer.get_config()["function"]
+    if name not in FUNCTIONS or len(node.keras_inputs) != 2:
+        raise UnsupportedLayerError(
+            f"{described(layer)} computes tf.{str(name)[:60]} outside of Keras' layers, which is "
+            "not stepped; replace it by a Keras layer (Add, Multiply, Rescaling)"
+        )
+    return FUNCTIONS[name](layer, node)
+
+
+def average(layer: keras.layers.Average, node: Any) -> StepRule:
+    """The mean of two or more layers."""
+    return stateless(lambda *values: functools.reduce(tf.add, values) * (1 / len(values)))
+
+
+def concatenate(layer: keras.layers.Concatenate, node: Any) -> StepRule:
+    """Joined along the channels; a product behind it takes the parts one by one."""
+    shapes = node.input_shapes
+    rank = len(shapes[0] if isinstance(shapes, list) else shapes)
+    if layer.axis not in (-1, rank - 1):
+        raise UnsupportedLayerError(
+            f"{described(layer)} joins along axis {layer.axis}; along the last axis (channels) it "
+            "can be stepped"
+        )
+
+    def step(*values: Any) -> Joined:
+        parts: list[Any] = []
+        for value in values:
+            parts += (
+                value.parts
+                if isinstance(value, Joined)
+                else [plain(value) if isinstance(value, Lookup) else value]
+            )
+        return Joined(tuple(parts))
+
+    return stateless(step, takes_deferred=True)

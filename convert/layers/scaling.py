@@ -1,0 +1,91 @@
+"""One time step of layers that scale and shift, most of which a product behind them takes in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from convert.errors import UnsupportedLayerError
+from convert.layers.layer_rule import Scaled, StepRule, described, stateless
+from models.layers import Normalization
+
+
+def normalization(layer: Normalization, node: Any) -> StepRule:
+    """Our normalization of the inputs, left to the layer behind it where that can fold it in."""
+    return stateless(lambda value: Scaled(value, layer.scale, layer.shift))
+
+
+def keras_normalization(layer: keras.layers.Normalization, node: Any) -> StepRule:
+    """(x - mean) / max(sqrt(variance), epsilon), or its inverse, left to be folded."""
+    rank, channels = len(node.input_shapes), int(node.input_shapes[-1])
+    # Without an axis one mean and one variance stand for all values.
+    if {axis % rank for axis in layer.axis or ()} not in (set(), {rank - 1}):
+        raise UnsupportedLayerError(
+            f"{described(layer)} normalizes axis {layer.axis}; along the last axis (axis=-1) it "
+            "can be stepped"
+        )
+    mean = tf.broadcast_to(tf.reshape(layer.mean, (-1,)), (channels,))
+    variance = tf.broadcast_to(tf.reshape(layer.variance, (-1,)), (channels,))
+    deviation = tf.maximum(tf.sqrt(variance), keras.backend.epsilon())
+    if layer.invert:
+        return stateless(lambda value: Scaled(value, deviation, mean))
+    return stateless(lambda value: Scaled(value, 1 / deviation, -mean / deviation))
+
+
+def rescaling(layer: keras.layers.Rescaling, node: Any) -> StepRule:
+    """x * scale + offset."""
+
+    def step(value: tf.Tensor) -> Scaled:
+        channels = (value.shape[-1],)
+        scale, offset = (tf.constant(item, tf.float32) for item in (layer.scale, layer.offset))
+        return Scaled(value, tf.broadcast_to(scale, channels), tf.broadcast_to(offset, channels))
+
+    return stateless(step)
+
+
+def batch_normalization(layer: keras.layers.BatchNormalization, node: Any) -> StepRule:
+    """With the statistics of training it is a scale and a shift, left to be folded. Source: S.
+    Ioffe and C. Szegedy, "Batch normalization" (2015)."""
+    rank = len(node.input_shapes)
+    if list(layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]) != [rank - 1]:
+        raise UnsupportedLayerError(
+            f"{described(layer)} normalizes axis {layer.axis}; along the last axis (axis=-1) it "
+            "can be stepped"
+        )
+    scale = tf.math.rsqrt(layer.moving_variance + layer.epsilon)
+    if layer.scale:
+        scale *= layer.gamma
+    shift = -layer.moving_mean * scale
+    if layer.center:
+        shift += layer.beta
+    return stateless(lambda value: Scaled(value, scale, shift))
+
+
+def layer_normalization(layer: keras.layers.LayerNormalization, node: Any) -> StepRule:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the channels of one step. Source:
+    J. Ba et al., "Layer normalization" (2016)."""
+    rank = len(node.input_shapes)
+    if list(layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]) not in (
+        [-1],
+        [rank - 1],
+    ):
+        raise UnsupportedLayerError(
+            f"{described(layer)} normalizes axis {layer.axis}; over the channels (axis=-1) it can "
+            "be stepped"
+        )
+
+    def step(value: tf.Tensor) -> tf.Tensor:
+        share = 1.0 / int(value.shape[-1])
+        centred = value - share * tf.reduce_sum(value, -1, keepdims=True)
+        variance = share * tf.reduce_sum(centred * centred, -1, keepdims=True)
+        result = centred * tf.math.rsqrt(variance + layer.epsilon)
+        if layer.scale:
+            result *= layer.gamma
+        return result + layer.beta if layer.center else result
+
+    return stateless(
+        step,
+        float_only="a variance spans more orders of magnitude than integers of 8 or 16 bits hold",
+    )
