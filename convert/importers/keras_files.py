@@ -20,6 +20,7 @@ from convert.importers.inference_copy import (
     write_inference_copy,
 )
 from convert.importers.layer_list import largest_size, read_layer_list
+from device_runner.errors import one_line
 
 MEMBERS = {CONFIG_FILE, METADATA_FILE, WEIGHTS_FILE}
 TEXT_LIMIT_BYTES = 16 * 1024**2
@@ -51,11 +52,11 @@ def import_keras_file(path: Path) -> ImportedModel:
         raise failed(path, error) from error
 
 
-def failed(path: Path, error: BaseException) -> SourceModelError:
+def failed(path: Path, error: Exception) -> SourceModelError:
     """The error for a file that a loader did not take."""
-    text = " ".join(str(error).split())[:300] or "no reason given"
+    reason = one_line(error) or "no reason given"
     return SourceModelError(
-        f"{path}: cannot be loaded ({type(error).__name__}: {text}); "
+        f"{path}: cannot be loaded ({type(error).__name__}: {reason}); "
         "save it again with model.save('model.keras')"
     )
 
@@ -100,8 +101,9 @@ def _checked_archive(path: Path) -> tuple[dict[str, Any], tuple[str, ...], str]:
     except ConvertError:
         raise
     except Exception as error:  # zipfile raises many kinds, zlib.error among them
-        text = " ".join(str(error).split())[:200]
-        raise SourceModelError(f"the archive is damaged ({text}); copy it again") from error
+        raise SourceModelError(
+            f"the archive is damaged ({one_line(error)}); copy it again"
+        ) from error
     config, changed = read_layer_list(texts[CONFIG_FILE])
     try:
         version = str(json.loads(texts[METADATA_FILE])["keras_version"])

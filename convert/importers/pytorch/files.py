@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.errors import SourceModelError
+from device_runner.errors import one_line
 
 # Larger files are no networks for small devices; the limit keeps a wrong path from filling memory.
 FILE_LIMIT_BYTES = 2 * 1024**3
@@ -67,7 +68,7 @@ def _read_safetensors(path: Path) -> Arrays:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceModelError(
-            f"{path}: no safetensors file, or a damaged one ({_one_line(error)}); save it again"
+            f"{path}: no safetensors file, or a damaged one ({one_line(error)}); save it again"
         ) from error
 
 
@@ -88,7 +89,7 @@ def _read_with_torch(path: Path) -> Arrays:
     except Exception as error:  # torch raises what its parts raise
         # Of what is no weight, torch says how to load it all the same, which would run its code.
         unsafe = isinstance(error, pickle.UnpicklingError)
-        reason = "a whole model, other objects, or damaged" if unsafe else _one_line(error)
+        reason = "a whole model, other objects, or damaged" if unsafe else one_line(error)
         raise SourceModelError(
             f"{path}: no state_dict that loads with weights_only=True ({reason}); "
             "save it with torch.save(model.state_dict(), …) or with safetensors"
@@ -125,13 +126,9 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except Exception as error:  # zipfile raises many kinds
-        raise SourceModelError(f"{path}: a damaged archive ({_one_line(error)})") from error
+        raise SourceModelError(f"{path}: a damaged archive ({one_line(error)})") from error
     compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
     if compressed or sum(member.file_size for member in members) > path.stat().st_size:
         raise SourceModelError(
             f"{path}: its archive is compressed, as torch.save never does; save the weights again"
         )
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0][:200] or type(error).__name__
