@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
 
@@ -46,6 +47,16 @@ def as_list(values: Any) -> list[Any]:
     if isinstance(values, dict):
         return list(values.values())
     return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def reference_of(model: Any) -> Reference:
+    """The computation of a loaded model of tf_keras or of Keras 3."""
+
+    def compute(inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        given = model(inputs if len(inputs) > 1 else inputs[0], training=False)
+        return [np.asarray(value) for value in as_list(given)]
+
+    return compute
 
 
 def take_weights(model: Any, original: Any) -> None:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import tf_keras as keras
-from numpy.typing import NDArray
 
 from convert.errors import SourceModelError
 from convert.importers.imported import (
     ImportedModel,
-    Reference,
-    as_list,
     padding_of,
+    reference_of,
     take_weights,
     window_of,
 )
@@ -47,7 +43,7 @@ def imported(original: keras.Model, framework: str, changed: tuple[str, ...] = (
     return ImportedModel(
         name=original.name,
         network=network,
-        reference=_reference(network),
+        reference=reference_of(network),
         framework=framework,
         changed=(*changed, *freed),
         padding=padding_of(network),
@@ -65,11 +61,3 @@ def token_inputs(network: keras.Model) -> set[str]:
     # A Sequential model's list has the shape at its first layer.
     first = network.layers[0] if network.layers else None
     return found | ({first.name} if isinstance(first, EMBEDDINGS) else set())
-
-
-def _reference(network: keras.Model) -> Reference:
-    def compute(inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
-        given = network(inputs if len(inputs) > 1 else inputs[0], training=False)
-        return [np.asarray(value) for value in as_list(given)]
-
-    return compute

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from numpy.typing import NDArray
 
 from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.importers.imported import (
     ImportedModel,
-    Reference,
     as_list,
     padding_of,
+    reference_of,
     take_weights,
     window_of,
 )
@@ -71,20 +70,12 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
     return ImportedModel(
         name=original.name,
         network=network,
-        reference=_reference(model),
+        reference=reference_of(model),
         framework=f"Keras {keras.__version__}",
         changed=(*changed, *freed),
         padding=padding_of(network),
         window=window_of(original, tokens),
     )
-
-
-def _reference(model: Any) -> Reference:
-    def compute(inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
-        given = model(inputs if len(inputs) > 1 else inputs[0], training=False)
-        return [np.asarray(value) for value in as_list(given)]
-
-    return compute
 
 
 def _graph(model: Any) -> Any:

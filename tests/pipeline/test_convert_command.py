@@ -94,13 +94,13 @@ def test_a_step_that_computes_something_else_is_exit_code_5(tmp_path, frames, mo
     """Fake fault: the reference is off by a thousandth of the range."""
     from convert.importers import keras2
 
-    right = keras2._reference
+    right = keras2.reference_of
 
     def wrong(network):
         compute = right(network)
         return lambda inputs: [value + 1e-3 * np.ptp(value) for value in compute(inputs)]
 
-    monkeypatch.setattr(keras2, "_reference", wrong)
+    monkeypatch.setattr(keras2, "reference_of", wrong)
     path = _saved(TENSORFLOW, "GRU", tmp_path)
     result = _convert(path, "--target", "cpu", "--data", frames)
     assert result.exit_code == 5

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 import tf_keras as keras
@@ -15,13 +13,10 @@ from convert.import_conversion.original import original_outputs
 from convert.importers import import_model
 from convert.importers.imported import ImportedModel
 from convert.importers.keras2 import imported
-from convert.layers import LAYERS, OWN, registered_name
 from convert.step.step_module import Kind, StepModule
 from convert.targets.check import check_file
 from convert.verify import verify_on_runtimes
-from models import layers
 from tests.convert.importers.architectures import ARCHITECTURES, KERAS_3, PYTORCH, TENSORFLOW, saved
-from tests.convert.importers.import_lists import PAGE, with_tables
 from tests.convert.importers.import_table import real_sequences, refusal
 
 # Those whose rules have most in them; the others are slow tests.
@@ -203,23 +198,3 @@ def test_an_activation_that_integers_lack_is_named(vowels, tmp_path):
     conversion = prepare(imported(network, "tf_keras"), Facts(), sequences)
     with pytest.raises(ContractViolationError, match=r"contains ABS .* use the scheme dynamic"):
         conversion.export("int8", tmp_path / "int8.tflite")
-
-
-def test_the_page_lists_the_files_and_layers_that_are_read():
-    page = PAGE.read_text()
-    assert with_tables(page) == page
-
-
-def test_every_entry_in_the_list_of_layers_is_a_class_and_has_a_rule():
-    for name, entry in LAYERS.items():
-        kind = getattr(layers if name.startswith(OWN) else keras.layers, name.removeprefix(OWN))
-        assert registered_name(kind) == name
-        module, _, function = entry.implementation.partition(".")
-        assert callable(getattr(import_module(f"convert.layers.{module}"), function))
-
-
-def test_a_class_of_the_users_own_does_not_pass_for_one_of_keras():
-    class Dense(keras.layers.Layer):
-        pass
-
-    assert registered_name(Dense) is None
