@@ -13,6 +13,7 @@ from typing import Any
 
 CONFIG_FILE, METADATA_FILE, WEIGHTS_FILE = "config.json", "metadata.json", "model.weights.h5"
 WEIGHTS_GROUP = "model_weights"
+ZIP_SIGNATURE = b"PK"
 
 
 def write_inference_copy(path: Path, config: dict[str, Any], folder: Path) -> Path:
@@ -26,7 +27,10 @@ def write_inference_copy(path: Path, config: dict[str, Any], folder: Path) -> Pa
         OSError, KeyError, RuntimeError: the file cannot be read, or has no weights where Keras
             keeps them.
     """
-    if zipfile.is_zipfile(path):
+    # By its first bytes, as the check tells them apart: an HDF5 file may have an archive behind it.
+    with path.open("rb") as file:
+        is_archive = file.read(len(ZIP_SIGNATURE)) == ZIP_SIGNATURE
+    if is_archive:
         copy = folder / "model.keras"
         with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
             target.writestr(CONFIG_FILE, json.dumps(config))

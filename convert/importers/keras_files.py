@@ -17,6 +17,7 @@ from convert.importers.inference_copy import (
     CONFIG_FILE,
     METADATA_FILE,
     WEIGHTS_FILE,
+    ZIP_SIGNATURE,
     write_inference_copy,
 )
 from convert.importers.layer_list import largest_size, read_layer_list
@@ -70,7 +71,7 @@ def _checked(path: Path) -> tuple[dict[str, Any], tuple[str, ...], str]:
         attributes = found["attributes"]
         config, changed = read_layer_list(attributes.get("model_config", "null"))
         version = attributes.get("keras_version", "2")
-    elif begin[:2] == b"PK":
+    elif begin.startswith(ZIP_SIGNATURE):
         config, changed, version = _checked_archive(path)
         found = check_hdf5(path, WEIGHTS_FILE)
     else:

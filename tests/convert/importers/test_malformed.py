@@ -16,7 +16,7 @@ import pytest
 
 from convert.errors import ConvertError, SourceModelError, UnsupportedLayerError
 from convert.importers import import_model
-from convert.importers.inference_copy import CONFIG_FILE, WEIGHTS_FILE
+from convert.importers.inference_copy import CONFIG_FILE, WEIGHTS_FILE, write_inference_copy
 from convert.step.step_module import StepModule
 from tests.convert.importers.architectures import ARCHITECTURES, KERAS_3, TENSORFLOW, saved
 
@@ -222,6 +222,16 @@ def test_a_weight_larger_than_memory_is_refused(files, tmp_path):
     with h5py.File(path, "a") as file:
         file.create_dataset("bomb", (2**40,), "f", chunks=(2**16,), compression="gzip")
     assert "more than 2 GiB" in _refused(path)
+
+
+def test_an_archive_behind_an_hdf5_file_is_not_what_is_loaded(files, tmp_path):
+    path = tmp_path / "model.h5"
+    path.write_bytes(files["hdf5"].read_bytes() + files["keras3"].read_bytes())
+    assert zipfile.is_zipfile(path)
+    assert import_model(path).framework.startswith("tf_keras")
+    (tmp_path / "copy").mkdir()
+    copy = write_inference_copy(path, {}, tmp_path / "copy")
+    assert copy.suffix == ".h5"
 
 
 def test_an_exported_saved_model_is_told_from_a_keras_one(tmp_path):
