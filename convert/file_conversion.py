@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from convert.import_conversion.description import Facts
     from convert.import_conversion.windows import WindowDifference
     from convert.schemes.spec import SchemeSpec
-    from convert.targets.check import TargetReport
+    from convert.targets.report import TargetReport
     from device_runner.model.step_file import StepModel
 
 #: Gets a line for people whenever there is news of the conversion.
