@@ -111,16 +111,8 @@ def convert_file(
     for name, reason in refused.items():
         say(f"  not {name}: {reason}")
     verified, report = _check(model, target, say)
-    return ConvertedFile(
-        model.path,
-        model,
-        conversion.float_error,
-        conversion.window,
-        conversion.changed,
-        refused,
-        verified,
-        report,
-    )
+    found = conversion.float_error, conversion.window, conversion.changed
+    return ConvertedFile(model.path, model, *found, refused, verified, report)
 
 
 def load_workstation_packages() -> None:
