@@ -62,6 +62,8 @@ def test_inputs_that_float16_cannot_hold_are_golden_as_they_are(tmp_path, size):
     """Such as a pressure in pascal, or a current in ampere."""
     task = random_task()
     network, architecture = random_network("gru")
+    # Small weights: a network of large ones is chaotic, and any rounding grows.
+    network.set_weights([0.3 * weight for weight in network.get_weights()])
     normalization = network.get_layer("normalization")
     normalization.adapt(size * np.ones(INPUTS), size * np.ones(INPUTS))
     sequences = [(size * sequence).astype(np.float32) for sequence in task.test.sequences]
