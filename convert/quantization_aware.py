@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
+from convert.qat_settings import QATSettings
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
 from convert.schemes.tensor_ranges import tensor_limits
@@ -30,7 +31,6 @@ from models.training_settings import TrainingSettings
 
 STEP_FILE = "step.tflite"
 LIMITS_FILE = "limits.json"
-IMITATION = 0.5
 PLAIN = SchemeSpec("int8", qat=True)
 
 
@@ -135,7 +135,7 @@ def train_quantization_aware(
     settings: TrainingSettings,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-    imitation: float = IMITATION,
+    imitation: float = QATSettings.imitation,
     spec: SchemeSpec = PLAIN,
 ) -> tuple[FloatStep, SimulatedNetwork, TrainingHistory]:
     """Fine-tune a trained network's step graph for int8.

@@ -13,7 +13,7 @@ from device_runner.commands.group import HELP_NAMES, CommandGroup
 from device_runner.errors import MissingRuntimeError
 from device_runner.model.step_file import load_step_model
 from pipeline.bundle import BUNDLE_NAME, write_bundle
-from pipeline.workspace import STAGES
+from pipeline.stages import STOPS
 
 EXPERIMENT, MODEL, DEVICE = "Experiments", "Models", "On a device, this machine included"
 
@@ -85,9 +85,9 @@ def bundle(output: Path) -> None:
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--runs-dir", type=click.Path(file_okay=False, path_type=Path), default="runs",
               show_default=True, help="Folder that holds a folder per recipe.")  # fmt: skip
-@click.option("--until", type=click.Choice(STAGES), default=STAGES[-1],
+@click.option("--until", type=click.Choice(STOPS), default=STOPS[-1],
               show_default=True, help="Stop after this stage.")  # fmt: skip
-@click.option("--again", type=click.Choice(STAGES), multiple=True,
+@click.option("--again", type=click.Choice(STOPS), multiple=True,
               help="Do this stage again even if it is done.")  # fmt: skip
 def run(recipe: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> None:
     """Train, convert, verify and measure all models of RECIPE; finished stages are skipped.
@@ -107,19 +107,25 @@ def run(recipe: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> Non
 @click.command("zoo")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def zoo_command(as_json: bool) -> None:
-    """List every cell and every task, with its source and what it is for."""
+    """List every cell, every way to stack them and every task, with source and purpose."""
     from models.tensorflow_log import load_tensorflow
     from pipeline import zoo
 
     load_tensorflow()
-    cells, tasks = zoo.cells(), zoo.tasks()
+    cells, stacks, tasks = zoo.cells(), zoo.stacks(), zoo.tasks()
     if as_json:
-        click.echo(json.dumps({"cells": cells, "tasks": tasks}))
+        click.echo(json.dumps({"cells": cells, "stacks": stacks, "tasks": tasks}))
         return
     click.echo(f"cells (parameters of {zoo.UNITS} units on {zoo.INPUTS} inputs)")
     for cell in cells:
         click.echo(
             f"  {cell['cell']:20}{cell['parameters']:>8,}  {cell['source']}: {cell['purpose']}"
+        )
+    click.echo(f"stacks (parameters of GRUs on {zoo.INPUTS} inputs)")
+    for stack in stacks:
+        click.echo(
+            f"  {stack['stack']:20}{stack['parameters']:>8,}  {stack['source']}: "
+            f"{stack['purpose']} ({stack['recipe']})"
         )
     click.echo("tasks")
     for task in tasks:

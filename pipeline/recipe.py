@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import difflib
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, create_model
 
+from convert.qat_settings import QATSettings
 from convert.schemes import parse_scheme
 from convert.schemes.spec import SchemeSpec
 from device_runner.measure.latency import BenchSettings
+from models.augmentation import Augmentation
+from models.compress import COMPRESSIONS, TuningSettings
+from models.training_settings import DistillationSettings, TrainingSettings
 from pipeline.errors import RecipeError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from pipeline.names import FileName
+from pipeline.toml_settings import (
+    Section,
+    SettingsSection,
+    declared,
+    first_problem,
+    optional,
+    read_toml,
+    table_of,
+)
 
 
 def _parsed(name: object) -> object:
@@ -34,149 +33,95 @@ def _parsed(name: object) -> object:
 
 #: A scheme, in a recipe its name.
 SchemeName = Annotated[SchemeSpec, BeforeValidator(_parsed), PlainSerializer(str)]
+# As NumPy and TensorFlow take one.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Units = Annotated[int, Field(ge=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class AugmentationSection(SettingsSection):
+    """[training.augmentation]"""
+
+    settings_classes = (Augmentation,)
+
+    stretch: float = declared(Augmentation, "stretch")
+    gain: float = declared(Augmentation, "gain")
+    rotation: float = declared(Augmentation, "rotation")
+    vectors: tuple[tuple[int, int, int], ...] = declared(Augmentation, "vectors")
 
 
-class AugmentationSection(_Section):
-    """[training.augmentation]: as models.augmentation.Augmentation says."""
+class TrainingSection(SettingsSection):
+    """[training]: of all networks; ``input_noise``, ``input_offset`` and ``dropout`` as
+    models.network.Architecture says. A teacher, its students and the networks trained alone all
+    see the same kind of augmented data."""
 
-    stretch: float = Field(0.0, ge=0)
-    gain: float = Field(0.0, ge=0)
-    rotation: float = Field(0.0, ge=0)
-    vectors: list[tuple[int, int, int]] = []
+    settings_classes = (TrainingSettings,)
 
-    @model_validator(mode="after")
-    def _turns_something(self) -> AugmentationSection:
-        if self.rotation and not self.vectors:
-            raise ValueError("rotation needs 'vectors': the channels of x, y and z of each sensor")
-        return self
-
-
-class TrainingSection(_Section):
-    """[training]: as models.training.TrainingSettings and models.network.Architecture say;
-    ``keep`` is which epoch's weights stay. A teacher, its students and the networks trained alone
-    all see the same kind of augmented data."""
-
-    epochs: int = Field(100, ge=1)
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
-    clip_norm: float = Field(1.0, gt=0)
-    patience: int = Field(25, ge=1)
+    epochs: int = declared(TrainingSettings, "epochs")
+    batch_size: int = declared(TrainingSettings, "batch_size")
+    learning_rate: float = declared(TrainingSettings, "learning_rate")
+    clip_norm: float = declared(TrainingSettings, "clip_norm")
+    patience: int = declared(TrainingSettings, "patience")
     input_noise: float = Field(0.0, ge=0)
     input_offset: float = Field(0.0, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
-    keep: Literal["best", "last"] = "best"
+    keep: Literal["best", "last"] = declared(TrainingSettings, "keep")
     augmentation: AugmentationSection = AugmentationSection()
 
 
-class TuningSection(_Section):
-    """What all compressions of a trained network share: the fine-tuning that comes with them."""
-
-    epochs: int = Field(30, ge=2)
-    learning_rate: float = Field(1e-3, gt=0)
-
-
-class FactorizeSection(TuningSection):
-    """[models.factorize]: recurrent matrices become products of two of this rank."""
-
-    rank: int = Field(ge=1)
+class CompressionSection(SettingsSection):
+    """[models.NAME]: a compression in models.compress.COMPRESSIONS, with the fine-tuning that
+    comes with it."""
 
     @property
-    def label(self) -> str:
-        return f"rank{self.rank}"
-
-
-class PruneSection(TuningSection):
-    """[models.prune]: either single weights (``sparsity``: share that become zero, in a
-    ``pattern`` of models.compress.pruning.PATTERNS), or whole units and input channels (``keep``
-    and ``keep_inputs``: share that stay; taken out in ``rounds``)."""
-
-    sparsity: float | None = Field(None, gt=0, lt=1)
-    pattern: Literal["single", "2:4", "16x1"] = "single"
-    keep: float | None = Field(None, gt=0, lt=1)
-    keep_inputs: float | None = Field(None, gt=0, lt=1)
-    rounds: int = Field(3, ge=1)
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> PruneSection:
-        if (self.sparsity is None) != self.structured:
-            raise ValueError(
-                "give either sparsity (single weights), or keep (whole units), keep_inputs (input "
-                "channels) or both of these"
-            )
-        if self.structured and self.pattern != "single":
-            raise ValueError("a pattern is one of zeros: give it with sparsity, not with keep")
-        return self
+    def settings(self) -> Any:
+        """Of the compression itself."""
+        return self.part(self.settings_classes[0])
 
     @property
-    def structured(self) -> bool:
-        """Whether whole units or channels are taken out."""
-        return self.keep is not None or self.keep_inputs is not None
-
-    @property
-    def label(self) -> str:
-        kept = {"kept": self.keep, "inputs": self.keep_inputs}
-        if self.structured:
-            return "-".join(f"{what}{round(100 * share)}" for what, share in kept.items() if share)
-        pattern = "" if self.pattern == "single" else "-" + self.pattern.replace(":", "of")
-        return f"pruned{round(100 * (self.sparsity or 0))}{pattern}"
+    def tuning(self) -> TuningSettings:
+        return self.part(TuningSettings)
 
 
-class ClusterSection(TuningSection):
-    """[models.cluster]: each matrix has this many different values left."""
+class DistilSection(SettingsSection):
+    """[models.distil]: learn from another network of the recipe; with ``ensemble`` from that
+    network trained with each of the recipe's seeds, all together."""
 
-    clusters: int = Field(ge=2)
-
-    @property
-    def label(self) -> str:
-        return f"clustered{self.clusters}"
-
-
-# Each has a ``label``, which marks the files of networks compressed so.
-Compression = FactorizeSection | PruneSection | ClusterSection
-
-
-class DistilSection(_Section):
-    """[models.distil]: learn from another network of the recipe, as
-    models.compress.distillation.DistillationSettings says; with ``ensemble`` from that network
-    trained with each of the recipe's seeds, all together."""
+    settings_classes = (DistillationSettings,)
 
     teacher: str
     ensemble: bool = False
-    temperature: float = Field(2.0, gt=0)
-    soft_weight: float = Field(0.9, ge=0, le=1)
-    hint_weight: float = Field(0.0, ge=0)
+    temperature: float = declared(DistillationSettings, "temperature")
+    soft_weight: float = declared(DistillationSettings, "soft_weight")
+    hint_weight: float = declared(DistillationSettings, "hint_weight")
 
 
-class ModelTrainingSection(_Section):
+class ModelTrainingSection(Section):
     """[models.training]: what differs from [training] for one network; small ones learn longer and
     at a higher rate."""
 
-    epochs: int | None = Field(None, ge=1)
-    learning_rate: float | None = Field(None, gt=0)
+    epochs: int | None = optional(TrainingSettings, "epochs")
+    learning_rate: float | None = optional(TrainingSettings, "learning_rate")
 
 
-class QATSection(_Section):
-    """[qat]: the fine-tuning of schemes with the option "qat"; ``imitation`` is the share of the
-    loss that asks for the float network's outputs."""
+class QATSection(SettingsSection):
+    """[qat]: the fine-tuning of schemes with the word "qat"."""
 
-    epochs: int = Field(20, ge=1)
-    learning_rate: float = Field(5e-4, gt=0)
-    patience: int = Field(10, ge=1)
-    imitation: float = Field(0.5, ge=0, le=1)
+    settings_classes = (QATSettings,)
+
+    epochs: int = declared(QATSettings, "epochs")
+    learning_rate: float = declared(QATSettings, "learning_rate")
+    patience: int = declared(QATSettings, "patience")
+    imitation: float = declared(QATSettings, "imitation")
 
 
-class CalibrationSection(_Section):
+class CalibrationSection(Section):
     """[calibration]: time steps to roll out, and into how many streams without reset."""
 
     steps: int = Field(40_000, ge=100)
     streams: int = Field(4, ge=1)
 
 
-class BenchSection(_Section):
+class BenchSection(Section):
     """[bench]: as device_runner.measure.latency.BenchSettings says."""
 
     steps: int = Field(BenchSettings.steps, ge=100)
@@ -186,22 +131,34 @@ class BenchSection(_Section):
     backend: str = "auto"
 
 
-class ModelSection(_Section):
-    """[[models]]: one network; ``embedding`` is the width of a token's vector, for tasks of token
-    ids; ``residual`` and ``periods`` as models.network.Architecture says."""
+if TYPE_CHECKING:
+    _Compressible = Section
+else:
+    # A table for each compression that there is.
+    _Compressible = create_model(
+        "_Compressible",
+        __base__=Section,
+        **{
+            name: (table_of(name, CompressionSection, entry.settings, TuningSettings) | None, None)
+            for name, entry in COMPRESSIONS.items()
+        },
+    )
 
-    cell: str
-    units: int | list[int]
-    options: dict[str, Any] = {}
+
+class ModelSection(_Compressible):
+    """[[models]]: one network; ``embedding`` is the width of a token's vector, for tasks of token
+    ids; ``residual`` and ``periods`` as models.network.Architecture says. Each compression in
+    models.compress.COMPRESSIONS is a table of its own, called as there."""
+
+    cell: FileName
+    units: Units | Annotated[list[Units], Field(min_length=1)]
+    options: dict[str, Any] = Field(default={})
     embedding: int = Field(0, ge=0)
     residual: bool = False
-    periods: list[int] = []
+    periods: list[Annotated[int, Field(ge=1)]] = Field(default=[])
     training: ModelTrainingSection = ModelTrainingSection()
     distil: DistilSection | None = None
-    factorize: FactorizeSection | None = None
-    prune: PruneSection | None = None
-    cluster: ClusterSection | None = None
-    name: str = ""
+    name: FileName = ""
 
     @property
     def unit_list(self) -> tuple[int, ...]:
@@ -209,10 +166,16 @@ class ModelSection(_Section):
         return (self.units,) if isinstance(self.units, int) else tuple(self.units)
 
     @property
-    def compressions(self) -> dict[str, Compression]:
+    def compressions(self) -> dict[str, CompressionSection]:
         """What is done to the trained network, by stage, in order."""
-        sections = {"factorize": self.factorize, "prune": self.prune, "cluster": self.cluster}
+        sections = {name: getattr(self, name) for name in COMPRESSIONS}
         return {stage: section for stage, section in sections.items() if section}
+
+    @property
+    def loses_inputs(self) -> bool:
+        """Whether input channels are taken out of it."""
+        prune = self.compressions.get("prune")
+        return prune is not None and prune.settings.keep_inputs is not None
 
     @property
     def base_label(self) -> str:
@@ -227,22 +190,22 @@ class ModelSection(_Section):
     @property
     def label(self) -> str:
         """What the network's files are called."""
-        compressed = (section.label for section in self.compressions.values())
+        compressed = (section.settings.label for section in self.compressions.values())
         return self.name or "-".join([self.base_label, *compressed])
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A whole recipe. Every network is trained with every seed and exported in every scheme; for
     each target (convert.scheme_choice.candidates) one of the schemes is recommended.
     ``fold_embedding`` is as convert.step.step_module.StepModule says."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: FileName
     task: str
-    seeds: list[int] = Field(default=[1], min_length=1)
+    seeds: list[Seed] = Field(default=[1], min_length=1)
     schemes: list[SchemeName] = Field(
         default=[SchemeSpec("float32"), SchemeSpec("int8")], min_length=1
     )
-    targets: list[str] = ["cpu"]
+    targets: list[str] = Field(default=["cpu"])
     fold_embedding: bool | None = None
     training: TrainingSection = TrainingSection()
     calibration: CalibrationSection = CalibrationSection()
@@ -252,85 +215,26 @@ class Recipe(_Section):
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read and check a recipe.
+    """Read a recipe and check what can be checked by reading it.
+
+    The rest, which needs the task's data or TensorFlow, is the stage ``check``'s
+    (:mod:`pipeline.stages.check`).
 
     Raises:
         RecipeError: the file is missing or no TOML, or an entry is unknown or has a wrong value;
             for an unknown key the nearest known one is suggested.
     """
+    from pipeline.recipe_check import contradiction
+
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        recipe = Recipe.model_validate(read_toml(path, RecipeError))
     except FileNotFoundError:
         there = sorted(str(file) for file in path.parent.glob("*.toml"))
         hint = f"; there are: {', '.join(there)}" if there else ""
         raise RecipeError(f"{path}: no such recipe{hint}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read as TOML ({error})") from error
-    try:
-        recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        raise RecipeError(f"{path}: {_first_problem(error)}") from error
-    labels = [model.label for model in recipe.models]
-    for scheme in recipe.schemes:
-        if recipe.schemes.count(scheme) > 1:
-            raise RecipeError(f"{path}: the scheme '{scheme}' is there twice; leave one out")
-    if any(scheme.qat for scheme in recipe.schemes):
-        for model in recipe.models:
-            if model.cluster:
-                raise RecipeError(
-                    f"{path}: '{model.label}' is clustered, and quantization-aware training would "
-                    "move its weights apart again; leave out 'cluster' or the schemes with 'qat'"
-                )
-    for label in labels:
-        if labels.count(label) > 1:
-            raise RecipeError(f"{path}: two models are called '{label}'; give one a 'name'")
-    narrowed = [model.label for model in recipe.models if model.prune and model.prune.keep_inputs]
-    if narrowed and recipe.training.augmentation.vectors:
-        raise RecipeError(
-            f"{path}: '{narrowed[0]}' loses input channels, and 'vectors' names channels that are "
-            "turned together; leave out 'keep_inputs' or 'rotation'"
-        )
-    for position, model in enumerate(recipe.models):
-        if model.distil and model.distil.teacher in narrowed:
-            raise RecipeError(
-                f"{path}: '{model.distil.teacher}' has lost input channels that its pupil "
-                f"'{model.label}' is trained with; let it learn from a network that has them all"
-            )
-        if model.distil and model.distil.teacher not in labels[:position]:
-            raise RecipeError(
-                f"{path}: '{model.label}' learns from '{model.distil.teacher}', which is no model "
-                f"above it; there are: {', '.join(labels[:position]) or 'none'}"
-            )
+        raise RecipeError(f"{path}: {first_problem(error, Recipe)}") from error
+    problem = contradiction(recipe)
+    if problem:
+        raise RecipeError(f"{path}: {problem}")
     return recipe
-
-
-def _first_problem(error: ValidationError) -> str:
-    problems = error.errors(include_url=False, include_context=False)
-    # A misspelt key also leaves the right one missing; the misspelling is what to say.
-    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    place = [str(part) for part in problem["loc"]]
-    where = ".".join(part for part in place if not part.isdigit())
-    if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(place[-1], _known_keys(place[:-1]), n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        return f"unknown key '{where}'{hint}"
-    if problem["type"] == "missing":
-        return f"the key '{where}' is missing"
-    return f"'{where}' is wrong: {problem['msg'].lower()}, found {problem['input']!r}"
-
-
-def _known_keys(place: list[str]) -> list[str]:
-    sections: dict[str, type[BaseModel]] = {
-        "training": TrainingSection,
-        "augmentation": AugmentationSection,
-        "calibration": CalibrationSection,
-        "qat": QATSection,
-        "bench": BenchSection,
-        "models": ModelSection,
-        "factorize": FactorizeSection,
-        "prune": PruneSection,
-        "cluster": ClusterSection,
-        "distil": DistilSection,
-    }
-    names = [part for part in place if part in sections]
-    return list((sections[names[-1]] if names else Recipe).model_fields)

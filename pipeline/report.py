@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,11 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from device_runner.atomic_write import write_atomically
 from models.metrics import MetricDescription
-from pipeline.stages import HISTORY_FILE, RANGES_FILE, Outcome
+from pipeline.all_stages import Outcome
+from pipeline.stages.calibrate import StateRange, load_state_ranges
+from pipeline.stages.history import NetworkHistory
 from pipeline.table import Row, make_rows, pareto_front, remarks, title
 
 REPORT_FILE = "report.html"
@@ -32,13 +33,9 @@ def write_report(outcome: Outcome) -> Path:
     """Write report.html into the run's folder and return its path."""
     rows = make_rows(outcome)
     histories = {
-        label: json.loads((stage.folder / HISTORY_FILE).read_text())
-        for label, stage in outcome.trained.items()
+        label: NetworkHistory.load(stage.folder) for label, stage in outcome.trained.items()
     }
-    ranges = {
-        label: json.loads((stage.folder / RANGES_FILE).read_text())
-        for label, stage in outcome.calibrated.items()
-    }
+    states = {label: load_state_ranges(stage) for label, stage in outcome.calibrated.items()}
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline", ""),
         autoescape=True,
@@ -47,13 +44,13 @@ def write_report(outcome: Outcome) -> Path:
     html = environment.get_template(TEMPLATE_FILE).render(
         title=title(outcome),
         recipe=outcome.recipe,
-        baseline=outcome.baseline,
-        metric=MetricDescription(**outcome.baseline["metric"]),
+        task=outcome.task,
+        metric=outcome.task.metric,
         rows=rows,
         remarks=remarks(rows, outcome),
         first=outcome.results[0],
         training=[_training_facts(label, history) for label, history in histories.items()],
-        states=[fact for label, item in ranges.items() for fact in _state_facts(label, item)],
+        states=[_state_facts(label, one) for label, found in states.items() for one in found],
         tradeoff=_svg("tradeoff", _tradeoff(rows)),
         pareto=pareto_front(rows),
         distribution=_svg("distribution", _distributions(outcome.results)),
@@ -61,30 +58,25 @@ def write_report(outcome: Outcome) -> Path:
         gradients=_svg("gradients", _gradient_norms(histories)),
     )
     path = outcome.folder / REPORT_FILE
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(html, encoding="utf-8")
-    os.replace(partial, path)
+    write_atomically(path, html.encode())
     return path
 
 
-def _training_facts(label: str, history: dict[str, Any]) -> dict[str, Any]:
-    best = int(history["best_epoch"])
+def _training_facts(label: str, history: NetworkHistory) -> dict[str, Any]:
+    best = history.training.best_epoch
     return {
         "label": label,
-        "epochs": len(history["loss"]),
+        "epochs": len(history.training.loss),
         "best_epoch": best + 1,
-        "seconds": sum(history["seconds"]),
-        "validation_score": history["validation_score"][best],
-        "test_score": history["test_score"],
-        "sparsity": history.get("sparsity_reached", {}),
+        "seconds": sum(history.training.seconds),
+        "validation_score": history.training.validation_score[best],
+        "test_score": history.test_score,
+        "sparsity": history.sparsity_reached,
     }
 
 
-def _state_facts(label: str, ranges: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"label": label, "state": state, "steps": ranges["steps"], **ranges["tensors"][names[1]]}
-        for state, names in ranges["states"].items()
-    ]
+def _state_facts(label: str, found: StateRange) -> dict[str, Any]:
+    return {"label": label, "state": found.state, "steps": found.steps, **found.facts}
 
 
 def _svg(name: str, figure: Figure) -> Markup:
@@ -102,11 +94,11 @@ def _tradeoff(rows: list[Row]) -> Figure:
     colors = _colors([row.model for row in rows])
     best = pareto_front(rows)
     metric = rows[0].metric
-    for axes, value in ((by_latency, lambda row: row.p50), (by_size, lambda row: row.file_bytes)):
+    for axes, position in ((by_latency, _latency), (by_size, _size)):
         for model, color in colors.items():
             chosen = [row for row in rows if row.model == model]
             axes.plot(
-                [value(row) for row in chosen],
+                [position(row) for row in chosen],
                 [metric.shown(row.score) for row in chosen],
                 color=color,
                 linewidth=0.8,
@@ -115,7 +107,7 @@ def _tradeoff(rows: list[Row]) -> Figure:
                 low, high = row.score_range
                 below, above = metric.shown(row.score - low), metric.shown(high - row.score)
                 axes.errorbar(
-                    value(row),
+                    position(row),
                     metric.shown(row.score),
                     yerr=[[below], [above]],
                     marker=MARKERS.get(row.scheme, "^"),
@@ -136,6 +128,14 @@ def _tradeoff(rows: list[Row]) -> Figure:
     handles, labels = by_latency.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8)
     return figure
+
+
+def _latency(row: Row) -> float:
+    return row.p50
+
+
+def _size(row: Row) -> float:
+    return row.file_bytes
 
 
 def _label_of(metric: MetricDescription) -> str:
@@ -182,37 +182,34 @@ def _distributions(results: list[dict[str, Any]]) -> Figure:
 
 def _network_of(result: dict[str, Any]) -> str:
     scheme = result["scheme"].replace(":", "-")
-    return result["file"].removesuffix(f"-{scheme}.tflite")
+    return str(result["file"]).removesuffix(f"-{scheme}.tflite")
 
 
-def _training_curves(histories: dict[str, dict[str, Any]]) -> Figure:
+def _training_curves(histories: dict[str, NetworkHistory]) -> Figure:
     figure = Figure(figsize=(9, 3), layout="constrained")
     axes = figure.subplots()
     for (label, history), color in zip(histories.items(), _colors(histories).values(), strict=True):
-        axes.plot(history["validation_loss"], color=color, label=label)
-        axes.plot(history["loss"], color=color, linewidth=0.7, linestyle=":")
-        best = int(history["best_epoch"])
-        axes.plot(best, history["validation_loss"][best], "o", color=color, markersize=4)
+        axes.plot(history.training.validation_loss, color=color, label=label)
+        axes.plot(history.training.loss, color=color, linewidth=0.7, linestyle=":")
+        best = history.training.best_epoch
+        axes.plot(best, history.training.validation_loss[best], "o", color=color, markersize=4)
     axes.set(xlabel="epoch", ylabel="loss per step", yscale="log")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 
-def _gradient_norms(histories: dict[str, dict[str, Any]]) -> Figure:
+def _gradient_norms(histories: dict[str, NetworkHistory]) -> Figure:
     figure = Figure(figsize=(9, 3), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, name, heading in zip(
-        panels,
-        ("gradient_norms_at_start", "gradient_norms_after_training"),
-        ("before training", "after training"),
-        strict=True,
-    ):
+    headings = ("before training", "after training")
+    for number, (axes, heading) in enumerate(zip(panels, headings, strict=True)):
         for (label, history), color in zip(
             histories.items(), _colors(histories).values(), strict=True
         ):
-            if history.get(name):
-                norms = history[name][0]
+            found = (history.gradient_norms_at_start, history.gradient_norms_after_training)
+            if found[number]:
+                norms = found[number][0]
                 axes.plot(np.arange(len(norms)) - len(norms), norms, color=color,
                           label=label if axes is panels[0] else None)  # fmt: skip
         axes.set(title=heading, xlabel="step, counted from the last", yscale="log")

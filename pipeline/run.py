@@ -12,10 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.all_stages import run_stages
 from pipeline.recipe import load_recipe
 from pipeline.report import write_report
-from pipeline.stages import run_stages
 from pipeline.table import make_rows, print_table
+from pipeline.work import Report, Tracker
 from pipeline.workspace import Workspace
 
 # Columns of the output where it does not go to a terminal.
@@ -82,9 +83,9 @@ def _catch_interrupt() -> Callable[[], None]:
     return check
 
 
-def _tracker(console: Console, progress: Progress, check_interrupt: Callable[[], None]):
+def _tracker(console: Console, progress: Progress, check_interrupt: Callable[[], None]) -> Tracker:
     @contextlib.contextmanager
-    def track(subject: str, stage: str) -> Iterator[Callable[[int, int, str], None]]:
+    def track(subject: str, stage: str) -> Iterator[Report]:
         bar = progress.add_task(f"{stage} {subject}", total=None, remark="")
         start = time.monotonic()
         last_remark = ""

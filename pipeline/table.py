@@ -14,7 +14,8 @@ from rich.table import Table
 
 from convert.scheme_choice import Choice, candidates, choose, refusal
 from models.metrics import MetricDescription, described
-from pipeline.stages import Network, Outcome
+from pipeline.all_stages import Outcome
+from pipeline.networks import models_by_file
 
 # Of two steps measured in turns, one is called faster below this share of the other's time.
 FASTER = 0.95
@@ -62,21 +63,15 @@ def pareto_front(rows: list[Row]) -> list[Row]:
 
 def make_rows(outcome: Outcome) -> list[Row]:
     """One row per model and scheme, in the recipe's order."""
-    order = {
-        Network(section, seed).file_name(scheme): (section.label, str(scheme))
-        for section in outcome.recipe.models
-        for scheme in outcome.recipe.schemes
-        for seed in outcome.recipe.seeds
-    }
+    order = models_by_file(outcome.recipe)
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in outcome.results:
         grouped[order[result["file"]]].append(result)
     runtimes: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for fact in outcome.verification:
-        seen = runtimes[order[fact["file"]]]
-        answer = fact["failure"] or "ok"
-        if seen.get(fact["backend"], "ok") == "ok":
-            seen[fact["backend"]] = answer
+    for answer in outcome.verification:
+        seen = runtimes[order[answer.file]]
+        if seen.get(answer.backend, "ok") == "ok":
+            seen[answer.backend] = answer.failure or "ok"
     return [
         _row(model, scheme, grouped[model, scheme], runtimes[model, scheme], outcome.folder)
         for model, scheme in dict.fromkeys(order.values())
@@ -92,9 +87,7 @@ def _row(
     folder: Path,
 ) -> Row:
     def median(*path: str) -> Any:
-        values = [_dig(result, path) for result in results]
-        known = [value for value in values if value is not None]
-        return statistics.median(known) if known else None
+        return _median(results, *path)
 
     def microseconds(*path: str) -> Any:
         value = median("latency_ns", *path)
@@ -133,19 +126,30 @@ def _row(
         headroom=median("latency_ns", "headroom"),
         runtimes=runtimes,
         sparsity=statistics.mean(sparsity.values()) if sparsity else None,
-        metrics={
-            "metric": metric.facts(),
-            metric.key: statistics.median(scores),
-            f"float_{metric.key}": median("metrics", f"float_{metric.key}"),
-            "drift": {
-                name: median("metrics", "drift", name)
-                for name in ("steps", "argmax_agreement", "rms")
-            }
-            if "drift" in results[0]["metrics"]
-            else None,
-        },
+        metrics=_medians(results, metric),
         valid=all(result["valid"] for result in results),
     )
+
+
+def _median(results: list[dict[str, Any]], *path: str) -> Any:
+    """The median of what stands at ``path`` in results; None where it stands in none."""
+    values = [_dig(result, path) for result in results]
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _medians(results: list[dict[str, Any]], metric: MetricDescription) -> dict[str, Any]:
+    """Metrics as in a contract, for :func:`convert.scheme_choice.refusal`."""
+    drift = None
+    if "drift" in results[0]["metrics"]:
+        names = ("steps", "argmax_agreement", "rms")
+        drift = {name: _median(results, "metrics", "drift", name) for name in names}
+    return {
+        "metric": metric.facts(),
+        metric.key: _median(results, "metrics", metric.key),
+        f"float_{metric.key}": _median(results, "metrics", f"float_{metric.key}"),
+        "drift": drift,
+    }
 
 
 def _dig(facts: Any, path: tuple[str, ...]) -> Any:
@@ -194,18 +198,18 @@ def title(outcome: Outcome) -> str:
 
 def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
     """What a reader must know beside the numbers, one sentence a line."""
-    baseline, first = outcome.baseline, outcome.results[0]
-    metric = MetricDescription(**baseline["metric"])
+    task, first = outcome.task, outcome.results[0]
+    metric = task.metric
     seeds = len(outcome.recipe.seeds)
-    found = ", ".join(f"{one['name']} {metric.text(one['value'])}" for one in baseline["baselines"])
+    found = ", ".join(f"{one.name} {metric.text(one.value)}" for one in task.baselines)
     lines = [
-        f"{metric.name}: test data ({baseline['sequences'][2]} sequences, {baseline['outputs']})"
+        f"{metric.name}: test data ({task.sequences[2]} sequences, {task.outputs})"
         + (f", {metric.meaning}" if metric.meaning else "")
         + ("" if metric.higher_is_better else "; lower is better")
         + (f"; median of {seeds} seeds" if seeds > 1 else ""),
         f"baselines: {found}",
         f"latency: one whole step, microseconds; headroom: frame period "
-        f"({baseline['frame_period_s'] * 1e3:g} ms) / p99.9; x invoke: whole step / bare invoke",
+        f"({task.frame_period_s * 1e3:g} ms) / p99.9; x invoke: whole step / bare invoke",
     ]
     passed = [
         runtime

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.metrics import MetricDescription, described
 from pipeline.errors import PipelineError
+from pipeline.files import read_json_lines
+from pipeline.networks import models_by_file
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.stages import RESULTS_FILE, Network, read_json_lines
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from pipeline.stages.bench import RESULTS_FILE
+from pipeline.toml_settings import Section, read_toml
 
 TECHNIQUES_FILE = Path(__file__).with_name("techniques.toml")
 # Where benchmarks leave a line per record.
@@ -29,18 +26,14 @@ FINDINGS_FOLDER = "benchmarks"
 NOT_MEASURED = "not measured here yet"
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Variant(_Entry):
+class Variant(Section):
     """A model of a recipe in one scheme."""
 
     model: str
     scheme: str
 
 
-class Comparison(_Entry):
+class Comparison(Section):
     """[[techniques]] with a recipe: ``variant`` has the technique, ``against`` has not."""
 
     name: str
@@ -49,14 +42,14 @@ class Comparison(_Entry):
     against: Variant
 
 
-class Finding(_Entry):
+class Finding(Section):
     """[[techniques]] with a benchmark, whose own words for cost and benefit stand in the table."""
 
     name: str
     benchmark: str
 
 
-class Techniques(_Entry):
+class Techniques(Section):
     """pipeline/techniques.toml: every technique and what measures it, in the table's order."""
 
     cells: list[str] = Field(min_length=1)
@@ -81,7 +74,7 @@ class Measured:
 
 def load_techniques(path: Path = TECHNIQUES_FILE) -> Techniques:
     """The list of techniques."""
-    return Techniques.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    return Techniques.model_validate(read_toml(path, PipelineError))
 
 
 def measured(recipe: Recipe, runs_dir: Path) -> dict[tuple[str, str], Measured]:
@@ -89,12 +82,7 @@ def measured(recipe: Recipe, runs_dir: Path) -> dict[tuple[str, str], Measured]:
     path = runs_dir / recipe.name / RESULTS_FILE
     if not path.exists():
         return {}
-    names = {
-        Network(section, seed).file_name(scheme): (section.label, str(scheme))
-        for section in recipe.models
-        for scheme in recipe.schemes
-        for seed in recipe.seeds
-    }
+    names = models_by_file(recipe)
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in read_json_lines(path):
         if result["file"] not in names:
@@ -113,7 +101,7 @@ def _measured(model: str, scheme: str, results: list[dict[str, Any]]) -> Measure
         return statistics.median(pick(result) for result in results)
 
     def step_time(percentile: str) -> float:
-        return median(lambda one: one["latency_ns"]["step"]["percentiles"][percentile]) / 1e3
+        return float(median(lambda one: one["latency_ns"]["step"]["percentiles"][percentile])) / 1e3
 
     return Measured(
         model=model,

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
+from pipeline.source_trace import Sources
 
 try:
     import fcntl
 except ImportError:  # not a POSIX system: one run at a time is up to the user
     fcntl = None  # type: ignore[assignment]
 
-# The stages of a recipe, in order.
-STAGES = (
-    "train",
-    "factorize",
-    "prune",
-    "cluster",
-    "calibrate",
-    "qat",
-    "convert",
-    "verify",
-    "bench",
-    "report",
-)
 KEY_LENGTH = 12
 LOCK_FILE = ".lock"
 
@@ -89,9 +74,8 @@ class Workspace:
         self,
         name: str,
         subject: str,
-        depends_on: dict[str, Any],
-        packages: tuple[str, ...],
-        distributions: tuple[str, ...],
+        settings: dict[str, Any],
+        sources: Sources,
         build: Callable[[Path], None],
     ) -> Stage:
         """Do a stage unless it is done.
@@ -99,18 +83,18 @@ class Workspace:
         Args:
             name: what is done ("train").
             subject: to what ("gru-64-s1").
-            depends_on: settings, and keys of the stages it builds on; JSON-ready.
-            packages: packages of ours whose source the result depends on.
-            distributions: installed distributions whose version it depends on.
+            settings: what the result depends on beside code: settings, and keys of the stages it
+                builds on; JSON-ready.
+            sources: the code that the result depends on.
             build: writes the result into the folder it is given. After an interruption it gets
                 the same folder again, with whatever it had left there to resume from.
         """
         facts = {
             "stage": name,
             "subject": subject,
-            **depends_on,
-            "sources": {package: source_digest(package) for package in packages},
-            "versions": {item: installed_version(item) for item in distributions},
+            **settings,
+            "sources": sources.modules,
+            "versions": sources.versions,
         }
         key = digest(facts)
         parent = self.folder / "stages" / subject
@@ -132,24 +116,3 @@ def digest(facts: Any) -> str:
     """A short hash of JSON-ready facts."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
-
-
-@cache
-def source_digest(package: str) -> str:
-    """Hash of all Python sources of a package, found without importing it."""
-    spec = importlib.util.find_spec(package)
-    hasher = hashlib.sha256()
-    for location in (spec.submodule_search_locations or []) if spec else []:
-        for file in sorted(Path(location).rglob("*.py")):
-            hasher.update(file.relative_to(location).as_posix().encode())
-            hasher.update(file.read_bytes())
-    return hasher.hexdigest()[:KEY_LENGTH]
-
-
-@cache
-def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, or None."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -13,7 +13,8 @@ from typing import Any
 from pipeline.bundle import BUNDLE_NAME, write_bundle
 from pipeline.errors import DeviceError
 from pipeline.remote.inventory import Device
-from pipeline.remote.measurement import Patience, Task, measure
+from pipeline.remote.measurement import measure
+from pipeline.remote.remote_run import Job, Patience
 
 # What ends this program is told to the devices first.
 _ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -46,11 +47,9 @@ def bench_devices(
     """
     with tempfile.TemporaryDirectory(prefix="edgestep-") as folder:
         program = write_bundle(Path(folder, BUNDLE_NAME))
-        task = Task(program, models, options, paced="--paced" in options)
+        job = Job(program, models, options, paced="--paced" in options)
         try:
-            outcomes = asyncio.run(
-                _measure_all(devices, task, keep, report, patience or Patience())
-            )
+            outcomes = asyncio.run(_measure_all(devices, job, keep, report, patience or Patience()))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
     failures = {}
@@ -64,14 +63,14 @@ def bench_devices(
 
 async def _measure_all(
     devices: Mapping[str, Device],
-    task: Task,
+    job: Job,
     keep: Callable[[dict[str, Any]], None],
     report: Callable[[str, str], None],
     patience: Patience,
 ) -> list[BaseException | None]:
     all_of_them = asyncio.gather(
         *(
-            measure(name, device, task, keep, _named(report, name), patience)
+            measure(name, device, job, keep, _named(report, name), patience)
             for name, device in devices.items()
         ),
         return_exceptions=True,

@@ -43,6 +43,7 @@ _remote_options = [
 @click.pass_context
 def _bench(
     context: click.Context,
+    /,
     hosts: tuple[str, ...],
     inventory: Path | None,
     python: str | None,

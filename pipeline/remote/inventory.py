@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from device_runner.backends import AUTOMATIC, BACKENDS
 from pipeline.errors import InventoryError
+from pipeline.names import FileName
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -111,6 +112,13 @@ def load_inventory(path: Path) -> dict[str, Device]:
         raise InventoryError(f"{path}: must consist of tables [devices.NAME], each with a 'host'")
     devices = {}
     for name, table in tables.items():
+        try:
+            TypeAdapter(FileName).validate_python(name)
+        except ValidationError as error:
+            raise InventoryError(
+                f"{path}: {name!r} is no name for a device; use letters, digits, '.', '_' and '-', "
+                "a letter or digit first"
+            ) from error
         try:
             device = Device.model_validate(table)
         except ValidationError as error:

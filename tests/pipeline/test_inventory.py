@@ -106,6 +106,7 @@ def test_an_inventory(write, monkeypatch):
         ("[devices.pi]\nhost = 'pi'\nbackend = 'litrt'", "'backend' is wrong: there are: auto"),
         ("[devices.pi]\nhost = 'pi'\npython = '-c'", "'python' is wrong"),
         ("[devices.pi]\nhost = 'pi'\ncpus = [-1]", "'cpus' is wrong"),
+        ("[devices.'../pi']\nhost = 'pi'", "'../pi' is no name for a device"),
         ("devices = ", "cannot be read as TOML"),
     ],
 )

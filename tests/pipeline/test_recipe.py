@@ -1,5 +1,7 @@
 """Recipes: what is accepted, and how a mistake is answered."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,12 @@ def test_recipes_of_the_project_are_valid(path):
         (GOOD.replace("epochs = 3", 'epochs = "many"'), "'training.epochs' is wrong"),
         (GOOD.replace('task = "japanese-vowels"', ""), "the key 'task' is missing"),
         (GOOD.replace('"mini"', '"../mini"'), "'name' is wrong"),
+        (GOOD + 'name = "../../x"\n', "'models.name' is wrong"),
+        (GOOD + 'name = "a/b"\n', "'models.name' is wrong"),
+        (GOOD + 'name = ".."\n', "'models.name' is wrong"),
+        (GOOD + 'name = ""\n', "'models.name' is wrong"),
+        (GOOD + f'name = "{"x" * 200}"\n', "'models.name' is wrong"),
+        (GOOD.replace('"gru"', '"../gru"'), "'models.cell' is wrong"),
         (GOOD.split("[[models]]")[0], "the key 'models' is missing"),
         (GOOD + '[[models]]\ncell = "gru"\nunits = 8\n', "two models are called 'gru-8'"),
         (GOOD + "prune = { sparsity = 0.5, keep = 0.5 }\n", "give either sparsity"),
@@ -88,7 +96,7 @@ def test_recipes_of_the_project_are_valid(path):
         ),
         (GOOD + "prune = { sparsity = 0.5, keep_inputs = 0.5 }\n", "give either sparsity"),
         (GOOD + 'prune = { keep = 0.5, pattern = "2:4" }\n', "a pattern is one of zeros"),
-        (GOOD + "prune = { keep_inputs = 1.0 }\n", "'models.prune.keep_inputs' is wrong"),
+        (GOOD + "prune = { keep_inputs = 1.0 }\n", "keep_inputs = 1.0 takes nothing out"),
         (
             GOOD
             + 'prune = { keep_inputs = 0.5 }\n[[models]]\ncell = "gru"\nunits = 4\n'
@@ -104,6 +112,43 @@ def test_recipes_of_the_project_are_valid(path):
         (GOOD + "training = { epoch = 5 }\n", "did you mean 'epochs'"),
         (GOOD + "[training.augmentation]\nrotation = 10\n", "rotation needs 'vectors'"),
         (GOOD + "[training.augmentation]\nstretching = 1\n", "did you mean 'stretch'"),
+        (GOOD + "cluster = { clusters = 2 }\n", "'models.cluster.clusters' is wrong"),
+        (
+            GOOD + 'prune = { sparsity = 0.75, pattern = "2:4" }\n',
+            "'models.prune' is wrong: 2:4 has a sparsity of 0.5, not 0.75",
+        ),
+        (GOOD.replace("[training]", "seeds = [1, 1]\n[training]"), "'seeds' has 1 twice"),
+        (GOOD.replace("[training]", "seeds = [-1]\n[training]"), "'seeds' is wrong"),
+        (GOOD.replace("[training]", "seeds = []\n[training]"), "'seeds' is wrong"),
+        (
+            GOOD.replace("[training]", 'schemes = ["int8", "int8"]\n[training]'),
+            "'schemes' has 'int8' twice",
+        ),
+        (
+            GOOD.replace("[training]", 'targets = ["cpu", "cpu"]\n[training]'),
+            "'targets' has 'cpu' twice",
+        ),
+        (GOOD.replace("units = 8", "units = 0"), "'models.units"),
+        (GOOD.replace("units = 8", "units = []"), "'models.units"),
+        (GOOD + "periods = [1, 2]\n", "'gru-8-every-1-2' has 1 recurrence and 2 periods"),
+        (GOOD.replace("units = 8", "units = [8, 8]\nperiods = [2, 4]"), "periods begin with 1"),
+        (
+            GOOD.replace("units = 8", "units = [8, 8]\nperiods = [1, 0]"),
+            "'models.periods' is wrong",
+        ),
+        (
+            GOOD.replace("units = 8", "units = [8, 8, 8]\nperiods = [1, 4, 6]"),
+            "each is a multiple of the one before",
+        ),
+        (
+            GOOD.replace("units = 8", "units = [8, 8]\nperiods = [1, 2]\nresidual = true"),
+            "has 'periods' and 'residual'",
+        ),
+        (GOOD.replace("units = 8", "units = [8, 4]\nresidual = true"), "must all be the same"),
+        (
+            GOOD + 'name = "me"\ndistil = { teacher = "me" }\n',
+            "'me' learns from itself",
+        ),
         ("name = ", "cannot be read as TOML"),
     ],
 )
@@ -118,3 +163,24 @@ def test_a_missing_recipe_lists_those_that_are_there(recipe_file):
     there = recipe_file(GOOD)
     with pytest.raises(RecipeError, match=r"no such recipe; there are: .*recipe\.toml"):
         load_recipe(there.with_name("other.toml"))
+
+
+def test_every_listed_compression_is_a_table_of_a_model_with_the_settings_that_it_declares():
+    from dataclasses import fields
+
+    from models.compress import COMPRESSIONS, TuningSettings
+    from pipeline.recipe import ModelSection
+    from pipeline.toml_settings import known_keys
+
+    for name, entry in COMPRESSIONS.items():
+        declared = [item.name for one in (entry.settings, TuningSettings) for item in fields(one)]
+        assert known_keys(ModelSection, [name]) == declared
+
+
+def test_a_recipe_is_read_without_tensorflow(recipe_file):
+    program = (
+        "import sys; from pathlib import Path; from pipeline.recipe import load_recipe; "
+        "load_recipe(Path(sys.argv[1])); sys.exit('tensorflow' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(recipe_file(GOOD))]
+    assert subprocess.run(command, check=False).returncode == 0

@@ -28,7 +28,7 @@ from pipeline.errors import DeviceError
 from pipeline.remote import bench
 from pipeline.remote.bench import bench_devices
 from pipeline.remote.inventory import Device
-from pipeline.remote.measurement import Patience
+from pipeline.remote.remote_run import Patience
 from tests.pipeline.ssh_server import HOST, SSHD, SYSTEM_PATH, SshServer, start_ssh_server
 
 pytestmark = pytest.mark.skipif(
@@ -534,7 +534,7 @@ def test_wrong_use(models, tmp_path):
 
 
 def test_without_the_remote_extra(models, monkeypatch):
-    for module in ("bench", "connection", "measurement"):
+    for module in ("bench", "connection", "device_folder", "measurement", "remote_run"):
         monkeypatch.delitem(sys.modules, f"pipeline.remote.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "asyncssh", None)
     result = invoke(models[0], "--host", "pi")

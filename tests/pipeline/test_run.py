@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from models.tasks import load_task
-from pipeline import stages
 from pipeline.cli import main
+from pipeline.stages import bench, verify
 
 RECIPE = """
 name = "mini"
@@ -196,7 +196,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_done(finished, monkeypatch):
     def full(path, items):
         raise OSError(28, os.strerror(28), str(path))
 
-    monkeypatch.setattr(stages, "write_json_lines", full)
+    monkeypatch.setattr(verify, "write_json_lines", full)
     before = sorted((runs / "mini").glob("*.tflite"))
     arguments = ["run", str(recipe), "--runs-dir", str(runs), "--again", "verify"]
     result = CliRunner().invoke(main, arguments)
@@ -208,7 +208,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_done(finished, monkeypatch):
 def test_a_failing_benchmark_is_one_line(finished, monkeypatch):
     recipe, runs, _ = finished
     (runs / "mini" / "results.jsonl").unlink()
-    monkeypatch.setattr(stages.sys, "executable", "/bin/false")
+    monkeypatch.setattr(bench.sys, "executable", "/bin/false")
     arguments = ["run", str(recipe), "--runs-dir", str(runs), "--again", "bench"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 3

@@ -119,10 +119,15 @@ def test_the_zoo_recipe_has_every_cell():
     assert {section.cell for section in load_recipe(Path("recipes/zoo.toml")).models} == set(CELLS)
 
 
-def test_the_zoo_lists_all_cells_and_tasks():
+def test_the_zoo_lists_all_cells_stacks_and_tasks():
     answer = json.loads(CliRunner().invoke(main, ["zoo", "--json"]).output)
     assert [item["cell"] for item in answer["cells"]] == list(CELLS)
     assert [item["task"] for item in answer["tasks"]] == list(TASKS)
+    assert [item["stack"] for item in answer["stacks"]] == ["layered", "residual", "hierarchical"]
+    assert {item["parameters"] for item in answer["stacks"]} == {
+        3 * 64 * (12 + 64 + 2) + 3 * 64 * (64 + 64 + 2)
+    }
+    assert answer["stacks"][2]["recipe"] == "units = [64, 64], periods = [1, 4]"
     parameters = {item["cell"]: item["parameters"] for item in answer["cells"]}
     assert parameters["simple-rnn"] == 12 * 64 + 64 * 64 + 64
     assert all(item["purpose"] for kind in answer.values() for item in kind)

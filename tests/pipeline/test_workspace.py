@@ -3,7 +3,10 @@
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.workspace import Workspace, source_digest
+from pipeline.source_trace import Sources
+from pipeline.workspace import Workspace
+
+SOURCES = Sources({"models.training": "0123"}, {"numpy": "2"})
 
 
 class Counted:
@@ -17,8 +20,8 @@ class Counted:
         (folder / "result").write_text(str(self.calls))
 
 
-def do(workspace, build, **depends_on):
-    return workspace.stage("train", "gru", depends_on, ("models",), ("numpy",), build)
+def do(workspace, build, sources=SOURCES, **settings):
+    return workspace.stage("train", "gru", settings, sources, build)
 
 
 def test_a_finished_stage_is_not_done_again(tmp_path):
@@ -63,9 +66,19 @@ def test_again_does_a_finished_stage_anew(tmp_path):
     assert build.calls == 2
 
 
-def test_sources_of_packages_differ():
-    assert source_digest("models") != source_digest("convert")
-    assert source_digest("models") == source_digest("models")
+@pytest.mark.parametrize(
+    "sources",
+    [
+        Sources({"models.training": "4567"}, {"numpy": "2"}),
+        Sources(SOURCES.modules, {"numpy": "3"}),
+    ],
+    ids=["other code", "another version"],
+)
+def test_other_code_is_another_stage(tmp_path, sources):
+    build = Counted()
+    first = do(Workspace(tmp_path), build)
+    assert do(Workspace(tmp_path), build, sources).key != first.key
+    assert build.calls == 2
 
 
 def test_two_runs_at_once_are_kept_apart(tmp_path):

@@ -1,0 +1,148 @@
+"""All stages of a recipe, one after the other: which needs what of which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convert.schemes.spec import SchemeSpec
+from pipeline.files import place, read_json_lines
+from pipeline.networks import Network, networks_of
+from pipeline.recipe import Recipe
+from pipeline.recipe_check import check_names
+from pipeline.stages import STOPS
+from pipeline.stages.baseline import Baseline, TaskFacts
+from pipeline.stages.bench import RESULTS_FILE, Bench
+from pipeline.stages.calibrate import Calibrate
+from pipeline.stages.check import Check
+from pipeline.stages.compress import Compress
+from pipeline.stages.convert import Convert
+from pipeline.stages.qat import QuantizationAwareTraining
+from pipeline.stages.train import Train
+from pipeline.stages.verify import VERIFICATION_FILE, RuntimeAnswer, Verify, load_answers
+from pipeline.work import Tracker, Workshop
+from pipeline.workspace import Stage, Workspace
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind, for the report: finished stages by network, files, results."""
+
+    recipe: Recipe
+    folder: Path
+    trained: dict[str, Stage]
+    calibrated: dict[str, Stage]
+    files: list[Path]
+    task: TaskFacts
+    results: list[dict[str, Any]]
+    verification: list[RuntimeAnswer]
+
+
+def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker) -> Outcome:
+    """Do all stages of a recipe up to and including ``until``; finished ones are skipped.
+
+    Args:
+        until: a name in pipeline.stages.STOPS.
+        track: shows a stage at work.
+
+    Raises:
+        click.ClickException: a name in the recipe is unknown, or something in it cannot work
+            (before any network is trained); or a stage fails.
+    """
+    return _Run(recipe, Workshop(workspace, track), STOPS.index(until)).outcome()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A recipe at work.
+
+    Args:
+        last: index of the last stage in STOPS.
+    """
+
+    recipe: Recipe
+    workshop: Workshop
+    last: int
+
+    def _wants(self, name: str) -> bool:
+        return self.last >= STOPS.index(name)
+
+    def outcome(self) -> Outcome:
+        recipe, networks = self.recipe, networks_of(self.recipe)
+        check_names(recipe)
+        self.workshop.do(Check(recipe))
+        task = TaskFacts.load(self.workshop.do(Baseline(recipe.task)).folder)
+        trained: dict[str, Stage] = {}
+        for network in networks:
+            trained[network.label] = self._train(network, trained)
+        calibrated = {}
+        if self._wants("calibrate"):
+            for network in networks:
+                stage = trained[network.label]
+                calibrated[network.label] = self.workshop.do(Calibrate(recipe, network, stage))
+        tuned = self._fine_tune(networks, trained, calibrated)
+        files: list[Path] = []
+        if self._wants("convert"):
+            for network in networks:
+                label = network.label
+                convert = Convert(recipe, network, trained[label], calibrated[label], tuned[label])
+                files += self._convert(convert)
+        verification = self._verify(files) if self._wants("verify") else []
+        results = self._bench(files) if self._wants("bench") else []
+        folder = self.workshop.workspace.folder
+        return Outcome(recipe, folder, trained, calibrated, files, task, results, verification)
+
+    def _train(self, network: Network, trained: dict[str, Stage]) -> Stage:
+        """Train a network and compress it."""
+        distil, teachers = network.section.distil, []
+        if distil:
+            seeds = self.recipe.seeds if distil.ensemble else [network.seed]
+            teachers = [trained[f"{distil.teacher}-s{seed}"] for seed in seeds]
+        stage = self.workshop.do(Train(self.recipe, network, tuple(teachers)))
+        for name in network.section.compressions:
+            if self._wants(name):
+                stage = self.workshop.do(Compress(self.recipe, network, name, stage))
+        return stage
+
+    def _fine_tune(
+        self, networks: list[Network], trained: dict[str, Stage], calibrated: dict[str, Stage]
+    ) -> dict[str, dict[SchemeSpec, Stage]]:
+        """Step graphs trained for int8, by network and scheme."""
+        if not self._wants("qat"):
+            return {}
+        return {
+            network.label: {
+                scheme: self.workshop.do(
+                    QuantizationAwareTraining(
+                        self.recipe,
+                        network,
+                        scheme,
+                        trained[network.label],
+                        calibrated[network.label],
+                    )
+                )
+                for scheme in self.recipe.schemes
+                if scheme.qat
+            }
+            for network in networks
+        }
+
+    def _convert(self, convert: Convert) -> list[Path]:
+        """Export a network; the files are copied to the top of the run's folder."""
+        stage, top = self.workshop.do(convert), self.workshop.workspace.folder
+        for name in convert.file_names:
+            place(stage.folder / name, top / name)
+        return [top / name for name in convert.file_names]
+
+    def _verify(self, files: list[Path]) -> list[RuntimeAnswer]:
+        stage = self.workshop.do(Verify(tuple(files)))
+        path = self.workshop.workspace.folder / VERIFICATION_FILE
+        place(stage.folder / VERIFICATION_FILE, path)
+        return load_answers(path)
+
+    def _bench(self, files: list[Path]) -> list[dict[str, Any]]:
+        stage = self.workshop.do(Bench(tuple(files), self.recipe.bench))
+        path = self.workshop.workspace.folder / RESULTS_FILE
+        place(stage.folder / RESULTS_FILE, path)
+        return read_json_lines(path)

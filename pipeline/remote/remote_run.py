@@ -1,0 +1,237 @@
+"""A run of the benchmark on a device: started, followed, and its results taken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from device_runner.commands.progress import PROGRESS_VARIABLE
+from pipeline.bundle import BUNDLE_NAME
+from pipeline.errors import DeviceError
+from pipeline.remote.connection import Connection
+from pipeline.remote.device_folder import DeviceFolder, last_line, quoted_path
+from pipeline.remote.inventory import Device
+
+# How often a run that vanished is started again.
+STARTS = 3
+INVALID = 5
+
+Report = Callable[[str], None]
+Keep = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds: between attempts to connect again, one after the other, and between two looks at a
+    run, the first and the longest."""
+
+    reconnect: tuple[float, ...] = (1, 2, 4, 8, 16, 32)
+    first_look: float = 0.25
+    longest_look: float = 5.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be measured: the program and the step models as local files, the options of
+    ``bench`` as its command line takes them, and whether each model is measured for itself."""
+
+    program: Path
+    models: Sequence[Path]
+    options: Sequence[str] = ()
+    paced: bool = False
+
+
+class RemoteRun:
+    """What is known of one measurement across connections.
+
+    Args:
+        name: what the device is called in messages and results.
+        keep: gets each result as soon as it is final, once.
+        report: gets lines about the progress.
+    """
+
+    def __init__(
+        self, name: str, device: Device, job: Job, keep: Keep, report: Report, patience: Patience
+    ) -> None:
+        self.name, self.device, self.job = name, device, job
+        self.keep, self.report, self.patience = keep, report, patience
+        self.folder = DeviceFolder(name, device)
+        self.results: list[dict[str, Any]] = []
+        self.starts = 0
+        self.lines_taken = 0
+        self.said = ""
+
+    async def go_on(self, connection: Connection) -> None:
+        """Do what is left to do, until all results are here."""
+        if not self.folder.leaves_traces:
+            self.report(await self.folder.check_python(connection))
+        files = {BUNDLE_NAME: self.job.program}
+        files.update({_place(index, file): file for index, file in enumerate(self.job.models)})
+        await self.folder.install(connection, files)
+        while True:
+            if not self.starts or not await self._is_there(connection):
+                await self._start(connection)
+            exit_code = await self._follow(connection)
+            if exit_code is not None:
+                break
+            self.report("the run has vanished from the device; starting it again")
+        if exit_code not in (0, INVALID) or len(self.results) < len(self.job.models):
+            raise await self._failure(connection, exit_code)
+
+    def raise_if_invalid(self) -> None:
+        """Raise DeviceError if a result must not be trusted."""
+        for result in self.results:
+            if not result["valid"]:
+                raise DeviceError(
+                    f"{self.name}: {result['file']}: {result['invalid_reason']}", INVALID
+                )
+
+    @property
+    def _run_folder(self) -> str:
+        return f"{self.folder.path}/run-{self.starts}"
+
+    async def _start(self, connection: Connection) -> None:
+        """Start the program with the models whose results are not here yet."""
+        if self.starts == STARTS:
+            raise DeviceError(
+                f"{self.name}: the run was ended {STARTS} times on the device; "
+                "see there what ends it (power, memory, a session limit)"
+            )
+        self.starts += 1
+        self.lines_taken = 0
+        models = [
+            f"../{_place(index, file)}"
+            for index, file in enumerate(self.job.models)
+            if index >= len(self.results)
+        ]
+        program = " ".join(
+            [
+                quoted_path(self.device.python),
+                *map(shlex.quote, [f"../{BUNDLE_NAME}", "bench", "--output", "results.jsonl"]),
+                *map(shlex.quote, self._options()),
+                "--",
+                *map(shlex.quote, models),
+            ]
+        )
+        # Renaming works on a full disk too, writing the exit code would not.
+        job = (
+            "echo $$ > pid; "
+            f"{PROGRESS_VARIABLE}=lines {program} > output 2> errors < /dev/null; "
+            "mv pid exited-$?"
+        )
+        folder = shlex.quote(self._run_folder)
+        done = await connection.run(
+            f"umask 077; mkdir {folder} && cd {folder} || exit; "
+            f"setsid sh -c {shlex.quote(job)} > /dev/null 2>&1 < /dev/null &\n"
+            "i=0; while [ ! -s pid ] && ! ls exited-* > /dev/null 2>&1 && [ $i -lt 10 ]; "
+            "do i=$((i+1)); sleep 0.2; done"
+        )
+        if done.exit_code:
+            raise DeviceError(f"{self.name}: cannot start there ({last_line(done.errors)})")
+        self.report(f"measuring {len(models)} model{'s' * (len(models) > 1)}")
+
+    def _options(self) -> list[str]:
+        """The device's own options, unless the command line says otherwise."""
+        own: list[tuple[str, Any]] = [
+            ("--backend", self.device.backend),
+            ("--threads", self.device.threads),
+            *(("--cpu", cpu) for cpu in self.device.cpus),
+        ]
+        options = [
+            text
+            for option, value in own
+            if value is not None and option not in self.job.options
+            for text in (option, str(value))
+        ]
+        return [*options, *self.job.options]
+
+    async def _is_there(self, connection: Connection) -> bool:
+        """Whether the last run has ended by itself or still runs."""
+        names = await connection.sizes(self._run_folder) or {}
+        if _exit_code(names) is not None:
+            return True
+        # A number alone may belong to another process after a restart of the device.
+        number = (await connection.read(f"{self._run_folder}/pid")).decode().strip()
+        if number and await connection.link(f"/proc/{number}/cwd") == self._run_folder:
+            return True
+        # It may have ended since the first look.
+        return _exit_code(await connection.sizes(self._run_folder) or {}) is not None
+
+    async def _follow(self, connection: Connection) -> int | None:
+        """Take results until the run ends; its exit code, or None if it has vanished."""
+        delay = self.patience.first_look
+        seen: dict[str, int] = {}
+        while True:
+            there = await self._is_there(connection)
+            names = await connection.sizes(self._run_folder) or {}
+            exit_code = _exit_code(names)
+            if names != seen:
+                seen = names
+                if self.job.paced or exit_code is not None:
+                    await self._take_results(connection)
+                await self._tell_progress(connection)
+            if exit_code is not None or not there:
+                return exit_code
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, self.patience.longest_look)
+
+    async def _take_results(self, connection: Connection) -> None:
+        content = await connection.read(f"{self._run_folder}/results.jsonl")
+        lines = content[: content.rfind(b"\n") + 1].splitlines()
+        for line in lines[self.lines_taken :]:
+            self.lines_taken += 1
+            try:
+                result = {**json.loads(line), "device": self.name}
+            except (ValueError, TypeError) as error:
+                raise DeviceError(f"{self.name}: sent a damaged result ({error})", 3) from error
+            self.results.append(result)
+            self.keep(result)
+
+    async def _tell_progress(self, connection: Connection) -> None:
+        told = re.findall(
+            r"^(.+: \d+ ?%)$", (await connection.read(f"{self._run_folder}/errors")).decode(), re.M
+        )
+        if told and told[-1] != self.said:
+            self.said = told[-1]
+            self.report(self.said)
+
+    async def _failure(self, connection: Connection, exit_code: int) -> DeviceError:
+        """Why the program failed, as it said itself if it could."""
+        errors = (await connection.read(f"{self._run_folder}/errors")).decode(errors="replace")
+        said = re.findall(r"^Error: (.+)$", errors, re.M)
+        if await self.folder.free_kilobytes(connection) == 0:
+            return DeviceError(
+                f"{self.name}: the disk of {self.device.folder} is full; "
+                "free space there or name another 'folder' in the inventory",
+                1,
+            )
+        if said:
+            # The models lie in folders of ours there, of which the user knows nothing.
+            told = re.sub(r"\.\./(\d+/)?", "", said[-1])
+            return DeviceError(f"{self.name}: {told}", exit_code or 1)
+        if exit_code > 128:
+            return DeviceError(
+                f"{self.name}: the program was ended there by signal {exit_code - 128}; "
+                "9 is most often too little memory",
+                1,
+            )
+        return DeviceError(
+            f"{self.name}: the program failed there with exit code {exit_code} "
+            f"({last_line(errors)})",
+            exit_code or 1,
+        )
+
+
+def _place(index: int, file: Path) -> str:
+    """Where a model goes in the folder: files of one name may come from different folders."""
+    return f"{index}/{file.name}"
+
+
+def _exit_code(names: dict[str, int]) -> int | None:
+    return next((int(name[7:]) for name in names if name.startswith("exited-")), None)

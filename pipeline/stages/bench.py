@@ -1,0 +1,53 @@
+"""What a step of each model costs on this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from device_runner.measure.machine import describe_machine
+from pipeline.errors import PipelineError
+from pipeline.files import digests
+from pipeline.recipe import BenchSection
+from pipeline.work import Report, Work
+
+# One result a line, as device_runner/measure/result.schema.json says.
+RESULTS_FILE = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class Bench(Work):
+    """Measures step models, taking turns in one process."""
+
+    files: tuple[Path, ...]
+    section: BenchSection
+
+    name = "bench"
+    needs_tensorflow = False
+
+    @property
+    def subject(self) -> str:
+        return "all-models"
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "files": digests(self.files),
+            "bench": self.section.model_dump(),
+            "machine": describe_machine(),
+        }
+
+    def build(self, folder: Path, report: Report) -> None:
+        section = self.section
+        # A process of its own: what a user on the device runs, without TensorFlow's threads.
+        command = [sys.executable, "-m", "device_runner", "bench", "--json"]
+        command += ["--backend", section.backend, "--threads", str(section.threads)]
+        command += ["--steps", str(section.steps), "--rounds", str(section.rounds)]
+        command += ["--warmup", str(section.warmup_s), *map(str, self.files)]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if process.returncode:
+            message = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
+            raise PipelineError(f"the benchmark failed: {message[-1]}")
+        (folder / RESULTS_FILE).write_text(process.stdout)

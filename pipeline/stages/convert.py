@@ -1,0 +1,105 @@
+"""A network as step models, in every scheme."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convert.schemes.spec import SchemeSpec
+from pipeline.networks import Network
+from pipeline.recipe import ModelSection, Recipe
+from pipeline.stages.calibrate import load_ranges
+from pipeline.stages.channels import narrowed_task
+from pipeline.stages.compress import compression_facts
+from pipeline.stages.dependence import network_registries
+from pipeline.stages.history import NetworkHistory
+from pipeline.work import Report, Work
+from pipeline.workspace import Stage, digest
+
+
+@dataclass(frozen=True)
+class Convert(Work):
+    """Exports a network.
+
+    Args:
+        trained: the stage of the network as it is exported.
+        calibrated: the stage of its ranges.
+        fine_tuned: the stages of its step graphs trained for int8, by scheme.
+    """
+
+    recipe: Recipe
+    network: Network
+    trained: Stage
+    calibrated: Stage
+    fine_tuned: Mapping[SchemeSpec, Stage]
+
+    name = "convert"
+    # Its version stands in the contract.
+    distributions = ("edgestep",)
+
+    @property
+    def subject(self) -> str:
+        return self.network.label
+
+    @property
+    def file_names(self) -> list[str]:
+        """What it writes, by scheme in the recipe's order."""
+        return [self.network.file_name(scheme) for scheme in self.recipe.schemes]
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "network": self.trained.key,
+            "calibrate": self.calibrated.key,
+            "qat": [stage.key for stage in self.fine_tuned.values()],
+            "schemes": [str(scheme) for scheme in self.recipe.schemes],
+            "recipe": recipe_hash(self.recipe, self.network),
+        }
+
+    def chosen(self) -> dict[str, tuple[str, ...]]:
+        return network_registries(self.recipe, self.network)
+
+    def build(self, folder: Path, report: Report) -> None:
+        from convert.export import export, float_step
+        from convert.quantization_aware import float_network, load_step
+        from models.network import load_network
+
+        history = NetworkHistory.load(self.trained.folder)
+        task = narrowed_task(self.recipe.task, history)
+        network, architecture = load_network(self.trained.folder)
+        step = float_step(network, self.recipe.fold_embedding)
+        ranges = load_ranges(self.calibrated)
+        facts = {
+            **compression_facts(history),
+            "seconds_per_epoch": round(statistics.median(history.training.seconds), 3),
+        }
+        for number, scheme in enumerate(self.recipe.schemes):
+            report(number, len(self.recipe.schemes), str(scheme))
+            source, graph = network, step
+            if scheme.qat:
+                graph = load_step(self.fine_tuned[scheme].folder)
+                source = float_network(graph)
+            export(
+                source,
+                architecture,
+                task,
+                scheme,
+                folder / self.network.file_name(scheme),
+                graph,
+                ranges,
+                facts,
+                recipe_hash=recipe_hash(self.recipe, self.network),
+            )
+
+
+def recipe_hash(recipe: Recipe, network: Network) -> str:
+    """A hash of the settings that a network's files come from, for their contract: the recipe
+    without what is asked of other networks, and without what happens to finished files."""
+    sections = {section.label: section for section in recipe.models}
+    line: list[ModelSection] = [network.section]
+    while line[-1].distil:
+        line.append(sections[line[-1].distil.teacher])
+    shared = recipe.model_dump(include={"task", "fold_embedding", "training", "calibration", "qat"})
+    return digest({**shared, "models": [section.model_dump() for section in line]})

@@ -1,0 +1,70 @@
+"""What all stages that train have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from models.augmentation import Augmentation
+from models.training_settings import TrainingSettings
+from pipeline.networks import Network
+from pipeline.recipe import Recipe
+
+if TYPE_CHECKING:
+    from models.history import EpochRecord
+    from models.tasks.task import Task
+    from models.training import Progress
+
+# Left in a stage's folder while it is at work.
+CHECKPOINT_FILE = "checkpoint.npz"
+
+
+def tuning_settings(
+    recipe: Recipe,
+    network: Network,
+    epochs: int,
+    learning_rate: float,
+    patience: int = TrainingSettings.patience,
+) -> TrainingSettings:
+    """How a trained network is fine-tuned: what its stage says, and [training] for the rest."""
+    training = recipe.training
+    return TrainingSettings(
+        epochs=epochs,
+        batch_size=training.batch_size,
+        learning_rate=learning_rate,
+        clip_norm=training.clip_norm,
+        patience=patience,
+        seed=network.seed,
+        augmentation=training.augmentation.part(Augmentation),
+    )
+
+
+def tuning_facts(recipe: Recipe) -> dict[str, object]:
+    """What a fine-tuning reads of [training]."""
+    return recipe.training.model_dump(include={"batch_size", "clip_norm", "augmentation"})
+
+
+def training_settings(recipe: Recipe, network: Network) -> TrainingSettings:
+    """How a network is trained: [training], with what the model says of it itself."""
+    own = network.section.training.model_dump(exclude_none=True)
+    section = recipe.training.model_copy(update=own)
+    return replace(
+        section.part(TrainingSettings),
+        seed=network.seed,
+        augmentation=section.augmentation.part(Augmentation),
+    )
+
+
+def epoch_progress(report: Callable[[int, int, str], None], task: Task) -> Progress:
+    """What ``fit`` calls after each epoch, to show losses and the task's score."""
+
+    def progress(epoch: int, epochs: int, entry: EpochRecord) -> None:
+        report(
+            epoch,
+            epochs,
+            f"loss {entry.loss:.3f}, validation {entry.validation_loss:.3f} "
+            f"({task.score.text(entry.validation_score)})",
+        )
+
+    return progress

@@ -1,0 +1,141 @@
+"""Training a network, by its teachers where it has any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.training_settings import DistillationSettings
+from pipeline.networks import Network
+from pipeline.recipe import Recipe
+from pipeline.stages.dependence import network_registries, task_data
+from pipeline.stages.fitting import CHECKPOINT_FILE, epoch_progress, training_settings
+from pipeline.stages.history import NetworkHistory
+from pipeline.work import Report, Work
+from pipeline.workspace import Stage
+
+if TYPE_CHECKING:
+    import tf_keras as keras
+
+    from models.history import TrainingHistory
+    from models.network import Architecture
+    from models.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Train(Work):
+    """Trains a network. Networks that differ only in how they are compressed later share it.
+
+    Args:
+        teachers: the finished stages of the networks that it learns from.
+    """
+
+    recipe: Recipe
+    network: Network
+    teachers: tuple[Stage, ...] = ()
+
+    name = "train"
+
+    @property
+    def subject(self) -> str:
+        return self.network.base_label
+
+    def settings(self) -> dict[str, Any]:
+        later = {"name", "training", *self.network.section.compressions}
+        return {
+            "task": self.recipe.task,
+            "model": self.network.section.model_dump(exclude=later, exclude_none=True),
+            "seed": self.network.seed,
+            "training": {
+                **self.recipe.training.model_dump(),
+                **self.network.section.training.model_dump(exclude_none=True),
+            },
+            "teachers": [teacher.key for teacher in self.teachers],
+            **task_data(self.recipe.task),
+        }
+
+    def chosen(self) -> dict[str, tuple[str, ...]]:
+        return network_registries(self.recipe, self.network)
+
+    def build(self, folder: Path, report: Report) -> None:
+        import tf_keras as keras
+
+        from models.gradient_health import gradient_health
+        from models.network import save_network
+        from models.prediction import evaluate
+        from models.tasks import load_task
+
+        task = load_task(self.recipe.task)
+        keras.utils.set_random_seed(self.network.seed)
+        architecture = architecture_of(self.recipe, self.network, task)
+        network = _new_network(architecture, task)
+        gradients = {"gradient_norms_at_start": gradient_health(network, task.validation)}
+        history = self._fit(network, task, folder / CHECKPOINT_FILE, report)
+        gradients["gradient_norms_after_training"] = gradient_health(network, task.validation)
+        save_network(folder, network, architecture)
+        test_loss, test_score = evaluate(network, task.test, task.score)
+        facts = {"test_loss": test_loss, "test_score": test_score}
+        NetworkHistory.of({**history.facts(), **gradients, **facts}).save(folder)
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+    def _fit(
+        self, network: keras.Model, task: Task, checkpoint: Path, report: Report
+    ) -> TrainingHistory:
+        from models.compress.distillation import distil
+        from models.network import load_network
+        from models.training import fit
+
+        settings = training_settings(self.recipe, self.network)
+        progress = epoch_progress(report, task)
+        learning = self.network.section.distil
+        if not learning:
+            return fit(network, task, settings, checkpoint, progress)
+        return distil(
+            [load_network(teacher.folder)[0] for teacher in self.teachers],
+            network,
+            task,
+            settings,
+            learning.part(DistillationSettings),
+            checkpoint,
+            progress,
+        )
+
+
+def architecture_of(recipe: Recipe, network: Network, task: Task) -> Architecture:
+    """The architecture of a network of the recipe, before it is compressed.
+
+    Raises:
+        ModelsError: sizes that do not fit each other or the task.
+    """
+    from models.network import Architecture
+
+    section, training = network.section, recipe.training
+    return Architecture(
+        cell=section.cell,
+        units=section.unit_list,
+        inputs=len(task.channels),
+        outputs=len(task.labels),
+        options=section.options,
+        input_noise=training.input_noise,
+        input_offset=training.input_offset,
+        dropout=training.dropout,
+        embedding=section.embedding,
+        residual=section.residual,
+        periods=tuple(section.periods),
+        vocabulary=task.vocabulary,
+        gives_values=task.gives_values,
+    )
+
+
+def _new_network(architecture: Architecture, task: Task) -> keras.Model:
+    """A network with random weights that knows the task's means and deviations."""
+    from models.layers import Normalization, ValueHead
+
+    network = architecture.build()
+    for layer in network.layers:
+        if isinstance(layer, Normalization):
+            layer.adapt(*task.normalization)
+        elif isinstance(layer, ValueHead):
+            layer.adapt(*task.value_spread)
+    return network

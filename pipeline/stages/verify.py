@@ -1,0 +1,50 @@
+"""Golden sequences of all step models on every installed runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.files import digests, read_json_lines, write_json_lines
+from pipeline.work import Report, Work
+
+VERIFICATION_FILE = "verification.jsonl"
+
+
+@dataclass(frozen=True)
+class RuntimeAnswer:
+    """What a runtime made of a file's golden sequences; ``failure`` is None where it is right."""
+
+    file: str
+    backend: str
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class Verify(Work):
+    """Verifies step models, each runtime in a process of its own."""
+
+    files: tuple[Path, ...]
+
+    name = "verify"
+    needs_tensorflow = False
+
+    @property
+    def subject(self) -> str:
+        return "all-models"
+
+    def settings(self) -> dict[str, Any]:
+        return {"files": digests(self.files)}
+
+    def build(self, folder: Path, report: Report) -> None:
+        from convert.verify import verify_on_runtimes
+
+        write_json_lines(folder / VERIFICATION_FILE, verify_on_runtimes(self.files))
+
+
+def load_answers(path: Path) -> list[RuntimeAnswer]:
+    """What a finished verification found."""
+    return [
+        RuntimeAnswer(one["file"], one["backend"], one["failure"]) for one in read_json_lines(path)
+    ]

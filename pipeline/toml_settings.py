@@ -1,0 +1,154 @@
+"""Settings in TOML files: read and checked, with one line for what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import click
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+
+from device_runner.errors import did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Error = TypeVar("Error", bound=click.ClickException)
+Settings = TypeVar("Settings")
+
+
+class Section(BaseModel):
+    """A table of a TOML file; a key that it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SettingsSection(Section):
+    """A table that is made into settings of classes that are declared where they are used
+    (:mod:`models.setting`), and checked by them."""
+
+    settings_classes: ClassVar[tuple[type[Any], ...]] = ()
+
+    @model_validator(mode="after")
+    def _fits_its_settings(self) -> SettingsSection:
+        for one in self.settings_classes:
+            try:
+                self.part(one)
+            except click.ClickException as error:
+                raise ValueError(error.message) from error
+        return self
+
+    def part(self, settings_class: type[Settings]) -> Settings:
+        """Those of the table's values that are fields of a settings class, as its object."""
+        names = {item.name for item in dataclasses.fields(settings_class)}  # type: ignore[arg-type]
+        kept = names & set(type(self).model_fields)
+        return settings_class(**{name: getattr(self, name) for name in kept})
+
+
+def declared(settings_class: type[Any], name: str) -> Any:
+    """A key with the default and the range that a settings class declares for its field."""
+    item = settings_class.__dataclass_fields__[name]
+    default = ... if item.default is dataclasses.MISSING else item.default
+    return Field(default, **item.metadata)
+
+
+def optional(settings_class: type[Any], name: str) -> Any:
+    """A key that may be left out, with the range that a settings class declares."""
+    return Field(None, **settings_class.__dataclass_fields__[name].metadata)
+
+
+def table_of(name: str, base: type[SettingsSection], *classes: type[Any]) -> type[SettingsSection]:
+    """A table with all fields of settings classes as its keys.
+
+    Args:
+        name: of the new class.
+        base: what it derives from.
+    """
+    keys: dict[str, Any] = {}
+    for one in classes:
+        types = typing.get_type_hints(one)
+        for item in dataclasses.fields(one):
+            keys[item.name] = (types[item.name], declared(one, item.name))
+    table: type[SettingsSection] = create_model(name, __base__=base, **keys)
+    table.settings_classes = classes
+    return table
+
+
+def read_toml(path: Path, error_class: type[Error]) -> dict[str, Any]:
+    """The tables and values of a TOML file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        click.ClickException: of ``error_class``; it cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise error_class(f"{path}: cannot be read as TOML ({error})") from error
+
+
+def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first thing that is wrong with a table, in one line.
+
+    Args:
+        model: what the table was checked against; its keys are suggested for an unknown one.
+    """
+    problems = error.errors(include_url=False, include_context=False)
+    # A misspelt key also leaves the right one missing; the misspelling is what to say.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    place = [part for part in problem["loc"] if isinstance(part, str)]
+    where = ".".join(place)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{where}'{suggestion(place[-1], known_keys(model, place[:-1]))}"
+    if problem["type"] == "missing":
+        return f"the key '{where}' is missing"
+    reason = problem["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
+    if not where:
+        return "must be a table of keys" if problem["type"] == "model_type" else reason
+    found = problem["input"]
+    # A whole table is no help in a message, and a rule about it says what is wrong by itself.
+    shown = "" if isinstance(found, dict) else f", found {found!r}"
+    return f"'{where}' is wrong: {reason}{shown}"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What to say behind an unknown name: the nearest one, and all there are."""
+    names = list(known)
+    question = did_you_mean(name, names)
+    there = f"{', '.join(names) or 'none'}"
+    return f"{question} There are: {there}" if question else f"; there are: {there}"
+
+
+def known_keys(model: type[BaseModel], place: Sequence[str]) -> list[str]:
+    """The keys of the table at ``place`` within a table of ``model``."""
+    for part in place:
+        field = model.model_fields.get(part)
+        inner = _table_of(field.annotation) if field else None
+        if inner is None:
+            break
+        model = inner
+    return list(model.model_fields)
+
+
+def _table_of(annotation: Any) -> type[BaseModel] | None:
+    """The table that a field holds: itself, or within a list or an option."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_table_of(argument) for argument in typing.get_args(annotation))
+    return next((one for one in found if one), None)

@@ -1,0 +1,75 @@
+"""What a stage is to the pipeline: what it reads, and how its result is made."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pipeline.source_trace import Tracer
+from pipeline.workspace import Stage, Workspace
+
+# (done, total, remark)
+Report = Callable[[int, int, str], None]
+# (subject, stage) -> a context that shows the stage at work; its value takes the progress.
+Tracker = Callable[[str, str], AbstractContextManager[Report]]
+
+
+class Work(ABC):
+    """A stage that can be done. Its key is made of :meth:`settings` and of the code that its
+    module imports (:mod:`pipeline.source_trace`), so a module of a stage imports what it computes
+    with, and nothing else."""
+
+    #: What is done: its name in pipeline.stages.STAGES.
+    name: str
+    #: Whether TensorFlow is to be loaded before, without its messages.
+    needs_tensorflow: ClassVar[bool] = True
+    #: Distributions whose version the result holds, whether or not they are imported.
+    distributions: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    @abstractmethod
+    def subject(self) -> str:
+        """What it is done to; a folder's name."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on beside code, ready for JSON."""
+
+    @abstractmethod
+    def build(self, folder: Path, report: Report) -> None:
+        """Write the result into ``folder``, which holds what an interrupted attempt has left."""
+
+    def modules(self) -> tuple[str, ...]:
+        """Modules that the result depends on, with all that these import."""
+        return (type(self).__module__,)
+
+    def chosen(self) -> Mapping[str, tuple[str, ...]]:
+        """Which entries of the registries it uses, by package; those of others do not matter."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Does stages in a workspace and shows them at work."""
+
+    workspace: Workspace
+    track: Tracker
+    tracer: Tracer = field(default_factory=Tracer)
+
+    def do(self, work: Work) -> Stage:
+        """The finished stage; it is done now unless it is there already."""
+        sources = self.tracer.trace(work.modules(), work.chosen(), work.distributions)
+
+        def build(folder: Path) -> None:
+            if work.needs_tensorflow:
+                from models.tensorflow_log import load_tensorflow
+
+                load_tensorflow()
+            with self.track(work.subject, work.name) as report:
+                work.build(folder, report)
+
+        return self.workspace.stage(work.name, work.subject, work.settings(), sources, build)
