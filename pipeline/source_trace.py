@@ -100,7 +100,7 @@ class Tracer:
                 imports = module.imports_beside_entries(registries[name])
             else:
                 digests[name], imports = module.digest, module.imports
-                if module.loads_by_name:
+                if module.is_list:
                     waiting += module.entry_modules(module.listed)
             digests.update(module.data_files)
             tops |= imports.others
@@ -211,10 +211,14 @@ class _Module:
         return names
 
     def _module_in(self, text: str) -> str | None:
-        """The module of this package that "module", "module.Name" or "module:name" names."""
-        first = text.replace(":", ".").split(".")[0]
-        name = f"{self.name}.{first}"
-        return name if first.isidentifier() and self.tracer.module(name) else None
+        """The module that "module", "module.name" (within this package) or "package.module.name"
+        means."""
+        first = text.partition(".")[0]
+        if first.isidentifier() and self.tracer.module(f"{self.name}.{first}"):
+            return f"{self.name}.{first}"
+        parts = text.split(".")
+        names = (".".join(parts[:count]) for count in range(len(parts), 1, -1))
+        return next((name for name in names if self.tracer.module(name)), None)
 
     def _tables(self) -> Iterator[ast.Dict]:
         """Dictionaries at the module's top whose keys are all names in quotes."""
@@ -238,15 +242,10 @@ class _Module:
         keys = (key for table in self._tables() for key in table.keys)
         return frozenset(str(key.value) for key in keys if isinstance(key, ast.Constant))
 
-    @cached_property
-    def loads_by_name(self) -> bool:
-        """Whether the module imports what it lists by names that it puts together at run time."""
-        return self.path.name == "__init__.py" and any(
-            isinstance(node, ast.Call)
-            and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module"
-            and not isinstance(node.args[0], ast.Constant)
-            for node in self.code.nodes
-        )
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a package that lists its own modules, which are then imported by name."""
+        return self.path.name == "__init__.py" and bool(self.listed)
 
     def _restricted(self, names: Iterable[str]) -> ast.Module:
         """The tree with the chosen entries' lines in the tables alone, and without the imports of
