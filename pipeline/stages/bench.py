@@ -39,6 +39,9 @@ class Bench(Work):
             "machine": describe_machine(),
         }
 
+    def chosen(self) -> dict[str, tuple[str, ...]]:
+        return {"device_runner.commands": ("bench",)}
+
     def build(self, folder: Path, report: Report) -> None:
         section = self.section
         # A process of its own: what a user on the device runs, without TensorFlow's threads.

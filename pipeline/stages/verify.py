@@ -37,6 +37,9 @@ class Verify(Work):
     def settings(self) -> dict[str, Any]:
         return {"files": digests(self.files)}
 
+    def chosen(self) -> dict[str, tuple[str, ...]]:
+        return {"device_runner.commands": ("verify",)}
+
     def build(self, folder: Path, report: Report) -> None:
         from convert.verify import verify_on_runtimes
 

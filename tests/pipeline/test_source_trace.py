@@ -142,7 +142,10 @@ def test_code_changes_the_stages_that_run_it(sources):
     assert changed(sources, "models/compress/pruning.py") == {"check", "prune"}
     assert changed(sources, "models/cells/gru.py", cell="lstm") == set()
     assert changed(sources, "convert/simulation.py") == {"qat", "convert"}
-    assert changed(sources, "device_runner/measure/latency.py") >= {"bench"}
+    assert changed(sources, "device_runner/measure/latency.py") == {"bench"}
+    assert changed(sources, "device_runner/commands/bench.py") == {"bench"}
+    assert changed(sources, "device_runner/verify.py") >= {"verify", "convert"}
+    assert not changed(sources, "device_runner/commands/translate.py")
     assert not changed(sources, "device_runner/measure/paced.py") & (OF_THE_DATA - {"convert"})
 
 

@@ -1,0 +1,26 @@
+"""``edgestep device``: the program that goes onto the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.bundle import BUNDLE_NAME, write_bundle
+
+
+@click.group("device")
+def device_group() -> None:
+    """The program that goes onto the device."""
+
+
+@device_group.command()
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), default=BUNDLE_NAME,
+              show_default=True, help="The file to write.")  # fmt: skip
+def bundle(output: Path) -> None:
+    """Write the on-device program as one file, to be copied to a device.
+
+    It needs Python 3.10 or newer there, numpy, click and one runtime.
+    """
+    write_bundle(output)
+    click.echo(f"{output}: {output.stat().st_size:,} bytes; run it with 'python3 {output.name}'")

@@ -1,0 +1,26 @@
+"""``edgestep restore-contract``: what edgetpu_compiler wrote, as a step model again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from device_runner.model.step_file import load_step_model
+
+
+@click.command("restore-contract")
+@click.argument("compiled", type=click.Path(path_type=Path))
+@click.argument("original", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
+              help="The file to write; default: COMPILED itself.")  # fmt: skip
+def restore_contract_command(compiled: Path, original: Path, output: Path | None) -> None:
+    """Make a step model again of what edgetpu_compiler wrote.
+
+    COMPILED is the compiler's file, ORIGINAL the step model that it was given.
+    """
+    from convert.exporters.edgetpu import restore_contract
+
+    model = restore_contract(compiled, load_step_model(original), output or compiled)
+    operators = ", ".join(operator.name for operator in model.graph.operators)
+    click.echo(f"{model.path}: {model.file_bytes:,} bytes; operators: {operators}")

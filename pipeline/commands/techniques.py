@@ -1,0 +1,25 @@
+"""``edgestep techniques``: what each cell and each technique costs and buys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("techniques")
+@click.option("--runs-dir", type=click.Path(file_okay=False, path_type=Path), default="runs",
+              show_default=True, help="Folder that holds the finished runs.")  # fmt: skip
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
+              default="docs/techniques.md", show_default=True,
+              help="The file to write.")  # fmt: skip
+def techniques_command(runs_dir: Path, output: Path) -> None:
+    """Write the table of what each cell and each technique costs and buys, from finished runs.
+
+    What is not yet measured is listed with the command that measures it.
+    """
+    from device_runner.atomic_write import write_atomically
+    from pipeline.technique_table import load_techniques, technique_document
+
+    write_atomically(output, technique_document(load_techniques(), runs_dir).encode())
+    click.echo(output)
