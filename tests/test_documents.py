@@ -94,7 +94,7 @@ def _command_lines(document: Path) -> Iterator[list[str]]:
         found = re.search(
             r"(?:^|[\s/|])(?:edgestep|-m device_runner|python3 edgestep-device\.pyz) (.*)", line
         )
-        if found and not found[1].startswith(("-", "repo")):
+        if found and not found[1].lstrip().startswith(("-", "repo")):
             words = shlex.split(found[1].partition(" #")[0].partition("|")[0], posix=True)
             yield [word for word in words if word]
 

@@ -23,14 +23,22 @@ class LeakyCell(RecurrentCell):
         h = 0.5 * (states[0] + tf.tanh(product + self.recurrent_product(states[0])))
         return h, (h,)
 '''
-CELL_REFERENCE = """
+CELL_REFERENCE = '''
+"""A leaky unit."""
+
+import numpy as np
+
+from tests.models.reference_cells.equations import Reference
+
+
 def leaky(x, states, weights):
     w_hx, w_hh, b_h = weights["kernel"].T, weights["recurrent_kernel"].T, weights["bias"]
     h = (states["h"] + np.tanh(w_hx @ x + w_hh @ states["h"] + b_h)) / 2
     return h, {"h": h}
 
 
-"""
+REFERENCE = Reference(leaky, ({}, {"rank": 3}))
+'''
 TASK = '''
 """Waves: slow or fast."""
 
@@ -144,22 +152,15 @@ TARGET = {
 ADDITIONS = {
     "cell": Addition(
         "leaky",
-        {"models/cells/leaky.py": CELL},
+        {
+            "models/cells/leaky.py": CELL,
+            "tests/models/reference_cells/leaky.py": CELL_REFERENCE,
+        },
         (
             (
                 "models/cells/__init__.py",
                 '    "lstm": CellEntry(',
                 '    "leaky": CellEntry("leaky.LeakyCell", "made up", "a test"),\n',
-            ),
-            (
-                "tests/models/reference_cells.py",
-                "REFERENCES: dict",
-                CELL_REFERENCE.lstrip("\n"),
-            ),
-            (
-                "tests/models/reference_cells.py",
-                '    "lstm": Reference(',
-                '    "leaky": Reference(leaky, ({}, {"rank": 3})),\n',
             ),
             (
                 "recipes/zoo.toml",
