@@ -74,6 +74,10 @@ def _defines(body: list[ast.stmt], names: list[str]) -> bool:
 
 
 def _assigned(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, ast.If):
+        return set().union(*map(_assigned, statement.body))
+    if isinstance(statement, ast.ImportFrom):
+        return {alias.asname or alias.name for alias in statement.names}
     targets = getattr(statement, "targets", [getattr(statement, "target", None)])
     return {target.id for target in targets if isinstance(target, ast.Name)}
 

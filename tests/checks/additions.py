@@ -69,6 +69,49 @@ def _part(seed: int) -> SequenceSet:
     ]
     return SequenceSet(sequences, labels.astype(np.int64), np.zeros(20, np.int64))
 '''
+COMPRESSION = '''
+"""Every weight is halved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tf_keras as keras
+
+from models.compress import HalveSettings
+from models.compress.compressed import Compressed
+from models.network import Architecture
+from models.tasks.task import Task
+from models.training import Progress, fit
+from models.training_settings import TrainingSettings
+
+
+def halve(
+    network: keras.Model,
+    architecture: Architecture,
+    task: Task,
+    settings: HalveSettings,
+    training: TrainingSettings,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+) -> Compressed:
+    """Halve all weights and fine-tune."""
+    halved = architecture.build()
+    halved.set_weights([0.5 * weight for weight in network.get_weights()])
+    return Compressed(halved, architecture, fit(halved, task, training, checkpoint, progress))
+'''
+COMPRESSION_SETTINGS = '''
+@dataclass(frozen=True)
+class HalveSettings:
+    """Nothing to set."""
+
+    @property
+    def label(self) -> str:
+        """What marks the files of networks compressed so."""
+        return "halved"
+
+
+'''
 BACKEND = '''
 """The reference under another name."""
 
@@ -252,6 +295,33 @@ ADDITIONS = {
             ("tests/checks/test_backends.py", "-k", "again"),
             ("tests/checks/test_pages.py",),
             ("tests/device_runner/test_doctor.py",),
+        ),
+    ),
+    "compression": Addition(
+        "halve",
+        {"models/compress/halving.py": COMPRESSION},
+        (
+            (
+                "models/compress/__init__.py",
+                "class CompressionEntry(",
+                COMPRESSION_SETTINGS.lstrip("\n"),
+            ),
+            (
+                "models/compress/__init__.py",
+                '    "cluster": CompressionEntry(',
+                '    "halve": CompressionEntry(\n'
+                '        "halving.halve", HalveSettings, "made up", "a test"\n    ),\n',
+            ),
+            (
+                "docs/compression.md",
+                "| weight clustering (TFMOT) |",
+                "| halving | `models/compress/halving.py` | `halve = {}` | nothing |\n",
+            ),
+        ),
+        (
+            ("tests/checks/test_compressions.py", "-k", "halve"),
+            ("tests/checks/test_pages.py",),
+            ("tests/pipeline/test_recipe.py",),
         ),
     ),
 }

@@ -7,6 +7,7 @@ import pytest
 from convert.schemes import SCHEMES
 from convert.targets import TARGETS
 from device_runner.backends import BACKENDS
+from models.compress import COMPRESSIONS
 from models.tasks import TASKS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -15,6 +16,7 @@ PAGES = {
     "quantization.md": SCHEMES,
     "targets.md": TARGETS,
     "backends.md": BACKENDS,
+    "compression.md": COMPRESSIONS,
 }
 
 
