@@ -20,12 +20,13 @@ import numpy as np
 from convert.errors import NotExportableError
 from device_runner.atomic_write import write_atomically
 from device_runner.backends.onnxruntime import HASH_PROPERTY, NAME, state_output_name
-from device_runner.backends.reference import StepGraph, strided_slice_parts
+from device_runner.backends.reference import StepGraph
 from device_runner.errors import MissingRuntimeError
 from device_runner.model.flatbuffer import Operator
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import StepModel
 from device_runner.model.tflite_schema import ACTIVATIONS
+from device_runner.operators.shapes import strided_slice_parts
 from device_runner.stream import Stream
 from device_runner.verify import Verification, verify
 

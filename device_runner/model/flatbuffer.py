@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from device_runner.errors import BadModelError
 from device_runner.model.flatbuffer_table import BudgetedBytes, Table, unsigned
-from device_runner.model.tflite_schema import CUSTOM_OPERATOR, OPERATOR_NAMES, OPTIONS, TENSOR_TYPES
+from device_runner.model.tflite_schema import CUSTOM_OPERATOR, OPERATOR_NAMES, TENSOR_TYPES
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Operator:
         version: of its definition.
         inputs: indices of its tensors; -1 for an input that is left out.
         outputs: likewise.
-        options: the fields that :data:`~device_runner.model.tflite_schema.OPTIONS` lists for it;
+        options: the fields that its row in :mod:`device_runner.operators` lists;
             empty where the file gives it the options of another operator.
     """
 
@@ -232,15 +232,21 @@ def _operator(table: Table, codes: list[tuple[str, int]], tensor_count: int) -> 
 
 
 def _options(name: str, operator: Table) -> dict[str, float]:
-    if name not in OPTIONS:
+    # Here, because the rows name this module's Operator, and a start that reads no file needs none.
+    from device_runner.operators import OPERATORS
+
+    row = OPERATORS.get(name)
+    if row is None or row.options is None:
         return {}
-    tag, fields = OPTIONS[name]
+    tag, fields = row.options
     options = operator.table(4)
     if options is not None and operator.integer(3, "B", 0) != tag:
         return {}
     return {
-        key: default if options is None else options.scalar(number, kind, default)
-        for number, (key, kind, default) in fields.items()
+        one.name: one.default
+        if options is None
+        else options.scalar(one.number, one.kind, one.default)
+        for one in fields
     }
 
 

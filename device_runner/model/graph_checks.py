@@ -10,9 +10,8 @@ from device_runner.model.contract import Contract
 from device_runner.model.flatbuffer import Graph, Tensor, read_graph
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.tensor_spec import TensorSpec
+from device_runner.operators import OPERATORS
 
-# Operators behind which a token's id is the same number.
-PASSING_IDS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE", "CAST")
 # What all tensors of a step take; the memory of a small device is far below.
 TENSOR_LIMIT_BYTES = 1024 * 1024 * 1024
 
@@ -109,7 +108,8 @@ def _check_tables(graph: Graph, index: int, spec: TensorSpec) -> None:
     runtime fails, or reads beyond the table, in the middle of a stream."""
     ids = {index}
     for operator in graph.operators:
-        if operator.name in PASSING_IDS and operator.inputs[0] in ids:
+        row = OPERATORS.get(operator.name)
+        if row is not None and row.passes_ids and operator.inputs[0] in ids:
             ids.update(operator.outputs)
         if operator.name == "GATHER" and operator.inputs[1] in ids:
             table = graph.tensors[operator.inputs[0]].shape

@@ -51,40 +51,6 @@ CUSTOM_OPERATOR = 32
 
 # The schema's ActivationFunctionType enum: what an operator may apply to its result.
 ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
-_ACTIVATION = ("activation", "b", 0)
-# Of each operator whose options matter to the value that it computes: the tag in the schema's
-# BuiltinOptions union, and of each field its number, name, type and default.
-OPTIONS: dict[str, tuple[int, dict[int, tuple[str, str, float]]]] = {
-    "ADD": (11, {0: _ACTIVATION}),
-    "AVERAGE_POOL_2D": (5, {5: _ACTIVATION}),
-    "BATCH_MATMUL": (101, {0: ("adj_x", "?", 0), 1: ("adj_y", "?", 0)}),
-    "CONCATENATION": (10, {0: ("axis", "i", 0), 1: _ACTIVATION}),
-    "DIV": (29, {0: _ACTIVATION}),
-    "FULLY_CONNECTED": (
-        8, {0: _ACTIVATION, 1: ("weights_format", "b", 0), 2: ("keep_num_dims", "?", 0)}
-    ),
-    "GATHER": (23, {0: ("axis", "i", 0), 1: ("batch_dims", "i", 0)}),
-    "MAX_POOL_2D": (5, {5: _ACTIVATION}),
-    "LEAKY_RELU": (75, {0: ("alpha", "f", 0)}),
-    "MEAN": (27, {0: ("keep_dims", "?", 0)}),
-    "MUL": (21, {0: _ACTIVATION}),
-    "PACK": (59, {0: ("values_count", "i", 0), 1: ("axis", "i", 0)}),
-    "SOFTMAX": (9, {0: ("beta", "f", 0)}),
-    "SPLIT": (35, {0: ("num_splits", "i", 0)}),
-    "STRIDED_SLICE": (
-        32,
-        {
-            0: ("begin_mask", "i", 0),
-            1: ("end_mask", "i", 0),
-            2: ("ellipsis_mask", "i", 0),
-            3: ("new_axis_mask", "i", 0),
-            4: ("shrink_axis_mask", "i", 0),
-            5: ("offset", "?", 0),
-        },
-    ),
-    "SUB": (28, {0: _ACTIVATION}),
-    "SUM": (27, {0: ("keep_dims", "?", 0)}),
-}  # fmt: skip
 
 # The schema's TensorType enum: name as NumPy spells it, and bytes per element
 # (None where elements are packed or of variable size).

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
-from device_runner.model.flatbuffer import Graph, Operator
+from device_runner.model.flatbuffer import Graph
 from device_runner.model.step_file import StepModel
+from device_runner.operators import OPERATORS
 
 
 def mean_multiply_adds(model: StepModel) -> int:
@@ -16,23 +15,13 @@ def mean_multiply_adds(model: StepModel) -> int:
 
 
 def multiply_adds(graph: Graph) -> int:
-    """Multiply-adds of one step in matrix products and convolutions; what is done element by
-    element is not counted, as is the custom."""
-    return sum(_of_operator(graph, operator) for operator in graph.operators)
+    """Multiply-adds of one step in matrix products and convolutions."""
 
-
-def _of_operator(graph: Graph, operator: Operator) -> int:
     def shape(index: int) -> tuple[int, ...]:
         return graph.tensors[index].shape
 
-    if operator.name == "FULLY_CONNECTED":
-        outputs = math.prod(shape(operator.outputs[0]))
-        return outputs * shape(operator.inputs[1])[-1]
-    if operator.name == "BATCH_MATMUL":
-        inner = shape(operator.inputs[0])[-2 if operator.options.get("adj_x") else -1]
-        return math.prod(shape(operator.outputs[0])) * inner
-    if operator.name == "CONV_2D":
-        return math.prod(shape(operator.outputs[0])) * math.prod(shape(operator.inputs[1])[1:])
-    if operator.name == "DEPTHWISE_CONV_2D":
-        return math.prod(shape(operator.outputs[0])) * math.prod(shape(operator.inputs[1])[1:3])
-    return 0
+    return sum(
+        OPERATORS[operator.name].multiply_adds(operator, shape)
+        for operator in graph.operators
+        if operator.name in OPERATORS
+    )

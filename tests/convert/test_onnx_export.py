@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from convert.errors import NotExportableError
 from convert.exporters.onnx import LOWERINGS, export_onnx, to_onnx
 from device_runner.backends import load_backend
-from device_runner.backends.reference import OPERATORS
 from device_runner.errors import VerificationError
 from device_runner.model.contract import Tolerance
 from device_runner.model.step_file import load_step_model
+from device_runner.operators import OPERATORS
 from pipeline.cli import main
 from tests.conftest import VARIANTS
 from tests.operator_graphs import GRAPHS, operator_model, outputs, random_frames

@@ -1,0 +1,18 @@
+"""Operators that store the same values in another dtype."""
+
+from __future__ import annotations
+
+from device_runner.model.flatbuffer import Operator
+from device_runner.operators.row import Form, OperatorRow, Values, real
+
+
+def _same(operator: Operator, operands: Values) -> Values:
+    """The real values stay; the grid of what leaves the step is applied there."""
+    return real(operator, operands, 1)
+
+
+ROWS = (
+    OperatorRow("CAST", passes_ids=True),
+    OperatorRow("DEQUANTIZE", 5, _same, versions={Form.FLOAT16: 3}),
+    OperatorRow("QUANTIZE", 4, _same),
+)
