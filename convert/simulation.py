@@ -21,42 +21,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
-from ai_edge_litert import schema_py_generated as schema
 
 from convert.errors import UnsupportedLayerError
+from convert.operators.in_tensorflow import ACTIVATE, SIMULATED
 from convert.schemes.scheme import FloatStep
-from convert.tflite_editor import constant, read_tree, write_tree
+from convert.tflite_editor import TfliteEditor
+from device_runner.model.constants import INDEX_DTYPES, read_constant
+from device_runner.model.flatbuffer import Graph, Operator, read_graph
 from device_runner.model.names import INPUT_NAME, OUTPUT_NAME, STEP_SIGNATURE
-from device_runner.model.tflite_schema import OPERATOR_NAMES
+from device_runner.model.tflite_schema import ACTIVATIONS
+from device_runner.operators import OPERATORS
+from device_runner.operators.row import Array, Grid
 
 LEVELS = 256
 # A scale is 2^(16 v) of a variable v: an optimizer whose steps suit the weights (5e-4) then moves
 # scales by 1 % a step, which Jain et al. find right; left to itself it would hardly move them.
 SCALE_RATE = 16.0
-# Outputs whose int8 grid TFLite prescribes: real range (low, high).
-PRESCRIBED = {
-    "LOGISTIC": (0.0, 255 / 256),
-    "SOFTMAX": (0.0, 255 / 256),
-    "TANH": (-1.0, 127 / 128),
-}
-OTHERS = (
-    "CONCATENATION", "FULLY_CONNECTED", "GATHER", "RESHAPE", "SPLIT", "STRIDED_SLICE", "SUM",
-    "TRANSPOSE",
-)  # fmt: skip
-# These only pass on what is on their input's grid.
-PASSING = ("CONCATENATION", "RESHAPE", "SPLIT", "STRIDED_SLICE", "TRANSPOSE")
-ELEMENTWISE = {
-    "ADD": tf.add,
-    "SUB": tf.subtract,
-    "MUL": tf.multiply,
-    "LOGISTIC": tf.sigmoid,
-    "TANH": tf.tanh,
-    "RSQRT": tf.math.rsqrt,
-    "SOFTMAX": tf.nn.softmax,
-}
 
 
-class Grid(NamedTuple):
+class LearnedGrid(NamedTuple):
     """The 256 levels of a tensor: a variable for the scale, zero point counted from the lowest
     level, and whether the scale stays."""
 
@@ -121,29 +104,20 @@ class SimulatedNetwork(keras.Model):
         step: FloatStep,
         limits: dict[str, tuple[float, float]],
         bounded: Collection[str] = (),
-        frozen: tuple[np.ndarray, ...] = (),
+        frozen: tuple[Array, ...] = (),
         per_channel: bool = False,
         simulate: bool = True,
     ) -> None:
         super().__init__(name="simulated_network")
         self.simulate = simulate
         self.per_channel = per_channel
-        self._model: Any = read_tree(step.flatbuffer)
-        graph = self._model.subgraphs[0]
-        self._names = [tensor.name.decode() for tensor in graph.tensors]
-        (signature,) = (
-            item
-            for item in self._model.signatureDefs
-            if item.signatureKey.decode() == STEP_SIGNATURE
-        )
-        self._inputs = {item.name.decode(): item.tensorIndex for item in signature.inputs}
-        self._outputs = {item.name.decode(): item.tensorIndex for item in signature.outputs}
+        self._flatbuffer = step.flatbuffer
+        self._graph = graph = read_graph(step.flatbuffer)
+        signature = graph.signature(STEP_SIGNATURE)
+        self._inputs, self._outputs = dict(signature.inputs), dict(signature.outputs)
         self._states = [name for name in self._inputs if name in self._outputs]
-        if len(self._inputs) != len(self._states) + 1 or len(self._outputs) != len(self._inputs):
-            raise UnsupportedLayerError(
-                "a step of several inputs or outputs cannot be trained quantization-aware; "
-                "quantize it after training"
-            )
+        _check(graph, len(self._states))
+        self._names = [tensor.name for tensor in graph.tensors]
         self._initial = dict(step.initial)
         # Of states that are not updated at each step: the tensor of the new value -> that of the
         # old one, and the steps from one update to the next.
@@ -151,70 +125,65 @@ class SimulatedNetwork(keras.Model):
             self._outputs[name]: (self._inputs[name], float(period))
             for name, period in step.periods.items()
         }
-        self._shape_of = {index: tensor.shape for index, tensor in enumerate(graph.tensors)}
         # Tensors of token ids: they are not rounded.
-        self._ids = {
-            index
-            for index, tensor in enumerate(graph.tensors)
-            if tensor.type in (schema.TensorType.INT32, schema.TensorType.INT64)
-        }
-        self._shapes = {
-            name: tuple(map(int, graph.tensors[self._inputs[name]].shape[1:]))
-            for name in self._states
-        }
-        self._operators = [
-            (OPERATOR_NAMES[self._model.operatorCodes[op.opcodeIndex].builtinCode], op)
-            for op in graph.operators
-        ]
+        self._ids = {tensor.index for tensor in graph.tensors if tensor.dtype in INDEX_DTYPES}
         self._constants: dict[int, Any] = {}
         # The places of a matrix that pruning has left, 1 or 0.
         self._matrices: dict[int, tf.Tensor] = {}
-        self._grids: dict[int, Grid] = {}
-        self._make_constants(frozen)
+        # Tables of weights that rows are taken from.
+        self._tables = {
+            op.inputs[OPERATORS[op.name].source]
+            for op in graph.operators
+            if OPERATORS[op.name].grid is Grid.TABLE
+        }
+        self._grids: dict[int, LearnedGrid] = {}
+        for op in graph.operators:
+            self._make_constants(op, frozen)
         self._make_grids(limits, bounded)
 
-    def _make_constants(self, frozen: tuple[np.ndarray, ...]) -> None:
-        for name, op in self._operators:
-            if name not in ELEMENTWISE and name not in OTHERS:
-                raise UnsupportedLayerError(
-                    f"operator {name} of the step graph is not simulated; "
-                    "add it to convert/simulation.py, or quantize after training"
-                )
-            if name == "GATHER" and constant(self._model, op.inputs[0]) is None:
-                raise UnsupportedLayerError(
-                    "GATHER from something else than a table of weights is not simulated; "
-                    "quantize after training"
-                )
-            for position, index in enumerate(op.inputs):
-                values = constant(self._model, index) if index >= 0 else None
-                if values is None or index in self._constants:
-                    continue
-                table = name == "GATHER" and position == 0
-                if name != "FULLY_CONNECTED" and not table:
-                    self._constants[index] = tf.constant(values)
-                    continue
-                matrix = name == "FULLY_CONNECTED" and position == 1
-                held = matrix and any(
-                    values.shape == f.shape and np.allclose(values, f, atol=1e-6) for f in frozen
-                )
-                self._constants[index] = self.add_weight(
-                    name=f"constant{index}",
-                    shape=values.shape,
-                    initializer=keras.initializers.Constant(values),
-                    trainable=not held,
-                )
-                if matrix:
-                    self._matrices[index] = tf.constant(values != 0, tf.float32)
+    def _make_constants(self, op: Operator, frozen: tuple[Array, ...]) -> None:
+        """Make variables of an operator's weights, and constants of its others."""
+        row = OPERATORS[op.name]
+        table = row.source if row.grid is Grid.TABLE else None
+        for position, index in enumerate(op.inputs):
+            tensor = self._graph.tensors[index]
+            if index < 0 or not tensor.constant_bytes or index in self._constants:
+                continue
+            values = read_constant(self._flatbuffer, tensor)
+            if position not in (row.matrix, row.bias, table):
+                dtype = np.int32 if index in self._ids else np.float32
+                self._constants[index] = tf.constant(values.astype(dtype))
+                continue
+            matrix = position == row.matrix
+            held = matrix and any(
+                values.shape == f.shape and np.allclose(values, f, atol=1e-6) for f in frozen
+            )
+            self._constants[index] = self.add_weight(
+                name=f"constant{index}",
+                shape=values.shape,
+                initializer=keras.initializers.Constant(values),
+                trainable=not held,
+            )
+            if matrix:
+                self._matrices[index] = tf.constant(values != 0, tf.float32)
+
+    def _is_rounded(self, op: Operator) -> bool:
+        """Whether an operator computes values that are not on the grid of its inputs yet."""
+        grid = OPERATORS[op.name].grid
+        if grid is Grid.JOINED:
+            # A constant is on no grid here.
+            return any(index in self._constants for index in op.inputs)
+        return grid is Grid.OWN
 
     def _make_grids(self, limits: dict[str, tuple[float, float]], bounded: Collection[str]) -> None:
+        operators = self._graph.operators
         computed = {
-            index: PRESCRIBED.get(name)
-            for name, op in self._operators
-            if name not in (*PASSING, "GATHER")  # GATHER has its table's grid
+            index: OPERATORS[op.name].prescribed
+            for op in operators
+            if self._is_rounded(op)
             for index in op.outputs
         }
-        for index in self._inputs.values():
-            computed[index] = None
+        computed.update(dict.fromkeys(self._inputs.values()))
         computed = {i: prescribed for i, prescribed in computed.items() if i not in self._ids}
         for state in self._states:
             ends = self._inputs[state], self._outputs[state]
@@ -224,23 +193,26 @@ class SimulatedNetwork(keras.Model):
             shared = [] if fixed else [i for i in computed if limits[self._names[i]] == limit]
             grid = self._grid(ends[0], limit, fixed)
             self._grids.update(dict.fromkeys((*ends, *shared), grid))
-        for name, op in reversed(self._operators):
+        for op in reversed(operators):
+            source = op.inputs[OPERATORS[op.name].source]
             # A state that is only reshaped at the end has its grid from the start.
-            if name == "RESHAPE" and op.outputs[0] in self._grids and op.inputs[0] in computed:
-                self._grids.setdefault(op.inputs[0], self._grids[op.outputs[0]])
-        for name, op in self._operators:
-            # What is joined is on one grid.
-            if name == "CONCATENATION" and any(index in computed for index in op.inputs):
-                given = [index for index in op.inputs if index in self._grids]
+            if OPERATORS[op.name].grid is Grid.PASSED and source in computed:
+                for index in op.outputs:
+                    if index in self._grids:
+                        self._grids.setdefault(source, self._grids[index])
+        for op in operators:
+            members = [index for index in (*op.inputs, *op.outputs) if index in computed]
+            if OPERATORS[op.name].grid is Grid.JOINED and members:
+                given = [index for index in (*op.inputs, *members) if index in self._grids]
                 limit = limits[self._names[op.outputs[0]]]
                 grid = self._grids[given[0]] if given else self._grid(op.inputs[0], limit, False)
-                self._grids.update({index: grid for index in op.inputs if index in computed})
+                self._grids.update(dict.fromkeys(members, grid))
         for index, prescribed in computed.items():
             if index not in self._grids:
                 limit = prescribed or limits[self._names[index]]
                 self._grids[index] = self._grid(index, limit, prescribed is not None)
 
-    def _grid(self, index: int, limit: tuple[float, float], fixed: bool) -> Grid:
+    def _grid(self, index: int, limit: tuple[float, float], fixed: bool) -> LearnedGrid:
         low, high = limit
         scale = (high - low) / (LEVELS - 1)
         exponent = self.add_weight(
@@ -249,14 +221,11 @@ class SimulatedNetwork(keras.Model):
             initializer=keras.initializers.Constant(np.log2(scale) / SCALE_RATE),
             trainable=not fixed,
         )
-        return Grid(exponent, round(-low / scale), fixed)
+        return LearnedGrid(exponent, round(-low / scale), fixed)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         constants = {
-            index: self._rounded_matrix(value * self._matrices[index])
-            if index in self._matrices
-            else value
-            for index, value in self._constants.items()
+            index: self._rounded_weights(index, value) for index, value in self._constants.items()
         }
         frames = tf.cast(tf.shape(inputs)[0] * tf.shape(inputs)[1], tf.float32)
         limits = {index: grid.limits() for index, grid in self._grids.items()}
@@ -277,9 +246,10 @@ class SimulatedNetwork(keras.Model):
             return results[OUTPUT_NAME], [*(results[name] for name in self._states), number + 1]
 
         batch = tf.shape(inputs)[0]
+        shapes = {name: self._shape(self._inputs[name])[1:] for name in self._states}
         initial = [
             tf.zeros((batch, *shape)) + self._initial.get(name, np.float32(0))
-            for name, shape in self._shapes.items()
+            for name, shape in shapes.items()
         ]
         # The last is the number of the step.
         _, outputs, _ = keras.backend.rnn(step, inputs, [*initial, tf.zeros((batch, 1))])
@@ -304,57 +274,29 @@ class SimulatedNetwork(keras.Model):
 
         for name, value in {INPUT_NAME: x, **states}.items():
             values[self._inputs[name]] = rounded(self._inputs[name], value)
-        for name, op in self._operators:
+        for op in self._graph.operators:
             operands = [current(index) for index in op.inputs if index >= 0]
-            if name == "SPLIT":
-                parts = tf.split(operands[1], len(op.outputs), axis=-1)
-                values.update(zip(op.outputs, parts, strict=True))
-                continue
-            if name == "RESHAPE":
-                # The batch is 1 in the graph and the axis in front here.
-                target = self._shape_of[op.outputs[0]]
-                values[op.outputs[0]] = tf.reshape(operands[0], (-1, *map(int, target[1:])))
-                continue
-            if name == "CONCATENATION":
-                values[op.outputs[0]] = tf.concat(operands, op.builtinOptions.axis)
-                continue
-            if name == "STRIDED_SLICE":
-                options = op.builtinOptions
-                # The batch is 1 in the graph; here all of it is taken.
-                values[op.outputs[0]] = tf.strided_slice(
-                    *operands,
-                    begin_mask=options.beginMask | 1,
-                    end_mask=options.endMask | 1,
-                    ellipsis_mask=options.ellipsisMask,
-                    new_axis_mask=options.newAxisMask,
-                    shrink_axis_mask=options.shrinkAxisMask,
-                )
-                continue
-            if name == "TRANSPOSE":
-                values[op.outputs[0]] = tf.transpose(*operands)
-                continue
-            if name == "GATHER":
-                values[op.outputs[0]] = tf.gather(self._rounded_table(operands[0]), operands[1])
-                continue
-            if name == "FULLY_CONNECTED":
-                rows = operands[0]
-                if not op.builtinOptions.keepNumDims:
-                    # The operator takes leading axes together.
-                    rows = tf.reshape(rows, (-1, operands[1].shape[-1]))
-                result = tf.matmul(rows, operands[1], transpose_b=True)
-                result = result + operands[2] if len(operands) > 2 else result
-            elif name == "SUM":
-                keep = bool(op.builtinOptions.keepDims)
-                axes = self._constants[op.inputs[1]].numpy().ravel().tolist()
-                result = tf.reduce_sum(operands[0], axes, keepdims=keep)
-            else:
-                result = ELEMENTWISE[name](*operands)
-            values[op.outputs[0]] = rounded(op.outputs[0], result)
+            results = SIMULATED[op.name](op, operands, self._shape)
+            if activation := int(op.options.get("activation", 0)):
+                results = [ACTIVATE[ACTIVATIONS[activation]](result) for result in results]
+            if self._is_rounded(op):
+                results = [rounded(i, value) for i, value in zip(op.outputs, results, strict=True)]
+            values.update(zip(op.outputs, results, strict=True))
         return {name: current(index) for name, index in self._outputs.items()}
 
+    def _shape(self, index: int) -> tuple[int, ...]:
+        return self._graph.tensors[index].shape
+
+    def _rounded_weights(self, index: int, value: tf.Tensor) -> tf.Tensor:
+        if index in self._matrices:
+            value = value * self._matrices[index]
+            return self._rounded_matrix(value) if self.simulate else value
+        if index in self._tables and self.simulate:
+            low, high = _table_limits(value)
+            return tf.quantization.fake_quant_with_min_max_vars(value, low, high)
+        return value
+
     def _rounded_matrix(self, value: tf.Tensor) -> tf.Tensor:
-        if not self.simulate:
-            return value
         if self.per_channel:
             # The operator has its channels last, a matrix of the graph [outputs, inputs] first.
             value = tf.transpose(value)
@@ -370,22 +312,16 @@ class SimulatedNetwork(keras.Model):
             value, -largest, largest, narrow_range=True
         )
 
-    def _rounded_table(self, table: tf.Tensor) -> tf.Tensor:
-        if not self.simulate:
-            return table
-        low, high = _table_limits(table)
-        return tf.quantization.fake_quant_with_min_max_vars(table, low, high)
-
     def float_flatbuffer(self) -> bytes:
         """The float step graph with the trained weights."""
+        editor = TfliteEditor(self._flatbuffer)
         for index, variable in self._constants.items():
             if isinstance(variable, tf.Variable):
-                buffer = self._model.buffers[self._model.subgraphs[0].tensors[index].buffer]
                 values = variable.numpy()
                 if index in self._matrices:
                     values = values * self._matrices[index].numpy()
-                buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-        return write_tree(self._model)
+                editor.set_constant(index, values)
+        return editor.flatbuffer()
 
     def limits(self) -> dict[str, tuple[float, float]]:
         """Range of each activation by tensor name."""
@@ -393,17 +329,39 @@ class SimulatedNetwork(keras.Model):
         for index, grid in self._grids.items():
             low, high = grid.limits()
             found[self._names[index]] = float(low), float(high)
-        for name, op in self._operators:
-            if name == "GATHER":
-                low, high = _table_limits(self._constants[op.inputs[0]])
+        for op in self._graph.operators:
+            row = OPERATORS[op.name]
+            source = op.inputs[row.source]
+            if row.grid is Grid.TABLE:
+                low, high = _table_limits(self._constants[source])
                 found[self._names[op.outputs[0]]] = float(low), float(high)
-            if (
-                name in PASSING
-                and (source := op.inputs[1 if name == "SPLIT" else 0]) not in self._ids
-            ):
+            elif row.one_grid and not self._is_rounded(op) and source not in self._ids:
                 for index in op.outputs:
                     found[self._names[index]] = found[self._names[source]]
         return found
+
+
+def _check(graph: Graph, states: int) -> None:
+    """Raise UnsupportedLayerError where a step graph cannot be simulated."""
+    signature = graph.signature(STEP_SIGNATURE)
+    if not len(signature.inputs) == len(signature.outputs) == states + 1:
+        raise UnsupportedLayerError(
+            "a step of several inputs or outputs cannot be trained quantization-aware; "
+            "quantize it after training"
+        )
+    for op in graph.operators:
+        if op.name not in SIMULATED:
+            raise UnsupportedLayerError(
+                f"operator {op.name} of the step graph is not simulated; "
+                "add it to convert/operators/in_tensorflow.py, or quantize after training"
+            )
+        row = OPERATORS[op.name]
+        table = graph.tensors[op.inputs[row.source]]
+        if row.grid is Grid.TABLE and (not table.constant_bytes or op.options.get("axis")):
+            raise UnsupportedLayerError(
+                f"{op.name} from something else than the rows of a table of weights is not "
+                "simulated; quantize after training"
+            )
 
 
 def _table_limits(table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,38 +1,268 @@
-"""A TFLite flatbuffer as a tree of objects that can be changed, and back."""
+"""Changes of a TFLite flatbuffer; the only file that knows the schema's tree of objects.
+
+What is in a flatbuffer is read with :func:`device_runner.model.flatbuffer.read_graph`, which checks
+it; tensors and operators have the same numbers here. Where nothing is changed, a flatbuffer that
+this module wrote is written again byte by byte.
+"""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import flatbuffers
 import numpy as np
+from numpy.typing import NDArray
+
+from device_runner.model.tflite_schema import OPERATOR_NAMES
 
 FILE_IDENTIFIER = b"TFL3"
+SCHEMA_VERSION = 3
+# The largest number that the schema's old field for an operator holds.
+LARGEST_OLD_CODE = 127
 
 
-def read_tree(flatbuffer: bytes) -> Any:
-    """The ``ModelT`` of a flatbuffer, as TFLite's schema names its fields."""
-    # Here and below: the schema's module is long, and most commands change no flatbuffer.
-    from ai_edge_litert import schema_py_generated as schema
+def _schema() -> Any:
+    # Here, because the schema's module is long, and most commands change no flatbuffer.
+    from ai_edge_litert import schema_py_generated
 
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
+    return schema_py_generated
 
 
-def write_tree(model: Any) -> bytes:
-    """The flatbuffer of a ``ModelT``."""
+class TfliteEditor:
+    """A TFLite flatbuffer whose parts can be changed.
+
+    Every method works on the first subgraph, that of the step.
+
+    Args:
+        flatbuffer: a sound one.
+
+    Attributes:
+        tree: the schema's ``ModelT``, for what has no method here; only tests need it.
+
+    Example:
+        >>> editor = TfliteEditor(flatbuffer)             # doctest: +SKIP
+        >>> editor.raise_versions({"FULLY_CONNECTED": 4})  # doctest: +SKIP
+        >>> flatbuffer = editor.flatbuffer()               # doctest: +SKIP
+    """
+
+    def __init__(self, flatbuffer: bytes) -> None:
+        schema = _schema()
+        self.tree: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
+        # A model above a megabyte may have its weights behind the flatbuffer. They move when it is
+        # written again, so they are taken in.
+        for buffer in self.tree.buffers:
+            if buffer.offset > 1:
+                buffer.data = np.frombuffer(flatbuffer, np.uint8, buffer.size, buffer.offset)
+                buffer.offset = buffer.size = 0
+
+    def flatbuffer(self) -> bytes:
+        """Write what it is now."""
+        return _written(self.tree)
+
+    def raise_versions(self, versions: Mapping[str, int]) -> None:
+        """Give each operator at least the version that stands under its name, or 1."""
+        for code in self.tree.operatorCodes:
+            name = OPERATOR_NAMES[code.builtinCode]
+            code.version = max(code.version, versions.get(name, 1))
+
+    def set_constant(self, index: int, values: NDArray[Any]) -> None:
+        """Give a constant other values, in the dtype and the shape that it has, and it alone:
+        equal constants may share a buffer."""
+        tensors = self.tree.subgraphs[0].tensors
+        tensor = tensors[index]
+        if sum(tensor.buffer == other.buffer for other in tensors) > 1:
+            tensor.buffer = self._add_buffer(values)
+        else:
+            self.tree.buffers[tensor.buffer].data = _as_bytes(values)
+
+    def drop_operators(self, positions: Collection[int], replaced: Mapping[int, int]) -> None:
+        """Take operators out, and the operator codes that nothing uses then.
+
+        Args:
+            positions: of the operators in the graph.
+            replaced: tensor -> tensor that the other operators read in its place.
+        """
+        graph = self.tree.subgraphs[0]
+        kept = [one for place, one in enumerate(graph.operators) if place not in positions]
+        for operator in kept:
+            operator.inputs = _renamed(operator.inputs, replaced)
+        graph.operators = kept
+        used = sorted({operator.opcodeIndex for operator in kept})
+        self.tree.operatorCodes = [self.tree.operatorCodes[index] for index in used]
+        for operator in kept:
+            operator.opcodeIndex = used.index(operator.opcodeIndex)
+
+    def add_copy(self, source: int, name: str) -> int:
+        """Append a RESHAPE of a float32 tensor to its own shape.
+
+        Args:
+            source: the tensor that is copied.
+            name: what the names of the new tensors begin with.
+
+        Returns:
+            The index of the copy.
+        """
+        schema, graph = _schema(), self.tree.subgraphs[0]
+        original = graph.tensors[source]
+        shape = np.array(original.shape, np.int32)
+        sizes = _tensor(f"{name}/shape", schema.TensorType.INT32, [len(shape)])
+        sizes.buffer = self._add_buffer(shape)
+        graph.tensors += [sizes, _tensor(f"{name}/own", original.type, shape)]
+        index = len(graph.tensors) - 1
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self._code(OPERATOR_NAMES.index("RESHAPE"))
+        operator.inputs = np.array([source, index - 1], np.int32)
+        operator.outputs = np.array([index], np.int32)
+        operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
+        operator.builtinOptions = schema.ReshapeOptionsT()
+        operator.builtinOptions.newShape = shape
+        graph.operators.append(operator)
+        return index
+
+    def set_outputs(self, outputs: Mapping[str, int]) -> None:
+        """Let the signature of the first subgraph give these tensors, by output.
+
+        Args:
+            outputs: one for each that the signature has.
+        """
+        signature = next(item for item in self.tree.signatureDefs if item.subgraphIndex == 0)
+        for item in signature.outputs:
+            item.tensorIndex = outputs[item.name.decode()]
+        self.tree.subgraphs[0].outputs = _indices(item.tensorIndex for item in signature.outputs)
+
+    def add_part(
+        self,
+        key: str,
+        operators: Sequence[int],
+        replaced: Mapping[int, int],
+        inputs: Mapping[str, int],
+        outputs: Mapping[str, int],
+    ) -> None:
+        """Append a subgraph of some of the first one's operators, and a signature for it.
+
+        Args:
+            key: what both are called.
+            operators: positions in the first subgraph, in the order of computation.
+            replaced: tensor of the first subgraph -> the one that is read in its place.
+            inputs, outputs: tensors of the first subgraph by name. Those that are used keep their
+                order; constants share their buffers.
+        """
+        graph = self.tree.subgraphs[0]
+        chosen = [copy.copy(graph.operators[position]) for position in operators]
+        for operator in chosen:
+            operator.inputs = _renamed(operator.inputs, replaced)
+        read = {int(i) for one in chosen for i in (*one.inputs, *one.outputs) if i >= 0}
+        kept = sorted(read | {*inputs.values(), *outputs.values()})
+        place = {index: position for position, index in enumerate(kept)}
+        for operator in chosen:
+            operator.inputs = _renamed(operator.inputs, place)
+            operator.outputs = _renamed(operator.outputs, place)
+        subgraph = _schema().SubGraphT()
+        subgraph.name = key.encode()
+        # Tensors name their buffers, so these are shared.
+        subgraph.tensors = [graph.tensors[index] for index in kept]
+        subgraph.operators = chosen
+        subgraph.inputs = _indices(place[index] for index in inputs.values())
+        subgraph.outputs = _indices(place[index] for index in outputs.values())
+        self.tree.subgraphs.append(subgraph)
+        self._add_signature(
+            key,
+            len(self.tree.subgraphs) - 1,
+            {name: place[index] for name, index in inputs.items()},
+            {name: place[index] for name, index in outputs.items()},
+        )
+
+    def set_signature(
+        self, key: str, inputs: Mapping[str, int], outputs: Mapping[str, int]
+    ) -> None:
+        """Give the first subgraph this signature, and drop all that there are."""
+        self.tree.signatureDefs = []
+        self._add_signature(key, 0, inputs, outputs)
+
+    def _add_signature(
+        self, key: str, subgraph: int, inputs: Mapping[str, int], outputs: Mapping[str, int]
+    ) -> None:
+        signature = _schema().SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = key.encode(), subgraph
+        signature.inputs, signature.outputs = _tensor_maps(inputs), _tensor_maps(outputs)
+        self.tree.signatureDefs.append(signature)
+
+    def _add_buffer(self, values: NDArray[Any]) -> int:
+        buffer = _schema().BufferT()
+        buffer.data = _as_bytes(values)
+        self.tree.buffers.append(buffer)
+        return len(self.tree.buffers) - 1
+
+    def _code(self, number: int) -> int:
+        """The place of an operator's code, which is added where there is none."""
+        for index, code in enumerate(self.tree.operatorCodes):
+            if code.builtinCode == number:
+                return index
+        self.tree.operatorCodes.append(_operator_code(number, 1))
+        return len(self.tree.operatorCodes) - 1
+
+
+def naming_model(codes: Iterable[tuple[int, int]], use: bool = False) -> bytes:
+    """A TFLite file that names operators without computing anything.
+
+    Args:
+        codes: number in the schema and version of each.
+        use: whether it also has one operator of each.
+    """
+    schema = _schema()
+    model = schema.ModelT()
+    model.version = SCHEMA_VERSION
+    model.operatorCodes = [_operator_code(number, version) for number, version in codes]
+    graph = schema.SubGraphT()
+    graph.tensors, graph.inputs, graph.outputs = [_tensor("x", 0, [1, 1])], [0], [0]
+    graph.operators = []
+    for index in range(len(model.operatorCodes) if use else 0):
+        operator = schema.OperatorT()
+        operator.opcodeIndex, operator.inputs, operator.outputs = index, [0], [0]
+        graph.operators.append(operator)
+    model.subgraphs, model.buffers = [graph], [schema.BufferT()]
+    return _written(model)
+
+
+def _written(tree: Any) -> bytes:
     builder = flatbuffers.Builder()
-    builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
+    builder.Finish(tree.Pack(builder), file_identifier=FILE_IDENTIFIER)
     return bytes(builder.Output())
 
 
-def constant(model: Any, index: int) -> np.ndarray | None:
-    """Values of a float32 or int32 constant of the first subgraph, in its shape; None where the
-    tensor is computed or an input."""
-    from ai_edge_litert import schema_py_generated as schema
+def _operator_code(number: int, version: int) -> Any:
+    code = _schema().OperatorCodeT()
+    code.deprecatedBuiltinCode = min(number, LARGEST_OLD_CODE)
+    code.builtinCode, code.version = number, version
+    return code
 
-    tensor = model.subgraphs[0].tensors[index]
-    data = model.buffers[tensor.buffer].data
-    if data is None or len(data) == 0:
-        return None
-    dtype = np.float32 if tensor.type == schema.TensorType.FLOAT32 else np.int32
-    return np.frombuffer(bytes(bytearray(data)), dtype).reshape(tensor.shape)
+
+def _tensor(name: str, kind: int, shape: Any) -> Any:
+    tensor = _schema().TensorT()
+    tensor.name, tensor.type, tensor.shape = name.encode(), kind, np.array(shape, np.int32)
+    # Buffer 0 is empty by the schema's rule.
+    tensor.buffer = 0
+    return tensor
+
+
+def _tensor_maps(tensors: Mapping[str, int]) -> list[Any]:
+    items = []
+    for name, index in tensors.items():
+        item = _schema().TensorMapT()
+        item.name, item.tensorIndex = name.encode(), index
+        items.append(item)
+    return items
+
+
+def _renamed(tensors: Iterable[int], names: Mapping[int, int]) -> NDArray[np.int32]:
+    return _indices(names.get(int(index), int(index)) for index in tensors)
+
+
+def _indices(tensors: Iterable[int]) -> NDArray[np.int32]:
+    return np.array([int(index) for index in tensors], np.int32)
+
+
+def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.frombuffer(values.tobytes(), np.uint8)

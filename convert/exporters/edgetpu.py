@@ -8,11 +8,12 @@ which the compiler must leave as they are, say what belongs where.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from convert.errors import ContractViolationError
-from convert.tflite_editor import read_tree, write_tree
+from convert.tflite_editor import TfliteEditor
 from device_runner.atomic_write import write_atomically
 from device_runner.errors import BadModelError
 from device_runner.model.flatbuffer import read_graph
@@ -69,22 +70,15 @@ def _flatbuffer_end(data: bytes) -> int:
 
 def _with_signature(flatbuffer: bytes, original: StepModel) -> bytes:
     """The flatbuffer, with the original's signature if it has none."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    if any(found.key == STEP_SIGNATURE for found in read_graph(flatbuffer).signatures):
+    graph = read_graph(flatbuffer)
+    if any(found.key == STEP_SIGNATURE for found in graph.signatures):
         return flatbuffer
     signature = original.graph.signature(STEP_SIGNATURE)
-    model = read_tree(flatbuffer)
-    graph = model.subgraphs[0]
-    restored = schema.SignatureDefT()
-    restored.signatureKey = STEP_SIGNATURE.encode()
-    restored.subgraphIndex = 0
-    for side, border, wanted in (
-        ("inputs", list(graph.inputs), signature.inputs),
-        ("outputs", list(graph.outputs), signature.outputs),
-    ):
-        by_name = {graph.tensors[index].name.decode(): int(index) for index in border}
-        maps = []
+
+    def found(side: str, border: Sequence[int], wanted: Mapping[str, int]) -> dict[str, int]:
+        """The tensors of one side of the step, by their names in the original."""
+        by_name = {graph.tensors[index].name: index for index in border}
+        tensors = {}
         for key, index in wanted.items():
             name = original.graph.tensors[index].name
             if name not in by_name:
@@ -92,9 +86,13 @@ def _with_signature(flatbuffer: bytes, original: StepModel) -> bytes:
                     f"none of its {side} is called '{name}', which is the step's '{key}'; it was "
                     "compiled from another model, or the compiler renames: name the right original"
                 )
-            entry = schema.TensorMapT()
-            entry.name, entry.tensorIndex = key.encode(), by_name[name]
-            maps.append(entry)
-        setattr(restored, side, maps)
-    model.signatureDefs = [restored]
-    return write_tree(model)
+            tensors[key] = by_name[name]
+        return tensors
+
+    editor = TfliteEditor(flatbuffer)
+    editor.set_signature(
+        STEP_SIGNATURE,
+        found("inputs", graph.inputs, signature.inputs),
+        found("outputs", graph.outputs, signature.outputs),
+    )
+    return editor.flatbuffer()

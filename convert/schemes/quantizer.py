@@ -17,56 +17,13 @@ import numpy as np
 
 from convert.errors import ContractViolationError
 from convert.schemes.spec import SchemeSpec
-from convert.tflite_editor import read_tree, write_tree
+from convert.tflite_editor import TfliteEditor
 from device_runner.model.constants import read_constant
-from device_runner.model.flatbuffer import Graph, read_graph
-from device_runner.model.tflite_schema import OPERATOR_NAMES
+from device_runner.model.flatbuffer import Graph, Tensor, read_graph
+from device_runner.operators import OPERATORS
+from device_runner.operators.row import Form
 
-# The first version of each operator with 8-bit or 16-bit integer tensors. An operator that is not
-# here is refused: enter it here after its numerics were checked on every runtime.
-INTEGER_VERSIONS = {
-    8: {
-        "ADD": 2,
-        "CONCATENATION": 2,
-        "FULLY_CONNECTED": 4,
-        "GATHER": 2,
-        "LOGISTIC": 2,
-        "MAXIMUM": 2,
-        "MUL": 2,
-        "RELU": 2,
-        "RESHAPE": 1,
-        "RSQRT": 2,
-        "SOFTMAX": 2,
-        "SPLIT": 2,
-        "STRIDED_SLICE": 2,
-        "SUB": 2,
-        "SUM": 2,
-        "TANH": 2,
-        "TRANSPOSE": 2,
-    },
-    16: {
-        "ADD": 3,
-        "CONCATENATION": 3,
-        "FULLY_CONNECTED": 7,
-        "GATHER": 4,
-        "LOGISTIC": 3,
-        "MAXIMUM": 4,
-        "MUL": 4,
-        "RELU": 3,
-        "RESHAPE": 1,
-        "SOFTMAX": 3,
-        "SPLIT": 4,
-        "STRIDED_SLICE": 4,
-        "SUB": 5,
-        "TANH": 3,
-        "TRANSPOSE": 5,
-    },
-}
-# FULLY_CONNECTED with float activations and int8 weights, one scale per matrix or per channel.
-HYBRID_PER_TENSOR_VERSION = 9
-HYBRID_PER_CHANNEL_VERSION = 12
-# DEQUANTIZE of float16.
-DEQUANTIZE_FLOAT16_VERSION = 3
+FORMS = {8: Form.INT8, 16: Form.INT16}
 
 
 def quantize_integers(
@@ -80,7 +37,7 @@ def quantize_integers(
     Raises:
         ContractViolationError: an operator of the graph is not known in these integers.
     """
-    versions = INTEGER_VERSIONS[bits]
+    versions = _versions(FORMS[bits])
     graph = read_graph(flatbuffer)
     for operator in graph.operators:
         if operator.name not in versions:
@@ -105,7 +62,7 @@ def quantize_integers(
             weight_granularity=_granularity(qtyping, spec),
         )
 
-    return _set_versions(_quantize(flatbuffer, configure, calibration), versions)
+    return _with_versions(_quantize(flatbuffer, configure, calibration), versions)
 
 
 def _gathered(graph: Graph, flatbuffer: bytes) -> dict[str, tuple[float, float]]:
@@ -134,8 +91,8 @@ def quantize_weights(flatbuffer: bytes, spec: SchemeSpec) -> bytes:
             granularity=_granularity(qtyping, spec),
         )
 
-    version = HYBRID_PER_CHANNEL_VERSION if spec.per_channel else HYBRID_PER_TENSOR_VERSION
-    return _set_versions(_quantize(flatbuffer, configure), {"FULLY_CONNECTED": version})
+    form = Form.HYBRID_PER_CHANNEL if spec.per_channel else Form.HYBRID
+    return _with_versions(_quantize(flatbuffer, configure), _versions(form))
 
 
 def cast_weights(flatbuffer: bytes) -> bytes:
@@ -152,8 +109,12 @@ def cast_weights(flatbuffer: bytes) -> bytes:
             algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
         )
 
-    cast = _quantize(flatbuffer, configure)
-    return _set_versions(cast, {"DEQUANTIZE": DEQUANTIZE_FLOAT16_VERSION})
+    return _with_versions(_quantize(flatbuffer, configure), _versions(Form.FLOAT16))
+
+
+def _versions(form: Form) -> dict[str, int]:
+    """The version that each operator has in a form, by name."""
+    return {name: row.versions[form] for name, row in OPERATORS.items() if form in row.versions}
 
 
 def _granularity(qtyping: Any, spec: SchemeSpec) -> Any:
@@ -184,48 +145,30 @@ def _quantize(
     return bytes(result.quantized_model)
 
 
-def _set_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
-    model = read_tree(flatbuffer)
-    _drop_idle_requantizations(model)
-    for code in model.operatorCodes:
-        name = OPERATOR_NAMES[code.builtinCode]
-        code.version = max(code.version, versions.get(name, 1))
-    # Of a model above a megabyte the quantizer puts the weights behind the flatbuffer; packed
-    # again, they must be taken in.
-    for buffer in model.buffers:
-        if buffer.offset > 1:
-            buffer.data = np.frombuffer(flatbuffer, np.uint8, buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
-    return write_tree(model)
+def _with_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
+    """What the quantizer made, with right versions and without idle operators."""
+    editor = TfliteEditor(flatbuffer)
+    editor.drop_operators(*_idle_requantizations(read_graph(flatbuffer)))
+    editor.raise_versions(versions)
+    return editor.flatbuffer()
 
 
-def _drop_idle_requantizations(model: Any) -> None:
-    """Remove each QUANTIZE that leaves dtype, scale and zero point as they are, and the operator
-    codes that nothing uses then: the quantizer puts one behind a GATHER from a constant table, and
-    in front of a CONCATENATION."""
-    graph = model.subgraphs[0]
-    outputs = set(graph.outputs)
+def _idle_requantizations(graph: Graph) -> tuple[set[int], dict[int, int]]:
+    """The places of each QUANTIZE that leaves dtype, scale and zero point as they are, and the
+    tensor to read in place of its output: the quantizer puts one behind a GATHER from a constant
+    table, and in front of a CONCATENATION."""
+    places: set[int] = set()
     replaced: dict[int, int] = {}
-    kept = []
-    for operator in graph.operators:
-        operator.inputs = np.array(
-            [replaced.get(int(i), int(i)) for i in operator.inputs], np.int32
-        )
-        name = OPERATOR_NAMES[model.operatorCodes[operator.opcodeIndex].builtinCode]
-        if name == "QUANTIZE" and operator.outputs[0] not in outputs:
-            ends = operator.inputs[0], operator.outputs[0]
-            source, target = (graph.tensors[index] for index in ends)
-            if source.type == target.type and _grid(source) == _grid(target):
-                replaced[int(ends[1])] = int(ends[0])
-                continue
-        kept.append(operator)
-    graph.operators = kept
-    used = sorted({operator.opcodeIndex for operator in kept})
-    model.operatorCodes = [model.operatorCodes[index] for index in used]
-    for operator in kept:
-        operator.opcodeIndex = used.index(operator.opcodeIndex)
+    for place, operator in enumerate(graph.operators):
+        if operator.name != "QUANTIZE" or operator.outputs[0] in graph.outputs:
+            continue
+        given, (target,) = operator.inputs[0], operator.outputs
+        source = replaced.get(given, given)
+        if _stored(graph.tensors[source]) == _stored(graph.tensors[target]):
+            places.add(place)
+            replaced[target] = source
+    return places, replaced
 
 
-def _grid(tensor: Any) -> tuple[list[float], list[int]]:
-    quantization = tensor.quantization
-    return list(quantization.scale), list(quantization.zeroPoint)
+def _stored(tensor: Tensor) -> tuple[str, tuple[float, ...], tuple[int, ...]]:
+    return tensor.dtype, tensor.scales, tensor.zero_points

@@ -23,8 +23,9 @@ from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
-from convert.tflite_editor import constant, read_tree, write_tree
-from device_runner.model.tflite_schema import OPERATOR_NAMES
+from convert.tflite_editor import TfliteEditor
+from device_runner.model.constants import read_constant
+from device_runner.model.flatbuffer import read_graph
 
 # Of int8 in a narrow range, which is what matrices are stored in.
 LARGEST = 127
@@ -57,35 +58,36 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
         raise ContractViolationError(
             "compensated rounding needs calibrated ranges; calibrate first"
         )
-    model = read_tree(flatbuffer)
-    graph = model.subgraphs[0]
-    uses = Counter(int(index) for operator in graph.operators for index in operator.inputs)
+    graph = read_graph(flatbuffer)
+    uses = Counter(index for operator in graph.operators for index in operator.inputs)
     # By matrix: the inputs of every product that it has a part in, and a bias of its own or -1.
     moments: dict[int, NDArray[Any]] = {}
     biases: dict[int, int] = {}
     for operator in graph.operators:
-        name = OPERATOR_NAMES[model.operatorCodes[operator.opcodeIndex].builtinCode]
-        if name != "FULLY_CONNECTED":
+        if operator.name != "FULLY_CONNECTED":
             continue
-        given, matrix, *added = (int(index) for index in operator.inputs)
-        moment = ranges.moments.get(graph.tensors[given].name.decode())
+        given, matrix, *added = operator.inputs
+        moment = ranges.moments.get(graph.tensors[given].name)
         # Where an operator takes axes together, its inputs' last one is not the matrix'.
         if moment is None or len(moment) != graph.tensors[matrix].shape[1] + 1:
             continue
         moments[matrix] = moments[matrix] + moment if matrix in moments else moment
         biases[matrix] = added[0] if added and uses[added[0]] == uses[matrix] == 1 else -1
+
+    def constant(index: int) -> NDArray[Any] | None:
+        tensor = graph.tensors[index]
+        return read_constant(flatbuffer, tensor) if index >= 0 and tensor.constant_bytes else None
+
+    editor = TfliteEditor(flatbuffer)
     for matrix, moment in moments.items():
-        weights = constant(model, matrix)
+        weights, bias = constant(matrix), constant(biases[matrix])
         if weights is None:
             continue
-        bias = biases[matrix]
-        weights, values = round_columns(
-            weights, constant(model, bias) if bias >= 0 else None, moment, per_channel
-        )
-        _set_constant(model, matrix, weights)
-        if values is not None:
-            _set_constant(model, bias, values)
-    return write_tree(model)
+        weights, bias = round_columns(weights, bias, moment, per_channel)
+        editor.set_constant(matrix, weights)
+        if bias is not None:
+            editor.set_constant(biases[matrix], bias)
+    return editor.flatbuffer()
 
 
 def round_columns(
@@ -132,12 +134,3 @@ def round_columns(
         rounded.astype(weights.dtype),
         None if bias is None else free[:, -1].astype(bias.dtype),
     )
-
-
-def _set_constant(model: Any, index: int, values: NDArray[Any]) -> None:
-    """Give a constant other values, and it alone: equal constants share a buffer."""
-    tensor = model.subgraphs[0].tensors[index]
-    if sum(tensor.buffer == other.buffer for other in model.subgraphs[0].tensors) > 1:
-        model.buffers.append(type(model.buffers[0])())
-        tensor.buffer = len(model.buffers) - 1
-    model.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)

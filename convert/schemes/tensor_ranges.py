@@ -18,18 +18,7 @@ from calibration.ranges import Ranges
 from calibration.state_magnitudes import MARGIN
 from convert.errors import ContractViolationError
 from device_runner.model.flatbuffer import Graph
-
-# Operators whose inputs and outputs are on one grid.
-SAME_GRID = {
-    "CONCATENATION",
-    "MAXIMUM",
-    "MINIMUM",
-    "RESHAPE",
-    "SLICE",
-    "SPLIT",
-    "STRIDED_SLICE",
-    "TRANSPOSE",
-}
+from device_runner.operators import OPERATORS
 
 
 def tensor_limits(
@@ -95,7 +84,7 @@ def _shared(
     for names in ranges.states.values():
         join(list(names))
     for op in graph.operators:
-        if op.name in SAME_GRID:
+        if op.name in OPERATORS and OPERATORS[op.name].one_grid:
             join([graph.tensors[index].name for index in (*op.inputs, *op.outputs) if index >= 0])
     found = {}
     for members in {id(members): members for members in group.values()}.values():

@@ -25,7 +25,7 @@ from typing import Any
 
 from convert.targets import DATA, MICRO_FILE, RUNTIMES_FILE, VERSIONS_FILE
 from convert.targets.runtimes import version_key
-from convert.tflite_editor import write_tree
+from convert.tflite_editor import naming_model
 from device_runner.model.tflite_schema import CUSTOM_OPERATOR, OPERATOR_NAMES
 
 # Beyond the highest version of any operator today.
@@ -37,30 +37,6 @@ _TOO_NEW = "out of range"
 _NOWHERE = OPERATOR_NAMES.index("CONCAT_EMBEDDINGS")
 # std::string tflite::FindMinimumRuntimeVersionForOp(BuiltinOperator, int), by the C++ ABI's name.
 _FIND_VERSION = "_ZN6tflite30FindMinimumRuntimeVersionForOpB5cxx11ENS_15BuiltinOperatorEi"
-
-
-def naming(codes: list[tuple[int, int]], use: bool = False) -> bytes:
-    """A TFLite file that names these operators (number, version); with ``use``, it has one operator
-    of each."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model: Any = schema.ModelT()
-    model.version, model.operatorCodes = 3, []
-    for number, version in codes:
-        code: Any = schema.OperatorCodeT()
-        code.deprecatedBuiltinCode = min(number, 127)
-        code.builtinCode, code.version = number, version
-        model.operatorCodes.append(code)
-    tensor: Any = schema.TensorT()
-    tensor.name, tensor.shape, tensor.buffer = b"x", [1, 1], 0
-    graph: Any = schema.SubGraphT()
-    graph.tensors, graph.inputs, graph.outputs, graph.operators = [tensor], [0], [0], []
-    for index in range(len(codes) if use else 0):
-        operator: Any = schema.OperatorT()
-        operator.opcodeIndex, operator.inputs, operator.outputs = index, [0], [0]
-        graph.operators.append(operator)
-    model.subgraphs, model.buffers = [graph], [schema.BufferT()]
-    return write_tree(model)
 
 
 def highest_versions(interpreter_class: Any) -> dict[str, int]:
@@ -77,7 +53,7 @@ def highest_versions(interpreter_class: Any) -> dict[str, int]:
 
 def _loads(interpreter_class: Any, number: int, version: int) -> bool:
     try:
-        interpreter_class(model_content=naming([(number, version)]))
+        interpreter_class(model_content=naming_model([(number, version)]))
     except (ValueError, RuntimeError) as error:
         if _MISSING not in str(error) and _TOO_NEW not in str(error):
             raise
@@ -98,7 +74,7 @@ def operators_in_micro() -> list[str]:
             continue
         done = subprocess.run(
             [sys.executable, "-c", child],
-            input=naming([(number, 1), (_NOWHERE, 1)], use=True),
+            input=naming_model([(number, 1), (_NOWHERE, 1)], use=True),
             capture_output=True,
             check=False,
         )

@@ -78,6 +78,8 @@ ROWS = (
         Options(8, (ACTIVATION, Field(1, "weights_format", "b"), Field(2, "keep_num_dims", "?"))),
         check=_default_weights,
         optional_inputs=True,
+        matrix=1,
+        bias=2,
         versions={**integers(4, 7), Form.HYBRID: 9, Form.HYBRID_PER_CHANNEL: 12},
         multiply_adds=_of_fully_connected,
     ),

@@ -100,6 +100,7 @@ class OperatorRow:
             version for its form: enter it after its numerics were checked on every runtime.
         grid: where the grid of its output comes from in integers.
         source: the position of the input whose values are passed on.
+        matrix, bias: the positions of the inputs that are weights where it is a matrix product.
         prescribed: the range (low, high) of its 8-bit output where TFLite prescribes it.
         passes_ids: whether a token's id is the same number behind it.
         multiply_adds: how many one step takes, of products and convolutions.
@@ -114,6 +115,8 @@ class OperatorRow:
     versions: Mapping[Form, int] = field(default_factory=dict)
     grid: Grid = Grid.OWN
     source: int = 0
+    matrix: int | None = None
+    bias: int | None = None
     prescribed: tuple[float, float] | None = None
     passes_ids: bool = False
     multiply_adds: Callable[[Operator, ShapeOf], int] = no_products

@@ -15,7 +15,6 @@ from convert.schemes import SCHEMES, parse_scheme
 from convert.targets import DATA, RUNTIMES_FILE, TARGETS, VERSIONS_FILE, target_names
 from convert.targets.check import check_file
 from convert.targets.documentation import tables
-from convert.targets.measure_runtime import naming
 from convert.targets.operator_rules import OPERATOR_RULES
 from convert.targets.profile import get_profile
 from convert.targets.report import AFTER, MAPS, REFUSED, format_report
@@ -26,6 +25,7 @@ from convert.targets.runtimes import (
     release_of,
     version_key,
 )
+from convert.tflite_editor import naming_model
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.tflite_schema import OPERATOR_NAMES
 from models.cells import CELLS
@@ -77,7 +77,7 @@ def test_the_table_is_what_the_runtime_says(distribution, tmp_path):
     (tmp_path / "cases.json").write_text(
         json.dumps(
             [
-                [naming([(number, version)]).hex(), runtime.refusal(name, version) is None]
+                [naming_model([(number, version)]).hex(), runtime.refusal(name, version) is None]
                 for number, name in enumerate(OPERATOR_NAMES)
                 if name != "CUSTOM"
                 for version in (2, 3, 4, 5, 7, 12)
