@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ class _Imitation(keras.Model):
     ) -> None:
         super().__init__(name="imitation")
         self.simulated = simulated
-        self.reference = lambda x: tf.stop_gradient(reference(x))
+        self.reference: Callable[[tf.Tensor], tf.Tensor] = lambda x: tf.stop_gradient(reference(x))
         self.noise = noise
         self.offset = offset
         self.weight = weight

@@ -60,7 +60,7 @@ class LearnedGrid(NamedTuple):
 @tf.custom_gradient
 def _round_and_learn(
     value: tf.Tensor, low: tf.Tensor, high: tf.Tensor, log_scale: tf.Tensor, frames: tf.Tensor
-) -> tuple[tf.Tensor, Callable]:
+) -> tuple[tf.Tensor, Callable[..., Any]]:
     """Fake quantization of [batch, width] whose scale has a gradient.
 
     With y the rounded value, dy/dlog2(scale) is ln 2 * (y - value) inside of the limits and
@@ -69,7 +69,7 @@ def _round_and_learn(
     """
     result = tf.quantization.fake_quant_with_min_max_vars(value, low, high)
 
-    def gradient(upstream: tf.Tensor) -> tuple:
+    def gradient(upstream: tf.Tensor) -> tuple[Any, ...]:
         passed, _, _ = tf.raw_ops.FakeQuantWithMinMaxVarsGradient(
             gradients=upstream, inputs=value, min=low, max=high
         )

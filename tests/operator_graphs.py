@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
+from convert.schemes.scheme import FloatStep
+from convert.step.contract_fields import border
 from convert.step.step_module import to_float_graph
 from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.golden import Golden
 from device_runner.model.step_file import StepModel
-from device_runner.model.tensor_spec import StateSpec, TensorSpec
 
 INPUTS, UNITS = 6, 8
 _values = np.random.default_rng(5).normal(0, 0.7, (UNITS, UNITS)).astype(np.float32)
@@ -87,15 +90,19 @@ class _Module(tf.Module):
         }
 
 
-def operator_model(name: str, folder) -> StepModel:
-    """A step model whose ``y`` is the named function, without golden sequences."""
-    flatbuffer = to_float_graph(_Module(GRAPHS[name]))
+@functools.cache
+def operator_flatbuffer(name: str) -> bytes:
+    """The float32 step graph whose ``y`` is the named function."""
+    return to_float_graph(_Module(GRAPHS[name]))
+
+
+def operator_model(name: str, folder, flatbuffer: bytes | None = None) -> StepModel:
+    """A step model whose ``y`` is the named function, without golden sequences; in float32, or
+    ``flatbuffer``, which a scheme has made of its step graph."""
+    flatbuffer = flatbuffer or operator_flatbuffer(name)
     graph = read_graph(flatbuffer)
-    shape = graph.tensors[graph.signature("step").outputs["y"]].shape
     contract = Contract(
-        inputs=(TensorSpec("x", (1, INPUTS), "float32"),),
-        outputs=(TensorSpec("y", shape, "float32"),),
-        states=(StateSpec("h", (1, UNITS), "float32"),),
+        **border(graph, FloatStep(flatbuffer, {})),
         task="",
         cell="",
         units=(UNITS,),

@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from convert.errors import UnsupportedLayerError
 from device_runner.model.flatbuffer import Operator
 from device_runner.operators.row import ShapeOf
 
@@ -72,6 +73,11 @@ def _strided_slice(operator: Operator, operands: Sequence[Any], shape: ShapeOf) 
 def _sum(operator: Operator, operands: Sequence[Any], shape: ShapeOf) -> Sequence[Any]:
     values, axes = operands
     chosen = tf.get_static_value(axes).ravel().tolist()
+    if {0, -len(shape(operator.inputs[0]))} & set(chosen):
+        raise UnsupportedLayerError(
+            "SUM over the batch is not simulated, as training has many sequences in it; "
+            "quantize after training"
+        )
     return [tf.reduce_sum(values, chosen, keepdims=bool(operator.options["keep_dims"]))]
 
 

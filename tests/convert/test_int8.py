@@ -1,5 +1,7 @@
 """int8 step models: the state contract, read from the flatbuffer by the schema's own code."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tf_keras as keras
@@ -10,11 +12,13 @@ from calibration.state_magnitudes import MARGIN
 from convert.errors import ContractViolationError
 from convert.evaluation import DRIFT_STEPS
 from convert.export import export, float_step
-from convert.schemes import int8, quantizer
+from convert.schemes import int8
 from convert.schemes import tensor_ranges as limits
 from convert.schemes.spec import SchemeSpec
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import load_step_model
+from device_runner.operators import OPERATORS
+from device_runner.operators.row import Form
 from models.network import Architecture
 from tests.conftest import VARIANTS, VARIANTS_WITH_RECURRENT_MATRIX
 
@@ -52,7 +56,7 @@ def test_no_tensor_is_float_and_operators_have_their_int8_versions(step_models, 
     assert types <= {schema.TensorType.INT8, schema.TensorType.INT32}
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
     for code in model.operatorCodes:
-        assert code.version == quantizer.INTEGER_VERSIONS[8][names[code.builtinCode]]
+        assert code.version == OPERATORS[names[code.builtinCode]].versions[Form.INT8]
 
 
 def test_bounded_states_use_their_bound(step_models):
@@ -117,6 +121,6 @@ def test_without_ranges_it_is_refused(trained):
 def test_an_operator_without_known_int8_version_is_refused(trained, vowels, monkeypatch):
     step = float_step(trained("simple-rnn")[0])
     ranges = step.calibrate([np.zeros((3, 12), np.float32)])
-    monkeypatch.delitem(quantizer.INTEGER_VERSIONS[8], "TANH")
+    monkeypatch.setitem(OPERATORS, "TANH", replace(OPERATORS["TANH"], versions={}))
     with pytest.raises(ContractViolationError, match="TANH"):
         int8.apply(step, ranges, SchemeSpec("int8"))

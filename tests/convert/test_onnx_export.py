@@ -10,12 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from convert.errors import NotExportableError
-from convert.exporters.onnx import LOWERINGS, export_onnx, to_onnx
+from convert.exporters.onnx import export_onnx, to_onnx
 from device_runner.backends import load_backend
 from device_runner.errors import VerificationError
 from device_runner.model.contract import Tolerance
 from device_runner.model.step_file import load_step_model
-from device_runner.operators import OPERATORS
 from pipeline.cli import main
 from tests.conftest import VARIANTS
 from tests.operator_graphs import GRAPHS, operator_model, outputs, random_frames
@@ -52,10 +51,6 @@ def test_operators_are_litert_s(tmp_path, name):
     found = outputs(load_backend(model, "onnxruntime"), frames)
     expected = outputs(load_backend(model, "litert"), frames)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_every_float_operator_of_the_reference_has_an_onnx_form():
-    assert set(OPERATORS) - set(LOWERINGS) == {"QUANTIZE", "DEQUANTIZE"}
 
 
 def test_equal_models_are_equal_files(float32_model):

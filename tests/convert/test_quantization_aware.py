@@ -9,6 +9,7 @@ import tf_keras as keras
 from calibration.rollout import long_streams
 from convert.errors import ContractViolationError, UnsupportedLayerError
 from convert.export import export, float_step
+from convert.operators.in_tensorflow import SIMULATED
 from convert.quantization_aware import (
     float_network,
     load_step,
@@ -126,9 +127,7 @@ def test_the_scheme_is_refused_without_training(trained, vowels, tmp_path):
 
 
 def test_an_operator_that_is_not_simulated_is_named(trained, monkeypatch):
-    from convert import simulation
-
-    monkeypatch.delitem(simulation.ELEMENTWISE, "TANH")
+    monkeypatch.delitem(SIMULATED, "TANH")
     with pytest.raises(UnsupportedLayerError, match="TANH"):
         SimulatedNetwork(float_step(trained("gru")[0]), {})
 

@@ -1,0 +1,211 @@
+"""Operators in ONNX: what a step graph's operator becomes in a graph of that format.
+
+Each adds its nodes to an :class:`convert.exporters.onnx_graph.OnnxGraph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from convert.errors import NotExportableError
+from convert.exporters.onnx_graph import OnnxGraph
+from device_runner.model.flatbuffer import Operator
+from device_runner.operators.shapes import strided_slice_parts
+
+# As an end of a slice that runs backwards: beyond the first element.
+BEFORE_THE_FIRST = np.iinfo(np.int64).min
+
+Lower = Callable[[OnnxGraph, Operator], None]
+
+
+def _same(kind: str) -> Lower:
+    """An operator that ONNX has under another name."""
+
+    def lower(to: OnnxGraph, operator: Operator) -> None:
+        to.add(kind, [to.name(index) for index in operator.inputs], to.name(operator.outputs[0]))
+
+    return lower
+
+
+def _activated(kind: str) -> Lower:
+    def lower(to: OnnxGraph, operator: Operator) -> None:
+        to.add_activated(operator, kind, [to.name(index) for index in operator.inputs])
+
+    return lower
+
+
+def _fully_connected(to: OnnxGraph, operator: Operator) -> None:
+    x, weights, *bias = (index for index in operator.inputs if index >= 0)
+    _, width = to.shape(weights)
+    name = to.name(x)
+    if len(to.shape(x)) != 2 or to.shape(x)[1] != width:
+        name = to.reshaped(name, (-1, width))
+    operands = [name, to.name(weights), *(to.name(index) for index in bias)]
+    (output,) = operator.outputs
+    if len(to.shape(output)) == 2:
+        to.add_activated(operator, "Gemm", operands, transB=1)
+        return
+    # The activation acts on each value alone: it may as well come after the new shape.
+    to.add_activated(
+        operator,
+        "Reshape",
+        [to.add("Gemm", operands, transB=1), to.constant(to.shape(output), np.int64)],
+    )
+
+
+def _gather(to: OnnxGraph, operator: Operator) -> None:
+    if operator.options["batch_dims"]:
+        raise NotExportableError(
+            f"{to.model.path}: GATHER within a batch has no ONNX form here; "
+            "add it to convert/operators/in_onnx.py"
+        )
+    names = [to.name(index) for index in operator.inputs]
+    output = to.name(operator.outputs[0])
+    to.add("Gather", names, output, axis=int(operator.options["axis"]))
+
+
+def _batch_matmul(to: OnnxGraph, operator: Operator) -> None:
+    operands = []
+    for index, adjoint in zip(operator.inputs, ("adj_x", "adj_y"), strict=True):
+        name = to.name(index)
+        if operator.options[adjoint]:
+            *order, last, before = range(len(to.shape(index)))
+            name = to.add("Transpose", [name], perm=[*order, before, last])
+        operands.append(name)
+    to.add("MatMul", operands, to.name(operator.outputs[0]))
+
+
+def _split(to: OnnxGraph, operator: Operator) -> None:
+    axis_index, x = operator.inputs
+    (axis,) = to.integers(axis_index)
+    sizes = [to.shape(index)[axis] for index in operator.outputs]
+    node = to.onnx.helper.make_node(
+        "Split",
+        [to.name(x), to.constant(sizes, np.int64)],
+        [to.name(index) for index in operator.outputs],
+        axis=axis,
+    )
+    to.nodes.append(node)
+
+
+def _concatenation(to: OnnxGraph, operator: Operator) -> None:
+    names = [to.name(index) for index in operator.inputs]
+    to.add_activated(operator, "Concat", names, axis=int(operator.options["axis"]))
+
+
+def _reduce(kind: str) -> Lower:
+    def lower(to: OnnxGraph, operator: Operator) -> None:
+        x, axes = operator.inputs
+        to.add(
+            kind,
+            [to.name(x), to.constant(to.integers(axes), np.int64)],
+            to.name(operator.outputs[0]),
+            keepdims=int(operator.options["keep_dims"]),
+            noop_with_empty_axes=1,
+        )
+
+    return lower
+
+
+def _reshape(to: OnnxGraph, operator: Operator) -> None:
+    (output,) = operator.outputs
+    to.reshaped(to.name(operator.inputs[0]), to.shape(output), to.name(output))
+
+
+def _transpose(to: OnnxGraph, operator: Operator) -> None:
+    x, order = operator.inputs
+    to.add("Transpose", [to.name(x)], to.name(operator.outputs[0]), perm=to.integers(order))
+
+
+def _slice(to: OnnxGraph, operator: Operator) -> None:
+    begins, sizes = operator.inputs[1:]
+    parts = [
+        slice(begin, None if size == -1 else begin + size)
+        for begin, size in zip(to.integers(begins), to.integers(sizes), strict=True)
+    ]
+    _add_slice(to, operator, parts)
+
+
+def _strided_slice(to: OnnxGraph, operator: Operator) -> None:
+    limits = [to.integers(index) for index in operator.inputs[1:]]
+    parts = [
+        # The one index of an axis that is removed, as a slice; the new shape removes the axis.
+        slice(part, part + 1 or None) if isinstance(part, int) else part
+        for part in strided_slice_parts(operator, *limits)
+    ]
+    _add_slice(to, operator, parts)
+
+
+def _add_slice(to: OnnxGraph, operator: Operator, parts: Sequence[slice]) -> None:
+    x, (output,) = operator.inputs[0], operator.outputs
+    # strict=False: of the axes that are not named all is taken.
+    ranges = [part.indices(n) for part, n in zip(parts, to.shape(x), strict=False)]
+    starts, ends, steps = zip(*ranges, strict=True)
+    operands = [
+        starts,
+        [BEFORE_THE_FIRST if end < 0 else end for end in ends],
+        range(len(ranges)),
+        steps,
+    ]
+    sliced = to.add("Slice", [to.name(x), *(to.constant(v, np.int64) for v in operands)])
+    to.reshaped(sliced, to.shape(output), to.name(output))
+
+
+def _rsqrt(to: OnnxGraph, operator: Operator) -> None:
+    root = to.add("Sqrt", [to.name(operator.inputs[0])])
+    to.add("Reciprocal", [root], to.name(operator.outputs[0]))
+
+
+def _softmax(to: OnnxGraph, operator: Operator) -> None:
+    beta = to.constant(operator.options["beta"], np.float32)
+    scaled = to.add("Mul", [to.name(operator.inputs[0]), beta])
+    to.add("Softmax", [scaled], to.name(operator.outputs[0]), axis=-1)
+
+
+def _leaky_relu(to: OnnxGraph, operator: Operator) -> None:
+    alpha = float(operator.options["alpha"])
+    to.add("LeakyRelu", [to.name(operator.inputs[0])], to.name(operator.outputs[0]), alpha=alpha)
+
+
+def _relu6(to: OnnxGraph, operator: Operator) -> None:
+    limits = [to.constant(limit, np.float32) for limit in (0.0, 6.0)]
+    to.add("Clip", [to.name(operator.inputs[0]), *limits], to.name(operator.outputs[0]))
+
+
+LOWERINGS: dict[str, Lower] = {
+    "ADD": _activated("Add"),
+    "BATCH_MATMUL": _batch_matmul,
+    "CONCATENATION": _concatenation,
+    "DIV": _activated("Div"),
+    "EXP": _same("Exp"),
+    "FULLY_CONNECTED": _fully_connected,
+    "GATHER": _gather,
+    "LEAKY_RELU": _leaky_relu,
+    "LOGISTIC": _same("Sigmoid"),
+    "MAXIMUM": _same("Max"),
+    "MEAN": _reduce("ReduceMean"),
+    "MINIMUM": _same("Min"),
+    "MUL": _activated("Mul"),
+    "NEG": _same("Neg"),
+    "RELU": _same("Relu"),
+    "RELU6": _relu6,
+    "RESHAPE": _reshape,
+    "RSQRT": _rsqrt,
+    "SLICE": _slice,
+    "SOFTMAX": _softmax,
+    "SPLIT": _split,
+    "SQRT": _same("Sqrt"),
+    "STRIDED_SLICE": _strided_slice,
+    "SUB": _activated("Sub"),
+    "SUM": _reduce("ReduceSum"),
+    "TANH": _same("Tanh"),
+    "TRANSPOSE": _transpose,
+}
+
+# Why an operator that the reference computes has no form here, and what to do.
+WITHOUT_FORM = dict.fromkeys(
+    ("DEQUANTIZE", "QUANTIZE"),
+    "only quantized graphs have it: export the network as float32",
+)
