@@ -5,15 +5,12 @@ The compiler is in no package: files stripped of what it drops stand in for its 
 
 from __future__ import annotations
 
-from typing import Any
-
-import flatbuffers
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
 
 from convert.errors import ContractViolationError
 from convert.exporters.edgetpu import restore_contract
+from convert.tflite_editor import TfliteEditor
 from device_runner.errors import BadModelError
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
@@ -31,12 +28,10 @@ def stripped(original, tmp_path):
     """Writes the original without its contract, after ``edit`` changed the object tree."""
 
     def write(edit=lambda model: None):
-        model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(original.flatbuffer, 0))
-        edit(model)
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+        editor = TfliteEditor(original.flatbuffer)
+        edit(editor.tree)
         path = tmp_path / "lstm_edgetpu.tflite"
-        path.write_bytes(bytes(builder.Output()))
+        path.write_bytes(editor.flatbuffer())
         return path
 
     return write

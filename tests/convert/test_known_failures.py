@@ -3,10 +3,9 @@
 import subprocess
 import sys
 
-import flatbuffers
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
+from convert.tflite_editor import TfliteEditor
 from device_runner.backends.known_failures import known_failure
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import load_step_model
@@ -15,13 +14,11 @@ from device_runner.model.tflite_schema import OPERATOR_NAMES
 
 def lowered(flatbuffer, version):
     """The model with another version in its FULLY_CONNECTED operators."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
-    for code in model.operatorCodes:
+    editor = TfliteEditor(flatbuffer)
+    for code in editor.tree.operatorCodes:
         if OPERATOR_NAMES[code.builtinCode] == "FULLY_CONNECTED":
             code.version = version
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return editor.flatbuffer()
 
 
 @pytest.mark.parametrize(("version", "wrong"), [(9, True), (12, False)])

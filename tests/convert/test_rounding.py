@@ -2,11 +2,9 @@
 
 from dataclasses import replace
 
-import flatbuffers
 import numpy as np
 import pytest
 import tf_keras as keras
-from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +14,7 @@ from convert.errors import ContractViolationError, SchemeWordsError
 from convert.export import float_step
 from convert.schemes import apply_scheme, parse_scheme
 from convert.schemes.rounding import LARGEST, compensate, round_columns
+from convert.tflite_editor import TfliteEditor
 from convert.verify import verify_on_runtimes
 from device_runner.model.constants import read_constant
 from device_runner.model.flatbuffer import read_graph
@@ -134,15 +133,13 @@ def test_equal_constants_are_changed_apart(vowels):
     for layer in recurrences(network):
         layer.cell.bias.assign(np.full(24, 0.5))
     step = float_step(network)
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(step.flatbuffer, 0))
-    tensors = model.subgraphs[0].tensors
-    products = [op for op in model.subgraphs[0].operators if len(op.inputs) == 3]
+    editor = TfliteEditor(step.flatbuffer)
+    tensors = editor.tree.subgraphs[0].tensors
+    products = [op for op in editor.tree.subgraphs[0].operators if len(op.inputs) == 3]
     biases = [tensors[op.inputs[2]] for op in products if op.inputs[2] >= 0]
     first, second = [bias for bias in biases if list(bias.shape) == [24]][:2]
     second.buffer = first.buffer
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    step = replace(step, flatbuffer=bytes(builder.Output()))
+    step = replace(step, flatbuffer=editor.flatbuffer())
     streams = [np.abs(stream) for stream in long_streams(vowels.train.sequences, 500, 1)]
     ranges = step.calibrate(streams)
     changed = compensate(step.flatbuffer, ranges, per_channel=True)

@@ -25,8 +25,9 @@ from convert.targets.runtimes import (
     release_of,
     version_key,
 )
-from convert.tflite_editor import naming_model
+from convert.tflite_editor import TfliteEditor, naming_model
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.step_file import load_step_model
 from device_runner.model.tflite_schema import OPERATOR_NAMES
 from models.cells import CELLS
 from pipeline.cli import main
@@ -252,16 +253,9 @@ def test_two_outputs_in_one_tensor_are_no_gpu_graph(step_models, tmp_path):
 
 
 def _edited(path, edit) -> bytes:
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    from device_runner.model.step_file import load_step_model
-
-    model = schema.ModelT.InitFromPackedBuf(load_step_model(path).flatbuffer, 0)
-    edit(model)
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    editor = TfliteEditor(load_step_model(path).flatbuffer)
+    edit(editor.tree)
+    return editor.flatbuffer()
 
 
 def _rename_first(schema, old: str, new: str):

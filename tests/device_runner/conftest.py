@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from convert.tflite_editor import TfliteEditor
 from device_runner.cli import main
 from device_runner.errors import BadModelError
 from device_runner.model.golden import GOLDEN_FILE
@@ -74,14 +75,9 @@ class Workshop:
 
     def edited_graph(self, edit: Callable[[Any], None]) -> bytes:
         """The flatbuffer after ``edit`` changed the schema's object tree in place."""
-        import flatbuffers
-        from ai_edge_litert.schema_py_generated import ModelT
-
-        tree = ModelT.InitFromPackedBuf(self.model.flatbuffer, 0)
-        edit(tree)
-        builder = flatbuffers.Builder(len(self.model.flatbuffer))
-        builder.Finish(tree.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        editor = TfliteEditor(self.model.flatbuffer)
+        edit(editor.tree)
+        return editor.flatbuffer()
 
     def with_graph(self, edit: Callable[[Any], None]) -> bytes:
         """The model packed with an edited graph and the hash that belongs to it."""
