@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +18,12 @@ from convert.schemes import apply_scheme, parse_scheme
 from convert.schemes.scheme import FloatStep
 from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
+from convert.targets import DATA, RUNTIMES_FILE, TARGETS, VERSIONS_FILE
 from convert.targets.runtimes import release_of
 from device_runner.backends import load_backend
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import StepModel
+from device_runner.model.tflite_schema import OPERATOR_NAMES
 from device_runner.operators import OPERATORS
 from device_runner.operators.row import ACTIVATE, Form
 from tests.operator_graphs import GRAPHS, operator_flatbuffer, operator_model, random_frames
@@ -70,6 +73,18 @@ def test_fused_activations_are_everywhere():
 @pytest.mark.parametrize("row", OPERATORS.values(), ids=OPERATORS)
 def test_a_version_that_we_write_is_in_a_release(row):
     assert all(release_of(row.name, version) for version in row.versions.values())
+
+
+@pytest.mark.parametrize("name", [VERSIONS_FILE, RUNTIMES_FILE, *(f"{t}.json" for t in TARGETS)])
+def test_what_targets_say_is_of_operators_there_are(name):
+    """The tables of what runtimes and targets have: of the schema's operators, all of ours among
+    those of TensorFlow Lite."""
+    operators = json.loads((DATA / name).read_text(encoding="utf-8"))["operators"]
+    if operators == "runtime":
+        return
+    assert set(operators) <= set(OPERATOR_NAMES)
+    if name in (VERSIONS_FILE, RUNTIMES_FILE):
+        assert set(OPERATORS) <= set(operators)
 
 
 @pytest.mark.parametrize("graph", [name for name in GRAPHS if of(name) in INT8])
