@@ -42,9 +42,12 @@ class TfliteEditor:
         tree: the schema's ``ModelT``, for what has no method here; only tests need it.
 
     Example:
-        >>> editor = TfliteEditor(flatbuffer)             # doctest: +SKIP
-        >>> editor.raise_versions({"FULLY_CONNECTED": 4})  # doctest: +SKIP
-        >>> flatbuffer = editor.flatbuffer()               # doctest: +SKIP
+        >>> from device_runner.model.flatbuffer import read_graph
+        >>> from device_runner.model.step_file import load_step_model
+        >>> editor = TfliteEditor(load_step_model("gru-int8.tflite").flatbuffer)
+        >>> editor.raise_versions({"TANH": 3})
+        >>> dict(read_graph(editor.flatbuffer()).operator_codes)["TANH"]
+        3
     """
 
     def __init__(self, flatbuffer: bytes) -> None:
