@@ -8,14 +8,16 @@ import pytest
 from convert.tflite_editor import TfliteEditor, naming_model
 from device_runner.model.constants import read_constant
 from device_runner.model.flatbuffer import read_graph
+from device_runner.model.step_file import load_step_model
 from device_runner.model.tflite_schema import OPERATOR_NAMES
-from tests.operator_graphs import operator_flatbuffer
+from tests.conftest import KEPT_STEP_MODELS
 
 
 @pytest.fixture(scope="module")
 def flatbuffer() -> bytes:
-    """A graph with constants, in the editor's own layout."""
-    return TfliteEditor(operator_flatbuffer("FULLY_CONNECTED")).flatbuffer()
+    """A GRU's step graph, in the editor's own layout."""
+    model = load_step_model(KEPT_STEP_MODELS / "gru-float32.tflite")
+    return TfliteEditor(model.flatbuffer).flatbuffer()
 
 
 def test_without_a_change_it_writes_the_same_bytes(flatbuffer):
@@ -30,28 +32,27 @@ def test_versions_are_raised_and_not_lowered(flatbuffer):
     assert (versions["FULLY_CONNECTED"], versions["TANH"]) == (4, 3)
 
 
-def matrices(flatbuffer: bytes) -> dict[int, np.ndarray]:
-    graph = read_graph(flatbuffer)
-    products = [op for op in graph.operators if op.name == "FULLY_CONNECTED"]
-    indices = {op.inputs[1] for op in products}
-    return {index: read_constant(flatbuffer, graph.tensors[index]) for index in indices}
+def constants(flatbuffer: bytes) -> dict[int, np.ndarray]:
+    tensors = [tensor for tensor in read_graph(flatbuffer).tensors if tensor.constant_bytes]
+    return {tensor.index: read_constant(flatbuffer, tensor) for tensor in tensors}
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_constant_is_changed_alone(flatbuffer, shared):
     """Equal constants may share a buffer."""
-    first, second = [
-        index for index, values in matrices(flatbuffer).items() if values.shape[1] == 6
-    ]
+    biases = [op.inputs[2] for op in read_graph(flatbuffer).operators if len(op.inputs) == 3]
+    shapes = {index: values.shape for index, values in constants(flatbuffer).items()}
+    first, second = [index for index in biases if shapes.get(index) == (48,)]
     editor = TfliteEditor(flatbuffer)
-    tensors = editor.tree.subgraphs[0].tensors
     if shared:
+        tensors = editor.tree.subgraphs[0].tensors
         tensors[second].buffer = tensors[first].buffer
-    before = matrices(editor.flatbuffer())
-    wanted = np.arange(48, dtype=np.float32).reshape(8, 6)
+    before = constants(editor.flatbuffer())
+    wanted = np.arange(48, dtype=np.float32)
     editor.set_constant(first, wanted)
-    after = matrices(editor.flatbuffer())
+    after = constants(editor.flatbuffer())
     np.testing.assert_array_equal(after.pop(first), wanted)
+    assert shared == np.array_equal(before[first], before[second])
     for index, values in after.items():
         np.testing.assert_array_equal(values, before[index])
 
