@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from convert.schemes.scheme import FloatStep
-from convert.step.contract_fields import border
+from convert.step.contract_fields import contract_fields
 from convert.step.step_module import to_float_graph
 from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.flatbuffer import read_graph
@@ -102,7 +102,7 @@ def operator_model(name: str, folder, flatbuffer: bytes | None = None) -> StepMo
     flatbuffer = flatbuffer or operator_flatbuffer(name)
     graph = read_graph(flatbuffer)
     contract = Contract(
-        **border(graph, FloatStep(flatbuffer, {})),
+        **contract_fields(graph, FloatStep(flatbuffer, {})),
         task="",
         cell="",
         units=(UNITS,),
