@@ -26,7 +26,7 @@ def gru(**settings: Any) -> dict[str, Any]:
     [
         ([gru(options={"reset_aftr": False})], "does not take the option 'reset_aftr'"),
         ([gru(options={"rank": 17})], "rank must be an integer from 1 to units (16)"),
-        ([{"cell": "grouped-gru", "units": 10}], "groups must be an integer from 2 on"),
+        ([{"cell": "grouped-gru", "units": 10}], "groups must be an integer of 2 or more"),
         (
             [{"cell": "grouped-gru", "units": 10, "options": {"groups": 5, "split_inputs": True}}],
             "12 inputs cannot be split into 5 groups",
@@ -50,17 +50,11 @@ def test_what_a_network_cannot_be_is_one_line(tmp_path, models, message):
     assert caught.value.message.startswith("model '")
 
 
-@pytest.mark.parametrize(
-    ("augmentation", "message"),
-    [
-        ({"rotation": 10, "vectors": [[0, 1, 12]]}, "name a channel"),
-        ({"rotation": 10, "vectors": [[0, 1, 1]]}, "three different channels"),
-    ],
-)
-def test_an_augmentation_that_does_not_suit_the_task_is_one_line(tmp_path, augmentation, message):
+def test_an_augmentation_that_does_not_suit_the_task_is_one_line(tmp_path):
+    augmentation = {"rotation": 10, "vectors": [[0, 1, 12]]}
     with pytest.raises(RecipeError) as caught:
         check(tmp_path, models=[gru()], training={"augmentation": augmentation})
-    assert message in caught.value.message
+    assert "name a channel" in caught.value.message
     assert caught.value.message.startswith("[training.augmentation]: ")
 
 

@@ -111,6 +111,10 @@ def test_recipes_of_the_project_are_valid(path):
         ),
         (GOOD + "training = { epoch = 5 }\n", "did you mean 'epochs'"),
         (GOOD + "[training.augmentation]\nrotation = 10\n", "rotation needs 'vectors'"),
+        (
+            GOOD + "[training.augmentation]\nrotation = 10\nvectors = [[0, 1, 1]]\n",
+            "a vector has three different channels",
+        ),
         (GOOD + "[training.augmentation]\nstretching = 1\n", "did you mean 'stretch'"),
         (GOOD + "cluster = { clusters = 2 }\n", "'models.cluster.clusters' is wrong"),
         (
