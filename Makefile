@@ -48,8 +48,14 @@ test: lint debian-packages ## lint, check the import rules, run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 # What needs TensorFlow is skipped: see tests/without_tensorflow.py.
+# Left out are those that start many processes.
+MANY_PROCESSES := $(addprefix tests/device_runner/test_,$(addsuffix .py,cli containment doctor endurance \
+  external_delegate isolation malformed_models micro sources))
+QUICK_TESTS = $(filter-out $(MANY_PROCESSES),$(wildcard tests/device_runner/test_*.py)) \
+  tests/calibration/test_data.py tests/pipeline/test_recipe.py tests/checks/test_pages.py \
+  tests/test_documents.py tests/test_sizes.py
 quick: $(STAMP) ## the tests that need no TensorFlow: contract, runner, operators, recipe
-	$(BIN)/python -m pytest -p tests.without_tensorflow -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -p tests.without_tensorflow -n auto --maxprocesses 4 $(QUICK_TESTS)
 
 test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 	$(BIN)/python -m pytest -m slow
