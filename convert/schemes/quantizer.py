@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convert.errors import ContractViolationError
 from convert.schemes.spec import SchemeSpec
@@ -125,7 +126,7 @@ def _granularity(qtyping: Any, spec: SchemeSpec) -> Any:
 def _quantize(
     flatbuffer: bytes,
     configure: Callable[[Any, Any], None],
-    calibration: dict[str, dict[str, np.ndarray]] | None = None,
+    calibration: dict[str, dict[str, NDArray[Any]]] | None = None,
 ) -> bytes:
     from litert_quantizer import qtyping, quantizer
 
