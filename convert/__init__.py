@@ -1,1 +1,1 @@
-"""Turns a trained network into a step model: a .tflite whose signature carries the state."""
+"""Turn a trained network into a step model: a .tflite whose signature carries the state."""

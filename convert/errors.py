@@ -6,7 +6,7 @@ from models.errors import UnknownNameError
 
 
 class ConvertError(click.ClickException):
-    """Base of all errors of this package. The message says what is wrong and what to do."""
+    """Base class of all errors of this package. Each message says what is wrong and what to do."""
 
     exit_code = 3
 
@@ -16,7 +16,7 @@ class UnsupportedLayerError(ConvertError):
 
 
 class SourceModelError(ConvertError):
-    """A model to be imported is missing, damaged, unsafe to read, or not what it claims to be."""
+    """The model to import is missing, damaged, unsafe to read, or not what it claims to be."""
 
 
 class ContractViolationError(ConvertError):
@@ -24,25 +24,25 @@ class ContractViolationError(ConvertError):
 
 
 class NotExportableError(ConvertError):
-    """A step model holds something that the other format cannot express."""
+    """A step model contains something that the other format cannot express."""
 
 
 class UnknownSchemeError(UnknownNameError):
-    """A scheme, or a word of one, does not exist; the message suggests the nearest."""
+    """There is no such scheme, or no such word in it; the message suggests the nearest."""
 
 
 class SchemeWordsError(ConvertError):
-    """Words of a scheme do not combine."""
+    """The words of a scheme contradict each other."""
 
     exit_code = 2
 
 
 class UnknownTargetError(UnknownNameError):
-    """A target does not exist; the message suggests the nearest."""
+    """There is no such target; the message suggests the nearest."""
 
 
 class UnknownRuntimeError(UnknownNameError):
-    """The operators of a runtime are not known here; the message suggests the nearest."""
+    """There is no table of this runtime's operators; the message suggests the nearest."""
 
 
 class TargetMismatchError(ConvertError):

@@ -1,4 +1,4 @@
-"""Evaluate a step model, stepped as on the device: on a task's test data, and against the float
+"""Evaluate a step model as the device steps it: on a task's test data, and against the float
 model over a long stream."""
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ DRIFT_SEED = 7
 
 
 def evaluate_step_model(stream: Stream, task: Task) -> dict[str, Any]:
-    """Compute the task's metric on its test data; by group too where the task has groups.
+    """Compute the task's metric on its test data, and per group if the task has groups.
 
     Returns:
-        The metric under its own key ("accuracy", "mean_absolute_error"), and where there are
-        groups under that key with "_by_" and the group's name, by group.
+        The metric under its own key ("accuracy", "mean_absolute_error"). If the task has groups,
+        also a dict from group to metric, under that key with "_by_" and the group's name appended.
     """
     data, metric = task.test, task.score
     outputs = step_outputs(stream, data)
@@ -53,11 +53,11 @@ def step_outputs(stream: Stream, data: SequenceSet) -> NDArray[np.float32]:
     """Step every sequence from the initial state.
 
     Returns:
-        The first output of every step, float32 [sequences, longest, outputs], with zeros behind a
-        sequence's end.
+        The first output of every step, float32 [sequences, longest, outputs]. Steps after the
+        end of a sequence are zeros.
 
     Raises:
-        ContractViolationError: there is no sequence.
+        ContractViolationError: there are no sequences.
     """
     outputs = None
     for index, sequence in enumerate(data.sequences):
@@ -73,16 +73,16 @@ def step_outputs(stream: Stream, data: SequenceSet) -> NDArray[np.float32]:
 
 
 def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> dict[str, float]:
-    """Measure how far a quantized model strays from the float one over DRIFT_STEPS steps without a
-    reset of the state.
+    """Measure how far a quantized model strays from the float one over DRIFT_STEPS steps without
+    resetting the state.
 
     Args:
-        stream: of the quantized model.
+        stream: a stream of the quantized model.
         step: the float step graph.
-        sequences: as ``Stream.run`` takes them; chained until they are long enough.
+        sequences: sequences as ``Stream.run`` takes them; they are chained until long enough.
 
     Returns:
-        Errors of the outputs over all, over the first and over the last tenth of the steps, as
+        Errors of the outputs over all steps, over the first tenth and over the last tenth, as
         shares of the float outputs' spread, and the share of equal decisions.
     """
     frames = long_streams(sequences, DRIFT_STEPS, DRIFT_SEED, streams=1)[0]
@@ -108,12 +108,12 @@ def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> dict[str
 
 
 def first_output(outputs: StepValues) -> NDArray[np.float32]:
-    """Pick the first output, which is the task's, of what a stream gives."""
+    """Return the first of a stream's outputs, which is the one the task trains."""
     return outputs[OUTPUT_NAME] if isinstance(outputs, dict) else outputs
 
 
 def _run_float(step: FloatStep, quantized: StepModel, frames: Any) -> NDArray[np.float32]:
-    """Outputs of the float step graph on ``frames`` without reset."""
+    """Step the float graph through ``frames`` without a reset and return its outputs."""
     flatbuffer = with_phases(step.flatbuffer, step.periods)
     graph = read_graph(flatbuffer)
     contract = replace(quantized.contract, **contract_fields(graph, step))

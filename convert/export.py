@@ -1,4 +1,4 @@
-"""From a trained network to a step model file that carries its contract and its own proof."""
+"""Export a trained network as a step model file that carries its contract and its own proof."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from models.network import Architecture
 from models.tasks.task import Task
 from models.tensorflow_log import quiet
 
-# Packages whose versions the contract holds.
+# The contract records the versions of these packages.
 VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-litert")
 
 
@@ -42,7 +42,7 @@ def float_step(network: keras.Model, fold_embedding: bool | None = None) -> Floa
 
 
 def step_of(module: StepModule) -> FloatStep:
-    """The float32 step graph of a step module."""
+    """Convert a step module to its float32 step graph."""
     return FloatStep(
         to_float_graph(module),
         module.state_bounds,
@@ -66,22 +66,22 @@ def export(
 ) -> StepModel:
     """Write a step model file and prove it on the spot.
 
-    The result is stepped through the golden sequences and the whole test set on LiteRT before
-    the file is written; its metrics and its drift from the float model over a long stream are
-    part of its contract.
+    Before the file is written, the result is stepped on LiteRT through the golden sequences
+    and the whole test set. The contract records these metrics, and the drift from the float
+    model over a long stream.
 
     Args:
-        network: the float network, [batch, steps, inputs] -> [batch, steps, outputs]; the golden
-            outputs are its own.
-        step: the network's float step graph, if it is there already.
-        scheme: a scheme, or its name.
-        ranges: calibrated on ``step``; needed by quantizing schemes.
+        network: the float network, [batch, steps, inputs] -> [batch, steps, outputs]; it computes
+            the golden outputs.
+        step: the network's float step graph; made here if None.
+        scheme: a parsed scheme, or its name.
+        ranges: ranges calibrated on ``step``; integer schemes need them.
         training_facts: further metrics for the contract.
 
     Raises:
         UnknownSchemeError, SchemeWordsError: there is no such scheme.
         ContractViolationError: the graph does not keep the step contract.
-        VerificationError: the converted model computes something else than the network.
+        VerificationError: the converted model does not compute what the network does.
     """
     step = step or float_step(network)
     facts = facts_of_task(network, architecture, task, step, training_facts or {})
@@ -96,7 +96,7 @@ def export_step(
     ranges: Ranges | None = None,
     recipe_hash: str = "",
 ) -> StepModel:
-    """As :func:`export`, of a step graph that belongs to no task of ours."""
+    """Export a step graph that belongs to none of our tasks; see :func:`export`."""
     spec = parse_scheme(scheme) if isinstance(scheme, str) else scheme
     if spec.qat and step.limits is None:
         raise ContractViolationError(f"{spec} needs a step graph that was trained for it")
@@ -134,7 +134,7 @@ def draft_model(
     tolerance: Tolerance,
     recipe_hash: str = "",
 ) -> StepModel:
-    """A step model, ready to be stepped, that is not written and has no metrics yet."""
+    """Make a step model that can be stepped but has no metrics and no file yet."""
     graph = read_graph(flatbuffer)
     contract = Contract(
         **contract_fields(graph, step),

@@ -1,6 +1,6 @@
-"""A model file of Keras or PyTorch, all the way to a step model file that fits a target.
+"""Convert a Keras or PyTorch model file to a step model file that fits a target.
 
-TensorFlow is imported when a file is converted, not before.
+TensorFlow is not imported until a file is converted.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from convert.targets.report import TargetReport
     from device_runner.model.step_file import StepModel
 
-#: Gets a line for people whenever there is news of the conversion.
+#: Receives one line of text whenever there is news of the conversion.
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class ConvertedFile:
-    """A step model file that was made of a model file.
+    """A step model file that was made from a model file.
 
     Attributes:
         path: the file that was written.
-        model: what it holds, its contract among it.
-        float_error: largest error of the float step against what the original framework computes,
-            as a share of the output's range.
-        window: how far the step is from windows asked one by one, where the model was trained on
-            such; else None.
-        changed: what the step model does otherwise than the original, for people.
-        refused: why cheaper schemes were not taken, by scheme.
-        verified: what each installed runtime computes of it, as
+        model: its content, with the contract.
+        float_error: largest error of the float step against the original framework, as a share of
+            the output's range.
+        window: how far the step is from the original asked window by window, if the model was
+            trained on windows; else None.
+        changed: what the step model does differently from the original, in words.
+        refused: why each cheaper scheme was not taken, by scheme.
+        verified: how each installed runtime did on it, as
             :func:`convert.verify.verify_on_runtimes` gives it.
-        report: the file held against the target, operator by operator.
+        report: the check against the target, operator by operator.
     """
 
     path: Path
@@ -76,17 +76,17 @@ def convert_file(
         data: real sequences to calibrate and prove with: a file or ``module:function`` as
             :func:`calibration.data.load_sequences` takes it, or a list of arrays [steps, channels]
             (of dicts of them by input). None: random numbers, and the file says so.
-        scheme: as "int8"; None for the target's cheapest that the model survives.
+        scheme: such as "int8"; None for the target's cheapest that the model survives.
         architecture: a TOML file with the layers of a PyTorch state_dict.
         frame_period_s: seconds between two frames, the deadline of a step.
         labels: what each value of the first output stands for.
         channels: what each value of the first input is.
-        units: what they are measured in.
-        output: the file to write; None: beside ``path``, with the scheme in its name.
-        tell: gets a line for people whenever there is news.
+        units: what the channels are measured in.
+        output: the file to write; by default beside ``path``, with the scheme in its name.
+        tell: receives one line of text whenever there is news.
 
     Returns:
-        The file that was written, and what is known of it.
+        The file that was written, and what is known about it.
 
     Raises:
         click.ClickException: the conversion fails; the message is one line that says why and what
@@ -116,7 +116,7 @@ def convert_file(
 
 
 def load_workstation_packages() -> None:
-    """Import TensorFlow, without its messages, and what a conversion needs besides.
+    """Import TensorFlow, without its messages, and the other packages that a conversion needs.
 
     Raises:
         MissingRuntimeError: a package is not installed.
@@ -134,11 +134,11 @@ def load_workstation_packages() -> None:
 
 
 def _say_nothing(_: str) -> None:
-    """Takes news where nobody listens."""
+    """Ignore the news."""
 
 
 def _checked_names(target: str, scheme: str | None) -> SchemeSpec | None:
-    """The scheme as it is parsed; an unknown target or scheme is said before the work begins."""
+    """Check the target and parse the scheme, so that a typo shows before the work begins."""
     from convert.scheme_choice import candidates
     from convert.schemes import parse_scheme
 
@@ -152,7 +152,7 @@ def _prepare(
     data: str | Path | Sequence[Any] | None,
     facts: Facts,
 ) -> Conversion:
-    """Import a model file and hold its float step against the original."""
+    """Import a model file and compare its float step with the original."""
     from convert.import_conversion.conversion import prepare, step_inputs
     from convert.importers import import_model
     from convert.step.step_module import StepModule
@@ -183,7 +183,7 @@ def _export(
     path: Path,
     output: str | Path | None,
 ) -> tuple[StepModel, dict[str, str]]:
-    """Write the step model, by default beside ``path`` with its scheme in its name."""
+    """Write the step model, by default beside ``path`` and named after its scheme."""
     from convert.import_conversion.conversion import export_first
     from convert.schemes import parse_scheme
 
@@ -197,7 +197,7 @@ def _export(
 
 
 def _check(model: StepModel, target: str, say: Tell) -> tuple[list[dict[str, Any]], TargetReport]:
-    """Verify a file on every runtime that is installed, and hold it against the target."""
+    """Verify a file on every installed runtime, and check it against the target."""
     from convert.targets.check import check_file
     from convert.verify import verify_on_runtimes
 

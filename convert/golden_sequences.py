@@ -1,4 +1,4 @@
-"""The golden sequences of a step model: real ones, with the network's own outputs."""
+"""Choose a step model's golden sequences: real inputs with the network's own outputs."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from device_runner.model.golden import Golden, golden_input
 from device_runner.model.names import INPUT_NAME
 from models.tasks.sequence_set import SequenceSet
 
-# Enough to see a wrong state, few enough not to weigh on a small model's file.
+# Enough steps to reveal a wrong state, few enough not to bloat a small model's file.
 GOLDEN_STEPS = 32
 GOLDEN_SEQUENCES = 3
 
 
 def golden_of_network(network: keras.Model, data: SequenceSet, outputs: Sequence[str]) -> Golden:
-    """Some beginnings of sequences and what the network gives for them.
+    """Choose the beginnings of some sequences and compute the network's outputs for them.
 
-    The inputs are rounded to float16 where it holds them, which halves their size in the file; the
-    network computes the outputs from the rounded values, so the pairs are exact. Token ids stay as
-    they are.
+    Inputs are rounded to float16 where it can hold them, which halves their size in the file. The
+    network computes its outputs from the rounded values, so inputs and outputs match exactly. Token
+    ids stay as they are.
 
     Args:
-        network: [1, steps, inputs] -> [1, steps, outputs], or several of these.
+        network: [1, steps, inputs] -> [1, steps, outputs], or several inputs and outputs.
         data: the task's test data.
-        outputs: names of what the network gives, in its order.
+        outputs: names of the network's outputs, in its order.
     """
     sequences = []
     chosen, steps = _chosen(data)
@@ -48,17 +48,19 @@ def golden_of_network(network: keras.Model, data: SequenceSet, outputs: Sequence
 
 
 def _chosen(data: SequenceSet) -> tuple[NDArray[np.int64], int]:
-    """Which sequences, and how many steps of each: the first of different labels (or, where they
-    have none, some from all over the data), a few dozen steps in all.
+    """Choose which sequences to take, and how many steps of each, a few dozen steps in all.
 
-    Of long sequences there are fewer: at their beginnings alone, as before a word is spoken, there
-    is nothing to decide on, and the decisions of a tie say nothing of a runtime.
+    The first ones of different labels are taken, or some from all over the data if there are no
+    labels.
+
+    Of long sequences fewer are taken. Their beginnings alone, before a word is spoken, hold nothing
+    to decide on, and how a tie is decided tells nothing about a runtime.
     """
     _, first = np.unique(data.labels, return_index=True)
     if len(first) < GOLDEN_SEQUENCES:
         first = np.unique(np.linspace(0, len(data) - 1, GOLDEN_SEQUENCES).astype(int))
     whole = GOLDEN_STEPS // int(np.median(data.lengths))
     count = min(max(1, whole), GOLDEN_SEQUENCES)
-    # A single one is of a label in the middle: the first may be "silence", or "none of them".
+    # A single one has a label from the middle: the first may be "silence", or "none of them".
     chosen = first[:count] if count > 1 else first[len(first) // 2 :][:1]
     return chosen, GOLDEN_STEPS // count

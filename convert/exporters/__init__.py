@@ -1,1 +1,1 @@
-"""Other forms of a step model: ONNX, C, Edge TPU."""
+"""Export a step model in other forms: ONNX, C, Edge TPU."""

@@ -1,9 +1,9 @@
-"""A step model as C: the file as an array, the state loop, an example for TensorFlow Lite Micro.
+"""Export a step model as C: the file as an array, the state loop, and an example for TFLM.
 
-The state loop is plain C99 against a small declared interface (addresses of the interpreter's
-tensors and a call that computes), so that it is compiled and run without TensorFlow Lite Micro;
-only the example that binds the two needs its headers. The memory for the interpreter is measured,
-and the model's results are checked, with the Python interpreter of ``tflite-micro``.
+The state loop is plain C99 against a small declared interface: the addresses of the interpreter's
+tensors and a call that computes a step. So it compiles and runs without TensorFlow Lite Micro; only
+the example that binds the two needs its headers. The Python interpreter of ``tflite-micro``
+measures the memory that is needed, and checks the model's results.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class CExport:
     """What was written, and what was measured on tflite-micro.
 
     Attributes:
-        files: in C.
-        measured: memory that the interpreter needs, and its error on the golden sequences.
+        files: the C files written.
+        measured: the memory that the interpreter needs, and its error on the golden sequences.
     """
 
     files: tuple[Path, ...]
@@ -40,17 +40,17 @@ def export_c(model: StepModel, folder: Path, prefix: str | None = None) -> CExpo
     Args:
         model: a step model that TensorFlow Lite Micro takes (int8, int16x8 or float32).
         folder: where PREFIX_model.c, PREFIX_step.h, PREFIX_step.c and PREFIX_tflm.cc are written.
-        prefix: what all names begin with; default: the model's file name.
+        prefix: the prefix of all names; by default the model's file name.
 
     Raises:
         TargetMismatchError: an operator or dtype is not in TensorFlow Lite Micro.
         MissingRuntimeError: ``tflite-micro`` is not installed.
-        VerificationError: it computes something else than the float model.
-        NotExportableError: the prefix is no name in C, or a dtype has no C type.
+        VerificationError: tflite-micro does not compute what the float model does.
+        NotExportableError: the prefix is not a valid C name, or a dtype has no C type.
     """
     prefix = prefix or c_name(model.path.stem)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", prefix):
-        raise NotExportableError(f"'{prefix}' is no name in C; choose another with --prefix")
+        raise NotExportableError(f"'{prefix}' is not a valid C name; choose another with --prefix")
     report = check_graph(model.graph, model.flatbuffer, get_profile("micro"), None, str(model.path))
     if not report.fits:
         raise report.error()

@@ -1,7 +1,7 @@
-"""The C texts of a step model, put into the templates beside this file.
+"""Fill the C templates beside this file with a step model.
 
-What is C stands in ``c_templates``; here a model is put into the words that C has for it: names,
-types, literals and numbers of tensors.
+All C code is in ``c_templates``. This module translates a model into C's terms: names, types,
+literals and tensor numbers.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import StepModel
 from device_runner.model.tensor_spec import StateSpec, TensorSpec
 
-#: C's type for each dtype that a tensor may have there.
+#: The C type of each dtype that a tensor may have.
 C_TYPES = {
     "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t",
     "int64": "int64_t", "float32": "float",
 }  # fmt: skip
 BYTES_A_LINE = 16
 
-# Names of TensorFlow Lite Micro's MicroMutableOpResolver that are not the operator's in camel case.
+# Names of TensorFlow Lite Micro's MicroMutableOpResolver that are not the operators' names
+# in camel case.
 _RESOLVER_NAMES = {
     "ARG_MAX": "ArgMax", "AVERAGE_POOL_2D": "AveragePool2D", "BATCH_MATMUL": "BatchMatMul",
     "CONV_2D": "Conv2D", "CUMSUM": "CumSum", "DEPTHWISE_CONV_2D": "DepthwiseConv2D",
     "MAX_POOL_2D": "MaxPool2D", "PADV2": "PadV2",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",
 }  # fmt: skip
-# The file that each template becomes, behind the prefix.
+# What each template's file is called, after the prefix.
 _FILES = ("model.c", "step.h", "step.c", "tflm.cc")
 
 
@@ -54,14 +55,14 @@ class CTensor:
 
     Attributes:
         name: in C.
-        macro: what its macros' names begin with.
-        type: of the stored values.
-        real_type: of the values in real units.
+        macro: prefix of its macros' names.
+        type: C type of the stored values.
+        real_type: C type of the values in real units.
         size: number of values.
         grid: None where the values are stored as they are.
-        number_in, number_out: the tensor's number among the graph's inputs and outputs; None
-            where it is on one side alone.
-        initial: a state's first values, as literals; empty where all are zero.
+        number_in, number_out: the tensor's position among the graph's inputs and outputs; None
+            if it is not on that side.
+        initial: a state's initial values, as literals; empty if all are zero.
         zero: the literal that stores zero.
     """
 
@@ -78,13 +79,13 @@ class CTensor:
 
 
 def c_texts(model: StepModel, prefix: str, arena: int, version: str) -> dict[str, str]:
-    """The texts by file name.
+    """Return the C texts by file name.
 
     Args:
         model: a step model.
-        prefix: what all names in C begin with.
-        arena: bytes of memory that the interpreter needs.
-        version: the version of tflite-micro that this was measured with.
+        prefix: prefix of all C names.
+        arena: memory that the interpreter needs, in bytes.
+        version: the version of tflite-micro that ``arena`` was measured with.
 
     Raises:
         NotExportableError: two tensors have the same name in C, or C has no type for one.
@@ -141,7 +142,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _tensors(model: StepModel, prefix: str) -> dict[str, CTensor]:
-    """By the contract's name."""
+    """Return the C tensors by their names in the contract."""
     contract, graph = model.contract, model.graph
     signature = graph.signature(STEP_SIGNATURE)
     found = {}
@@ -199,7 +200,7 @@ def _hexadecimal_rows(data: bytes) -> list[str]:
 
 
 def c_literal(value: float) -> str:
-    """A number in C; nine digits tell a float32 from every other one."""
+    """Write a number in C; nine digits tell every float32 apart."""
     if isinstance(value, int):
         return str(value)
     text = f"{float(np.float32(value)):.9g}"
@@ -207,13 +208,13 @@ def c_literal(value: float) -> str:
 
 
 def c_name(text: str) -> str:
-    """A text as a name in C."""
+    """Turn a text into a C name."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", text)
     return f"_{name}" if name[:1].isdigit() else name
 
 
 def c_string(text: str) -> str:
-    """A string in C, of UTF-8 bytes."""
+    """Write a text as a C string literal of UTF-8 bytes."""
     plain = (
         chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
         for byte in text.encode()

@@ -1,8 +1,8 @@
-"""From a compiled Edge TPU model back to a step model.
+"""Turn a compiled Edge TPU model back into a step model.
 
-``edgetpu_compiler`` writes the flatbuffer alone: the contract behind it is lost, and perhaps the
-signature too. Both are taken from the model that was compiled; the border tensors of the graph,
-which the compiler must leave as they are, say what belongs where.
+``edgetpu_compiler`` writes the flatbuffer alone: the contract is lost, and perhaps the signature
+too. Both are taken from the model that was compiled. The graph's input and output tensors, which
+the compiler must not change, tell which is which.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from device_runner.model.step_file import StepModel, load_step_model, pack, spli
 
 
 def restore_contract(compiled: Path, original: StepModel, output: Path) -> StepModel:
-    """Write a compiled model as a step model with the contract of the one it was compiled from.
+    """Write a compiled model as a step model, with the contract of its original.
 
     Args:
-        compiled: what ``edgetpu_compiler`` made of ``original``.
+        compiled: what ``edgetpu_compiler`` made from ``original``.
         output: the file to write; may be ``compiled`` itself.
 
     Raises:
-        BadModelError: ``compiled`` is no TFLite file, or was compiled from another model.
-        ContractViolationError: the compiler changed a tensor at the step's border.
+        BadModelError: ``compiled`` is not a TFLite file, or was compiled from another model.
+        ContractViolationError: the compiler changed an input, output or state of the step.
     """
     original.require_one_phase("the Edge TPU")
     try:
         data = compiled.read_bytes()
     except OSError as error:
         raise BadModelError(f"cannot read {compiled}: {error.strerror}") from error
-    # A file that was restored before has a contract behind it already; it is made anew.
+    # A file that was restored before already has a contract; it is replaced.
     flatbuffer = data[: _flatbuffer_end(data)]
     try:
         flatbuffer = _with_signature(flatbuffer, original)
@@ -61,7 +61,7 @@ def restore_contract(compiled: Path, original: StepModel, output: Path) -> StepM
 
 
 def _flatbuffer_end(data: bytes) -> int:
-    """Where an appended ZIP begins, or the end of the data."""
+    """Find where an appended ZIP begins, or else the end of the data."""
     try:
         return len(split_step_file(data)[0])
     except BadModelError:
@@ -69,14 +69,14 @@ def _flatbuffer_end(data: bytes) -> int:
 
 
 def _with_signature(flatbuffer: bytes, original: StepModel) -> bytes:
-    """The flatbuffer, with the original's signature if it has none."""
+    """Give the flatbuffer the original's signature if it has none."""
     graph = read_graph(flatbuffer)
     if any(found.key == STEP_SIGNATURE for found in graph.signatures):
         return flatbuffer
     signature = original.graph.signature(STEP_SIGNATURE)
 
     def found(side: str, border: Sequence[int], wanted: Mapping[str, int]) -> dict[str, int]:
-        """The tensors of one side of the step, by their names in the original."""
+        """Find the tensors of one side of the step by their names in the original."""
         by_name = {graph.tensors[index].name: index for index in border}
         tensors = {}
         for key, index in wanted.items():

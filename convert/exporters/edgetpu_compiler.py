@@ -1,8 +1,8 @@
-"""Runs ``edgetpu_compiler`` and reads what it says, into the table that ``edgestep check`` prints.
+"""Run ``edgetpu_compiler`` and read its output into the table that ``edgestep check`` prints.
 
 The compiler is a program for x86-64 Debian from Coral's package source. It takes a TFLite file,
-writes NAME_edgetpu.tflite and NAME_edgetpu.log beside it, and lists for each kind of operator how
-many map onto the Edge TPU and why the others do not (format as in its versions 2 to 16).
+writes NAME_edgetpu.tflite and NAME_edgetpu.log beside it. For each kind of operator it lists how
+many map onto the Edge TPU and why the others do not (format of its versions 2 to 16).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COMPILER = "edgetpu_compiler"
 # The compiler itself gives up after 180 s.
 COMPILER_LIMIT_S = 600
 MAPPED = "Mapped to Edge TPU"
-# Why an operator is left out that would map, were another one before it not there.
+# The reason given for an operator that would map if the one before it did.
 BEHIND = ("More than one subgraph is not supported",)
 
 _VERSION = re.compile(r"Edge TPU Compiler version (\S+)")
@@ -92,7 +92,7 @@ def compile_for_edgetpu(
 
 
 def manual_commands(path: Path) -> tuple[str, str]:
-    """The commands that compile a step model by hand and give it its contract back."""
+    """Return the commands that compile a step model by hand and restore its contract."""
     compiled = path.with_name(f"{path.stem}_edgetpu.tflite")
     return (
         f"{COMPILER} -s -o {path.parent} {path}",
@@ -101,7 +101,7 @@ def manual_commands(path: Path) -> tuple[str, str]:
 
 
 def parse_log(text: str) -> list[CompilerRow]:
-    """The rows "OPERATOR COUNT STATUS" of the compiler's output or log file."""
+    """Parse the rows "OPERATOR COUNT STATUS" of the compiler's output or log file."""
     found = (_ROW.match(line) for line in text.splitlines())
     return [
         CompilerRow(match["name"].upper(), int(match["count"]), match["status"])
@@ -111,10 +111,10 @@ def parse_log(text: str) -> list[CompilerRow]:
 
 
 def compiled_report(model: StepModel, rows: Sequence[CompilerRow], version: str) -> TargetReport:
-    """What the compiler said, as the report of ``edgestep check``.
+    """Turn the compiler's rows into a report like that of ``edgestep check``.
 
-    The compiler counts by kind. It takes the graph up to the first operator that does not map, so
-    of a kind of which it took some, the first ones in the graph's order are those.
+    The compiler only counts by kind. It takes the graph up to the first operator that does not
+    map. So where it took some of a kind, they are the first ones in the graph's order.
     """
     profile = get_profile("edgetpu")
     static = check_graph(model.graph, model.flatbuffer, profile, None, str(model.path))
@@ -134,10 +134,10 @@ def compiled_report(model: StepModel, rows: Sequence[CompilerRow], version: str)
 
 
 def _said(static: OperatorFinding, statuses: list[str], mixed: set[str]) -> OperatorFinding:
-    """An operator with the next of its kind's statuses."""
+    """Give an operator the next status of its kind."""
     said = statuses.pop(0) if statuses else "the compiler does not name it"
     status = MAPS if said == MAPPED else AFTER if said in BEHIND else REFUSED
-    notes = ("which ones of its kind map is told by their number alone",)
+    notes = ("the compiler tells how many of this kind map, not which ones",)
     return replace(
         static,
         status=status,
@@ -147,7 +147,7 @@ def _said(static: OperatorFinding, statuses: list[str], mixed: set[str]) -> Oper
 
 
 def _run(command: list[str], path: Path) -> str:
-    """The compiler's output; ConvertError where it fails."""
+    """Run the compiler and return its output; ConvertError if it fails."""
     try:
         done = subprocess.run(
             command,

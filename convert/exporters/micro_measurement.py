@@ -1,4 +1,4 @@
-"""What a step model needs and computes on TensorFlow Lite Micro, measured with tflite-micro."""
+"""Measure the memory and the error of a step model on TensorFlow Lite Micro, with tflite-micro."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ print(json.dumps(answer))
 
 @dataclass(frozen=True)
 class MicroMeasurement:
-    """A model on tflite-micro.
+    """What was measured of a model on tflite-micro.
 
     Attributes:
-        arena_bytes: memory that the interpreter needs.
+        arena_bytes: memory that the interpreter needs, in bytes.
         version: of tflite-micro.
         rms: root mean square error of the outputs on the golden sequences.
         steps: steps of the golden sequences.
@@ -46,13 +46,14 @@ class MicroMeasurement:
 
 
 def measure_on_micro(model: StepModel) -> MicroMeasurement:
-    """Step a model through its golden sequences on tflite-micro, in a process of its own: it is
-    another TFLite runtime.
+    """Step a model through its golden sequences on tflite-micro.
+
+    It runs in a process of its own, as it is another TFLite runtime.
 
     Raises:
         MissingRuntimeError: ``tflite-micro`` is not installed.
         BadModelError: tflite-micro refuses the model or crashes on it.
-        VerificationError: it computes something else than the float model.
+        VerificationError: it does not compute what the float model does.
     """
     try:
         done = subprocess.run(

@@ -1,8 +1,7 @@
-"""A float32 step model as ONNX, for runtimes other than TFLite's.
+"""Export a float32 step model as ONNX, for runtimes other than TFLite's.
 
-ONNX has no separate names for what goes in and what comes out. So the rule is: inputs and outputs
-(``x``, ``y``) by their names, states that go in by theirs (``h``), states that come out by their
-names with ``_out`` (``h_out``).
+ONNX has no separate names for inputs and outputs. So inputs and outputs (``x``, ``y``) and incoming
+states (``h``) keep their names, and outgoing states get the suffix ``_out`` (``h_out``).
 Shapes and dtypes are the step model's. The metadata property ``model_sha256`` says which step
 model the file was made from.
 """
@@ -28,8 +27,7 @@ IR_VERSION = 8
 
 
 def export_onnx(model: StepModel, path: Path) -> Verification:
-    """Write a step model as ONNX, after it was stepped through the golden sequences in ONNX
-    Runtime.
+    """Step a model through its golden sequences in ONNX Runtime, then write it as ONNX.
 
     Args:
         model: a float32 step model.
@@ -43,7 +41,7 @@ def export_onnx(model: StepModel, path: Path) -> Verification:
         NotExportableError: it is not float32, or has an operator without an entry in LOWERINGS.
         BadModelError: its graph is damaged or has an operator that is not known.
         MissingRuntimeError: onnx or onnxruntime is not installed.
-        VerificationError: ONNX Runtime computes something else than the float model.
+        VerificationError: ONNX Runtime does not compute what the float model does.
     """
     data = to_onnx(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +55,7 @@ def export_onnx(model: StepModel, path: Path) -> Verification:
 
 
 def to_onnx(model: StepModel) -> bytes:
-    """The bytes of the ONNX model; errors as :func:`export_onnx`."""
+    """Return the bytes of the ONNX model; errors as :func:`export_onnx`."""
     onnx = onnx_package()
     graph = model.graph
     used = {index for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making, out of a step graph."""
+"""Build an ONNX graph from a step graph."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ACTIVATION_NODES: dict[str, tuple[Any, ...]] = {
 
 
 def onnx_package() -> Any:
-    """The module ``onnx``; MissingRuntimeError where it cannot be had."""
+    """Import ``onnx``; MissingRuntimeError if that fails."""
     try:
         import onnx
     except ImportError as error:
@@ -37,14 +37,14 @@ def onnx_package() -> Any:
 
 
 class OnnxGraph:
-    """An ONNX graph in the making; tensors of the step graph are named by :meth:`name`.
+    """An ONNX graph that is being built; :meth:`name` gives the names of its tensors.
 
     Args:
         onnx: the package.
-        model: whose step graph is lowered.
+        model: the model whose step graph is lowered.
 
     Raises:
-        NotExportableError: it has several phases, or names that would be the same in ONNX.
+        NotExportableError: the model has several phases, or names that would collide in ONNX.
         BadModelError: its graph is damaged or has an operator that is not known.
     """
 
@@ -73,7 +73,7 @@ class OnnxGraph:
             )
 
     def name(self, index: int) -> str:
-        """The ONNX name of a tensor; a constant becomes an initializer at its first use."""
+        """Return the ONNX name of a tensor; a constant becomes an initializer at its first use."""
         if index in self.inputs:
             return self.inputs[index]
         if index in self.outputs:
@@ -86,26 +86,26 @@ class OnnxGraph:
         return name
 
     def shape(self, index: int) -> tuple[int, ...]:
-        """A tensor's shape in the step graph."""
+        """Return a tensor's shape in the step graph."""
         return self.model.graph.tensors[index].shape
 
     def kind(self, index: int) -> int:
-        """The ONNX number of a tensor's dtype."""
+        """Return the ONNX number of a tensor's dtype."""
         dtype = np.dtype(self.model.graph.tensors[index].dtype)
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(dtype))
 
     def integers(self, index: int) -> list[int]:
-        """A constant of axes or sizes."""
+        """Read a constant that holds axes or sizes."""
         return [int(number) for number in self.step.constants[index].reshape(-1)]
 
     def constant(self, values: Any, dtype: Any) -> str:
-        """A further initializer."""
+        """Add an initializer and return its name."""
         return self._keep(self._fresh(), np.array(values, dtype))
 
     def add(
         self, kind: str, inputs: Sequence[str], output: str | None = None, **attributes: Any
     ) -> str:
-        """A node with one output, which is named where that is not given."""
+        """Add a node with one output and return the output's name."""
         output = output or self._fresh()
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [output], **attributes))
         return output
@@ -113,7 +113,7 @@ class OnnxGraph:
     def add_activated(
         self, operator: Operator, kind: str, inputs: Sequence[str], **attributes: Any
     ) -> None:
-        """A node whose output is the operator's, after the activation that is fused into it."""
+        """Add a node, and the operator's fused activation after it."""
         activation = ACTIVATIONS[int(operator.options["activation"])]
         output = self.name(operator.outputs[0])
         if activation == "NONE":
@@ -124,11 +124,11 @@ class OnnxGraph:
         self.add(name, [result, *(self.constant(v, np.float32) for v in limits)], output)
 
     def reshaped(self, name: str, shape: Sequence[int], output: str | None = None) -> str:
-        """The name of a tensor in another shape."""
+        """Add a reshape and return the name of its output."""
         return self.add("Reshape", [name, self.constant(shape, np.int64)], output)
 
     def graph(self) -> Any:
-        """The whole graph."""
+        """Return the whole graph."""
         helper = self.onnx.helper
         for index in set(self.inputs) & set(self.outputs):  # passed on as it came
             self.add("Identity", [self.inputs[index]], self.outputs[index])

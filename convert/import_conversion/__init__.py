@@ -1,1 +1,1 @@
-"""A trained model of another framework, all the way to a step model file that proves itself."""
+"""Convert another framework's trained model to a step model file that proves itself."""

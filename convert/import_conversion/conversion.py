@@ -1,4 +1,4 @@
-"""An imported model and its float step, on the way to a step model file."""
+"""Take an imported model through its float step to a step model file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from models.tensorflow_log import quiet
 
 CALIBRATION_STEPS = 4000
 RANDOM_SEED = 20
-# Random data where none is given: sequences, and steps in each.
+# How much random data to draw if none is given: sequences, and steps in each.
 RANDOM_SEQUENCES, RANDOM_STEPS = 8, 64
 
 
@@ -37,10 +37,10 @@ class Conversion:
     """An imported model whose float step computes what the original does.
 
     Attributes:
-        float_error: largest error of the float step against the original on random and on given
+        float_error: largest error of the float step against the original, on random and on given
             data, as a share of the output's range.
-        window: how far the step is from windows asked one by one, where the model was trained on
-            such.
+        window: how far the step is from the original asked window by window, if the model was
+            trained on windows.
     """
 
     imported: ImportedModel
@@ -55,7 +55,7 @@ class Conversion:
 
     @property
     def proof(self) -> str:
-        """What was found of the step beside the original, in one line for people."""
+        """Say in one line how the step compares with the original."""
         if self.window is not None:
             return self.window.sentence
         return (
@@ -65,11 +65,11 @@ class Conversion:
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """What the step model does differently from the file, for people."""
+        """What the step model does differently from the file, in words."""
         return (*self.imported.changed, *self.module.changed)
 
     def export(self, scheme: str | SchemeSpec, path: Path) -> StepModel:
-        """Write the step model in a scheme; errors as :func:`convert.export.export`."""
+        """Write the step model in the given scheme; errors as :func:`convert.export.export`."""
         spec = parse_scheme(scheme) if isinstance(scheme, str) else scheme
         if needs_ranges(spec) and self._ranges is None:
             if load_scheme(spec.base).needs_ranges:
@@ -81,7 +81,7 @@ class Conversion:
 
 
 def step_inputs(module: StepModule) -> tuple[InputShape, ...]:
-    """The inputs that calibration data must have."""
+    """Return the inputs that calibration data must have."""
     return tuple(
         InputShape(item.name, item.shape[-1], item.vocabulary, item.kind is Kind.CONSTANT)
         for item in module.inputs
@@ -94,14 +94,15 @@ def prepare(
     sequences: Sequences | None,
     module: StepModule | None = None,
 ) -> Conversion:
-    """Make the float step and hold it against the original.
+    """Make the float step and compare it with the original.
 
     Args:
-        sequences: real data, as :func:`calibration.data.load_sequences` gives it; None: random.
+        sequences: real data, as :func:`calibration.data.load_sequences` gives it; None:
+            random data.
 
     Raises:
         UnsupportedLayerError: a layer cannot be stepped.
-        VerificationError: the float step computes something else than the original.
+        VerificationError: the float step does not compute what the original does.
     """
     with quiet():
         module = module or StepModule(imported.network)
@@ -124,7 +125,7 @@ def prepare(
 def _random(
     imported: ImportedModel, module: StepModule, seed: int, count: int, steps: int
 ) -> Sequences:
-    """Random sequences, without what the model would skip as padding."""
+    """Draw random sequences, without steps that the model would skip as padding."""
     found = random_sequences(step_inputs(module), RANDOM_SEED + seed, count, steps)
     if imported.padding is None:
         return found
@@ -138,7 +139,7 @@ def _window(
     sequences: Sequences | None,
     description: StepModelFacts,
 ) -> WindowDifference | None:
-    """The measured difference; on random numbers where there are no sequences."""
+    """Measure the difference, on random numbers if no sequences are given."""
     if imported.window is None:
         return None
     data = "the data given"
@@ -155,10 +156,10 @@ def export_first(
     """Write the step model in ``scheme``, or in the target's cheapest that the model survives.
 
     Returns:
-        The model, and why cheaper schemes were not taken, by scheme.
+        The model, and by scheme why each cheaper one was not taken.
 
     Raises:
-        ContractViolationError: no scheme of the target is left.
+        ContractViolationError: the model survives none of the target's schemes.
     """
     if scheme is not None:
         return conversion.export(scheme, path), {}

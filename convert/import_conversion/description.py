@@ -1,4 +1,4 @@
-"""What the contract of an imported model says: of the model itself, and what the user adds."""
+"""Collect what the contract of an imported model says, from the model and from the user."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ RANDOM_WARNING = (
     "calibrated on random numbers, not on data: ranges and the golden sequences say nothing of "
     "real use; convert again with --data"
 )
-# Meaning of the outputs by the activation of the layer that gives them.
+# What the outputs mean, by the activation of the layer that computes them.
 MEANINGS = {"softmax": "probabilities", "sigmoid": "probabilities"}
 VALUES = "values"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the model file does not tell.
+    """Facts that the user gives, as the model file does not hold them.
 
     Attributes:
-        labels: what each value of the first output stands for; () where nobody said.
-        frame_period_s: seconds between two frames; None where nobody said.
+        labels: what each value of the first output stands for; () if unknown.
+        frame_period_s: seconds between two frames; None if unknown.
     """
 
     labels: tuple[str, ...] = ()
@@ -51,14 +51,14 @@ def description_of(
     golden: Golden,
     is_random: bool,
 ) -> StepModelFacts:
-    """What the contract of an imported model says.
+    """Describe an imported model for its contract.
 
     Args:
         sequences: the data that the drift is measured on.
-        is_random: whether they are random numbers, of which the file must warn.
+        is_random: whether they are random numbers, which the file must warn about.
 
     Raises:
-        ContractViolationError: labels or channels are not as many as the model's values.
+        ContractViolationError: the number of labels or channels is not the model's.
     """
     outputs, channels = golden.y.shape[-1], golden.x.shape[-1]
     meaning = _meaning(imported.network)
@@ -105,12 +105,12 @@ def description_of(
 
 
 def with_facts(description: StepModelFacts, facts: dict[str, Any]) -> StepModelFacts:
-    """The same, with further facts among the step model's metrics."""
+    """Add further facts to the step model's metrics."""
     return replace(description, evaluate=lambda stream: {**description.evaluate(stream), **facts})
 
 
 def _meaning(network: keras.Model) -> str:
-    """What the first output is: probabilities behind a softmax or sigmoid, else values."""
+    """Say what the first output is: probabilities after a softmax or sigmoid, else values."""
     layer = getattr(getattr(network.outputs[0], "_keras_history", None), "layer", None)
     activation = getattr(getattr(layer, "activation", None), "__name__", "")
     if isinstance(layer, keras.layers.Softmax):
@@ -119,7 +119,7 @@ def _meaning(network: keras.Model) -> str:
 
 
 def _recurrences(network: keras.Model) -> list[tuple[str, int]]:
-    """Kind and width of each recurrent layer, lowest first."""
+    """List the kind and width of each recurrent layer, lowest first."""
     found = []
     for layer in network._flatten_layers(include_self=False):
         if isinstance(layer, Recurrence):

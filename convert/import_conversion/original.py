@@ -1,4 +1,4 @@
-"""What the framework that a model comes from computes, to hold a step against."""
+"""Compute an imported model's outputs in its own framework, to compare a step with."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ ByName = dict[str, NDArray[Any]]
 
 
 def original_outputs(imported: ImportedModel, module: StepModule, sequence: ByName) -> ByName:
-    """What the original gives after every step of a sequence, [steps, outputs] by output name:
-    where it gives one result for a sequence, that of each beginning of it."""
+    """Return the original's outputs after every step of a sequence, [steps, outputs] by name.
+
+    If the original gives one result per sequence, it is asked for each of its beginnings.
+    """
     steps = len(sequence[module.inputs[0].name])
 
     def run(length: int) -> list[NDArray[Any]]:
@@ -47,11 +49,11 @@ def original_outputs(imported: ImportedModel, module: StepModule, sequence: ByNa
 def run_original(
     imported: ImportedModel, module: StepModule, sequences: Sequence[ByName]
 ) -> list[NDArray[Any]]:
-    """Compute sequences of one length at once.
+    """Compute sequences of equal length in one batch.
 
     Returns:
         The outputs in the network's order, each [sequences, steps, values], or
-        [sequences, values] where the model gives one result for a sequence.
+        [sequences, values] if the model gives one result per sequence.
     """
     inputs = []
     for item, tensor in zip(module.inputs, imported.network.inputs, strict=True):
@@ -66,8 +68,10 @@ def run_original(
 
 
 def golden_of(imported: ImportedModel, module: StepModule, sequences: Sequences) -> Golden:
-    """The beginnings of some sequences from all over the data. Real inputs are rounded to float16
-    where it holds them."""
+    """Take the beginnings of some sequences from all over the data.
+
+    Real inputs are rounded to float16 where it can hold them.
+    """
     places = np.unique(np.linspace(0, len(sequences) - 1, GOLDEN_SEQUENCES).astype(int))
     chosen = []
     for index in places:

@@ -1,4 +1,4 @@
-"""The float step of an imported model, held against the framework that it comes from."""
+"""Compare an imported model's float step with the framework that the model comes from."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from device_runner.model.names import OUTPUT_NAME
 from device_runner.stream import Stream
 from models.tensorflow_log import quiet
 
-# Largest error of the float step against the original, as a share of the output's range.
+# The largest allowed error of the float step, as a share of the output's range.
 FLOAT_TOLERANCE = 1e-4
-# An output that hardly moves counts as moving this much.
+# The least range that is assumed, for outputs that hardly move.
 LEAST_RANGE = 1e-3
 
 
 def float_stream(step: FloatStep, description: StepModelFacts) -> Stream:
-    """The float step on LiteRT, before there is a file."""
+    """Open a stream of the float step on LiteRT, before there is a file."""
     draft = draft_model(
         step,
         description,
@@ -42,7 +42,7 @@ def float_stream(step: FloatStep, description: StepModelFacts) -> Stream:
 
 
 def outputs_of(stream: Stream, sequence: ByName) -> ByName:
-    """Step through a sequence from a reset; the outputs by name, each [steps, values]."""
+    """Step through a sequence from a reset; return outputs [steps, values] by name."""
     stream.reset()
     given = stream.run(sequence)
     return given if isinstance(given, dict) else {OUTPUT_NAME: given}
@@ -51,10 +51,10 @@ def outputs_of(stream: Stream, sequence: ByName) -> ByName:
 def float_error(
     imported: ImportedModel, module: StepModule, stream: Stream, golden: Golden, random: Sequences
 ) -> float:
-    """The largest error of the float step on the golden and on random sequences.
+    """Find the largest error of the float step on the golden and on random sequences.
 
     Raises:
-        VerificationError: it computes something else than the original.
+        VerificationError: it does not compute what the original does.
     """
     pairs = list(zip(golden.sequences(), _cut(golden), strict=True))
     pairs += [(sequence, original_outputs(imported, module, sequence)) for sequence in random]
@@ -78,7 +78,7 @@ def float_error(
 
 
 def _cut(golden: Golden) -> list[ByName]:
-    """The golden outputs of each sequence by name."""
+    """Return the golden outputs of each sequence by name."""
     ends = np.cumsum(golden.lengths)
     return [
         {name: values[end - length : end] for name, values in golden.outputs.items()}

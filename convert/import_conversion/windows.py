@@ -1,6 +1,6 @@
-"""How far a step whose state is carried on is from a model that was trained on fixed windows.
+"""Measure how far a step that carries its state on is from a model trained on fixed windows.
 
-Such a model begins every window with zero states; stepped, it remembers what was before the window.
+Such a model begins every window with zero states; a step remembers what came before the window.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from convert.step.step_module import Kind, StepModule
 from device_runner.model.names import OUTPUT_NAME
 from device_runner.stream import Stream
 
-# Windows that are compared, their steps together, and steps with the state carried on: what takes
-# a few seconds.
+# How many windows to compare, how many steps they may have together, and how many steps to take
+# with the state carried on: what takes a few seconds.
 WINDOWS, WINDOW_STEPS, STREAM_STEPS = 256, 200_000, 50_000
-# Long sequences that are stepped, each with several windows in it.
+# How many long sequences to step, each with several windows in it.
 STREAMS = 32
-# Windows that the original computes at once.
+# How many windows the original computes in one batch.
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class WindowDifference:
-    """The step's outputs with the state carried on, against the original's for the last frames.
+    """How the step's outputs, with the state carried on, differ from the original's.
 
     Attributes:
         steps: length of the windows that the model was trained on.
-        compared: windows that were compared; 0 where the data holds none with a past.
-        rms, maximum: of the differences, as shares of the spread of the original's outputs; of the
-            output where they are largest.
-        decisions: share of the windows after which the first output decides otherwise; None where
-            it decides nothing.
-        data: the data that was given, or random numbers, in words.
+        compared: windows that were compared; 0 if the data holds none with a past.
+        rms, maximum: the differences, as shares of the spread of the original's outputs, for the
+            output with the largest.
+        decisions: share of the windows whose decision (the largest value of the first output)
+            differs; None if the first output is not a decision.
+        data: what the data was, in words.
     """
 
     steps: int
@@ -51,7 +51,7 @@ class WindowDifference:
 
     @property
     def sentence(self) -> str:
-        """One line for people."""
+        """Return the difference in one line of text."""
         begin = f"trained on windows of {self.steps} steps, stepped with the state carried on: "
         if not self.compared:
             return (
@@ -62,7 +62,7 @@ class WindowDifference:
         return f"{begin}differs by {100 * self.rms:.2g}% of the spread{decisions} on {self.data}"
 
     def facts(self) -> dict[str, Any]:
-        """For a step model's metrics."""
+        """Return the facts for a step model's metrics."""
         found: dict[str, Any] = {"steps": self.steps, "compared": self.compared}
         if self.compared:
             found |= {"rms": round(self.rms, 6), "max": round(self.maximum, 6)}
@@ -78,13 +78,13 @@ def window_difference(
     data: str,
     decides: bool,
 ) -> WindowDifference | None:
-    """Measure it on a sample of windows; None for a model that is not asked window by window.
+    """Measure the difference on a sample of windows; None if the model has no fixed windows.
 
-    Sequences longer than a window are stepped one by one from a reset. Where there is none, those
-    of a window's length are stepped one after the other, as a stream of windows is.
+    Sequences longer than a window are stepped one by one from a reset. If there are none, the
+    sequences as long as a window are chained, like a stream of windows.
 
     Args:
-        stream: of the float step.
+        stream: a stream of the float step.
         data: what ``sequences`` are, in words.
         decides: whether the first output is a decision.
     """
@@ -97,7 +97,7 @@ def window_difference(
     windows: list[ByName] = []
     stepped: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     for frames, ends in streams:
-        # At least the first and the last, which has the longest past.
+        # At least the first window and the last, which has the longest past.
         some = np.unique(np.linspace(0, len(ends) - 1, max(2, count)).astype(int))
         chosen = [ends[index] for index in some]
         windows += [
@@ -121,7 +121,7 @@ def window_difference(
 def _streams(
     module: StepModule, sequences: Sequences, steps: int
 ) -> list[tuple[ByName, list[int]]]:
-    """Streams to step from a reset, each with the ends of its windows that have a past."""
+    """List the streams to step from a reset, each with the ends of its windows that have a past."""
     first = module.inputs[0].name
     longer = [sequence for sequence in sequences if len(sequence[first]) > steps]
     if longer:
@@ -149,7 +149,7 @@ def _wanted(imported: ImportedModel, module: StepModule, windows: list[ByName]) 
 
 
 def _shares(given: NDArray[Any], wanted: NDArray[Any]) -> tuple[float, float]:
-    """The rms and the largest difference, in shares of the spread that is wanted."""
+    """Return the rms and the largest difference, as shares of the spread of ``wanted``."""
     spread = max(float(np.ptp(wanted)), LEAST_RANGE)
     difference = given.reshape(wanted.shape) - wanted
     return (
@@ -159,5 +159,5 @@ def _shares(given: NDArray[Any], wanted: NDArray[Any]) -> tuple[float, float]:
 
 
 def _decisions(outputs: NDArray[Any]) -> NDArray[Any]:
-    """[windows, values] -> the largest's index; of one probability, whether it is above a half."""
+    """Return the index of the largest value, or whether a single probability is above a half."""
     return outputs[:, 0] > 0.5 if outputs.shape[1] == 1 else np.argmax(outputs, -1)

@@ -169,7 +169,7 @@ def test_a_prefix_that_is_no_name_is_refused(step_models, tmp_path):
     arguments = ["export-c", str(step_models("gru", "int8")), "--prefix", "1; system()"]
     result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path)])
     assert result.exit_code == 3
-    assert "no name in C" in result.stderr
+    assert "not a valid C name" in result.stderr
 
 
 @needs_gcc
