@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from models.errors import ModelsError, UnknownNameError
 
@@ -103,10 +103,15 @@ def make_cell(name: str, units: int, options: dict[str, Any] | None = None) -> R
     kind = cell_class(name)
     # Of __init__, as some versions of Python give that of Layer.__new__ for the class.
     known = sorted(set(inspect.signature(kind.__init__).parameters) - {"self", "units", "kwargs"})
-    for option in options or {}:
+    for option, value in (options or {}).items():
         if option not in known:
             raise ModelsError(
                 f"cell '{name}' does not take the option '{option}'; "
                 f"its options are: {', '.join(known) or 'none'}"
+            )
+        if get_type_hints(kind.__init__)[option] is bool and type(value) is not bool:
+            # A string is true whatever it says; cells check their numbers themselves.
+            raise ModelsError(
+                f"option '{option}' of cell '{name}' is {value!r}; write true or false"
             )
     return kind(units, **(options or {}))

@@ -25,6 +25,7 @@ def gru(**settings: Any) -> dict[str, Any]:
     ("models", "message"),
     [
         ([gru(options={"reset_aftr": False})], "does not take the option 'reset_aftr'"),
+        ([gru(options={"reset_after": "no"})], "is 'no'; write true or false"),
         ([gru(options={"rank": 17})], "rank must be an integer from 1 to units (16)"),
         ([{"cell": "grouped-gru", "units": 10}], "groups must be an integer of 2 or more"),
         (
