@@ -1,4 +1,4 @@
-"""Modules of edgestep run in processes of their own, whatever lies in the working directory."""
+"""Run modules of edgestep in processes of their own, whatever is in the working directory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
-# As "python -m", which would look into the working directory first: a user's own package there,
-# called "convert" or "device_runner", would be run for ours.
+# "python -m" would look into the working directory first: a user's own package there, called
+# "convert" or "device_runner", would run instead of ours.
 _RUN = (
     "import runpy, sys; root, module = sys.argv[1:3]; del sys.argv[1:3]; "
     "sys.path[:] = [*filter(None, sys.path), root]; "
@@ -16,7 +16,7 @@ _RUN = (
 
 
 def module_command(module: str) -> list[str]:
-    """The beginning of a command line that runs a module of edgestep; its arguments follow.
+    """Return the command line that runs a module of edgestep, to be followed by its arguments.
 
     The process keeps the working directory, so that relative paths mean the same.
 

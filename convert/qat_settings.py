@@ -12,10 +12,10 @@ class QATSettings:
     """How a step graph is fine-tuned for int8.
 
     Args:
-        epochs, learning_rate, patience: of the fine-tuning, as
-            :class:`models.training_settings.TrainingSettings` says.
-        imitation: share of the loss that asks for the float network's outputs instead of the
-            task's targets.
+        epochs, learning_rate, patience: for the fine-tuning; see
+            :class:`models.training_settings.TrainingSettings`.
+        imitation: share of the loss that compares with the float network's outputs instead of the
+            task's targets, from 0 to 1.
 
     Raises:
         ModelsError: a value is outside its range.

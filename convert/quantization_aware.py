@@ -1,4 +1,4 @@
-"""Quantization-aware training: fine-tunes a step graph under the rounding it will have in int8."""
+"""Quantization-aware training: fine-tune a step graph under the rounding it will have in int8."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PLAIN = SchemeSpec("int8", qat=True)
 
 
 def float_network(step: FloatStep) -> SimulatedNetwork:
-    """The float network of a step graph that was trained quantization-aware."""
+    """Make the float network of a step graph that was trained quantization-aware."""
     if step.limits is None:
         raise ContractViolationError("the step graph was not trained quantization-aware")
     return SimulatedNetwork(step, step.limits, simulate=False)
@@ -72,17 +72,17 @@ def load_step(folder: Path) -> FloatStep:
 
 
 class _Imitation(keras.Model):
-    """The simulated network as ``fit`` takes it.
+    """The simulated network, wrapped for ``fit``.
 
-    In training it gives its outputs and the float network's on the same disturbed input, both
-    [batch, steps, outputs]; otherwise its outputs. The float network is held by a function, where
-    Keras does not look for weights: it must be neither trained nor written to checkpoints.
+    In training it gives its own outputs and the float network's on the same disturbed input, both
+    [batch, steps, outputs]; otherwise its outputs alone. A function holds the float network, where
+    Keras does not look for weights: they must be neither trained nor written to checkpoints.
 
     Args:
         noise, offset: standard deviations per input channel, [inputs] each, of noise on every
-            value and of an offset per sequence; in training only.
-        weight: share of the float network against the task's targets, in [0, 1].
-        kind: what the task wants of a sequence.
+            value and of an offset per sequence; only in training.
+        weight: weight of the float network's outputs against the task's targets, in [0, 1].
+        kind: what kind of target the task has.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class _Imitation(keras.Model):
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> Any:
         if not training:
             return self.simulated(inputs)
-        if inputs.dtype.is_integer:  # token ids: there is nothing to disturb
+        if inputs.dtype.is_integer:  # token ids cannot be disturbed
             return self.simulated(inputs), self.reference(inputs) if self.weight else None
         shape = tf.shape(inputs)
         x = inputs + tf.random.normal(shape) * self.noise
@@ -141,18 +141,18 @@ def train_quantization_aware(
 ) -> tuple[FloatStep, SimulatedNetwork, TrainingHistory]:
     """Fine-tune a trained network's step graph for int8.
 
-    Weights and the scales of activations are learned together, from the float weights and the
-    calibrated ranges on; a state that the equations bound keeps its grid. The ranges are part of
-    the result, so its export needs no calibration.
+    Training starts from the float weights and the calibrated ranges, and learns weights and
+    activation scales together; a state that the equations bound keeps its grid. The ranges are part
+    of the result, so its export needs no calibration.
 
     Args:
-        network: trained; left as it is.
+        network: the trained network; it is left unchanged.
         step: its float step graph.
-        ranges: calibrated on ``step``.
-        imitation: share of the loss that asks for the float network's outputs instead of the
+        ranges: ranges calibrated on ``step``.
+        imitation: share of the loss that compares with the float network's outputs instead of the
             task's targets, in [0, 1].
-        spec: the scheme of the export: whether it has a scale per output channel of each matrix,
-            and how the ranges are chosen from which the scales are learned.
+        spec: the scheme of the export: it says whether each output channel of a matrix has a scale,
+            and how the ranges are chosen that the scales start from.
 
     Returns:
         The step graph with trained weights and limits, the network that simulates it in int8, and
@@ -160,7 +160,7 @@ def train_quantization_aware(
     """
     graph = read_graph(step.flatbuffer)
     limits = tensor_limits(graph, ranges, step.state_bounds, spec.range_method, 8)
-    # What a cell derives from its weights (ORU's Q) has a structure that free training would lose.
+    # What a cell derives from its weights (ORU's Q) has a structure that training would destroy.
     derived = tuple(
         constant.numpy() for layer in recurrences(network) for constant in layer.cell.begin()
     )

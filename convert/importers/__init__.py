@@ -1,10 +1,10 @@
-"""Trained models of other frameworks, brought in as networks that can be stepped.
+"""Import trained models of other frameworks as networks that can be stepped.
 
-Nothing that a file holds is run: its list of layers is read and checked first, layers with code in
-them are refused, and only then does the framework's own loader see it.
+Nothing that a file holds is run. Its list of layers is read and checked first, and layers that hold
+code are refused. Only then does the framework's own loader see it.
 
-The kinds of files are listed here by the names of the modules that read them, so that reading the
-list does not import TensorFlow.
+The kinds of files are listed here by the names of the modules that read them. So reading the list
+does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from convert.errors import SourceModelError
 if TYPE_CHECKING:
     from convert.importers.imported import ImportedModel
 
-# An ending that stands for a folder.
+# The ending that stands for a folder.
 FOLDER = "/"
 
 
@@ -28,10 +28,10 @@ class FileKind(NamedTuple):
     Attributes:
         implementation: "module.function" within this package: path -> ImportedModel, or
             (path, path of the description) where ``described``.
-        endings: of the files' names.
+        endings: endings of the files' names.
         source: what they are.
         reading: how they are read.
-        described: whether their layers must be described in a file of their own.
+        described: whether a separate file must describe their layers.
     """
 
     implementation: str
@@ -74,7 +74,7 @@ def import_model(path: str | Path, architecture: str | Path | None = None) -> Im
             (:mod:`convert.importers.pytorch`).
 
     Raises:
-        SourceModelError: the file is missing, damaged, or no model of a known format.
+        SourceModelError: the file is missing, damaged, or not of a known format.
         UnsupportedLayerError: a layer cannot be stepped.
     """
     path = Path(path)
@@ -93,7 +93,7 @@ def import_model(path: str | Path, architecture: str | Path | None = None) -> Im
 
 
 def file_kind(path: Path, described: bool) -> FileKind:
-    """The kind of a file by its name, or that of Keras' files, which are known by their content.
+    """Find the kind of a file by its name; any other file is taken for a Keras file.
 
     Args:
         described: whether there is a description of its layers.

@@ -1,8 +1,8 @@
-"""An HDF5 file, read whole before a loader sees it.
+"""Read an HDF5 file whole before a loader sees it.
 
-The HDF5 library can crash on a damaged file, so it is read in a process of its own first: run as
-``python -m convert.importers.hdf5_check FILE [MEMBER]`` (MEMBER of a ZIP), it prints what it found
-as JSON, or ``refused`` and why.
+The HDF5 library can crash on a damaged file, so the file is first read in a process of its own. Run
+as ``python -m convert.importers.hdf5_check FILE [MEMBER]`` (MEMBER of a ZIP), it prints what it
+found as JSON, or ``refused`` and the reason.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from convert.own_process import module_command
 
 TIME_LIMIT_S = 120
 OBJECT_LIMIT = 100_000
-# Of all weights together.
+# The most bytes that all weights together may have.
 BYTE_LIMIT = 2 * 1024**3
 
 
 def check_hdf5(path: Path, member: str | None = None) -> dict[str, Any]:
-    """What an HDF5 file holds: ``attributes`` of its root that are texts, and the ``largest`` axis
-    of its weights.
+    """Read an HDF5 file and say what it holds.
+
+    Returns:
+        ``attributes``: the texts among its root's attributes; ``largest``: the longest axis of its
+        weights.
 
     Raises:
-        SourceModelError: it cannot be read, links to other files, or holds something that is no
-            weight.
+        SourceModelError: it cannot be read, links to other files, or holds something that is not
+            a weight.
     """
     command = [*module_command("convert.importers.hdf5_check"), str(path)]
     try:
@@ -85,7 +88,7 @@ def _read(source: Any) -> dict[str, Any]:
                 if item.external or item.is_virtual:
                     raise ValueError(f"kept in other files at '{name[:60]}'")
                 if item.dtype.kind not in "fiub":
-                    raise ValueError(f"no numbers at '{name[:60]}'")
+                    raise ValueError(f"not numbers at '{name[:60]}'")
                 if total > BYTE_LIMIT:
                     raise ValueError(f"more than {BYTE_LIMIT // 1024**3} GiB")
                 item[()]
@@ -101,7 +104,7 @@ def _main(path: str, member: str | None = None) -> dict[str, Any]:
             return _read(io.BytesIO(archive.read(member)))
     except ValueError as error:
         return {"refused": str(error)}
-    except Exception as error:  # of whatever kind, it is the file's
+    except Exception as error:  # of any type: the file is at fault
         return {
             "refused": f"damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         }

@@ -1,4 +1,4 @@
-"""What an importer gives: a network to be stepped, and the original to hold it against."""
+"""What an importer returns: a network to step, and the original to compare it with."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
 
-# Inputs of a batch of sequences in the network's order, each [batch, steps, channels] float32,
-# [batch, steps] int32 token ids, or [batch, channels] where it stays for a sequence -> outputs in
-# the network's order, each [batch, steps, outputs], or [batch, outputs] after the last step.
+# Takes the inputs of a batch of sequences in the network's order, each [batch, steps, channels]
+# float32, [batch, steps] int32 token ids, or [batch, channels] if it stays for a sequence. Gives
+# the outputs in the network's order, each [batch, steps, outputs], or [batch, outputs] after the
+# last step.
 Reference = Callable[[list[NDArray[Any]]], list[NDArray[Any]]]
 
 
@@ -21,16 +22,16 @@ class ImportedModel:
     """A trained model from elsewhere.
 
     Attributes:
-        name: the model's own.
-        network: of tf_keras layers, Sequential or Functional, with the trained weights and a free
-            number of steps; what :class:`convert.step.step_module.StepModule` steps.
+        name: the model's own name.
+        network: Sequential or Functional, of tf_keras layers, with the trained weights and a free
+            number of steps; :class:`convert.step.step_module.StepModule` steps it.
         reference: computes whole sequences with the framework that the model comes from.
-        framework: with its version, "Keras 3.15.1".
-        changed: what differs from the file, for people.
-        padding: the frames that the model skips as padding: the value that all channels of such a
-            frame have, the id of a padding token, or None where it skips none.
-        window: steps of the windows that its input is fixed to, each begun with zero states; None
-            where it takes sequences of any length, or keeps its state from call to call.
+        framework: its name and version, such as "Keras 3.15.1".
+        changed: what differs from the file, in words.
+        padding: marks the frames that the model skips as padding: the value of all their channels,
+            or the id of a padding token. None if the model skips none.
+        window: steps of the windows that its input is fixed to, each begun with zero states. None
+            if it takes sequences of any length, or keeps its state from call to call.
     """
 
     name: str
@@ -43,14 +44,14 @@ class ImportedModel:
 
 
 def as_list(values: Any) -> list[Any]:
-    """What a model takes or gives, as a list in its order; dicts by their keys' order."""
+    """Return a model's inputs or outputs as a list in its order, a dict's in key order."""
     if isinstance(values, dict):
         return list(values.values())
     return list(values) if isinstance(values, list | tuple) else [values]
 
 
 def reference_of(model: Any) -> Reference:
-    """The computation of a loaded model of tf_keras or of Keras 3."""
+    """Wrap a loaded model of tf_keras or of Keras 3 as a reference."""
 
     def compute(inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
         given = model(inputs if len(inputs) > 1 else inputs[0], training=False)
@@ -60,16 +61,16 @@ def reference_of(model: Any) -> Reference:
 
 
 def take_weights(model: Any, original: Any) -> None:
-    """Give a model the weights of another with the same layers, of tf_keras or of Keras 3."""
+    """Give a model the weights of another model with the same layers, of tf_keras or Keras 3."""
     model.set_weights(original.get_weights())
     for layer in model._flatten_layers(include_self=False):
-        # What an adapted Normalization computes with is made of its weights on this call alone.
+        # Only this call makes what an adapted Normalization computes with from its weights.
         if type(layer).__name__ == "Normalization" and hasattr(layer, "finalize_state"):
             layer.finalize_state()
 
 
 def window_of(model: Any, token_inputs: set[str]) -> int | None:
-    """The number of steps that a loaded model of tf_keras or Keras 3 is fixed to.
+    """Return the number of steps that a loaded model of tf_keras or Keras 3 is fixed to.
 
     Args:
         token_inputs: names of the two-axis inputs whose second axis is time.
@@ -86,7 +87,7 @@ def window_of(model: Any, token_inputs: set[str]) -> int | None:
 
 
 def padding_of(network: keras.Model) -> float | None:
-    """The padding value of the network's first layer that masks; None where none does."""
+    """Return the padding value of the network's first masking layer; None if there is none."""
     for layer in network._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.Masking):
             return float(layer.mask_value)

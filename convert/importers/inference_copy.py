@@ -1,7 +1,7 @@
-"""A copy of a model's file that holds its checked list of layers and its weights, and nothing else.
+"""Copy a model's file with its checked list of layers and its weights, and nothing else.
 
-The loaders of Keras read files, so this is what they are given: no optimizer, no loss, nothing that
-was not checked.
+Keras' loaders read files, so this copy is what they are given. It has no optimizer, no loss,
+nothing that was not checked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def write_inference_copy(path: Path, config: dict[str, Any], folder: Path) -> Pa
         OSError, KeyError, RuntimeError: the file cannot be read, or has no weights where Keras
             keeps them.
     """
-    # By its first bytes, as the check tells them apart: an HDF5 file may have an archive behind it.
+    # Its first bytes tell, as in the check: an HDF5 file may have an archive appended.
     with path.open("rb") as file:
         is_archive = file.read(len(ZIP_SIGNATURE)) == ZIP_SIGNATURE
     if is_archive:

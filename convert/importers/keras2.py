@@ -1,4 +1,4 @@
-"""Models of tf_keras (Keras 2): their own layers are stepped."""
+"""Load models of tf_keras (Keras 2), whose own layers are stepped."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from models.tensorflow_log import quiet
 
 
 def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
-    """Load a checked file; whatever tf_keras raises comes through.
+    """Load a checked file; what tf_keras raises is passed on.
 
     Args:
-        changed: what the copy computes differently from the user's file, for people.
+        changed: what the copy computes differently from the user's file, in words.
     """
     with quiet():
         original = keras.models.load_model(path, compile=False, safe_mode=True)
@@ -31,7 +31,7 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
 
 
 def imported(original: keras.Model, framework: str, changed: tuple[str, ...] = ()) -> ImportedModel:
-    """A loaded model, with a free number of steps."""
+    """Import a loaded model, with a free number of steps."""
     config = {"class_name": type(original).__name__, "config": original.get_config()}
     tokens = token_inputs(original)
     free, freed = relaxed(config, tokens)
@@ -52,12 +52,12 @@ def imported(original: keras.Model, framework: str, changed: tuple[str, ...] = (
 
 
 def token_inputs(network: keras.Model) -> set[str]:
-    """Names of the input layers that an Embedding reads."""
+    """Return the names of the input layers that an Embedding reads."""
     found = set()
     for nodes in network._nodes_by_depth.values():
         for node in nodes:
             if isinstance(node.layer, EMBEDDINGS):
                 found |= {tensor._keras_history.layer.name for tensor in node.keras_inputs}
-    # A Sequential model's list has the shape at its first layer.
+    # In a Sequential model's list the first layer has the shape.
     first = network.layers[0] if network.layers else None
     return found | ({first.name} if isinstance(first, EMBEDDINGS) else set())

@@ -1,4 +1,4 @@
-"""Models of Keras 3: rebuilt of tf_keras layers to be stepped, held against Keras 3 itself."""
+"""Load models of Keras 3: rebuild them of tf_keras layers, and keep Keras 3 as the reference."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "relu6": tf.nn.relu6,
     "silu": tf.nn.silu,
 }
-# Names of arguments that Keras 3 has changed, by class.
+# Names of arguments that Keras 3 renamed, by class.
 RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 DROPPED = ("initializer", "regularizer", "constraint")
 
 
 def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
-    """Load a checked file; whatever Keras raises comes through.
+    """Load a checked file; what Keras raises is passed on.
 
     Args:
-        changed: what the copy computes differently from the user's file, for people.
+        changed: what the copy computes differently from the user's file, in words.
     """
     try:
         import keras
@@ -79,7 +79,7 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
 
 
 def _graph(model: Any) -> Any:
-    """The Functional model that computes a model."""
+    """Return the Functional model behind a model."""
     functional = getattr(model, "_functional", None) if _kind(model) == "Sequential" else model
     if functional is None or not hasattr(functional, "_nodes_by_depth"):
         raise SourceModelError("its input shape is not known; add an Input layer and save again")
@@ -87,7 +87,7 @@ def _graph(model: Any) -> Any:
 
 
 def _token_inputs(model: Any) -> set[str]:
-    """Names of the input layers that an Embedding reads."""
+    """Return the names of the input layers that an Embedding reads."""
     return {
         tensor._keras_history.operation.name
         for nodes in _graph(model)._nodes_by_depth.values()
@@ -102,7 +102,7 @@ def _kind(operation: Any) -> str:
 
 
 def _rebuilt(model: Any) -> tf_keras.Model:
-    """The model of tf_keras layers, with its weights."""
+    """Rebuild a model of tf_keras layers, with its weights."""
     functional = _graph(model)
     values: dict[int, Any] = {}
     inputs = []
@@ -125,7 +125,7 @@ def _rebuilt(model: Any) -> tf_keras.Model:
         if id(operation) not in layers:
             layers[id(operation)] = _layer(operation)
         layer = layers[id(operation)]
-        # Masks are further arguments by keyword; a step has none.
+        # Masks come as keyword arguments; a step has none.
         given = [value(item) for item in _tensors(node.arguments.args)]
         results = as_list(layer(given if len(given) > 1 else given[0]))
         copy = getattr(operation, "get_weights", None)
@@ -133,8 +133,8 @@ def _rebuilt(model: Any) -> tf_keras.Model:
             weights = copy()
             if [w.shape for w in weights] != [tuple(w.shape) for w in layer.weights]:
                 raise UnsupportedLayerError(
-                    f"layer '{operation.name}' ({_kind(operation)}) has weights that tf_keras' "
-                    "layer of that name has not"
+                    f"layer '{operation.name}' ({_kind(operation)}) has weights that the "
+                    "tf_keras layer of that name does not have"
                 )
             layer.set_weights(weights)
         outputs = _tensors(node.outputs)
@@ -151,7 +151,7 @@ def _rebuilt(model: Any) -> tf_keras.Model:
 
 
 def _tensors(nested: Any) -> list[Any]:
-    """All symbolic tensors in arguments, in order."""
+    """List all symbolic tensors in arguments, in order."""
     if isinstance(nested, dict):
         nested = list(nested.values())
     if isinstance(nested, list | tuple):
@@ -160,7 +160,7 @@ def _tensors(nested: Any) -> list[Any]:
 
 
 def _layer(operation: Any) -> Any:
-    """The tf_keras layer that computes an operation of Keras 3, without its weights."""
+    """Make the tf_keras layer that computes an operation of Keras 3, without its weights."""
     import keras
 
     kind = _kind(operation)
@@ -185,7 +185,7 @@ def _layer(operation: Any) -> Any:
     if kind == "Normalization":
         mean, variance = (np.array(item) for item in (operation.mean, operation.variance))
         config |= {"mean": mean.reshape(-1), "variance": variance.reshape(-1)}
-    # Within a wrapper: a layer, or cells.
+    # A wrapper holds a layer, or cells.
     if "layer" in config:
         config["layer"] = _layer(operation.layer)
     if "cell" in config:
@@ -204,7 +204,7 @@ def _layer(operation: Any) -> Any:
 
 
 def _arguments(kind: type) -> set[str]:
-    """Names of the arguments that a layer's class and its bases take."""
+    """Return the names of the arguments that a layer's class and its bases take."""
     found = {"name"}
     for base in kind.__mro__[:-1]:
         found |= set(inspect.signature(vars(base).get("__init__", object.__init__)).parameters)

@@ -1,4 +1,4 @@
-"""``.keras`` and ``.h5`` files of Keras 3 and of tf_keras (Keras 2)."""
+"""Import ``.keras`` and ``.h5`` files of Keras 3 and of tf_keras (Keras 2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from device_runner.errors import one_line
 MEMBERS = {CONFIG_FILE, METADATA_FILE, WEIGHTS_FILE}
 TEXT_LIMIT_BYTES = 16 * 1024**2
 WEIGHTS_LIMIT_BYTES = 2 * 1024**3
-# Weights hardly compress; what shrinks more than this is made to fill the memory.
+# Weights hardly compress; a file that shrinks more than this is made to fill the memory.
 RATIO_LIMIT = 200
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -48,13 +48,13 @@ def import_keras_file(path: Path) -> ImportedModel:
         raise type(error)(f"{path}: {error.message}") from error
     except click.ClickException:
         raise
-    # Whatever a loader raises for a damaged file: it has been checked, but not by the loader.
+    # Loaders raise errors of any type for damaged files.
     except Exception as error:
         raise failed(path, error) from error
 
 
 def failed(path: Path, error: Exception) -> SourceModelError:
-    """The error for a file that a loader did not take."""
+    """Make the error for a file that a loader refused."""
     reason = one_line(error) or "no reason given"
     return SourceModelError(
         f"{path}: cannot be loaded ({type(error).__name__}: {reason}); "
@@ -63,7 +63,7 @@ def failed(path: Path, error: Exception) -> SourceModelError:
 
 
 def _checked(path: Path) -> tuple[dict[str, Any], tuple[str, ...], str]:
-    """The checked list of layers, what is computed differently, and Keras' version."""
+    """Return the checked list of layers, what is computed differently, and Keras' version."""
     with path.open("rb") as file:
         begin = file.read(len(HDF5_SIGNATURE))
     if begin == HDF5_SIGNATURE:
@@ -76,7 +76,7 @@ def _checked(path: Path) -> tuple[dict[str, Any], tuple[str, ...], str]:
         found = check_hdf5(path, WEIGHTS_FILE)
     else:
         raise SourceModelError(
-            f"{path}: no Keras model begins like this; "
+            f"{path}: it does not begin like a Keras model; "
             "give a .keras or .h5 file, or the folder of a SavedModel"
         )
     size = largest_size(config)
@@ -118,7 +118,7 @@ def _check_member(info: zipfile.ZipInfo, names: list[str]) -> None:
     if name not in MEMBERS:
         shown = name[:60] if name.isprintable() else "?"
         raise SourceModelError(
-            f"'{shown}' is in the archive, which is no part of a model of Keras' own layers"
+            f"'{shown}' is in the archive, but is not part of a model made of Keras' own layers"
         )
     if names.count(name) > 1:
         raise SourceModelError(f"{name} is in the archive twice")

@@ -1,7 +1,7 @@
-"""A model's list of layers as files hold it (JSON), checked before any loader sees it.
+"""Check a model's list of layers, the JSON in its file, before any loader sees it.
 
-Only classes of Keras' own that are listed here may be in it. A loader would import and call
-whatever else is named there; a Lambda layer holds the code itself.
+It may hold only those classes of Keras that are listed here. A loader would import and call
+whatever else it names; a Lambda layer holds the code itself.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from convert.layers.joining import FUNCTIONS
 
 KERAS_CELLS = {"GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"}
 CONTAINERS = {"Functional", "InputLayer", "Model", "Sequential"}
-# Mathematics between layers of Keras 3, by class: computed as the layer of that name.
+# Arithmetic between Keras 3 layers, by class: the layer that computes the same.
 OPERATIONS = {"Add": "Add", "Subtract": "Subtract", "Multiply": "Multiply"}
-# What Keras 3 computes masks with; the step has none.
+# Operations that Keras 3 computes masks with; a step has no masks.
 MASK_OPERATIONS = {"Any", "ExpandDims", "LogicalAnd", "NotEqual", "Squeeze"}
-# What JSON lacks, as Keras writes it.
+# How Keras writes what JSON lacks.
 VALUES = {"__keras_tensor__", "__numpy__", "__tensor__", "__tuple__"}
 KERAS_LAYERS = {name for name in LAYERS if not name.startswith(OWN)}
-# No list of layers is deeper or longer.
+# No real list of layers is deeper or longer.
 DEPTH_LIMIT, ITEM_LIMIT = 64, 2_000_000
 
 
@@ -32,24 +32,24 @@ def read_layer_list(text: str | bytes) -> tuple[dict[str, Any], tuple[str, ...]]
     """Parse and check a model's configuration.
 
     Returns:
-        It without its training parts, and what is computed differently, for people.
+        The configuration without its training parts, and what is computed differently, in words.
 
     Raises:
-        SourceModelError: it is no JSON object, or names something that is no part of a model.
+        SourceModelError: it is not a JSON object, or names something that is not part of a model.
         UnsupportedLayerError: it names a layer that has no step.
     """
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SourceModelError(f"its list of layers is no JSON ({error})") from error
+        raise SourceModelError(f"its list of layers is not JSON ({error})") from error
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict | list):
-        raise SourceModelError("it holds weights alone, or no Keras model")
+        raise SourceModelError("it holds only weights, or is not a Keras model")
     if config.get("class_name") not in ("Functional", "Sequential", "Model"):
         raise UnsupportedLayerError(
             f"the model is a {str(config.get('class_name'))[:80]!r}, a class of its own with code; "
             "build it with Sequential or the Functional API, copy the weights, and save that"
         )
-    for _ in _objects(config):  # holds the limits before anything recurs
+    for _ in _objects(config):  # checks the limits before anything recurses
         pass
     config, changed = without_training_parts(config)
     for item in _objects(config):
@@ -58,7 +58,7 @@ def read_layer_list(text: str | bytes) -> tuple[dict[str, Any], tuple[str, ...]]
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """All objects within, without recursion."""
+    """Walk through all objects within, without recursion."""
     left = [(config, 0)]
     count = 0
     while left:
@@ -120,7 +120,7 @@ def _check(item: dict[str, Any]) -> None:
 
 
 def largest_size(config: dict[str, Any]) -> int:
-    """The largest width that the layers name, to be held against the weights in the file."""
+    """Find the largest width that the layers name, to check it against the weights in the file."""
     keys = ("units", "filters", "input_dim", "output_dim", "depth_multiplier", "kernel_size")
     sizes = [1]
     for item in _objects(config):
@@ -132,11 +132,13 @@ def largest_size(config: dict[str, Any]) -> int:
 
 
 def relaxed(config: dict[str, Any], free_inputs: set[str]) -> tuple[dict[str, Any], list[str]]:
-    """The configuration with any number of sequences and steps and without state between calls;
-    and what was changed, for people.
+    """Free the numbers of sequences and steps, and drop the state kept between calls.
 
     Args:
         free_inputs: names of the two-axis inputs whose second axis is time (token ids).
+
+    Returns:
+        The changed configuration, and what was changed, in words.
     """
     changed: list[str] = []
 

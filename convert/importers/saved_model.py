@@ -1,7 +1,7 @@
-"""Keras SavedModels of tf_keras.
+"""Import Keras SavedModels of tf_keras.
 
 Only the list of layers and the weights are read. The graphs in the folder, which a loader would
-restore and could run, are not looked at.
+restore and could run, are left alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def import_saved_model(path: Path) -> ImportedModel:
         return imported(model, "tf_keras SavedModel", changed)
     except ConvertError as error:
         raise type(error)(f"{path}: {error.message}") from error
-    # Whatever TensorFlow raises for a damaged checkpoint.
+    # TensorFlow raises errors of any type for a damaged checkpoint.
     except Exception as error:
         raise failed(path, error) from error
 
@@ -55,14 +55,14 @@ def _layer_list(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     nodes = saved_metadata_pb2.SavedMetadata.FromString(file.read_bytes()).nodes
     root = next((node for node in nodes if node.node_path == ROOT), None)
     if root is None:
-        raise SourceModelError(f"{METADATA} holds no model")
+        raise SourceModelError(f"{METADATA} does not hold a model")
     facts = json.loads(root.metadata)
     listed = {"class_name": facts.get("class_name"), "config": _without_tuples(facts.get("config"))}
     return read_layer_list(json.dumps(listed))
 
 
 def _without_tuples(value: Any) -> Any:
-    """The list of layers with lists where the format marks tuples."""
+    """Replace what the format marks as tuples by lists."""
     if isinstance(value, list):
         return [_without_tuples(item) for item in value]
     if not isinstance(value, dict):

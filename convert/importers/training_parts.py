@@ -1,8 +1,8 @@
-"""Takes out what a model's file says of its training, before anything is checked or loaded.
+"""Remove what a model's file says of its training, before anything is checked or loaded.
 
 Optimizers, losses, metrics, schedules, constraints, initializers, regularizers and policies of
-number formats may be classes of the user's own. None has a part in inference: none may keep a model
-from being stepped, and none reaches a loader, which would run its code.
+number formats may be classes of the user's own. Inference needs none of them. So none may keep a
+model from being stepped, and none may reach a loader, which would run its code.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 from convert.errors import UnsupportedLayerError
 
-# Of a whole model, wherever a model stands in the list.
+# Settings of a whole model, wherever in the list a model is.
 WHOLE_MODEL = {"compile_config", "training_config"}
-# Ends of the keys in a layer's own settings: "kernel_initializer", "activity_regularizer".
+# Endings of the keys in a layer's own settings: "kernel_initializer", "activity_regularizer".
 ENDINGS = ("constraint", "initializer", "regularizer")
-# DTypePolicies of Keras 3 with float weights; its others have weights in integers.
+# The DTypePolicies of Keras 3 with float weights; the others have integer weights.
 FLOAT_POLICIES = {"DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy"}
 COMPUTED_FORMAT = "float32"
 OTHER_FORMATS = ("float16", "float64")
@@ -25,13 +25,13 @@ def without_training_parts(config: dict[str, Any]) -> tuple[dict[str, Any], tupl
     """Copy a list of layers without its training parts, and with float32 for every policy.
 
     Args:
-        config: as the file has it, no deeper than Python's recursion allows.
+        config: as in the file, no deeper than Python's recursion allows.
 
     Returns:
-        The copy, and what is computed differently from what the file says, for people.
+        The copy, and what is computed differently from what the file says, in words.
 
     Raises:
-        UnsupportedLayerError: the weights are integers of Keras' own quantization.
+        UnsupportedLayerError: the weights are quantized to integers by Keras.
     """
     changed: list[str] = []
 
@@ -52,7 +52,7 @@ def _trains(key: str) -> bool:
 
 
 def _format(value: Any, changed: list[str]) -> Any:
-    """The number format to load and compute in: names of integers stay, all else is float32."""
+    """Replace a number format by the one to compute in: integers stay, all else is float32."""
     if not isinstance(value, dict | str):
         return value
     name: Any = value
@@ -69,7 +69,7 @@ def _format(value: Any, changed: list[str]) -> Any:
 
 
 def _refuse_integers(policy: Any) -> None:
-    """Refuse a policy, or a map with a policy in it, that stands for weights in integers."""
+    """Refuse a policy, or a map with a policy in it, that means integer weights."""
     if not isinstance(policy, dict):
         return
     kind = str(policy.get("class_name"))

@@ -1,4 +1,4 @@
-"""How each kind of layer computes one time step: a function per kind, listed here.
+"""Step rules for each kind of layer: one function each, listed here.
 
 The list holds names of modules, so that reading it does not import TensorFlow.
 """
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 
 class LayerEntry(NamedTuple):
-    """A kind of layer in the list: "module.function" within this package that makes its step of
-    the layer and the node at which it is called, or refuses it; and what the layer does."""
+    """A kind of layer in the list.
+
+    Attributes:
+        implementation: "module.function" within this package. It takes the layer and the node at
+            which the layer is called, and gives its step, or refuses it.
+        purpose: what the layer does.
+    """
 
     implementation: str
     purpose: str
@@ -31,11 +36,11 @@ SCALING = "scaling"
 JOINING = "joining"
 WITHOUT_EFFECT = "without effect"
 
-# What begins the name of a layer of ours, as Keras registers it.
+# The prefix under which Keras registers our own layers.
 OWN = "edgestep>"
 
-# By the name under which Keras registers the class; a layer is looked up by its class and then by
-# its bases.
+# Keys are the names under which Keras registers the classes. A layer is looked up by its class and
+# then by its bases.
 LAYERS: dict[str, LayerEntry] = {
     "edgestep>Recurrence": LayerEntry("recurrent.recurrence", RECURRENT),
     "GRU": LayerEntry("keras_recurrent.recurrent_layer", RECURRENT),
@@ -84,7 +89,7 @@ LAYERS: dict[str, LayerEntry] = {
     "Masking": LayerEntry("pointwise.masking", WITHOUT_EFFECT),
     "SpatialDropout1D": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
 }
-# Not a layer that people write: how tf_keras holds ``a + b``.
+# Nobody writes this layer: it is how tf_keras stores ``a + b``.
 OPERATOR_LAYER = "TFOpLambda"
 OPERATOR_RULE = "joining.operator_on_tensors"
 
@@ -92,8 +97,8 @@ _ATTENTION = (
     "attends to the whole sequence, so a step would need the future; use a recurrent layer, or a "
     "causal cell over a bounded past"
 )
-# Why kinds of layers cannot be stepped, and what to use, by class name: some exist in one Keras
-# alone.
+# Why some kinds of layers cannot be stepped and what to use instead, by class name. Some exist in
+# one version of Keras only.
 REFUSED: dict[str, str] = {
     "AdditiveAttention": _ATTENTION,
     "Attention": _ATTENTION,
@@ -117,11 +122,11 @@ REFUSED: dict[str, str] = {
 
 
 def step_rule(layer: Any, node: Any) -> StepRule:
-    """The rule by which a layer is stepped.
+    """Find the rule by which a layer is stepped.
 
     Args:
-        layer: of tf_keras, or of ours.
-        node: of the network's graph, at which the layer is called.
+        layer: a layer of tf_keras, or one of ours.
+        node: the node of the network's graph at which the layer is called.
 
     Raises:
         UnsupportedLayerError: there is none for this kind of layer, or it refuses this one.
@@ -137,8 +142,7 @@ def step_rule(layer: Any, node: Any) -> StepRule:
 
 
 def registered_name(kind: type) -> str | None:
-    """The name in LAYERS that a class would have; None for a class that is neither Keras' own nor
-    one of ours."""
+    """Return a class's name in LAYERS; None if it is neither Keras' own nor ours."""
     import tf_keras
 
     name = tf_keras.saving.get_registered_name(kind)
@@ -153,7 +157,7 @@ def _rule(implementation: str) -> Callable[[Any, Any], StepRule]:
 
 
 def refusal(name: str, kind: str) -> UnsupportedLayerError:
-    """The error for a layer of this name and class name, which has no rule."""
+    """Make the error for a layer that has no rule, from its name and its class's name."""
     reason = REFUSED.get(kind)
     if reason is None:
         reason = (

@@ -1,4 +1,4 @@
-"""Activation functions: what bounds them, and forms of them that any TFLite runtime has."""
+"""Activation functions: their bounds, and forms that every TFLite runtime has."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Function = Callable[[Any], tf.Tensor]
 
 
 def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
-    """Keras 2's: 0.2 x + 0.5, cut to [0, 1]. RELU6 is in every runtime's integers."""
+    """Compute Keras 2's form, 0.2 x + 0.5 cut to [0, 1]. Every integer runtime has RELU6."""
     return tf.nn.relu6(1.2 * x + 3.0) * (1 / 6)
 
 
 def hard_sigmoid_3(x: tf.Tensor) -> tf.Tensor:
-    """Keras 3's: x / 6 + 0.5, cut to [0, 1]."""
+    """Compute Keras 3's form, x / 6 + 0.5 cut to [0, 1]."""
     return tf.nn.relu6(x + 3.0) * (1 / 6)
 
 
 def hard_silu(x: tf.Tensor) -> tf.Tensor:
-    """x * hard_sigmoid_3(x), A. Howard et al., "Searching for MobileNetV3" (2019)."""
+    """Compute x * hard_sigmoid_3(x); A. Howard et al., "Searching for MobileNetV3" (2019)."""
     return x * hard_sigmoid_3(x)
 
 
@@ -33,7 +33,7 @@ def softsign(x: tf.Tensor) -> tf.Tensor:
 
 
 def leaky_relu(x: tf.Tensor, slope: Any = 0.2) -> tf.Tensor:
-    """x where it is positive, else slope * x; the slope is a number, or an array of one a channel.
+    """Compute x where it is positive, else slope * x, with one slope or one per channel.
 
     LEAKY_RELU and PRELU are not among the integer operators of every target; MAXIMUM is.
     """
@@ -46,23 +46,23 @@ def leaky_relu(x: tf.Tensor, slope: Any = 0.2) -> tf.Tensor:
 
 
 def minimum(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """The smaller one: MINIMUM is not among the integer operators that the quantizer knows."""
+    """Return the smaller one. The quantizer does not know MINIMUM in integers."""
     return a - tf.nn.relu(a - b)
 
 
 def capped_relu(x: tf.Tensor, top: float) -> tf.Tensor:
-    """x, cut to [0, top]: by RELU6, which is part of the operator in front of it."""
+    """Cut x to [0, top] by RELU6, which fuses into the operator before it."""
     return tf.nn.relu6(x * (6 / top)) * (top / 6)
 
 
-# Where TFLite has no operator for Keras' own form, or one that fewer runtimes have.
+# The form to use where TFLite has no operator for Keras' own, or one that few runtimes have.
 FORMS: dict[Any, Function] = {
     keras.activations.hard_sigmoid: hard_sigmoid,
     keras.activations.softsign: softsign,
     tf.nn.leaky_relu: leaky_relu,
 }
 
-# Real range (low, high) of those that are bounded.
+# Range (low, high) in real units of the bounded ones.
 BOUNDS: dict[Any, tuple[float, float]] = {
     keras.activations.tanh: (-1.0, 1.0),
     keras.activations.sigmoid: (0.0, 1.0),
@@ -74,7 +74,7 @@ BOUNDS: dict[Any, tuple[float, float]] = {
     tf.nn.relu6: (0.0, 6.0),
 }
 
-# Low ends alone, of those without a high one.
+# The low end of those that have no high one.
 LOW_ENDS: dict[Any, float] = {
     keras.activations.relu: 0.0,
     keras.activations.softplus: 0.0,
@@ -84,22 +84,22 @@ LOW_ENDS: dict[Any, float] = {
 
 
 def step_form(activation: Any) -> Function:
-    """The function to put into a step graph."""
+    """Return the function to put into a step graph."""
     form: Function = FORMS.get(activation, activation)
     return form
 
 
 def magnitude(activation: Any) -> float | None:
-    """The largest magnitude that it can give, or None."""
+    """Return the largest magnitude that it can give, or None."""
     limits = BOUNDS.get(activation)
     return max(-limits[0], limits[1]) if limits else None
 
 
 def low_end(activation: Any) -> float | None:
-    """The lowest value that it can give, or None."""
+    """Return the lowest value that it can give, or None."""
     return BOUNDS[activation][0] if activation in BOUNDS else LOW_ENDS.get(activation)
 
 
 def is_gate(activation: Any) -> bool:
-    """Whether it gives values from 0 to 1 alone."""
+    """Tell whether all its values are from 0 to 1."""
     return BOUNDS.get(activation) == (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""One time step of layers that join two or more values."""
+"""Step rules for layers that join two or more values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convert.layers.layer_rule import Joined, Lookup, StepRule, described, plain
 
 
 def _merged(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], StepRule]:
-    """The rule of a layer that joins two or more values one by one."""
+    """Make the rule of a layer that combines two or more inputs element by element."""
 
     def rule(layer: keras.layers.Layer, node: Any) -> StepRule:
         return stateless(lambda *values: functools.reduce(function, values))
@@ -29,7 +29,7 @@ multiply = _merged(tf.multiply)
 maximum = _merged(tf.maximum)
 minimum = _merged(smaller)
 
-# Mathematics between layers that is stepped, by the name that tf_keras gives the function.
+# Arithmetic between layers that can be stepped, by tf_keras' name of the function.
 FUNCTIONS: dict[str, Callable[[Any, Any], StepRule]] = {
     "__operators__.add": add,
     "math.add": add,
@@ -39,7 +39,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any], StepRule]] = {
 
 
 def operator_on_tensors(layer: Any, node: Any) -> StepRule:
-    """``a + b``, ``a - b`` and ``a * b`` of two layers' outputs, written without a layer."""
+    """Step ``a + b``, ``a - b`` and ``a * b`` of two layers' outputs, written without a layer."""
     name = layer.get_config()["function"]
     if name not in FUNCTIONS or len(node.keras_inputs) != 2:
         raise UnsupportedLayerError(
@@ -50,12 +50,12 @@ def operator_on_tensors(layer: Any, node: Any) -> StepRule:
 
 
 def average(layer: keras.layers.Average, node: Any) -> StepRule:
-    """The mean of two or more layers."""
+    """Step the mean of two or more layers."""
     return stateless(lambda *values: functools.reduce(tf.add, values) * (1 / len(values)))
 
 
 def concatenate(layer: keras.layers.Concatenate, node: Any) -> StepRule:
-    """Joined along the channels; a product behind it takes the parts one by one."""
+    """Join along the channels; a product after it takes the parts one by one."""
     shapes = node.input_shapes
     rank = len(shapes[0] if isinstance(shapes, list) else shapes)
     if layer.axis not in (-1, rank - 1):

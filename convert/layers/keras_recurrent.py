@@ -1,6 +1,6 @@
-"""One time step of Keras' recurrent layers.
+"""Step rules for Keras' recurrent layers.
 
-Computed as our own cells are (models/cells): input and state have products of their own, and the
+They compute as our own cells do (models/cells): input and state have separate products, and the
 bias is on the input's side, so that a quantized state keeps its own grid.
 """
 
@@ -19,7 +19,7 @@ from models.cells.cell import RecurrentCell
 
 
 class CellStep(NamedTuple):
-    """A cell's states and (input, states) -> (output, new states)."""
+    """A cell's states, and its step: (input, states) -> (output, new states)."""
 
     states: tuple[State, ...]
     step: Callable[[Any, LayerValues], tuple[Any, LayerValues]]
@@ -30,7 +30,7 @@ def _bias(cell: Any) -> tf.Tensor | None:
 
 
 def simple_rnn_cell(cell: keras.layers.SimpleRNNCell) -> CellStep:
-    """h = activation(W x + b + U h)."""
+    """Compute h = activation(W x + b + U h)."""
     activation = step_form(cell.activation)
 
     def step(x: Any, states: LayerValues) -> tuple[Any, LayerValues]:
@@ -43,7 +43,7 @@ def simple_rnn_cell(cell: keras.layers.SimpleRNNCell) -> CellStep:
 
 
 def lstm_cell(cell: keras.layers.LSTMCell) -> CellStep:
-    """As models/cells/lstm.py, with any activations."""
+    """Step an LSTM as models/cells/lstm.py does, with any activations."""
     activation, gate = step_form(cell.activation), step_form(cell.recurrent_activation)
     bounds = magnitude(cell.activation), magnitude(cell.recurrent_activation)
 
@@ -60,7 +60,7 @@ def lstm_cell(cell: keras.layers.LSTMCell) -> CellStep:
 
 
 def gru_cell(cell: keras.layers.GRUCell) -> CellStep:
-    """As models/cells/gru.py, with any activations."""
+    """Step a GRU as models/cells/gru.py does, with any activations."""
     activation, gate = step_form(cell.activation), step_form(cell.recurrent_activation)
 
     def step(x: Any, states: LayerValues) -> tuple[Any, LayerValues]:
@@ -77,17 +77,17 @@ def gru_cell(cell: keras.layers.GRUCell) -> CellStep:
             hz, hr = tf.split(tf.matmul(h, kernel[:, : 2 * units]), 2, axis=-1)
             reset = gate(xr + hr) * h
             candidate = activation(xh + tf.matmul(reset, kernel[:, 2 * units :]))
-        # z * h + (1 - z) * h~, with one product less and no constant 1 to quantize.
+        # Equals z * h + (1 - z) * h~, with one product less and no constant 1 to quantize.
         h = candidate + gate(xz + hz) * (h - candidate)
         return h, (h,)
 
-    # Between the state before and the candidate, where z is between 0 and 1.
+    # The new state is between the old one and the candidate if z is between 0 and 1.
     bound = magnitude(cell.activation) if is_gate(cell.recurrent_activation) else None
     return CellStep((State("h", (cell.units,), bound),), step)
 
 
 def own_cell(cell: RecurrentCell) -> CellStep:
-    """A cell of ours within Keras' RNN layer."""
+    """Step a cell of ours within Keras' RNN layer."""
 
     def step(x: Any, states: LayerValues) -> tuple[Any, LayerValues]:
         return cell.step(cell.input_product(plain(x)), states, cell.begin())
@@ -99,7 +99,7 @@ def own_cell(cell: RecurrentCell) -> CellStep:
 
 
 def stacked_cells(cells: keras.layers.StackedRNNCells) -> CellStep:
-    """Cells one upon the other, each with states of its own."""
+    """Step stacked cells, each with its own states."""
     steps = [cell_step(cell) for cell in cells.cells]
 
     def step(x: Any, states: LayerValues) -> tuple[Any, LayerValues]:
@@ -128,7 +128,7 @@ CELL_STEPS: dict[type, Callable[[Any], CellStep]] = {
 
 
 def cell_step(cell: Any) -> CellStep:
-    """How a cell is stepped; UnsupportedLayerError where it is of no known kind."""
+    """Find how a cell is stepped; UnsupportedLayerError if its kind is unknown."""
     for kind in type(cell).__mro__:
         if kind in CELL_STEPS:
             return CELL_STEPS[kind](cell)
@@ -139,7 +139,7 @@ def cell_step(cell: Any) -> CellStep:
 
 
 def recurrent_layer(layer: keras.layers.RNN, node: Any) -> StepRule:
-    """SimpleRNN, LSTM, GRU, and RNN with a cell or stacked cells."""
+    """Step SimpleRNN, LSTM, GRU, and RNN with a cell or stacked cells."""
     if layer.go_backwards:
         raise UnsupportedLayerError(
             f"{described(layer)} reads the sequence backwards (go_backwards), so its first step "

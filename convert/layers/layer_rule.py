@@ -1,4 +1,4 @@
-"""What converting a layer to a step needs: its states and its computation of one time step."""
+"""The rule that turns a layer into a step: its states, and its computation of one time step."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class State:
     """What a layer keeps from one step to the next.
 
     Attributes:
-        name: within the layer; numbered where several layers have states.
-        shape: without the batch axis.
-        bound: magnitude that the equations guarantee, or None.
-        initial: real values at the start of a sequence, of ``shape``; None: zeros.
-        period: it is updated at the steps 0, period, 2 * period... and read at all.
+        name: the layer's own name of it; numbered if several layers have states.
+        shape: shape without the batch axis.
+        bound: largest magnitude that the equations allow, or None.
+        initial: values at the start of a sequence in real units, of ``shape``; None for zeros.
+        period: the state is updated at steps 0, period, 2 * period... and read at every step.
     """
 
     name: str
@@ -30,8 +30,9 @@ class State:
 
 
 class Scaled(NamedTuple):
-    """A value that is still to be multiplied by ``scale`` and shifted by ``shift`` ([channels]
-    each), so that a product behind it can take both into its weights."""
+    """A value still to be multiplied by ``scale`` and shifted by ``shift``, [channels] each.
+
+    A product after it can take both into its weights."""
 
     value: tf.Tensor
     scale: tf.Tensor
@@ -39,10 +40,10 @@ class Scaled(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """The row of ``table`` [vocabulary, width] at ``token`` [1, 1] that is still to be looked up,
-    so that a product behind it can be computed for all rows at export.
+    """The row of ``table`` [vocabulary, width] at ``token`` [1, 1], not looked up yet.
 
-    ``fold`` says whether it shall be; None leaves it to the layer behind.
+    A product after it can then be computed for all rows at export. ``fold`` says whether it is;
+    None leaves that to the layer after it.
     """
 
     table: tf.Variable
@@ -51,18 +52,20 @@ class Lookup(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """Values that are still to be joined along the last axis, so that a product behind them can
-    be the sum of one product for each: quantized together, they would have to share a scale."""
+    """Values that still have to be joined along the last axis.
+
+    A product after them can be the sum of one product for each. Quantized together, they would have
+    to share a scale."""
 
     parts: tuple[Any, ...]
 
 
-# A tensor, or one of the above.
+# What a layer passes on: a tensor, or one of the above.
 Value = Any
 
 
 def plain(value: Value) -> tf.Tensor:
-    """The value with its scale and shift applied, looked up, its parts joined."""
+    """Return the value as a tensor: scaled and shifted, looked up, its parts joined."""
     if isinstance(value, Scaled):
         return value.value * value.scale + value.shift
     if isinstance(value, Lookup):
@@ -73,13 +76,14 @@ def plain(value: Value) -> tf.Tensor:
 
 
 def look_up(table: Any, token: tf.Tensor) -> tf.Tensor:
-    """Row of a table [vocabulary, width] for a token id [1, 1] -> [1, width]."""
+    """Look up a token id [1, 1] in a table [vocabulary, width] -> [1, width]."""
     return tf.gather(table, tf.reshape(token, (1,)))
 
 
 def product(value: Value, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
-    """The product of a value [1, channels] with a matrix [channels, outputs], plus a bias
-    [outputs]: a product for each joined part, scales and shifts taken into the weights."""
+    """Multiply a value [1, channels] with a matrix [channels, outputs] and add a bias [outputs].
+
+    Each joined part has its own product; scales and shifts go into the weights."""
     if isinstance(value, Lookup):
         value = plain(value)
     if isinstance(value, Joined):
@@ -102,22 +106,21 @@ LayerValues = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class StepRule:
-    """One layer's time step.
+    """How to compute one layer's time step.
 
-    The time axis is gone: where the layer has [batch, steps, channels], its step has
-    [1, channels].
+    There is no time axis: where the layer has [batch, steps, channels], its step has [1, channels].
 
     Attributes:
         step: (inputs, states) -> (outputs, new states), each a tuple; states in the order of
             ``states``.
-        states: what it keeps.
+        states: what the layer keeps from step to step.
         takes_deferred: whether its inputs may be :class:`Scaled`, :class:`Lookup` or
             :class:`Joined`.
         sums_up: whether its output stands for the whole sequence so far (a recurrence without
-            return_sequences, a mean over time) instead of for one step; one entry per output
-            where they differ.
-        float_only: why it cannot be computed in integers, and what to do; "" where it can.
-        changed: what the step does differently from the layer in Keras, for people; "" for nothing.
+            return_sequences, a mean over time) instead of for one step. A tuple with one entry per
+            output if they differ.
+        float_only: why it cannot be computed in integers, and what to do; "" if it can.
+        changed: what the step does differently from the layer in Keras, in words; "" if nothing.
     """
 
     step: Callable[[LayerValues, LayerValues], tuple[LayerValues, LayerValues]]
@@ -129,12 +132,12 @@ class StepRule:
 
 
 def described(layer: Any) -> str:
-    """Name a layer as errors do."""
+    """Name a layer as error messages do."""
     return f"layer '{layer.name}' ({type(layer).__name__})"
 
 
 def stateless(function: Callable[..., Any], takes_deferred: bool = False, **facts: Any) -> StepRule:
-    """The rule of a layer that computes a step from that step alone: inputs -> one output."""
+    """Make the rule of a layer that needs only the current step: inputs -> one output."""
     return StepRule(
         lambda inputs, _: ((function(*inputs),), ()), takes_deferred=takes_deferred, **facts
     )

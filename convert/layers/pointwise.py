@@ -1,4 +1,4 @@
-"""One time step of layers that compute a step from that step alone."""
+"""Step rules for layers that need only the current step."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ PADDING_REMOVED = "a step is never padding: give only real steps (Keras would sk
 
 
 def same(layer: keras.layers.Layer, node: Any) -> StepRule:
-    """A layer that works on the last axis alone and so computes a step as it does a sequence."""
+    """Step a layer that works only on the last axis, so it treats a step like a sequence."""
     return stateless(layer)
 
 
 def dense(layer: keras.layers.Dense, node: Any) -> StepRule:
-    """A product with the layer's matrix; a normalization in front of it is folded into it, and
-    what is joined in front of it has a product for each part."""
+    """Multiply with the layer's matrix.
+
+    A normalization before it is folded into it; what is joined before it has a product per part."""
     activation = step_form(layer.activation)
 
     def step(value: Any) -> tf.Tensor:
@@ -33,7 +34,7 @@ def dense(layer: keras.layers.Dense, node: Any) -> StepRule:
 
 
 def activation(layer: keras.layers.Activation, node: Any) -> StepRule:
-    """An activation on its own."""
+    """Step an activation on its own."""
     return stateless(step_form(layer.activation))
 
 
@@ -50,7 +51,7 @@ def on_last_axis(layer: keras.layers.Layer, node: Any) -> StepRule:
 
 
 def parametric_relu(layer: keras.layers.PReLU, node: Any) -> StepRule:
-    """x where it is positive, else alpha * x with an alpha per channel."""
+    """Compute x where it is positive, else alpha * x with an alpha per channel."""
     shape = layer.alpha.shape
     if any(size != 1 for size in shape[:-1]):
         raise UnsupportedLayerError(
@@ -62,12 +63,12 @@ def parametric_relu(layer: keras.layers.PReLU, node: Any) -> StepRule:
 
 
 def sloped_relu(layer: keras.layers.LeakyReLU, node: Any) -> StepRule:
-    """x where it is positive, else alpha * x."""
+    """Compute x where it is positive, else alpha * x."""
     return stateless(lambda value: leaky_relu(value, layer.alpha))
 
 
 def relu(layer: keras.layers.ReLU, node: Any) -> StepRule:
-    """max(x, 0), with a slope below 0 or a largest value."""
+    """Compute max(x, 0), with a slope below 0 or a largest value."""
     top, slope = layer.max_value, float(layer.negative_slope)
     if layer.threshold or (slope and top is not None):
         return stateless(
@@ -81,22 +82,22 @@ def relu(layer: keras.layers.ReLU, node: Any) -> StepRule:
 
 
 def removed(layer: keras.layers.Layer, node: Any) -> StepRule:
-    """A layer that does nothing when a trained network is used."""
+    """Leave out a layer that does nothing in inference."""
     return stateless(lambda value: value, takes_deferred=True)
 
 
 def masking(layer: keras.layers.Masking, node: Any) -> StepRule:
-    """In a stream every step is a real one; what a mask skips is not fed at all."""
+    """Leave out a mask: what it skips is not fed to a stream at all."""
     return stateless(lambda value: value, takes_deferred=True, changed=PADDING_REMOVED)
 
 
 def token_embedding(layer: TokenEmbedding, node: Any) -> StepRule:
-    """Token ids [1, 1] -> [1, width], left to the layer behind it where that can fold it in."""
+    """Map token ids [1, 1] -> [1, width]; the layer after it may fold this in."""
     return stateless(lambda ids: Lookup(layer.table, ids))
 
 
 def embedding(layer: keras.layers.Embedding, node: Any) -> StepRule:
-    """Token ids [1, 1] -> [1, width], left to the layer behind it as that of ours."""
+    """Map token ids [1, 1] -> [1, width] as :func:`token_embedding` does."""
     if len(node.input_shapes) != 2:
         raise UnsupportedLayerError(
             f"{described(layer)} reads ids of shape {tuple(node.input_shapes)}; ids of shape "
@@ -109,7 +110,7 @@ def embedding(layer: keras.layers.Embedding, node: Any) -> StepRule:
 
 
 def time_distributed(layer: keras.layers.TimeDistributed, node: Any) -> StepRule:
-    """The layer within, which sees a step alone in any case."""
+    """Step the layer within, which sees one step at a time anyway."""
     from convert.layers import step_rule
 
     inner = layer.layer
@@ -127,7 +128,7 @@ def time_distributed(layer: keras.layers.TimeDistributed, node: Any) -> StepRule
 
 
 class _InnerNode:
-    """What rules ask a node, of the layer within a TimeDistributed."""
+    """What rules need of a node, for the layer within a TimeDistributed."""
 
     def __init__(self, shape: tuple[Any, ...], layer: Any) -> None:
         self.input_shapes = (shape[0], *shape[2:])
@@ -136,7 +137,7 @@ class _InnerNode:
 
 
 def reshaping(layer: keras.layers.Layer, node: Any) -> StepRule:
-    """Flatten and Reshape where they change nothing."""
+    """Leave out Flatten and Reshape if they change nothing."""
     before, after = tuple(node.input_shapes), tuple(node.output_shapes)
     if before != after and before[1:] != after[1:]:
         raise UnsupportedLayerError(

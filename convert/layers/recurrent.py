@@ -1,4 +1,4 @@
-"""One time step of our own recurrent layers."""
+"""Step rules for our own recurrent layers."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from convert.layers.layer_rule import (
 )
 from models.layers import Recurrence
 
-# Folding an embedding into the input product is worth no more than this share of the weights of
-# both layers together.
+# Folding an embedding into the input product may add at most this share to the weights of both
+# layers together.
 FOLDED_GROWTH = 0.5
-# The state that is the output of a recurrence between its steps, where no other state is that.
+# The state that holds a recurrence's output between its updates, if no other state does.
 HELD = "held"
 
 
 def recurrence(layer: Recurrence, node: Any) -> StepRule:
-    """A cell of ours. A normalization in front of it is folded into its input product: no
-    operator, no rounding. Behind an embedding, the product of every row of its table may be
-    computed at export: the step looks it up, and has no input product."""
+    """Step a cell of ours.
+
+    A normalization before it is folded into its input product: no operator, no rounding. After an
+    embedding, the product of every row of the table may be computed at export: then the step looks
+    it up and has no input product."""
     cell = layer.cell
     held = layer.period > 1 and not _gives_state(layer)
 
@@ -58,15 +60,16 @@ def recurrence(layer: Recurrence, node: Any) -> StepRule:
 
 
 def _gives_state(layer: Recurrence) -> bool:
-    """Whether the output is one of the new states, so that it is there until the next one."""
+    """Tell whether the output is one of the new states, which stays until the next update."""
     zeros = tf.zeros((1, layer.inputs))
     output, new_states = layer.step(zeros, tuple(layer.initial_states(1)), layer.cell.begin())
     return any(output is state for state in new_states)
 
 
 def _folds(layer: Recurrence, lookup: Lookup) -> bool:
-    """Whether to look up products instead of embeddings. If nobody says so, where it makes the
-    weights of embedding and recurrence not much more."""
+    """Decide whether to look up products instead of embeddings.
+
+    By default yes if the weights of embedding and recurrence do not grow much."""
     if layer.residual or lookup.fold is not None:
         # A residual recurrence needs the embedding itself too.
         return bool(lookup.fold) and not layer.residual
@@ -78,8 +81,8 @@ def _folds(layer: Recurrence, lookup: Lookup) -> bool:
 
 
 def _products(layer: Recurrence, table: tf.Variable) -> NDArray[Any]:
-    """The input product of each row of an embedding's table: [vocabulary, width] ->
+    """Compute the input product of each row of an embedding's table: [vocabulary, width] ->
     [vocabulary, gates * H]."""
-    with tf.init_scope():  # computed now, as the converter leaves products of large constants
+    with tf.init_scope():  # computed now: the converter does not fold products of large constants
         products: NDArray[Any] = layer.cell.input_product(tf.convert_to_tensor(table)).numpy()
     return products

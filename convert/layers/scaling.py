@@ -1,4 +1,4 @@
-"""One time step of layers that scale and shift, most of which a product behind them takes in."""
+"""Step rules for layers that scale and shift; a product after them takes most of them in."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from models.layers import Normalization
 
 
 def normalization(layer: Normalization, node: Any) -> StepRule:
-    """Our normalization of the inputs, left to the layer behind it where that can fold it in."""
+    """Step our normalization of the inputs; the layer after it may fold it in."""
     return stateless(lambda value: Scaled(value, layer.scale, layer.shift))
 
 
 def keras_normalization(layer: keras.layers.Normalization, node: Any) -> StepRule:
-    """(x - mean) / max(sqrt(variance), epsilon), or its inverse, left to be folded."""
+    """Compute (x - mean) / max(sqrt(variance), epsilon), or its inverse, to be folded."""
     rank, channels = len(node.input_shapes), int(node.input_shapes[-1])
-    # Without an axis one mean and one variance stand for all values.
+    # Without an axis, one mean and one variance apply to all values.
     if {axis % rank for axis in layer.axis or ()} not in (set(), {rank - 1}):
         raise UnsupportedLayerError(
             f"{described(layer)} normalizes axis {layer.axis}; along the last axis (axis=-1) it "
@@ -35,7 +35,7 @@ def keras_normalization(layer: keras.layers.Normalization, node: Any) -> StepRul
 
 
 def rescaling(layer: keras.layers.Rescaling, node: Any) -> StepRule:
-    """x * scale + offset."""
+    """Compute x * scale + offset."""
 
     def step(value: tf.Tensor) -> Scaled:
         channels = (value.shape[-1],)
@@ -46,8 +46,9 @@ def rescaling(layer: keras.layers.Rescaling, node: Any) -> StepRule:
 
 
 def batch_normalization(layer: keras.layers.BatchNormalization, node: Any) -> StepRule:
-    """With the statistics of training it is a scale and a shift, left to be folded. Source: S.
-    Ioffe and C. Szegedy, "Batch normalization" (2015)."""
+    """Scale and shift by the statistics of training, to be folded.
+
+    Source: S. Ioffe and C. Szegedy, "Batch normalization" (2015)."""
     rank = len(node.input_shapes)
     if list(layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]) != [rank - 1]:
         raise UnsupportedLayerError(
@@ -64,8 +65,9 @@ def batch_normalization(layer: keras.layers.BatchNormalization, node: Any) -> St
 
 
 def layer_normalization(layer: keras.layers.LayerNormalization, node: Any) -> StepRule:
-    """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the channels of one step. Source:
-    J. Ba et al., "Layer normalization" (2016)."""
+    """Compute (x - mean) / sqrt(variance + epsilon) * gamma + beta over the channels of one step.
+
+    Source: J. Ba et al., "Layer normalization" (2016)."""
     rank = len(node.input_shapes)
     if list(layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]) not in (
         [-1],

@@ -1,7 +1,7 @@
-"""One time step of layers that look back over the last steps: causal convolution and pooling.
+"""Step rules for layers that look back over the last steps: causal convolution and pooling.
 
-The last inputs are the state. A convolution's window lies in one row, so that its step is one
-product with a matrix.
+The last inputs are the state. A convolution's window is one row, so its step is one product with a
+matrix.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ ALTERNATIVES = (
     "a step has no future frames; use padding='causal', or ZeroPadding1D((n, 0)) in front of "
     "padding='valid', and train again"
 )
-# Below every value that float32 holds, but finite.
+# Nearly the lowest value that float32 holds, but finite.
 LOWEST = float(np.finfo(np.float32).min)
 
 
 def _past_steps(layer: Any, node: Any, size: int, dilation: int = 1) -> int:
-    """How many steps a window looks back; refuses what looks ahead, strides, or skips steps."""
+    """Count the steps a window looks back; refuse it if it looks ahead, strides or skips steps."""
     reach = (size - 1) * dilation
     strides = layer.strides if isinstance(layer.strides, tuple) else (layer.strides,)
     if set(strides) != {1}:
@@ -50,7 +50,7 @@ def _past_steps(layer: Any, node: Any, size: int, dilation: int = 1) -> int:
 
 
 def zero_padding(layer: keras.layers.ZeroPadding1D, node: Any) -> StepRule:
-    """Padding in front belongs to the window behind it, whose state begins with zeros."""
+    """Leave out padding at the start: the window after it begins with zeros anyway."""
     ahead = [after.layer for after in layer.outbound_nodes]
     convolutions = keras.layers.Conv1D, keras.layers.DepthwiseConv1D, keras.layers.SeparableConv1D
     windowed = (*convolutions, *POOLING)
@@ -69,7 +69,7 @@ def zero_padding(layer: keras.layers.ZeroPadding1D, node: Any) -> StepRule:
 def _window(
     channels: int, reach: int, dilation: int
 ) -> Callable[[tf.Tensor, LayerValues], tuple[tf.Tensor, LayerValues]]:
-    """(input [1, channels], past) -> (window [1, taps * channels], new past)."""
+    """Make the function (input [1, channels], past) -> (window [1, taps * channels], new past)."""
 
     def look(value: tf.Tensor, states: LayerValues) -> tuple[tf.Tensor, LayerValues]:
         if not reach:
@@ -92,8 +92,10 @@ def _past(channels: int, reach: int) -> tuple[State, ...]:
 
 
 def _convolution(layer: Any, node: Any, product: Callable[[tf.Tensor, int], tf.Tensor]) -> StepRule:
-    """A convolution whose ``product`` takes the window [1, size * channels] and the number of
-    channels."""
+    """Make the rule of a convolution.
+
+    Args:
+        product: takes the window [1, size * channels] and the number of channels."""
     size, dilation = layer.kernel_size[0], layer.dilation_rate[0]
     channels = int(node.input_shapes[-1])
     reach = _past_steps(layer, node, size, dilation)
@@ -110,7 +112,7 @@ def _convolution(layer: Any, node: Any, product: Callable[[tf.Tensor, int], tf.T
 
 
 def causal_convolution(layer: keras.layers.Conv1D, node: Any) -> StepRule:
-    """Conv1D, with groups too: a product of the window with the kernel as one matrix."""
+    """Step Conv1D, also with groups: multiply the window with the kernel as one matrix."""
 
     def product(window: tf.Tensor, channels: int) -> tf.Tensor:
         return tf.matmul(window, tf.reshape(_ungrouped(layer, channels), (-1, layer.filters)))
@@ -119,7 +121,7 @@ def causal_convolution(layer: keras.layers.Conv1D, node: Any) -> StepRule:
 
 
 def _ungrouped(layer: keras.layers.Conv1D, channels: int) -> tf.Tensor:
-    """The kernel [size, channels, filters], with zeros between groups."""
+    """Return the kernel as [size, channels, filters], with zeros between groups."""
     if layer.groups == 1:
         return layer.kernel
     width, filters = channels // layer.groups, layer.filters // layer.groups
@@ -134,7 +136,7 @@ def _ungrouped(layer: keras.layers.Conv1D, channels: int) -> tf.Tensor:
 
 
 def _depthwise(window: tf.Tensor, kernel: tf.Tensor, channels: int) -> tf.Tensor:
-    """Window [1, size * channels] and kernel [size, channels, multiplier] ->
+    """Convolve a window [1, size * channels] with a kernel [size, channels, multiplier] ->
     [1, channels * multiplier]."""
     size, multiplier = int(kernel.shape[0]), int(kernel.shape[2])
     total = None
@@ -147,7 +149,7 @@ def _depthwise(window: tf.Tensor, kernel: tf.Tensor, channels: int) -> tf.Tensor
 
 
 def depthwise_convolution(layer: keras.layers.DepthwiseConv1D, node: Any) -> StepRule:
-    """Each channel with a kernel of its own."""
+    """Convolve each channel with a kernel of its own."""
 
     def product(window: tf.Tensor, channels: int) -> tf.Tensor:
         return _depthwise(window, tf.convert_to_tensor(layer.depthwise_kernel), channels)
@@ -156,7 +158,7 @@ def depthwise_convolution(layer: keras.layers.DepthwiseConv1D, node: Any) -> Ste
 
 
 def separable_convolution(layer: keras.layers.SeparableConv1D, node: Any) -> StepRule:
-    """Each channel with a kernel of its own, then a product over the channels."""
+    """Convolve each channel with a kernel of its own, then multiply over the channels."""
 
     def product(window: tf.Tensor, channels: int) -> tf.Tensor:
         apart = _depthwise(window, tf.convert_to_tensor(layer.depthwise_kernel), channels)
@@ -166,7 +168,7 @@ def separable_convolution(layer: keras.layers.SeparableConv1D, node: Any) -> Ste
 
 
 def causal_pooling(layer: Any, node: Any) -> StepRule:
-    """The mean or the largest of the last steps."""
+    """Step the mean or the largest value of the last steps."""
     size = layer.pool_size if isinstance(layer.pool_size, int) else layer.pool_size[0]
     channels = int(node.input_shapes[-1])
     reach = _past_steps(layer, node, size)
@@ -188,7 +190,7 @@ POOLING = (keras.layers.MaxPooling1D, keras.layers.AveragePooling1D)
 
 
 def running_mean(layer: keras.layers.GlobalAveragePooling1D, node: Any) -> StepRule:
-    """The mean over all steps so far: mean + (x - mean) / n."""
+    """Step the mean over all steps so far: mean + (x - mean) / n."""
     channels = int(node.input_shapes[-1])
 
     def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
@@ -209,7 +211,7 @@ def running_mean(layer: keras.layers.GlobalAveragePooling1D, node: Any) -> StepR
 
 
 def running_max(layer: keras.layers.GlobalMaxPooling1D, node: Any) -> StepRule:
-    """The largest value of each channel so far."""
+    """Step the largest value of each channel so far."""
     channels = int(node.input_shapes[-1])
     lowest = _lowest(node.keras_inputs[0])
 
@@ -232,7 +234,7 @@ def running_max(layer: keras.layers.GlobalMaxPooling1D, node: Any) -> StepRule:
 
 
 def _lowest(tensor: Any) -> float | None:
-    """The lowest value that the layer which gives a tensor can give, if its activation tells."""
+    """Find the lowest value that a tensor's layer can give, if its activation tells."""
     layer = getattr(getattr(tensor, "_keras_history", None), "layer", None)
     activation = getattr(layer, "activation", None)
     if isinstance(layer, keras.layers.ReLU) and not layer.negative_slope:

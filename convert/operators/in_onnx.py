@@ -1,6 +1,6 @@
-"""Operators in ONNX: what a step graph's operator becomes in a graph of that format.
+"""Lower a step graph's operators to ONNX.
 
-Each adds its nodes to an :class:`convert.exporters.onnx_graph.OnnxGraph`.
+Each function adds its nodes to an :class:`convert.exporters.onnx_graph.OnnxGraph`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from convert.exporters.onnx_graph import OnnxGraph
 from device_runner.model.flatbuffer import Operator
 from device_runner.operators.shapes import strided_slice_parts
 
-# As an end of a slice that runs backwards: beyond the first element.
+# The end of a slice that runs backwards past the first element.
 BEFORE_THE_FIRST = np.iinfo(np.int64).min
 
 Lower = Callable[[OnnxGraph, Operator], None]
 
 
 def _same(kind: str) -> Lower:
-    """An operator that ONNX has under another name."""
+    """Lower an operator that ONNX has under another name."""
 
     def lower(to: OnnxGraph, operator: Operator) -> None:
         to.add(kind, [to.name(index) for index in operator.inputs], to.name(operator.outputs[0]))
@@ -47,7 +47,7 @@ def _fully_connected(to: OnnxGraph, operator: Operator) -> None:
     if len(to.shape(output)) == 2:
         to.add_activated(operator, "Gemm", operands, transB=1)
         return
-    # The activation acts on each value alone: it may as well come after the new shape.
+    # The activation works element by element, so it can come after the reshape.
     to.add_activated(
         operator,
         "Reshape",
@@ -131,7 +131,7 @@ def _slice(to: OnnxGraph, operator: Operator) -> None:
 def _strided_slice(to: OnnxGraph, operator: Operator) -> None:
     limits = [to.integers(index) for index in operator.inputs[1:]]
     parts = [
-        # The one index of an axis that is removed, as a slice; the new shape removes the axis.
+        # An axis that is removed is sliced at its one index; the new shape removes it.
         slice(part, part + 1 or None) if isinstance(part, int) else part
         for part in strided_slice_parts(operator, *limits)
     ]
@@ -140,7 +140,7 @@ def _strided_slice(to: OnnxGraph, operator: Operator) -> None:
 
 def _add_slice(to: OnnxGraph, operator: Operator, parts: Sequence[slice]) -> None:
     x, (output,) = operator.inputs[0], operator.outputs
-    # strict=False: of the axes that are not named all is taken.
+    # strict=False: axes that are not named are taken whole.
     ranges = [part.indices(n) for part, n in zip(parts, to.shape(x), strict=False)]
     starts, ends, steps = zip(*ranges, strict=True)
     operands = [
@@ -204,7 +204,7 @@ LOWERINGS: dict[str, Lower] = {
     "TRANSPOSE": _transpose,
 }
 
-# Why an operator that the reference computes has no form here, and what to do.
+# Why some operators of the reference have no ONNX form here, and what to do.
 WITHOUT_FORM = dict.fromkeys(
     ("DEQUANTIZE", "QUANTIZE"),
     "only quantized graphs have it: export the network as float32",

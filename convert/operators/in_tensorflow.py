@@ -1,8 +1,8 @@
-"""Operators in TensorFlow, over a batch and with gradients: what quantization-aware training runs.
+"""Operators in TensorFlow, over a batch and with gradients, for quantization-aware training.
 
-Each has the step graph's operator, its operands (without those that are left out) and the shapes
-of the step graph's tensors. In the graph the batch, the first axis, is 1; here it is any number.
-The fused activation comes after it, see :data:`ACTIVATE`.
+Each function takes the step graph's operator, its operands (without those that are left out) and
+the shapes of the step graph's tensors. In the graph the batch, the first axis, is 1; here it is any
+number. The fused activation comes after it, see :data:`ACTIVATE`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from device_runner.operators.row import ShapeOf
 
 Simulate = Callable[[Operator, Sequence[Any], ShapeOf], Sequence[Any]]
 
-# By the names of device_runner.operators.row.ACTIVATIONS.
+# Keys are the names in device_runner.operators.row.ACTIVATIONS.
 ACTIVATE: dict[str, Callable[[Any], Any]] = {
     "NONE": lambda values: values,
     "RELU": tf.nn.relu,
@@ -42,7 +42,7 @@ def _concatenation(operator: Operator, operands: Sequence[Any], shape: ShapeOf) 
 def _fully_connected(operator: Operator, operands: Sequence[Any], shape: ShapeOf) -> Sequence[Any]:
     rows, matrix, *bias = operands
     if not operator.options["keep_num_dims"]:
-        # The operator takes leading axes together.
+        # The operator merges the leading axes.
         rows = tf.reshape(rows, (-1, matrix.shape[-1]))
     result = tf.matmul(rows, matrix, transpose_b=True)
     return [result + bias[0] if bias else result]
@@ -64,7 +64,7 @@ def _split(operator: Operator, operands: Sequence[Any], shape: ShapeOf) -> Seque
 
 def _strided_slice(operator: Operator, operands: Sequence[Any], shape: ShapeOf) -> Sequence[Any]:
     masks = {name: int(value) for name, value in operator.options.items() if name != "offset"}
-    # Of the batch all is taken.
+    # The batch is taken whole.
     masks["begin_mask"] |= 1
     masks["end_mask"] |= 1
     return [tf.strided_slice(*operands, **masks)]
@@ -86,7 +86,7 @@ def _softmax(operator: Operator, operands: Sequence[Any], shape: ShapeOf) -> Seq
     return [tf.nn.softmax(values if beta == 1 else values * beta)]
 
 
-# Every operator that has a form in int8, so that what can be quantized can be trained for it.
+# Every operator with an int8 form is here, so that what can be quantized can be trained.
 SIMULATED: dict[str, Simulate] = {
     "ADD": _elementwise(tf.add),
     "CONCATENATION": _concatenation,

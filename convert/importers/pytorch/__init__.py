@@ -1,7 +1,7 @@
-"""PyTorch networks: a file of weights and a small TOML that names the layers.
+"""Import PyTorch networks from a file of weights and a small TOML that names the layers.
 
-A ``state_dict`` holds weights without the network that they belong to, so a description stands
-beside it, the layers in the order in which the data passes them::
+A ``state_dict`` holds the weights without the network. So a description beside it lists the layers
+in the order in which the data passes them::
 
     [[layers]]
     kind = "embedding"        # nn.Embedding
@@ -16,5 +16,5 @@ beside it, the layers in the order in which the data passes them::
     kind = "linear"           # nn.Linear
     weights = "fc"
 
-Sizes, the number of layers of a recurrence and whether it has biases are read off the weights.
+The weights tell the sizes, the number of layers of a recurrence and whether it has biases.
 """

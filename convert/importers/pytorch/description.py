@@ -1,4 +1,4 @@
-"""The description of a PyTorch network: a TOML that names its layers."""
+"""Read the description of a PyTorch network, a TOML that names its layers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EmbeddingLayer(_Layer):
 
 
 class RecurrentLayer(_Layer):
-    """nn.RNN, nn.LSTM or nn.GRU; ``nonlinearity`` is nn.RNN's."""
+    """nn.RNN, nn.LSTM or nn.GRU; only nn.RNN has a ``nonlinearity``."""
 
     kind: Literal["rnn", "lstm", "gru"]
     weights: str
@@ -70,7 +70,7 @@ def read_description(path: Path) -> NetworkDescription:
     """Read the TOML.
 
     Raises:
-        SourceModelError: it is missing, no TOML, or describes no layers that are known here.
+        SourceModelError: it is missing, is not TOML, or describes unknown layers.
     """
     try:
         return NetworkDescription.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""Files of PyTorch weights, read without running what a pickle could hold."""
+"""Read files of PyTorch weights without running what a pickle could hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from convert.errors import SourceModelError
 from device_runner.errors import one_line
 
-# Larger files are no networks for small devices; the limit keeps a wrong path from filling memory.
+# No network for a small device is larger; the limit keeps a wrong path from filling memory.
 FILE_LIMIT_BYTES = 2 * 1024**3
 
 # Weights by their names.
@@ -26,7 +26,7 @@ def read_state(path: Path) -> Arrays:
 
     Raises:
         SourceModelError: the file is missing, too large, damaged or of another kind, or holds
-            something else than finite floating-point numbers.
+            anything but finite floating-point numbers.
     """
     try:
         size = path.stat().st_size
@@ -44,7 +44,7 @@ def read_state(path: Path) -> Arrays:
         )
     state = {}
     for name, array in raw.items():
-        # bfloat16 is no floating-point kind to NumPy.
+        # NumPy does not count bfloat16 as floating-point.
         if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
             raise SourceModelError(
                 f"{path}: '{name}' is {array.dtype}, not floating-point; save the float network"
@@ -68,7 +68,7 @@ def _read_safetensors(path: Path) -> Arrays:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceModelError(
-            f"{path}: no safetensors file, or a damaged one ({one_line(error)}); save it again"
+            f"{path}: not a safetensors file, or damaged ({one_line(error)}); save it again"
         ) from error
 
 
@@ -83,28 +83,28 @@ def _read_with_torch(path: Path) -> Arrays:
     _check_archive(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is refused in one line below
-            # Weights alone: anything else that a pickle can hold is refused, not run.
+            warnings.simplefilter("ignore")  # what it warns of is refused in one line below
+            # weights_only: anything else that a pickle can hold is refused, not run.
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what its parts raise
-        # Of what is no weight, torch says how to load it all the same, which would run its code.
+    except Exception as error:  # torch passes on errors of many types
+        # torch's own message says how to load it all the same, which would run its code.
         unsafe = isinstance(error, pickle.UnpicklingError)
         reason = "a whole model, other objects, or damaged" if unsafe else one_line(error)
         raise SourceModelError(
-            f"{path}: no state_dict that loads with weights_only=True ({reason}); "
+            f"{path}: not a state_dict that loads with weights_only=True ({reason}); "
             "save it with torch.save(model.state_dict(), …) or with safetensors"
         ) from error
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor)
         for name, tensor in loaded.items()
     ):
-        raise SourceModelError(f"{path} holds no state_dict; save model.state_dict() alone")
+        raise SourceModelError(f"{path} does not hold a state_dict; save model.state_dict() alone")
     for name, tensor in loaded.items():
         plain = tensor.layout == torch.strided and not tensor.is_quantized and tensor.is_cpu
-        # A tensor may have many times the values that its storage has, by strides of 0.
+        # With strides of 0 a tensor may have many times more values than its storage.
         if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise SourceModelError(
-                f"{path}: '{name}' is sparse, quantized or larger than what is stored of it; "
+                f"{path}: '{name}' is sparse, quantized or larger than its stored data; "
                 "save dense floating-point weights"
             )
     return {
@@ -116,17 +116,17 @@ def _read_with_torch(path: Path) -> Arrays:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse an archive that could unpack to more than its size; torch.save compresses nothing.
+    """Refuse an archive that could unpack to more than its size; torch.save does not compress.
 
-    Files of PyTorch before 1.6 are no archives.
+    Files of PyTorch before 1.6 are not archives.
     """
     try:
         if not zipfile.is_zipfile(path):
             return
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except Exception as error:  # zipfile raises many kinds
-        raise SourceModelError(f"{path}: a damaged archive ({one_line(error)})") from error
+    except Exception as error:  # zipfile raises many types
+        raise SourceModelError(f"{path}: the archive is damaged ({one_line(error)})") from error
     compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
     if compressed or sum(member.file_size for member in members) > path.stat().st_size:
         raise SourceModelError(

@@ -1,4 +1,4 @@
-"""A PyTorch network on its way in."""
+"""Import a PyTorch network."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from convert.importers.pytorch.reference import run
 
 
 def import_network(weights: Path, description: Path) -> ImportedModel:
-    """A PyTorch network as one to be stepped; errors as
-    :func:`convert.importers.pytorch.network.read_network`."""
+    """Import a PyTorch network as one that can be stepped.
+
+    Errors as :func:`convert.importers.pytorch.network.read_network`.
+    """
     network = read_network(weights, description)
 
     def reference(inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:

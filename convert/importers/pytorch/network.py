@@ -1,4 +1,4 @@
-"""A PyTorch network's layers with their weights, checked to fit each other."""
+"""Read a PyTorch network's layers with their weights, and check that they fit each other."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from convert.importers.pytorch.description import (
 )
 from convert.importers.pytorch.files import Arrays, read_state
 
-# Rows of a recurrence's weights, in units.
+# How many rows a recurrence's weights have for each unit.
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
 @dataclass(frozen=True)
 class PyTorchNetwork:
-    """A PyTorch network's layers with their weights, float32, by name within each layer."""
+    """A PyTorch network's layers, each with its float32 weights by name."""
 
     layers: tuple[tuple[AnyLayer, Arrays], ...]
 
     @property
     def vocabulary(self) -> int | None:
-        """Number of token ids, where the network begins with an embedding."""
+        """Number of token ids, if the network begins with an embedding."""
         layer, weights = self.layers[0]
         return len(weights["weight"]) if isinstance(layer, EmbeddingLayer) else None
 
     @property
     def gives_the_last(self) -> bool:
-        """Whether it gives one output for a whole sequence."""
+        """Whether it gives just one output for a whole sequence."""
         return any(
             isinstance(layer, RecurrentLayer) and layer.output == "last" for layer, _ in self.layers
         )
@@ -52,13 +52,15 @@ class PyTorchNetwork:
 
 
 def read_network(weights: Path, description: Path) -> PyTorchNetwork:
-    """Read a network's weights (.safetensors, or .pt and .pth through PyTorch's loader for
-    weights alone) and its description.
+    """Read a network's weights and its description.
+
+    Weights are .safetensors files, or .pt and .pth files through PyTorch's loader for weights
+    alone.
 
     Raises:
-        SourceModelError: a file is missing, damaged or no such file, weights are missing, left
-            over, not finite or of shapes that do not fit.
-        UnsupportedLayerError: a layer that cannot be stepped.
+        SourceModelError: a file is missing, damaged or of another kind, or weights are missing,
+            left over, not finite or of shapes that do not fit.
+        UnsupportedLayerError: a layer cannot be stepped.
     """
     described = read_description(description)
     state = read_state(weights)
@@ -85,7 +87,7 @@ def read_network(weights: Path, description: Path) -> PyTorchNetwork:
 
 
 def _check_weights(path: Path, layer: LayerWithWeights, weights: Arrays) -> None:
-    """Assert that a layer has the entries it needs, in shapes that fit each other."""
+    """Check that a layer has the entries it needs, in shapes that fit each other."""
     what = f"{path}: '{layer.weights}' ({NAMES[layer.kind]})"
     if not isinstance(layer, RecurrentLayer):
         wanted = {"weight": 2} | ({"bias": 1} if isinstance(layer, LinearLayer) else {})
@@ -138,7 +140,7 @@ def _check_ranks(what: str, weights: Arrays, ranks: dict[str, int], needed: set[
 
 
 def _check_widths(network: PyTorchNetwork, path: Path) -> None:
-    """Assert that each layer takes what the one before it gives."""
+    """Check that each layer takes what the one before it gives."""
     width = None
     for position, (layer, weights) in enumerate(network.layers):
         if isinstance(layer, ActivationLayer):
@@ -168,11 +170,11 @@ def _check_widths(network: PyTorchNetwork, path: Path) -> None:
         isinstance(layer, RecurrentLayer) for layer, _ in network.layers[lasts[0] + 1 :]
     ):
         raise UnsupportedLayerError(
-            "a recurrence behind one with output 'last' has nothing to run over; "
+            "a recurrence after one with output 'last' has nothing to run over; "
             "set the output of the first to 'sequence'"
         )
 
 
 def depth_of(weights: Arrays) -> int:
-    """Number of layers that a recurrence's weights are of."""
+    """Count the layers in a recurrence's weights."""
     return sum(name.startswith("weight_ih_l") for name in weights)

@@ -1,4 +1,4 @@
-"""A PyTorch network rebuilt of Keras layers, to be stepped."""
+"""Rebuild a PyTorch network of Keras layers, so that it can be stepped."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from convert.importers.pytorch.network import PyTorchNetwork, depth_of
 
 
 def to_keras(network: PyTorchNetwork) -> keras.Model:
-    """The same network of Keras layers: token ids [batch, steps] or frames
-    [batch, steps, inputs] -> what the last layer gives, of every step or after the last one.
+    """Rebuild the network of Keras layers.
 
-    PyTorch's two biases of a recurrence are added where Keras has one. Both lay the gates out
-    alike (i, f, g, o) but for a GRU's, which are r, z, n there and z, r, h here.
+    It takes token ids [batch, steps] or frames [batch, steps, inputs], and gives what the last
+    layer gives, after every step or after the last one.
+
+    Keras has one bias where PyTorch has two, so they are added. Both order the gates alike (i, f,
+    g, o), except a GRU's: r, z, n in PyTorch and z, r, h in Keras.
     """
     if network.vocabulary is not None:
         inputs = keras.Input((None,), dtype="int32", name="x")
@@ -61,7 +63,7 @@ def _keras_recurrence(value: Any, layer: RecurrentLayer, weights: Arrays, number
         w, u = weights[f"weight_ih_l{level}"], weights[f"weight_hh_l{level}"]
         options: dict[str, Any] = {
             "use_bias": f"bias_ih_l{level}" in weights,
-            # Of a recurrence whose last output alone counts, the lower layers give all of theirs.
+            # If only the last output counts, the lower layers still give all of theirs.
             "return_sequences": layer.output == "sequence" or level < depth - 1,
             "name": f"{_name(layer, number)}_{level}",
         }

@@ -1,4 +1,4 @@
-"""What PyTorch computes, in NumPy, from the equations in its documentation."""
+"""Compute what PyTorch computes, in NumPy, from the equations in its documentation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from convert.importers.pytorch.network import PyTorchNetwork, depth_of
 
 
 def run(network: PyTorchNetwork, x: NDArray[Any]) -> NDArray[Any]:
-    """What PyTorch computes, from the equations in its documentation: token ids [batch, steps]
-    or frames [batch, steps, inputs] -> outputs [batch, steps, outputs]; after a layer that gives
-    its last output alone, that of each step so far.
+    """Run a network over a batch of whole sequences.
 
-    Written apart from :mod:`convert.importers.pytorch.rebuilt`, which it checks.
+    It takes token ids [batch, steps] or frames [batch, steps, inputs], and gives outputs [batch,
+    steps, outputs]. If a layer gives only its last output, that is the output after each step so
+    far.
+
+    It is independent of :mod:`convert.importers.pytorch.rebuilt`, which it checks.
     """
     value = x
     for layer, weights in network.layers:
@@ -42,7 +44,7 @@ def run(network: PyTorchNetwork, x: NDArray[Any]) -> NDArray[Any]:
 def _run_recurrence(
     layer: RecurrentLayer, weights: Arrays, depth: int, x: NDArray[Any]
 ) -> NDArray[Any]:
-    """One layer of a recurrence: [batch, steps, inputs] -> [batch, steps, H]."""
+    """Run one layer of a recurrence: [batch, steps, inputs] -> [batch, steps, H]."""
     w, u = weights[f"weight_ih_l{depth}"], weights[f"weight_hh_l{depth}"]
     b = weights.get(f"bias_ih_l{depth}", np.zeros(len(w), np.float32))
     d = weights.get(f"bias_hh_l{depth}", np.zeros(len(w), np.float32))

@@ -117,7 +117,7 @@ def test_a_pickle_is_not_opened(tmp_path, suffix):
     mark = tmp_path / "run"
     path = tmp_path / f"model{suffix}"
     path.write_bytes(pickle.dumps(_Touch(mark)))
-    assert "no Keras model begins like this" in _refused(path)
+    assert "it does not begin like a Keras model" in _refused(path)
     assert not mark.exists()
 
 

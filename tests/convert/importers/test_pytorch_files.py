@@ -133,12 +133,12 @@ def test_a_pickle_that_calls_itself_safetensors_is_not_opened(files, tmp_path):
     weights, layers = files
     mark = tmp_path / "run"
     weights.write_bytes(pickle.dumps(_Touch(mark)))
-    assert "no safetensors file" in refused(weights, layers)
+    assert "not a safetensors file" in refused(weights, layers)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(_Touch(mark)))
     weights.write_bytes(buffer.getvalue())
-    assert "no safetensors file" in refused(weights, layers)
+    assert "not a safetensors file" in refused(weights, layers)
     assert not mark.exists()
 
 
