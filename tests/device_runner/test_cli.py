@@ -1,14 +1,10 @@
-"""The commands: what they print, and that every mistake ends in one line and an exit code."""
+"""The commands: what each prints, and its exit codes."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +17,14 @@ from device_runner.cli import main
 from device_runner.commands import COMMANDS
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
-
-USAGE, BAD_DATA, MISSING_RUNTIME, FAILED_VERIFICATION = 2, 3, 4, 5
-SHORT = ("--steps", 100, "--rounds", 1, "--warmup", 0)
-LITERT = ("--backend", "litert")
+from tests.device_runner.command_line import (
+    BAD_DATA,
+    FAILED_VERIFICATION,
+    LITERT,
+    SHORT,
+    USAGE,
+    csv,
+)
 
 
 @pytest.fixture
@@ -33,19 +33,6 @@ def tampered_file(workshop) -> Path:
     golden = workshop.model.golden
     data = workshop.packed(golden=replace(golden, outputs={"y": golden.y + 100}))
     return workshop.write(data, "tampered.tflite")
-
-
-@pytest.fixture
-def no_runtime(monkeypatch) -> None:
-    """A device without any TFLite runtime."""
-    for package in ("ai_edge_litert", "tflite_runtime"):
-        monkeypatch.setitem(sys.modules, package, None)
-        monkeypatch.setitem(sys.modules, f"{package}.interpreter", None)
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
-
-
-def csv(frames: np.ndarray) -> str:
-    return "".join(",".join(map(repr, frame)) + "\n" for frame in frames.astype(float).tolist())
 
 
 # inspect
@@ -274,273 +261,7 @@ def test_binary_source_is_refused(int8_file, tmp_path, invoke, error_line):
     error_line(result)
 
 
-# Bad models, inputs and backends
-
-
-@pytest.fixture
-def bad_model(workshop):
-    """Path of a bad model by what is wrong with it."""
-
-    def get(kind: str) -> Path:
-        if kind == "missing":
-            return workshop.folder / "missing.tflite"
-        if kind == "folder":
-            return workshop.folder
-        contents = {
-            "empty": b"",
-            "random": random.Random(2).randbytes(3000),
-            "truncated": workshop.data[:-500],
-            "without-contract": workshop.model.flatbuffer,
-            "other-scale": workshop.packed(
-                contract=replace(
-                    workshop.model.contract,
-                    inputs=(replace(workshop.model.contract.input, scale=1.0),),
-                )
-            ),
-            "pickled": workshop.with_golden(x=np.array([{}], object)),
-        }
-        return workshop.write(contents[kind], f"{kind}.tflite")
-
-    return get
-
-
-@pytest.mark.parametrize("command", ["inspect", "verify", "bench", "stream"])
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "missing",
-        "folder",
-        "empty",
-        "random",
-        "truncated",
-        "without-contract",
-        "other-scale",
-        "pickled",
-    ],
-)
-def test_bad_model_ends_in_one_line(command, kind, bad_model, invoke, error_line):
-    path = bad_model(kind)
-    result = invoke(command, path, input="")
-    assert result.exit_code == BAD_DATA
-    assert error_line(result).startswith(f"Error: {path}")
-    assert result.stdout == ""
-
-
-def test_bad_model_after_a_good_one(int8_file, bad_model, invoke, error_line):
-    empty = bad_model("empty")
-    for command in ("verify", "bench"):
-        result = invoke(command, int8_file, empty, *LITERT)
-        assert result.exit_code == BAD_DATA
-        assert error_line(result).startswith(f"Error: {empty}")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "part"),
-    [
-        (("bench", "FILE", "--steps", 99), "--steps"),
-        (("bench", "FILE", "--steps", "many"), "--steps"),
-        (("bench", "FILE", "--rounds", 0), "--rounds"),
-        (("bench", "FILE", "--warmup", -1), "--warmup"),
-        (("bench", "FILE", "--threads", 0), "--threads"),
-        (("bench", "FILE", "--fast"), "--fast"),
-        (("bench", "FILE", "--output", "."), "--output"),
-        (("bench",), "FILES"),
-        (("verify",), "FILES"),
-        (("inspect",), "FILE"),
-        (("inspect", "FILE", "FILE"), "extra argument"),
-        (("measure", "FILE"), "No such command 'measure'"),
-    ],
-)
-def test_wrong_usage_ends_in_one_line(arguments, part, int8_file, invoke, error_line):
-    result = invoke(*(int8_file if argument == "FILE" else argument for argument in arguments))
-    assert result.exit_code == USAGE
-    assert part in error_line(result)
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"), [("bnech", "bench"), ("verfy", "verify"), ("inspct", "inspect")]
-)
-def test_unknown_command_suggests_the_nearest(typed, meant, invoke, error_line):
-    result = invoke(typed)
-    assert result.exit_code == USAGE
-    assert error_line(result).endswith(f"; did you mean '{meant}'?")
-
-
-@pytest.mark.parametrize("command", ["verify", "bench", "stream"])
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [("liter", "litert"), ("tflite_run", "tflite-runtime"), ("tensorlow", "tensorflow")],
-)
-def test_unknown_backend_suggests_the_nearest(command, typed, meant, int8_file, invoke, error_line):
-    result = invoke(command, int8_file, "--backend", typed, input="")
-    assert result.exit_code == USAGE
-    line = error_line(result)
-    assert f"unknown backend '{typed}'; did you mean '{meant}'?" in line
-    assert "There are: " in line
-
-
-def test_unknown_backend_without_a_near_one_lists_all(int8_file, invoke, error_line):
-    result = invoke("verify", int8_file, "--backend", "zzz")
-    assert result.exit_code == USAGE
-    line = error_line(result)
-    assert "did you mean" not in line
-    assert all(name in line for name in ("litert", "tflite-runtime", "tensorflow"))
-
-
-@pytest.mark.parametrize("command", ["verify", "bench", "stream"])
-@pytest.mark.parametrize("backend", ["auto", "litert", "tflite-runtime", "tensorflow"])
-def test_missing_runtime_says_how_to_install_it(
-    command, backend, no_runtime, int8_file, invoke, error_line
-):
-    result = invoke(command, int8_file, "--backend", backend, input="")
-    assert result.exit_code == MISSING_RUNTIME
-    assert "pip install" in error_line(result)
-
-
-def test_inspect_needs_no_runtime(no_runtime, int8_file, invoke):
-    assert invoke("inspect", int8_file).exit_code == 0
-
-
-class BrokenRuntime:
-    """A finder by which one package fails to import with NumPy's many-line explanation."""
-
-    def __init__(self, package: str) -> None:
-        self.package = package
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name.partition(".")[0] == self.package:
-            raise ImportError("\n\nA module that was compiled using NumPy 1.x\ncannot be run.\n")
-
-
-def test_broken_runtime_ends_in_one_line(int8_file, invoke, error_line, monkeypatch):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "tflite_runtime"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [BrokenRuntime("tflite_runtime"), *sys.meta_path])
-    result = invoke("verify", int8_file, "--backend", "tflite-runtime")
-    assert result.exit_code == MISSING_RUNTIME
-    assert "compiled using NumPy 1.x" in error_line(result)
-
-
-def test_runtime_of_another_distribution_works(int8_file, invoke, monkeypatch):
-    """ai-edge-litert-nightly and distributions' own packages hold the same module."""
-    import importlib.metadata
-
-    def version(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    assert invoke("verify", int8_file, *LITERT).exit_code == 0
-
-
-# Full disks, bad folders, Ctrl-C
-
-
-def test_output_below_a_file_ends_in_one_line(int8_file, invoke, error_line):
-    output = int8_file / "results.jsonl"
-    line = error_line(invoke("bench", int8_file, "--output", output, *SHORT, *LITERT))
-    assert str(output) in line
-    assert "choose another folder" in line
-
-
-def test_output_in_a_missing_folder_ends_in_one_line(int8_file, tmp_path, invoke, error_line):
-    output = tmp_path / "missing" / "results.jsonl"
-    assert str(output) in error_line(
-        invoke("bench", int8_file, "--output", output, *SHORT, *LITERT)
-    )
-
-
-def test_output_of_too_long_a_name_ends_in_one_line(int8_file, tmp_path, invoke, error_line):
-    error_line(invoke("bench", int8_file, "--output", tmp_path / ("x" * 300), *SHORT, *LITERT))
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_full_disk_ends_in_one_line(int8_file, invoke, error_line):
-    line = error_line(invoke("bench", int8_file, "--output", "/dev/full", *SHORT, *LITERT))
-    assert "No space left on device" in line
-    assert "free space" in line
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_full_standard_output_ends_in_one_line(int8_file, tmp_path):
-    with open("/dev/full", "w") as full:
-        process = subprocess.run(
-            [sys.executable, "-m", "device_runner", "inspect", int8_file],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert process.returncode != 0
-    assert len(process.stderr.splitlines()) == 1
-    assert process.stderr.startswith("Error: cannot write")
-
-
-@pytest.mark.parametrize("command", ["inspect", "stream"])
-def test_closed_pipe_prints_no_traceback(command, int8_file, frames):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "device_runner", command, int8_file],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    process.stdout.close()
-    process.stdout = None
-    _, stderr = process.communicate(csv(np.tile(frames, (5, 1))), timeout=60)
-    assert process.returncode != 0
-    assert "Traceback" not in stderr
-    assert "Error" not in stderr
-
-
-@pytest.mark.parametrize(
-    ("command", "patched"),
-    [
-        ("bench", "bench.benchmark.bench"),
-        ("verify", "verify.verify"),
-        ("inspect", "inspect.load_step_model"),
-    ],
-)
-def test_interrupt_ends_in_one_line(command, patched, int8_file, invoke, monkeypatch):
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(f"device_runner.commands.{patched}", interrupt)
-    result = invoke(command, int8_file)
-    assert isinstance(result.exception, SystemExit)
-    assert result.exit_code == 130
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("Interrupted")
-    assert result.stdout == ""
-
-
-def test_real_interrupt_of_a_long_bench(int8_file, tmp_path):
-    output = tmp_path / "results.jsonl"
-    command = [sys.executable, "-m", "device_runner", "bench", int8_file, *LITERT]
-    process = subprocess.Popen(
-        [*command, "--steps", "100000000", "--output", output],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A test run in the background inherits an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        patience = time.monotonic() + 60
-        while not output.exists():  # opened just before the measurement
-            assert process.poll() is None
-            assert time.monotonic() < patience
-            time.sleep(0.02)
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 130
-    assert "Traceback" not in stderr
-    assert [line for line in stderr.splitlines() if "XNNPACK" not in line] == [main.interrupted]
-    assert stdout == ""
-    assert output.read_text() == ""
+# The program
 
 
 def test_help_names_every_command(invoke):

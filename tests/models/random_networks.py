@@ -1,12 +1,15 @@
-"""Networks with random weights, and a small task of random sequences for them."""
+"""Networks with random weights, a small task of random sequences, and what to cut of them."""
 
 import numpy as np
 
+from models.cells import CELLS, cell_class
 from models.network import Architecture
 from models.tasks.sequence_set import SequenceSet
 from models.tasks.task import Task
 
 INPUTS, UNITS, CLASSES, STEPS = 5, (8, 6), 3, 12
+# A group cannot lose units by itself.
+CUTTABLE = [name for name in CELLS if cell_class(name).weight_axes]
 
 
 def random_network(cell, options=None, units=UNITS, seed=0, inputs=INPUTS, outputs=CLASSES):
@@ -46,3 +49,10 @@ def random_task(seed=1, count=20):
 
 def frames(seed=2):
     return np.random.default_rng(seed).normal(0, 1.5, (4, STEPS, INPUTS)).astype(np.float32)
+
+
+def mask_of(size, kept):
+    """1 for the ``kept`` ones of ``size`` units or channels, 0 for the others."""
+    mask = np.zeros(size, np.float32)
+    mask[kept] = 1
+    return mask

@@ -313,7 +313,7 @@ def test_both_factors_are_pruned_by_magnitude():
 
 
 def test_rank_is_kept_when_units_are_pruned():
-    """That the cut is exact is tested with all cells, in test_structured."""
+    """That the cut is exact is tested with all cells, in test_structured_cut."""
     network, architecture = random_network("lstm", {"rank": RANK})
     smaller, smaller_architecture = prune_units(network, architecture, random_task(), 0.5)
     assert smaller_architecture.options == {"rank": RANK}
