@@ -1,8 +1,8 @@
-"""Choose the scheme for a target: the cheapest one that keeps what the network has learned.
+"""Choose the scheme for a target: the cheapest one that keeps what the network learned.
 
-What a target can run, and what is cheap on it, is known beforehand. Whether a model survives is
-measured: the first of the exported candidates that stays near the float model is chosen. The
-reason is given in words, for people to check.
+Profiles say what a target can run and what is cheap on it. Whether a model survives a scheme is
+measured: the first exported candidate that stays near the float model is chosen. The reason is
+given in words, for people to check.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from convert.schemes.spec import SchemeSpec
 from convert.targets.profile import get_profile
 from models.metrics import ACCURACY, described
 
-# What a candidate may lose against the float model: of a metric that is a share, so much of it; of
-# any other metric (an error in mg/dL), this share of its value.
+# How much a candidate may lose against the float model: this much of a metric that is a share, or
+# this share of any other metric's value (an error in mg/dL).
 SCORE_LOSS = 0.01
 SCORE_LOSS_SHARE = 0.02
-# The share of equal decisions that it must keep over a long stream without reset; of a model that
+# The share of equal decisions that it must keep over a long stream without reset. For a model that
 # gives values, the largest error there, as a share of the outputs' spread.
 DECISIONS_KEPT = 0.9
 DRIFT_RMS = 0.05
@@ -43,10 +43,10 @@ def candidates(target: str) -> tuple[SchemeSpec, ...]:
 
 
 def refusal(metrics: dict[str, Any]) -> str | None:
-    """Say why a step model cannot stand in for the float one; None where it can.
+    """Say why a step model cannot stand in for the float one; None if it can.
 
     Args:
-        metrics: of the step model, as in its contract.
+        metrics: the step model's metrics, as in its contract.
     """
     metric = described(metrics)
     reference = metrics[f"float_{metric.key}"]
@@ -61,7 +61,7 @@ def refusal(metrics: dict[str, Any]) -> str | None:
     drift = metrics.get("drift")
     if not drift:
         return None
-    # Where decisions are not what counts, how far the outputs stray does.
+    # If decisions do not count, how far the outputs stray does.
     decides = metric.name == ACCURACY.name
     if decides and drift["argmax_agreement"] < DECISIONS_KEPT:
         return (
@@ -78,8 +78,8 @@ def choose(target: str, tried: dict[str, str | None]) -> Choice:
 
     Args:
         target: a name in convert.targets.TARGETS.
-        tried: what :func:`refusal` says of each exported candidate, the cheapest first; at least
-            one. Where all are refused the last is taken, and the reason says so.
+        tried: by exported candidate what :func:`refusal` says of it, the cheapest first; at least
+            one. If all are refused, the last is taken and the reason says so.
     """
     against = [f"{scheme} {problem}" for scheme, problem in tried.items() if problem]
     chosen = next((scheme for scheme, problem in tried.items() if not problem), None)

@@ -1,11 +1,11 @@
-"""The step graph as a trainable network that rounds where the int8 graph rounds.
+"""Make the step graph a trainable network that rounds where the int8 graph rounds.
 
-Quantization-aware training needs a simulation that quantizes exactly the tensors that the
-converted graph quantizes. Written by hand into each cell, it would have to be kept in step with
-what the converter makes of the cell. So it is made from the step graph itself: its operators are
-run one by one in TensorFlow, with a fake quantizer (the primitive under TFMOT's quantizers) on
-every tensor that the int8 graph stores, and its matrices are variables. Whatever cell can be
-lowered to a step graph can be trained this way.
+Quantization-aware training needs a simulation that quantizes exactly those tensors that the
+converted graph quantizes. Written by hand into each cell, it would have to follow whatever the
+converter makes of the cell. So it is made from the step graph itself. Its operators run one by one
+in TensorFlow, with a fake quantizer (the primitive under TFMOT's quantizers) on every tensor that
+the int8 graph stores, and its matrices are variables. Any cell that can be lowered to a step graph
+can be trained this way.
 
 Source: B. Jacob et al., "Quantization and training of neural networks for efficient
 integer-arithmetic-only inference" (2018). Scales are learned by the gradient that weighs rounding
@@ -34,25 +34,27 @@ from device_runner.operators import OPERATORS
 from device_runner.operators.row import Array, Grid
 
 LEVELS = 256
-# A scale is 2^(16 v) of a variable v: an optimizer whose steps suit the weights (5e-4) then moves
-# scales by 1 % a step, which Jain et al. find right; left to itself it would hardly move them.
+# A scale is 2^(16 v) of a variable v. An optimizer whose steps suit the weights (5e-4) then moves
+# scales by 1 % a step, as Jain et al. recommend; otherwise it would hardly move them.
 SCALE_RATE = 16.0
 
 
 class LearnedGrid(NamedTuple):
-    """The 256 levels of a tensor: a variable for the scale, zero point counted from the lowest
-    level, and whether the scale stays."""
+    """The 256 levels of a tensor.
+
+    ``exponent`` holds the scale and ``zero_point`` counts from the lowest level. If ``fixed``, the
+    scale is not learned."""
 
     exponent: tf.Variable
     zero_point: int
     fixed: bool
 
     def log_scale(self) -> tf.Tensor:
-        """Base-2 logarithm of the scale."""
+        """Return the base-2 logarithm of the scale."""
         return SCALE_RATE * self.exponent
 
     def limits(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Lowest and highest level, real."""
+        """Return the lowest and highest level in real units."""
         scale = tf.pow(2.0, self.log_scale())
         return -self.zero_point * scale, (LEVELS - 1 - self.zero_point) * scale
 
@@ -61,11 +63,11 @@ class LearnedGrid(NamedTuple):
 def _round_and_learn(
     value: tf.Tensor, low: tf.Tensor, high: tf.Tensor, log_scale: tf.Tensor, frames: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[..., Any]]:
-    """Fake quantization of [batch, width] whose scale has a gradient.
+    """Quantize [batch, width] values with a scale that has a gradient.
 
-    With y the rounded value, dy/dlog2(scale) is ln 2 * (y - value) inside of the limits and
-    ln 2 * y where it is clipped. The sum over all values of a batch is divided by
-    sqrt(frames * width * 127), so that it is of the size of a weight's (Esser et al., section 2.2).
+    With y the rounded value, dy/dlog2(scale) is ln 2 * (y - value) inside the limits and ln 2 * y
+    where the value is clipped. The sum over a batch is divided by sqrt(frames * width * 127), so
+    that it is about as large as a weight's gradient (Esser et al., section 2.2).
     """
     result = tf.quantization.fake_quant_with_min_max_vars(value, low, high)
 
@@ -81,18 +83,20 @@ def _round_and_learn(
 
 
 class SimulatedNetwork(keras.Model):
-    """A step graph over whole sequences: [batch, steps, inputs], or [batch, steps, 1] token ids,
-    -> outputs [batch, steps, outputs].
+    """A step graph that runs over whole sequences.
+
+    It takes [batch, steps, inputs], or [batch, steps, 1] token ids, and gives [batch, steps,
+    outputs].
 
     Args:
         step: the float step graph.
-        limits: real range of each activation by tensor name, where learning starts. Zero points
-            stay, scales are learned; but the grid of a bounded state stays.
-        bounded: names of the states whose magnitude the equations bound.
-        frozen: matrices that are not trained, because their structure must stay (an orthogonal
-            one); recognized by value. The zeros of a pruned matrix stay in any case.
+        limits: range of each activation in real units, by tensor name, where learning starts. Zero
+            points stay and scales are learned, except the grid of a bounded state.
+        bounded: names of states whose magnitude the equations bound.
+        frozen: matrices that are not trained, recognized by value, because their structure (such as
+            orthogonality) must stay. Zeros of a pruned matrix always stay.
         per_channel: whether a matrix has a scale per output channel instead of one.
-        simulate: whether tensors are rounded; False gives the float network of the same weights.
+        simulate: whether tensors are rounded; False gives the float network with the same weights.
 
     Raises:
         UnsupportedLayerError: the graph has an operator that is not simulated, or several inputs
@@ -119,18 +123,18 @@ class SimulatedNetwork(keras.Model):
         _check(graph, len(self._states))
         self._names = [tensor.name for tensor in graph.tensors]
         self._initial = dict(step.initial)
-        # Of states that are not updated at each step: the tensor of the new value -> that of the
-        # old one, and the steps from one update to the next.
+        # For states that are not updated at each step: from the tensor of the new value to that of
+        # the old one, and the steps from one update to the next.
         self._periods = {
             self._outputs[name]: (self._inputs[name], float(period))
             for name, period in step.periods.items()
         }
-        # Tensors of token ids: they are not rounded.
+        # Tensors of token ids, which are not rounded.
         self._ids = {tensor.index for tensor in graph.tensors if tensor.dtype in INDEX_DTYPES}
         self._constants: dict[int, Any] = {}
-        # The places of a matrix that pruning has left, 1 or 0.
+        # Masks of pruned matrices: 1 where a weight is left, else 0.
         self._matrices: dict[int, tf.Tensor] = {}
-        # Tables of weights that rows are taken from.
+        # Tables of weights from which rows are taken.
         self._tables = {
             op.inputs[OPERATORS[op.name].source]
             for op in graph.operators
@@ -142,7 +146,7 @@ class SimulatedNetwork(keras.Model):
         self._make_grids(limits, bounded)
 
     def _make_constants(self, op: Operator, frozen: tuple[Array, ...]) -> None:
-        """Make variables of an operator's weights, and constants of its others."""
+        """Make variables of an operator's weights, and constants of its other constant inputs."""
         row = OPERATORS[op.name]
         table = row.source if row.grid is Grid.TABLE else None
         for position, index in enumerate(op.inputs):
@@ -168,10 +172,10 @@ class SimulatedNetwork(keras.Model):
                 self._matrices[index] = tf.constant(values != 0, tf.float32)
 
     def _is_rounded(self, op: Operator) -> bool:
-        """Whether an operator computes values that are not on the grid of its inputs yet."""
+        """Tell whether an operator's results need rounding, being off the grid of its inputs."""
         grid = OPERATORS[op.name].grid
         if grid is Grid.JOINED:
-            # A constant is on no grid here.
+            # Constants are on no grid here.
             return any(index in self._constants for index in op.inputs)
         return grid is Grid.OWN
 
@@ -195,7 +199,7 @@ class SimulatedNetwork(keras.Model):
             self._grids.update(dict.fromkeys((*ends, *shared), grid))
         for op in reversed(operators):
             source = op.inputs[OPERATORS[op.name].source]
-            # A state that is only reshaped at the end has its grid from the start.
+            # A state that is only reshaped at the end keeps its grid from the start.
             if OPERATORS[op.name].grid is Grid.PASSED and source in computed:
                 for index in op.outputs:
                     if index in self._grids:
@@ -251,7 +255,7 @@ class SimulatedNetwork(keras.Model):
             tf.zeros((batch, *shape)) + self._initial.get(name, np.float32(0))
             for name, shape in shapes.items()
         ]
-        # The last is the number of the step.
+        # The last state is the number of the step.
         _, outputs, _ = keras.backend.rnn(step, inputs, [*initial, tf.zeros((batch, 1))])
         return outputs
 
@@ -266,7 +270,7 @@ class SimulatedNetwork(keras.Model):
         values: dict[int, tf.Tensor] = dict(constants)
 
         def current(index: int) -> tf.Tensor:
-            # A state that is not due stays, and all that reads its new value reads the old one.
+            # A state that is not due stays; whatever reads its new value gets the old one.
             if index not in self._periods:
                 return values[index]
             old, period = self._periods[index]
@@ -313,7 +317,7 @@ class SimulatedNetwork(keras.Model):
         )
 
     def float_flatbuffer(self) -> bytes:
-        """The float step graph with the trained weights."""
+        """Return the float step graph with the trained weights."""
         editor = TfliteEditor(self._flatbuffer)
         for index, variable in self._constants.items():
             if isinstance(variable, tf.Variable):
@@ -324,7 +328,7 @@ class SimulatedNetwork(keras.Model):
         return editor.flatbuffer()
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Range of each activation by tensor name."""
+        """Return the range of each activation by tensor name."""
         found = {}
         for index, grid in self._grids.items():
             low, high = grid.limits()
@@ -342,7 +346,7 @@ class SimulatedNetwork(keras.Model):
 
 
 def _check(graph: Graph, states: int) -> None:
-    """Raise UnsupportedLayerError where a step graph cannot be simulated."""
+    """Raise UnsupportedLayerError if a step graph cannot be simulated."""
     signature = graph.signature(STEP_SIGNATURE)
     if not len(signature.inputs) == len(signature.outputs) == states + 1:
         raise UnsupportedLayerError(
@@ -365,7 +369,7 @@ def _check(graph: Graph, states: int) -> None:
 
 
 def _table_limits(table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The range of a table that GATHER takes rows from, with zero in it."""
+    """Return the range, extended to zero, of a table that GATHER takes rows from."""
     low = tf.minimum(tf.reduce_min(table), 0.0)
     high = tf.maximum(tf.reduce_max(table), 0.0)
     # A table of zeros has no scale.

@@ -1,4 +1,4 @@
-"""What a step model's contract says beyond its graph."""
+"""Collect what a step model's contract says beyond its graph."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class StepModelFacts:
             output_meaning, normalization, parameters, front_end: as in the contract.
         labels: what each value of the first output stands for.
         golden: sequences with the float model's outputs.
-        spread: of the first output, in whose shares errors are counted.
+        spread: spread of the first output; errors are counted as shares of it.
         classifies: whether the largest of the first output's values is a decision.
-        evaluate: metrics of the step model that the stream holds.
-        streams: sequences, as ``Stream.run`` takes them, that are chained to measure the drift.
+        evaluate: computes the metrics of a stream's step model.
+        streams: sequences, as ``Stream.run`` takes them, to be chained to measure the drift.
     """
 
     task: str
@@ -63,20 +63,20 @@ def facts_of_task(
     step: FloatStep,
     training_facts: dict[str, Any],
 ) -> StepModelFacts:
-    """What is to be said of a network that was trained on a task.
+    """Collect the facts of a network that was trained on a task.
 
     Args:
-        network: the float network, [batch, steps, inputs] -> [batch, steps, outputs]; the golden
-            outputs are its own.
+        network: the float network, [batch, steps, inputs] -> [batch, steps, outputs]; it computes
+            the golden outputs.
         step: its float step graph.
-        training_facts: further metrics.
+        training_facts: further metrics for the contract.
     """
     outputs = [spec.name for spec in contract_fields(read_graph(step.flatbuffer), step)["outputs"]]
     golden = golden_of_network(network, task.test, outputs)
     spread = float(golden.y.max() - golden.y.min())
     if task.gives_values:
-        # Where hardly anything can be foretold the outputs hardly move, and what counts is the
-        # size of an error beside the values that are wanted.
+        # If hardly anything can be predicted, the outputs hardly move. Then the size of an error
+        # beside the target values counts.
         spread = max(spread, float(task.value_spread[1].max()))
     mean, deviation = task.normalization
     metric = task.score

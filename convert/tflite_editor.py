@@ -1,8 +1,8 @@
-"""Changes of a TFLite flatbuffer; the only file that knows the schema's tree of objects.
+"""Edit a TFLite flatbuffer; the only file that knows the schema's tree of objects.
 
-What is in a flatbuffer is read with :func:`device_runner.model.flatbuffer.read_graph`, which checks
-it; tensors and operators have the same numbers here. Where nothing is changed, a flatbuffer that
-this module wrote is written again byte by byte.
+:func:`device_runner.model.flatbuffer.read_graph` reads and checks a flatbuffer; tensors and
+operators have the same numbers here. A flatbuffer that this module wrote is written again byte by
+byte if nothing is changed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LARGEST_OLD_CODE = 127
 
 
 def _schema() -> Any:
-    # Here, because the schema's module is long, and most commands change no flatbuffer.
+    # Imported here: the schema's module is long, and most commands change no flatbuffer.
     from ai_edge_litert import schema_py_generated
 
     return schema_py_generated
@@ -36,10 +36,10 @@ class TfliteEditor:
     Every method works on the first subgraph, that of the step.
 
     Args:
-        flatbuffer: a sound one.
+        flatbuffer: a sound TFLite model.
 
     Attributes:
-        tree: the schema's ``ModelT``, for what has no method here; only tests need it.
+        tree: the schema's ``ModelT``, for changes that have no method here; only tests need it.
 
     Example:
         >>> from device_runner.model.flatbuffer import read_graph
@@ -53,7 +53,7 @@ class TfliteEditor:
     def __init__(self, flatbuffer: bytes) -> None:
         schema = _schema()
         self.tree: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
-        # A model above a megabyte may have its weights behind the flatbuffer. They move when it is
+        # A model above a megabyte may have its weights after the flatbuffer. They move when it is
         # written again, so they are taken in.
         for buffer in self.tree.buffers:
             if buffer.offset > 1:
@@ -61,18 +61,19 @@ class TfliteEditor:
                 buffer.offset = buffer.size = 0
 
     def flatbuffer(self) -> bytes:
-        """Write what it is now."""
+        """Write the flatbuffer as it is now."""
         return _written(self.tree)
 
     def raise_versions(self, versions: Mapping[str, int]) -> None:
-        """Give each operator at least the version that stands under its name, or 1."""
+        """Give each operator at least the version under its name, or 1."""
         for code in self.tree.operatorCodes:
             name = OPERATOR_NAMES[code.builtinCode]
             code.version = max(code.version, versions.get(name, 1))
 
     def set_constant(self, index: int, values: NDArray[Any]) -> None:
-        """Give a constant other values, in the dtype and the shape that it has, and it alone:
-        equal constants may share a buffer."""
+        """Give one constant other values, in its dtype and shape.
+
+        Equal constants may share a buffer; the others keep their values."""
         tensors = self.tree.subgraphs[0].tensors
         tensor = tensors[index]
         if sum(tensor.buffer == other.buffer for other in tensors) > 1:
@@ -81,11 +82,11 @@ class TfliteEditor:
             self.tree.buffers[tensor.buffer].data = _as_bytes(values)
 
     def drop_operators(self, positions: Collection[int], replaced: Mapping[int, int]) -> None:
-        """Take operators out, and the operator codes that nothing uses then.
+        """Remove operators, and the operator codes that are then unused.
 
         Args:
-            positions: of the operators in the graph.
-            replaced: tensor -> tensor that the other operators read in its place.
+            positions: the operators' positions in the graph.
+            replaced: maps a tensor to the one that the other operators read in its place.
         """
         graph = self.tree.subgraphs[0]
         kept = [one for place, one in enumerate(graph.operators) if place not in positions]
@@ -101,8 +102,8 @@ class TfliteEditor:
         """Append a RESHAPE of a float32 tensor to its own shape.
 
         Args:
-            source: the tensor that is copied.
-            name: what the names of the new tensors begin with.
+            source: the tensor to copy.
+            name: prefix of the new tensors' names.
 
         Returns:
             The index of the copy.
@@ -125,10 +126,10 @@ class TfliteEditor:
         return index
 
     def set_outputs(self, outputs: Mapping[str, int]) -> None:
-        """Let the signature of the first subgraph give these tensors, by output.
+        """Set the tensors that the first subgraph's signature gives.
 
         Args:
-            outputs: one for each that the signature has.
+            outputs: a tensor for each of the signature's outputs, by name.
         """
         signature = next(item for item in self.tree.signatureDefs if item.subgraphIndex == 0)
         for item in signature.outputs:
@@ -143,14 +144,14 @@ class TfliteEditor:
         inputs: Mapping[str, int],
         outputs: Mapping[str, int],
     ) -> None:
-        """Append a subgraph of some of the first one's operators, and a signature for it.
+        """Append a subgraph of some of the first one's operators, with a signature of its own.
 
         Args:
-            key: what both are called.
+            key: name of both.
             operators: positions in the first subgraph, in the order of computation.
-            replaced: tensor of the first subgraph -> the one that is read in its place.
-            inputs, outputs: tensors of the first subgraph by name. Those that are used keep their
-                order; constants share their buffers.
+            replaced: maps a tensor of the first subgraph to the one that is read in its place.
+            inputs, outputs: tensors of the first subgraph by name. Those in use keep their order;
+                constants share their buffers.
         """
         graph = self.tree.subgraphs[0]
         chosen = [copy.copy(graph.operators[position]) for position in operators]
@@ -164,7 +165,7 @@ class TfliteEditor:
             operator.outputs = _renamed(operator.outputs, place)
         subgraph = _schema().SubGraphT()
         subgraph.name = key.encode()
-        # Tensors name their buffers, so these are shared.
+        # Tensors refer to buffers by number, so the buffers are shared.
         subgraph.tensors = [graph.tensors[index] for index in kept]
         subgraph.operators = chosen
         subgraph.inputs = _indices(place[index] for index in inputs.values())
@@ -180,7 +181,7 @@ class TfliteEditor:
     def set_signature(
         self, key: str, inputs: Mapping[str, int], outputs: Mapping[str, int]
     ) -> None:
-        """Give the first subgraph this signature, and drop all that there are."""
+        """Give the first subgraph this signature, and drop all existing ones."""
         self.tree.signatureDefs = []
         self._add_signature(key, 0, inputs, outputs)
 
@@ -199,7 +200,7 @@ class TfliteEditor:
         return len(self.tree.buffers) - 1
 
     def _code(self, number: int) -> int:
-        """The place of an operator's code, which is added where there is none."""
+        """Return the position of an operator's code, which is added if missing."""
         for index, code in enumerate(self.tree.operatorCodes):
             if code.builtinCode == number:
                 return index
@@ -208,11 +209,11 @@ class TfliteEditor:
 
 
 def naming_model(codes: Iterable[tuple[int, int]], use: bool = False) -> bytes:
-    """A TFLite file that names operators without computing anything.
+    """Make a TFLite file that names operators without computing anything.
 
     Args:
-        codes: number in the schema and version of each.
-        use: whether it also has one operator of each.
+        codes: schema number and version of each operator.
+        use: whether the graph also has one operator of each.
     """
     schema = _schema()
     model = schema.ModelT()

@@ -1,4 +1,4 @@
-"""What a step model is held to on other runtimes, from its scheme and its own error."""
+"""Decide how far other runtimes may stray, from a step model's scheme and own error."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from device_runner.verify import Verification
 
 
 def tolerance_of(share: ToleranceShare, spread: float, classifies: bool) -> Tolerance:
-    """A share in units of the first output.
+    """Convert shares to units of the first output.
 
     Args:
-        share: of ``spread``.
-        spread: of the float model's outputs, in their units.
+        share: shares of ``spread``.
+        spread: largest minus smallest output of the float model, in its units.
         classifies: whether the largest of the output's values is a decision.
     """
-    # Which of several values is the largest means nothing.
+    # If the output is not a decision, it does not matter which value is the largest.
     agreement = share.argmax_agreement if classifies else 0.0
     return Tolerance(share.rms * spread, share.max_abs * spread, agreement)
 
 
 def held_to(least: Tolerance, measured: Verification, limit: Tolerance) -> Tolerance:
-    """Twice the error on the exporting runtime, but between ``least`` and ``limit``."""
+    """Allow twice the error on the exporting runtime, but between ``least`` and ``limit``."""
     disagreement = 2 * (1 - measured.argmax_agreement)
     return Tolerance(
         rms=min(limit.rms, max(least.rms, 2 * measured.rms)),

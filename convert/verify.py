@@ -1,4 +1,4 @@
-"""Verify step models on every runtime that is installed here, each in a process of its own.
+"""Verify step models on every installed runtime, each in a process of its own.
 
 Two TFLite runtimes in one process share symbols and can crash each other.
 """
@@ -40,7 +40,7 @@ def verify_on_runtimes(
 
 
 def _verify(backend: str, files: Sequence[Path]) -> tuple[list[dict[str, Any]], int]:
-    """What ``device_runner verify`` answers on these files, and its exit code."""
+    """Return what ``device_runner verify`` answers on these files, and its exit code."""
     command = [*module_command("device_runner"), "verify", "--json", "--backend", backend]
     process = subprocess.run(
         [*command, *map(str, files)], capture_output=True, text=True, check=False

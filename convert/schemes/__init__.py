@@ -1,7 +1,7 @@
 """Quantization schemes: one file each, listed here.
 
-The list holds names of modules, so that reading it loads none of them. A scheme is asked for by a
-name with words behind colons (:mod:`convert.schemes.spec`).
+The list holds names of modules, so that reading it loads none of them. A scheme's name may have
+words after colons (:mod:`convert.schemes.spec`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 
 class SchemeEntry(NamedTuple):
-    """A scheme in the list: the module within this package that holds its ``SCHEME``, where it
-    comes from, and what it is for, in a few words each."""
+    """A scheme in the list.
+
+    Attributes:
+        module: the module within this package that holds its ``SCHEME``.
+        source: where it comes from, in a few words.
+        purpose: what it is for, in a few words.
+    """
 
     module: str
     source: str
@@ -44,11 +49,11 @@ SCHEMES: dict[str, SchemeEntry] = {
 
 
 def parse_scheme(name: str) -> SchemeSpec:
-    """What a scheme's name says, as "int8:mse:per-channel".
+    """Parse a scheme's name, such as "int8:mse:per-channel".
 
     Raises:
         UnknownSchemeError: there is no such scheme, or it has no such word.
-        SchemeWordsError: a word is said twice, or two do not combine.
+        SchemeWordsError: a word is repeated, or two do not combine.
 
     Example:
         >>> parse_scheme("int8:per-channel:mse")
@@ -63,7 +68,7 @@ def parse_scheme(name: str) -> SchemeSpec:
 
 
 def load_scheme(base: str) -> Scheme:
-    """A scheme by its name in SCHEMES; UnknownSchemeError where there is none."""
+    """Load a scheme by its name in SCHEMES; UnknownSchemeError if there is none."""
     if base not in SCHEMES:
         raise UnknownSchemeError("scheme", base, SCHEMES)
     module = importlib.import_module(f"convert.schemes.{SCHEMES[base].module}")
@@ -71,18 +76,18 @@ def load_scheme(base: str) -> Scheme:
 
 
 def needs_ranges(spec: SchemeSpec) -> bool:
-    """Whether a step graph must be calibrated before it can be had in a scheme."""
+    """Tell whether a scheme needs a calibrated step graph."""
     return spec.compensated or load_scheme(spec.base).needs_ranges
 
 
 def apply_scheme(spec: SchemeSpec, step: FloatStep, ranges: Ranges | None = None) -> bytes:
-    """The step graph in a scheme, as a flatbuffer.
+    """Convert a step graph to a scheme and return the flatbuffer.
 
     Args:
         step: the float32 step graph.
-        ranges: calibrated on ``step``, where :func:`needs_ranges` says so.
+        ranges: ranges calibrated on ``step``, if :func:`needs_ranges` says so.
 
     Raises:
-        ContractViolationError: the scheme cannot hold the step graph, or ranges are missing.
+        ContractViolationError: the scheme cannot store the step graph, or ranges are missing.
     """
     return load_scheme(spec.base).apply(step, ranges, spec)

@@ -1,4 +1,4 @@
-"""float16: weights in half precision, everything computed in float32. Half the file."""
+"""float16: weights in half precision, computation in float32. Halves the file."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ from convert.schemes.spec import SchemeSpec
 
 
 def apply(step: FloatStep, ranges: Ranges | None, spec: SchemeSpec) -> bytes:
-    """The float graph itself."""
+    """Return the float graph itself."""
     return step.flatbuffer
 
 
-# Runtimes differ in the order of their sums only.
+# Runtimes differ only in the order of their sums.
 ROUNDING = ToleranceShare(rms=1e-5, max_abs=1e-4, argmax_agreement=0.99)
 
 SCHEME = Scheme(

@@ -1,6 +1,6 @@
 """int16x8: weights in 8 bits, activations, inputs, outputs and states in 16.
 
-For long memories: a state of 16 bits rounds 256 times finer. Slower than int8 on most CPUs, whose
+For long memories: a 16-bit state rounds 256 times finer. It is slower than int8 on most CPUs, whose
 kernels for it are plain C.
 """
 

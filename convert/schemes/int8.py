@@ -33,7 +33,7 @@ SCHEME = Scheme(
     words=RANGE_WORDS | {PER_CHANNEL, COMPENSATED, QAT},
     state_dtype="int8",
     all_dtypes=frozenset({"int8", "int32"}),
-    # Near-ties flip even in a good model; the rms is what tells a broken one.
+    # Near-ties flip even in a good model; a broken one shows in the rms.
     tolerance=ToleranceShare(rms=0.03, max_abs=0.2, argmax_agreement=0.9),
     limit=ToleranceShare(rms=0.2, max_abs=1.0, argmax_agreement=0.5),
 )

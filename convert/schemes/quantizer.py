@@ -1,8 +1,8 @@
-"""litert-quantizer put to use: our ranges in, a flatbuffer with right operator versions out.
+"""Quantize with litert-quantizer: our ranges in, correct operator versions out.
 
-The quantizer keeps the float graph's operator versions. A runtime that is too old for a quantized
-operator would accept such a file and compute nonsense, so the versions are set here to those that
-define what the file contains (TFLite's op_version.cc).
+The quantizer keeps the float graph's operator versions. A runtime too old for a quantized operator
+would accept such a file and compute nonsense. So the versions are set here to those that define
+what the file contains (TFLite's op_version.cc).
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ FORMS = {8: Form.INT8, 16: Form.INT16}
 def quantize_integers(
     flatbuffer: bytes, limits: dict[str, tuple[float, float]], bits: int, spec: SchemeSpec
 ) -> bytes:
-    """All activations to ``bits``-bit integers, weights to int8.
+    """Quantize all activations to ``bits``-bit integers and weights to int8.
 
     Args:
         limits: real range of every activation, by tensor name.
 
     Raises:
-        ContractViolationError: an operator of the graph is not known in these integers.
+        ContractViolationError: an operator of the graph has no known form in these integers.
     """
     versions = _versions(FORMS[bits])
     graph = read_graph(flatbuffer)
     for operator in graph.operators:
         if operator.name not in versions:
-            # The converter joins the names of what it makes one operator of.
+            # The converter joins the names of what it fuses into one operator.
             name = graph.tensors[operator.outputs[0]].name.split(";")[0][:80]
             raise ContractViolationError(
                 f"the step graph contains {operator.name} ('{name}'), which is not known in {bits}-"
@@ -67,8 +67,10 @@ def quantize_integers(
 
 
 def _gathered(graph: Graph, flatbuffer: bytes) -> dict[str, tuple[float, float]]:
-    """Range of what GATHER takes from a constant table, by tensor name: the table's own, as it has
-    one scale with what is taken from it, whichever rows the calibration data has seen."""
+    """Return the ranges of what GATHER takes from constant tables, by tensor name.
+
+    A result has one scale with its table. So its range is the table's, whichever rows the
+    calibration data has seen."""
     limits = {}
     for operator in graph.operators:
         if (
@@ -82,7 +84,7 @@ def _gathered(graph: Graph, flatbuffer: bytes) -> dict[str, tuple[float, float]]
 
 
 def quantize_weights(flatbuffer: bytes, spec: SchemeSpec) -> bytes:
-    """Matrices to int8, activations and states left in float32 (dynamic range quantization)."""
+    """Quantize matrices to int8; leave activations and states in float32 (dynamic range)."""
 
     def configure(worker: Any, qtyping: Any) -> None:
         worker.add_dynamic_config(
@@ -97,7 +99,7 @@ def quantize_weights(flatbuffer: bytes, spec: SchemeSpec) -> bytes:
 
 
 def cast_weights(flatbuffer: bytes) -> bytes:
-    """Matrices to float16, everything else left in float32."""
+    """Cast matrices to float16; leave everything else in float32."""
 
     def configure(worker: Any, qtyping: Any) -> None:
         from litert_quantizer import algorithm_manager
@@ -114,7 +116,7 @@ def cast_weights(flatbuffer: bytes) -> bytes:
 
 
 def _versions(form: Form) -> dict[str, int]:
-    """The version that each operator has in a form, by name."""
+    """Return each operator's version in a form, by name."""
     return {name: row.versions[form] for name, row in OPERATORS.items() if form in row.versions}
 
 
@@ -147,7 +149,7 @@ def _quantize(
 
 
 def _with_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
-    """What the quantizer made, with right versions and without idle operators."""
+    """Set the right versions in the quantizer's result and remove its idle operators."""
     editor = TfliteEditor(flatbuffer)
     editor.drop_operators(*_idle_requantizations(read_graph(flatbuffer)))
     editor.raise_versions(versions)
@@ -155,9 +157,13 @@ def _with_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
 
 
 def _idle_requantizations(graph: Graph) -> tuple[set[int], dict[int, int]]:
-    """The places of each QUANTIZE that leaves dtype, scale and zero point as they are, and the
-    tensor to read in place of its output: the quantizer puts one behind a GATHER from a constant
-    table, and in front of a CONCATENATION."""
+    """Find each QUANTIZE that leaves dtype, scale and zero point as they are.
+
+    The quantizer puts one after a GATHER from a constant table, and before a CONCATENATION.
+
+    Returns:
+        Their places, and the tensor to read instead of each one's output.
+    """
     places: set[int] = set()
     replaced: dict[int, int] = {}
     for place, operator in enumerate(graph.operators):

@@ -1,14 +1,14 @@
-"""Compensated rounding: round a matrix with regard to what it is multiplied with.
+"""Compensated rounding: round a matrix with regard to the values it is multiplied with.
 
-Rounding each weight to the nearest step is best only where inputs are uncorrelated. A recurrent
-state is strongly correlated, and the error of a rounded matrix along its slow directions returns at
-every step. So columns are rounded one after another, and the columns that are still free make up
-for the error of each, such that the product's mean squared error over the calibration data is
-least. The bias, which is stored in 32 bits, absorbs what is left.
+Rounding each weight to the nearest step is best only if inputs are uncorrelated. A recurrent state
+is strongly correlated, and the error of a rounded matrix along its slow directions returns at every
+step. So columns are rounded one after another. The columns that are still free make up for the
+error of each, so that the product's mean squared error over the calibration data is least. The
+bias, which is stored in 32 bits, absorbs the rest.
 
 Source: optimal brain quantization in the order and with the Cholesky form of E. Frantar et al.,
 "GPTQ: accurate post-training quantization for generative pre-trained transformers" (ICLR 2023).
-The second moments here are those of a roll-out in which the state is carried along.
+The second moments here are those of a roll-out that carries the state along.
 """
 
 from __future__ import annotations
@@ -27,28 +27,30 @@ from convert.tflite_editor import TfliteEditor
 from device_runner.model.constants import read_constant
 from device_runner.model.flatbuffer import read_graph
 
-# Of int8 in a narrow range, which is what matrices are stored in.
+# The largest stored value: matrices are int8 in a narrow range.
 LARGEST = 127
-# Share of the mean second moment that is added to each, so that directions the calibration data
-# does not have are still rounded near to where they were.
+# This share of the mean second moment is added to each, so that directions which the calibration
+# data lacks are still rounded near their old place.
 DAMPING = 1e-3
 
 
 def prepared(step: FloatStep, ranges: Ranges | None, spec: SchemeSpec) -> bytes:
-    """The float step graph that the quantizer gets: with its matrices on their grid already where
-    the scheme asks for compensated rounding."""
+    """Return the float step graph for the quantizer.
+
+    If the scheme asks for compensated rounding, its matrices are on their grid already."""
     if not spec.compensated:
         return step.flatbuffer
     return compensate(step.flatbuffer, ranges, spec.per_channel)
 
 
 def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> bytes:
-    """Put each matrix of a float step graph on the grid that the quantizer will give it, so that
-    nothing is left to round.
+    """Round each matrix of a float step graph to the grid that the quantizer will give it.
+
+    Nothing is left for the quantizer to round.
 
     Args:
         flatbuffer: float32 step graph.
-        ranges: calibrated on it.
+        ranges: ranges calibrated on it.
         per_channel: whether each output channel has a scale of its own.
 
     Raises:
@@ -60,7 +62,7 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
         )
     graph = read_graph(flatbuffer)
     uses = Counter(index for operator in graph.operators for index in operator.inputs)
-    # By matrix: the inputs of every product that it has a part in, and a bias of its own or -1.
+    # By matrix: the inputs of all products it is in, and its own bias or -1.
     moments: dict[int, NDArray[Any]] = {}
     biases: dict[int, int] = {}
     for operator in graph.operators:
@@ -68,7 +70,7 @@ def compensate(flatbuffer: bytes, ranges: Ranges | None, per_channel: bool) -> b
             continue
         given, matrix, *added = operator.inputs
         moment = ranges.moments.get(graph.tensors[given].name)
-        # Where an operator takes axes together, its inputs' last one is not the matrix'.
+        # If an operator merges axes, its inputs' last axis is not the matrix's.
         if moment is None or len(moment) != graph.tensors[matrix].shape[1] + 1:
             continue
         moments[matrix] = moments[matrix] + moment if matrix in moments else moment
@@ -95,7 +97,7 @@ def round_columns(
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Round a matrix to its int8 grid, and move the bias that goes with it.
 
-    The weight of the largest magnitude, of the matrix or of each channel, keeps its value: it
+    The weight with the largest magnitude, in the matrix or in each channel, keeps its value: it
     defines the scale.
 
     Args:
@@ -112,7 +114,7 @@ def round_columns(
     largest = magnitude.max(axis=axis, keepdims=True).astype(np.float64)
     scale = np.where(largest > 0, largest, 1) / LARGEST
     defining = magnitude == largest
-    # The inputs with the most to make good come first, the bias last.
+    # The inputs with the largest moments come first, the bias last.
     order = np.argsort(-np.diag(moment)[:inputs], kind="stable")
     free = weights[:, order].astype(np.float64)
     if bias is not None:
@@ -121,7 +123,7 @@ def round_columns(
     hessian = moment[np.ix_(order, order)].astype(np.float64)
     damping = DAMPING * np.diag(hessian)[:inputs].mean() or 1.0
     hessian[np.arange(inputs), np.arange(inputs)] += damping
-    # Row i: what an error in column i asks of the columns behind it, those before being fixed.
+    # Row i: how the later columns make up for an error in column i, the earlier ones being fixed.
     feedback = np.linalg.cholesky(np.linalg.inv(hessian)).T
     rounded = np.empty((outputs, inputs))
     for position, column in enumerate(order[:inputs]):

@@ -1,4 +1,4 @@
-"""What a scheme is: from the float step graph to the graph that ships."""
+"""What a scheme is: how a float step graph becomes the graph that ships."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class FloatStep:
     """The float32 step graph of a network: what calibration rolls out and schemes start from.
 
     Attributes:
-        flatbuffer: with the signature ``step``.
-        state_bounds: magnitudes that the equations guarantee, by state name.
-        limits: real range of each activation by tensor name, where it is decided already (by
-            quantization-aware training); else None, and it comes from calibrated ranges.
-        initial: real values that a state begins a sequence with, by state name, in the state's
-            shape; a state that is not named begins with zeros.
+        flatbuffer: the TFLite model, with the signature ``step``.
+        state_bounds: largest magnitudes that the equations allow, by state name.
+        limits: range of each activation in real units, by tensor name, if quantization-aware
+            training decided it; None if it comes from calibrated ranges.
+        initial: values in real units that a state begins a sequence with, by state name, in the
+            state's shape; other states begin with zeros.
         vocabularies: number of token ids, by the name of each input that takes them.
-        float_only: why the step cannot be computed in integers; empty where it can.
-        periods: steps from one update to the next, by state name, of states that are not updated
-            at each; the flatbuffer updates all, and :mod:`convert.step.phase_signatures`
-            takes the others' steps out of it.
+        float_only: why the step cannot be computed in integers; empty if it can.
+        periods: steps from one update to the next, by name, of states that are not updated at each
+            step. The flatbuffer updates all states; :mod:`convert.step.phase_signatures` makes the
+            steps that leave some out.
     """
 
     flatbuffer: bytes
@@ -61,7 +61,7 @@ class FloatStep:
         )
 
     def check_integers(self) -> None:
-        """Raise ContractViolationError where an integer scheme cannot be right."""
+        """Raise ContractViolationError if an integer scheme cannot be right."""
         if self.float_only:
             raise ContractViolationError(f"{self.float_only[0]}; use the scheme dynamic or float32")
 
@@ -73,12 +73,13 @@ class Scheme:
     Attributes:
         apply: (float step graph, ranges or None, parsed name) -> flatbuffer.
         needs_ranges: whether ``apply`` needs calibrated ranges (or a step graph with limits).
-        words: the words of :mod:`convert.schemes.spec` that have a meaning here.
-        state_dtype: dtype of the states, and of inputs and outputs of real values.
+        words: the words of :mod:`convert.schemes.spec` that it knows.
+        state_dtype: dtype of the states, and of inputs and outputs with real values.
         all_dtypes: dtypes that tensors of the result may have, or None for any.
-        tolerance: what a runtime's numerics are held to, at the least: a model that is coarser
-            than that is held to twice its own error on the exporting runtime.
-        limit: what no model of the scheme may exceed; beyond it the conversion is wrong.
+        tolerance: the least error that a runtime is allowed. A coarser model is allowed twice its
+            own error on the exporting runtime.
+        limit: the most error that any model of the scheme may have; beyond it the conversion is
+            wrong.
     """
 
     name: str
@@ -91,8 +92,11 @@ class Scheme:
     limit: ToleranceShare
 
     def check_dtypes(self, graph: Graph) -> None:
-        """Raise ContractViolationError where a graph has other dtypes than the scheme's, or
-        converts between dtypes."""
+        """Check a graph's dtypes.
+
+        Raises:
+            ContractViolationError: a dtype is not the scheme's, or an operator converts dtypes.
+        """
         if self.all_dtypes is None:
             return
         for tensor in graph.tensors:

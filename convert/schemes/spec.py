@@ -1,12 +1,12 @@
 """A scheme's name, parsed: ``int8``, ``int8:mse:per-channel``, ``int8:qat``.
 
-A name is a scheme of :data:`convert.schemes.SCHEMES` and words behind colons, in any order:
+A name is a scheme of :data:`convert.schemes.SCHEMES` and words after colons, in any order:
 
 - ``min-max``, ``percentile``, ``mse``, ``entropy``: how a range is chosen from a roll-out
-  (:mod:`calibration.methods`); ``min-max`` where none is given. With ``qat`` it is the range that
-  training starts from, as in LSQ+ (Bhalgat et al. 2020).
+  (:mod:`calibration.methods`); by default ``min-max``. With ``qat``, training starts from this
+  range, as in LSQ+ (Bhalgat et al. 2020).
 - ``per-channel``: weights have one scale per output channel instead of one per matrix.
-- ``compensated``: weights are rounded such that one makes good another's error
+- ``compensated``: weights are rounded so that they make up for each other's errors
   (:mod:`convert.schemes.rounding`).
 - ``qat``: the step graph was fine-tuned for the scheme before.
 """
@@ -23,7 +23,7 @@ PER_CHANNEL = "per-channel"
 COMPENSATED = "compensated"
 QAT = "qat"
 RANGE_WORDS = frozenset(METHODS)
-#: All words that a scheme may know.
+#: All words that any scheme knows.
 WORDS = RANGE_WORDS | {PER_CHANNEL, COMPENSATED, QAT}
 
 
@@ -31,13 +31,13 @@ WORDS = RANGE_WORDS | {PER_CHANNEL, COMPENSATED, QAT}
 class SchemeSpec:
     """A scheme with its words; ``str`` gives its name, with the words in a fixed order.
 
-    :func:`convert.schemes.parse_scheme` makes one of a name, and knows which words a scheme has.
+    :func:`convert.schemes.parse_scheme` parses a name, and knows which words a scheme has.
 
     Attributes:
         base: name of the scheme itself.
         range_method: how a range is chosen from a roll-out, a name in calibration.methods.METHODS.
         per_channel: whether weights have one scale per output channel instead of one per matrix.
-        compensated: whether weights are rounded such that one makes good another's error.
+        compensated: whether weights are rounded so that they make up for each other's errors.
         qat: whether the step graph is fine-tuned for the scheme before.
 
     Raises:
@@ -72,15 +72,15 @@ class SchemeSpec:
 
     @property
     def file_part(self) -> str:
-        """The name as a part of a file's name: ``int8-mse-per-channel``."""
+        """Return the name as part of a file name: ``int8-mse-per-channel``."""
         return str(self).replace(":", "-")
 
 
 def spec_of_words(base: str, words: Sequence[str]) -> SchemeSpec:
-    """The spec of a scheme and words that it knows.
+    """Make the spec of a scheme from words that it knows.
 
     Raises:
-        SchemeWordsError: a word is said twice, or two do not combine.
+        SchemeWordsError: a word is repeated, or two do not combine.
     """
     for word in words:
         if words.count(word) > 1:

@@ -1,11 +1,11 @@
 """Choose the real range that an integer step graph covers for every activation.
 
-What is special about a recurrent graph is decided here:
+The special rules of a recurrent graph:
 
-- The in and out tensors of a state get the same scale, and zero point 0. Where the equations bound
-  a state (|h| <= 1), the bound is its range. Else its range is, in 8 bits, the magnitude that
-  calibration found by trial; in 16 bits, which are fine enough, it is the largest value of the
-  roll-out with a margin.
+- The in and out tensors of a state get the same scale, and zero point 0. If the equations bound a
+  state (|h| <= 1), the bound is its range. Otherwise 8 bits get the magnitude that calibration
+  found by trial, and 16 bits, which are fine enough, the largest value of the roll-out with a
+  margin.
 - The product of a gate with such a state (f * c in an LSTM) gets the state's range: with a
   calibrated range of its own it would saturate before the state does.
 - Tensors that an operator only passes on (a slice, a join) share one range.
@@ -24,14 +24,14 @@ from device_runner.operators import OPERATORS
 def tensor_limits(
     graph: Graph, ranges: Ranges | None, bounds: dict[str, float], method: str, bits: int
 ) -> dict[str, tuple[float, float]]:
-    """Real range (low, high) of each activation by tensor name.
+    """Choose the range (low, high) in real units of each activation, by tensor name.
 
     Args:
         graph: the float step graph.
-        ranges: calibrated on it.
-        bounds: magnitudes of states that the equations guarantee, by state name.
-        method: how a range is chosen, a name in calibration.methods.METHODS; states excepted.
-        bits: of the stored integers, 8 or 16.
+        ranges: ranges calibrated on it.
+        bounds: largest magnitudes of states that the equations allow, by state name.
+        method: how a range is chosen, a name in calibration.methods.METHODS; not used for states.
+        bits: width of the stored integers, 8 or 16.
 
     Raises:
         ContractViolationError: there are no ranges.
@@ -61,7 +61,7 @@ def tensor_limits(
 
 
 def _is_gate(limit: tuple[float, float] | None) -> bool:
-    """Whether a range is that of a factor from 0 to 1."""
+    """Tell whether a range is that of a factor from 0 to 1."""
     return limit is not None and limit[0] >= 0 and limit[1] <= 1
 
 
@@ -72,8 +72,9 @@ def _shared(
     states: set[str],
     bits: int,
 ) -> dict[str, tuple[float, float]]:
-    """One range for all tensors that operators only pass on, by tensor name: wide enough for
-    each, and symmetric where a state is among them."""
+    """Choose one range, by tensor name, for all tensors that operators only pass on.
+
+    It is wide enough for each, and symmetric if a state is among them."""
     group: dict[str, set[str]] = {name: {name} for name in limits}
 
     def join(names: list[str]) -> None:
@@ -98,7 +99,7 @@ def _shared(
 
 
 def symmetric_limits(magnitude: float, bits: int) -> tuple[float, float]:
-    """The range whose scale is magnitude / 2^(bits - 1) and whose zero point is 0."""
+    """Return the range whose scale is magnitude / 2^(bits - 1) and whose zero point is 0."""
     top = magnitude * (1 - 2.0 ** (1 - bits))
     # 16-bit tensors are symmetric, down to -32767; 8-bit ones go down to -128.
     return (-magnitude if bits == 8 else -top), top

@@ -17,7 +17,7 @@ from device_runner.model.tensor_spec import StateSpec, TensorSpec
 
 
 class ContractFields(TypedDict):
-    """The fields of a :class:`device_runner.model.contract.Contract` that its graph tells."""
+    """Those fields of :class:`device_runner.model.contract.Contract` that its graph tells."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -27,16 +27,16 @@ class ContractFields(TypedDict):
 def contract_fields(graph: Graph, step: FloatStep) -> ContractFields:
     """Describe a step graph's inputs, outputs and states as its contract does.
 
-    A name on both sides of the signature is a state. x and y come first, all else in the
-    signature's order.
+    A name on both sides of the signature is a state. x and y come first, all others in the order of
+    the signature.
 
     Args:
-        graph: with the signature ``step``: the graph of ``step``, or what a scheme made of it.
-        step: knows where the states begin and which inputs are token ids.
+        graph: the graph of ``step``, or what a scheme made of it, with the signature ``step``.
+        step: tells where the states begin and which inputs are token ids.
 
     Raises:
-        ContractViolationError: an initial value or period is given for no state, or a value in
-            another shape, or a vocabulary for no input.
+        ContractViolationError: an initial value or period is given for something that is not a
+            state, an initial value has another shape, or a vocabulary is not an input's.
     """
     signature = graph.signature(STEP_SIGNATURE)
     states = [name for name in signature.inputs if name in signature.outputs]

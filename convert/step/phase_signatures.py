@@ -1,10 +1,10 @@
-"""A signature for each phase of a hierarchical recurrence, cut out of its step graph.
+"""Cut a signature for each phase of a hierarchical recurrence out of its step graph.
 
-The step graph updates every state. A slow recurrence is updated once in its period, and in
-between its output stays what it was: it is a state. So the graph of a step in between is the same
-graph where whatever reads the new value of a state that is not due reads the old one, without the
-operators whose results nobody needs then. It is made of the finished graph: there is one
-quantization, the weights are shared, and no branch is in any graph.
+The step graph updates every state. A slow recurrence is updated once in its period; in between its
+output is a state that stays. So a step in between has the same graph, with two changes: what reads
+the new value of a state that is not due reads the old one, and operators whose results nobody needs
+are left out. It is made from the finished graph, so there is one quantization, the weights are
+shared, and no graph has a branch.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from device_runner.model.phases import phase_signatures
 
 
 def with_phases(flatbuffer: bytes, periods: Mapping[str, int]) -> bytes:
-    """A step graph with a further subgraph and signature for each phase; the same bytes where no
-    state has a period.
+    """Add a subgraph and a signature for each phase to a step graph.
+
+    If no state has a period, the bytes stay the same.
 
     Args:
-        flatbuffer: with the signature "step" on its only subgraph.
-        periods: by state name, as in :class:`convert.schemes.scheme.FloatStep`.
+        flatbuffer: the step graph, with the signature "step" on its only subgraph.
+        periods: periods in steps by state name, as in :class:`convert.schemes.scheme.FloatStep`.
     """
     phases = phase_signatures(periods)
     if len(phases) == 1:
@@ -52,7 +53,7 @@ def _add_without_updates(
             needed.update(old.get(index, index) for index in operator.inputs)
             needed.update(operator.outputs)
             kept.append(position)
-    # A frame is given at every step, whether or not it is read.
+    # Every step gets a frame, whether or not it is read.
     inputs = {
         key: index
         for key, index in step.inputs.items()

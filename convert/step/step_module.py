@@ -1,4 +1,4 @@
-"""One time step of a recurrent network as a TFLite graph with explicit state."""
+"""Turn one time step of a recurrent network into a TFLite graph with explicit state."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ CONTROL_FLOW = {"WHILE", "IF", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSI
 # Layers whose input is token ids.
 EMBEDDINGS = (TokenEmbedding, keras.layers.Embedding)
 
-# A place in the graph that holds a value: the path of models within models that lead to it, and
-# the identity of Keras' symbolic tensor.
+# A place in the graph that holds a value: the path of nested models that leads to it, and the
+# identity of Keras' symbolic tensor.
 Place = tuple[tuple[int, ...], int]
 
 
 class Kind(Enum):
-    """What a value of a network stands for: STEP, one step; SUMMARY, a whole sequence up to its
-    end; CONSTANT, all of a sequence, as an input that does not change over it."""
+    """What a value of a network stands for.
+
+    STEP is one step, SUMMARY a whole sequence up to its end. CONSTANT is an input that does not
+    change over the sequence."""
 
     STEP = "step"
     SUMMARY = "summary"
@@ -42,8 +44,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Instruction:
-    """One call of a layer: reads values at ``inputs``, writes those at ``outputs``. ``states`` are
-    the layer's, named as in the signature."""
+    """One call of a layer.
+
+    It reads the values at ``inputs`` and writes those at ``outputs``. ``states`` are the layer's,
+    named as in the signature."""
 
     layer: str
     rule: StepRule
@@ -54,8 +58,10 @@ class Instruction:
 
 @dataclass(frozen=True)
 class StepInput:
-    """An input of the step: ``shape`` with the batch axis; where it takes token ids, how many
-    different ones there are; ``kind`` is STEP or CONSTANT."""
+    """An input of the step.
+
+    ``shape`` has the batch axis; ``vocabulary`` is the number of token ids, if it takes them;
+    ``kind`` is STEP or CONSTANT."""
 
     name: str
     shape: tuple[int, ...]
@@ -69,18 +75,18 @@ class StepInput:
 
 
 class StepModule(tf.Module):
-    """``step(x, state...) -> {y, state...}`` of a network of Keras layers, Sequential or
-    Functional, with one or several inputs and outputs.
+    """``step(x, state...) -> {y, state...}`` of a network of Keras layers.
 
-    The first input is called x and the first output y; further ones have the names that the
-    network gives them. ``states`` maps names to states in graph order: where one layer has states
-    they are called as the layer calls them ("h", "c"), where several have they are numbered
-    ("h_0", "h_1").
+    The network is Sequential or Functional, with one or several inputs and outputs.
+
+    The first input is called x and the first output y; others keep the network's names. ``states``
+    maps names to states in graph order. If one layer has states, they have the layer's names ("h",
+    "c"); if several layers have states, they are numbered ("h_0", "h_1").
 
     Args:
-        fold_embedding: whether the products of an embedding and a recurrence behind it become one
-            table, so that the step has no input product; None: where the table is not much larger
-            than what it replaces (:mod:`convert.layers.recurrent`).
+        fold_embedding: whether the products of an embedding and the recurrence after it become one
+            table, so that the step has no input product. None: if the table is not much larger than
+            what it replaces (:mod:`convert.layers.recurrent`).
 
     Raises:
         UnsupportedLayerError: a layer cannot be stepped.
@@ -132,12 +138,12 @@ class StepModule(tf.Module):
 
     @property
     def state_bounds(self) -> dict[str, float]:
-        """Magnitudes of states that the equations guarantee, by state name."""
+        """Largest magnitudes of states that the equations allow, by state name."""
         return {name: state.bound for name, state in self.states.items() if state.bound is not None}
 
     @property
     def initial(self) -> dict[str, NDArray[Any]]:
-        """First values of the states that do not begin with zeros, [1, *state shape]."""
+        """Initial values of the states that do not begin with zeros, [1, *state shape]."""
         return {
             name: state.initial[np.newaxis]
             for name, state in self.states.items()
@@ -146,7 +152,7 @@ class StepModule(tf.Module):
 
     @property
     def periods(self) -> dict[str, int]:
-        """Steps from one update to the next, by state name, of states not updated at each."""
+        """Steps from one update to the next, by name, of states not updated at each step."""
         return {name: state.period for name, state in self.states.items() if state.period > 1}
 
     @property
@@ -156,21 +162,21 @@ class StepModule(tf.Module):
 
     @property
     def float_only(self) -> tuple[str, ...]:
-        """Why the step cannot be computed in integers; empty where it can."""
+        """Why the step cannot be computed in integers; empty if it can."""
         return _once(item.rule.float_only for item in self._instructions)
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """What the step does otherwise than the network, for people."""
+        """What the step does differently from the network, in words."""
         return _once(
             f"{item.layer}: {item.rule.changed}" for item in self._instructions if item.rule.changed
         )
 
     def _kinds(self) -> dict[str, Kind]:
-        """What each output stands for, by its name.
+        """Find what each output stands for, by its name.
 
         Raises:
-            UnsupportedLayerError: a layer joins a step with what is known at the sequence's end.
+            UnsupportedLayerError: a layer joins a step with what only the sequence's end tells.
         """
         kinds = {
             place: item.kind for place, item in zip(self._input_places, self.inputs, strict=True)
@@ -221,13 +227,12 @@ class StepModule(tf.Module):
 def _flattened(
     model: keras.Model, outer: dict[Place, Place], path: tuple[int, ...]
 ) -> Iterator[Instruction]:
-    """The calls of a model's layers in the order of computation, those of models within it in
-    their place.
+    """List the calls of a model's layers in the order of computation, nested models included.
 
     Args:
         outer: where the model's inputs are found, by their places in it; extended by where the
-            values of models within it are.
-        path: of calls that lead to the model.
+            values of nested models are.
+        path: the calls that lead to the model.
     """
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
@@ -250,7 +255,7 @@ def _flattened(
 
 
 def _with_named_states(instructions: list[Instruction]) -> Iterator[Instruction]:
-    """The instructions with their states named as in the signature."""
+    """Name the states of the instructions as in the signature."""
     several = sum(bool(item.rule.states) for item in instructions) > 1
     number = 0
     for item in instructions:
@@ -265,8 +270,10 @@ def _with_named_states(instructions: list[Instruction]) -> Iterator[Instruction]
 
 
 def _step_input(name: str, tensor: Any, network: keras.Model) -> StepInput:
-    """What one step takes of an input [batch, steps, channels], of token ids [batch, steps] or
-    [batch, steps, 1], or of what stays for a sequence, [batch, channels]."""
+    """Find what one step takes of an input.
+
+    The input is [batch, steps, channels], token ids [batch, steps] or [batch, steps, 1], or [batch,
+    channels] that stays for a sequence."""
     readers = [
         node.layer
         for nodes in network._nodes_by_depth.values()

@@ -1,4 +1,4 @@
-"""What a step model must be for a target, as data: a JSON file for each, with its sources."""
+"""What each target requires of a step model, as data: a JSON file each, with its sources."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ MICRO_FILE = "micro.json"
 
 
 class TargetEntry(NamedTuple):
-    """A target in the list: its profile, a JSON file of this folder, where that comes from, and
-    what it is for, in a few words each."""
+    """A target in the list.
+
+    Attributes:
+        profile: its profile, a JSON file of this folder.
+        source: where that comes from, in a few words.
+        purpose: what it is for, in a few words.
+    """
 
     profile: str
     source: str
@@ -29,6 +34,6 @@ TARGETS: dict[str, TargetEntry] = {
 
 
 def target_names() -> str:
-    """The targets in a sentence: "cpu, gpu, edgetpu or micro"."""
+    """List the targets in a sentence: "cpu, gpu, edgetpu or micro"."""
     *others, last = TARGETS
     return f"{', '.join(others)} or {last}"

@@ -1,7 +1,7 @@
-"""Hold a TFLite file against a target: operator by operator, what maps and what does not.
+"""Check a TFLite file against a target: operator by operator, what maps and what does not.
 
-Any TFLite file will do, also one without a step contract; nothing is run. The reader checks every
-offset and index first, so a damaged file is refused before it gets here.
+Any TFLite file will do, even one without a step contract; nothing is run. The reader checks every
+offset and index, so a damaged file is refused before it gets here.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from device_runner.model.step_file import read_bytes
 
 
 def check_file(path: str | Path, target: str, runtime: str | None = None) -> TargetReport:
-    """Hold a TFLite file against a target.
+    """Check a TFLite file against a target.
 
     Args:
         path: any TFLite file.
         target: one of :data:`convert.targets.TARGETS`.
         runtime: "NAME==VERSION" or "NAME" of the runtime that is to load it; None for the newest
-            known one where the target is the CPU or a GPU.
+            known one if the target is the CPU or a GPU.
 
     Raises:
         BadModelError: the file is missing or damaged.
-        UnknownTargetError, UnknownRuntimeError: there is no such target, or no such runtime known.
+        UnknownTargetError, UnknownRuntimeError: the target or runtime is unknown.
     """
     profile = get_profile(target)
     chosen = get_runtime(runtime) if runtime else None
@@ -53,7 +53,7 @@ def check_file(path: str | Path, target: str, runtime: str | None = None) -> Tar
 def check_graph(
     graph: Graph, data: bytes, profile: Profile, runtime: Runtime | None, name: str
 ) -> TargetReport:
-    """Hold a graph that was read from ``data`` against a profile; see :func:`check_file`."""
+    """Check a graph that was read from ``data`` against a profile; see :func:`check_file`."""
     if runtime is None and profile.operators is None:
         runtime = get_runtime(LITERT)
     findings = _findings(graph, data, profile, runtime)
@@ -108,20 +108,20 @@ def _advice(
     profile: Profile,
     runtime: Runtime | None,
 ) -> str:
-    """Say what to do where the file does not fit; empty where it does."""
+    """Say what to do if the file does not fit; empty if it does."""
     if not problems and all(one.status == MAPS for one in findings):
         return ""
     schemes = ", ".join(profile.schemes)
     if runtime:
         return f"take a newer runtime, or another scheme: {schemes}"
     if all(dtype_fits(tensor, profile) for tensor in used_tensors(graph)):
-        # It is in such a scheme already.
+        # It already is in such a scheme.
         return f"leave out what is named, or take a target that has it ({', '.join(TARGETS)})"
     return f"schemes made for it: {schemes}"
 
 
 def _cost(findings: list[OperatorFinding], profile: Profile) -> str | None:
-    """Say what the first operator that does not map costs; None where all map."""
+    """Say what the first operator that does not map costs; None if all map."""
     first = next((one for one in findings if one.status == REFUSED), None)
     if first is None:
         return None

@@ -1,4 +1,4 @@
-"""The tables of docs/targets.md, out of the profiles: python -m convert.targets.documentation."""
+"""Print the tables of docs/targets.md from profiles: python -m convert.targets.documentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from convert.targets.profile import Profile, get_profile
 
 
 def tables() -> str:
-    """What each target takes, and which operators map onto which, as Markdown."""
+    """Write as Markdown what each target takes, and which operators map onto which."""
     profiles = [get_profile(target) for target in TARGETS]
     lines = ["| target | what it is | schemes, the cheapest first | tensors | what does not map |"]
     lines += ["|---|---|---|---|---|"]

@@ -1,6 +1,6 @@
 """Tell whether a target takes an operator, a tensor and a graph, and why not.
 
-A file may hold anything, so its texts lose what a terminal would act on before they are printed.
+A file may hold anything, so characters that a terminal would act on are removed before printing.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from device_runner.backends.known_failures import known_failure
 from device_runner.model.flatbuffer import Graph, Operator, Tensor
 from device_runner.model.names import STEP_SIGNATURE
 
-# Names of backends by distribution, for what is known against them.
+# Backends by distribution, to look up their known failures.
 _BACKENDS = {"tflite-runtime": "tflite-runtime", LITERT: "litert"}
 
 
 def operator_reasons(
     operator: Operator, graph: Graph, data: bytes, profile: Profile, runtime: Runtime | None
 ) -> Iterator[str]:
-    """Give the reasons why an operator does not map; none where it does."""
+    """Give the reasons why an operator does not map; none if it does."""
     name, version = operator.name, operator.version
     if profile.operators is not None and name not in profile.operators:
         if name != profile.compiled_operator:
             yield f"{profile.name} has no {printable(name)}"
         return
     if name.startswith("CUSTOM:"):
-        yield "an operator that is no part of TFLite; export the model with built-in operators"
+        yield "an operator that is not part of TFLite; export the model with built-in operators"
         return
     if runtime and (refusal := runtime.refusal(name, version)):
         yield refusal
@@ -61,13 +61,13 @@ def _tensor_reasons(tensor: Tensor, profile: Profile) -> Iterator[str]:
 
 
 def dtype_fits(tensor: Tensor, profile: Profile) -> bool:
-    """Tell whether a target takes a tensor's dtype, in a constant or in what is computed."""
+    """Tell whether a target takes a tensor's dtype, in a constant or in a computed tensor."""
     constant = profile.constant_dtypes if tensor.constant_bytes else frozenset()
     return tensor.dtype in profile.dtypes | constant
 
 
 def operator_notes(operator: Operator, profile: Profile) -> Iterator[str]:
-    """Say what else a user should know of an operator."""
+    """Say what else a user should know about an operator."""
     entry = (profile.operators or {}).get(operator.name)
     if entry is None:
         return
@@ -80,7 +80,7 @@ def operator_notes(operator: Operator, profile: Profile) -> Iterator[str]:
 
 
 def graph_problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterator[str]:
-    """Give what stands against the graph as a whole."""
+    """Give the problems of the graph as a whole."""
     for index in graph.inputs:
         tensor = graph.tensors[index]
         if not tensor.static_shape or 0 in tensor.shape:
@@ -96,7 +96,7 @@ def graph_problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> I
             f"{profile.name} takes one"
         )
     elif runtime:
-        # The first subgraph's operators are looked at one by one; here those of the others.
+        # The first subgraph's operators are checked one by one; these are the others'.
         here = {(operator.name, operator.version) for operator in graph.operators}
         for name, version in dict.fromkeys(graph.operator_codes):
             if (name, version) in here or name.startswith("CUSTOM:"):
@@ -109,7 +109,7 @@ def graph_problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> I
 
 
 def graph_notes(graph: Graph, profile: Profile, runtime: Runtime | None) -> Iterator[str]:
-    """Say what else a user should know of a graph."""
+    """Say what else a user should know about a graph."""
     if runtime and (other := runtime.judged_by):
         yield f"{runtime} is not known here; held against {other}, the newest before it that is"
     dtypes = {tensor.dtype for tensor in used_tensors(graph) if not tensor.constant_bytes}

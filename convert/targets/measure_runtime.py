@@ -1,4 +1,4 @@
-"""Writes the tables of operators beside this file, by asking runtimes; for who maintains them.
+"""Write the tables of operators beside this file by asking runtimes; for maintainers.
 
     python -m convert.targets.measure_runtime tflite-runtime      # or ai-edge-litert: runtimes.json
     python -m convert.targets.measure_runtime tflite-micro        # micro.json's operators
@@ -6,8 +6,8 @@
 
 A runtime looks up every operator that a file names before it reads the graph, and says which one it
 does not find. So a file that names an operator and has no graph tells whether it is there.
-TensorFlow keeps the release in which each version of an operator came, and can be asked for it.
-Needs ``ai-edge-litert`` for the schema; the runtime that is asked is the only one in its process.
+TensorFlow knows the release in which each version of an operator came. This needs
+``ai-edge-litert`` for the schema. The runtime that is asked is the only one in its process.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from convert.targets.runtimes import version_key
 from convert.tflite_editor import naming_model
 from device_runner.model.tflite_schema import CUSTOM_OPERATOR, OPERATOR_NAMES
 
-# Beyond the highest version of any operator today.
+# Higher than the highest version of any operator today.
 VERSIONS = range(1, 21)
 _MISSING = "Didn't find op"
-# The answer of a runtime that is older than the operator.
+# What a runtime answers that is older than the operator.
 _TOO_NEW = "out of range"
-# Never implemented in TensorFlow Lite Micro: the error that comes when the one before it is there.
+# TensorFlow Lite Micro never had this one: an error about it means that the one before is there.
 _NOWHERE = OPERATOR_NAMES.index("CONCAT_EMBEDDINGS")
 # std::string tflite::FindMinimumRuntimeVersionForOp(BuiltinOperator, int), by the C++ ABI's name.
 _FIND_VERSION = "_ZN6tflite30FindMinimumRuntimeVersionForOpB5cxx11ENS_15BuiltinOperatorEi"
 
 
 def highest_versions(interpreter_class: Any) -> dict[str, int]:
-    """The highest version that a TFLite interpreter has of each operator."""
+    """Find the highest version that a TFLite interpreter has of each operator."""
     found: dict[str, int] = {}
     for number, name in enumerate(OPERATOR_NAMES):
         if number == CUSTOM_OPERATOR:
@@ -62,8 +62,10 @@ def _loads(interpreter_class: Any, number: int, version: int) -> bool:
 
 
 def operators_in_micro() -> list[str]:
-    """The operators that the interpreter of ``tflite-micro`` has; it asks for no version. Each is
-    tried in a process of its own, because the interpreter goes on to read one that it has."""
+    """List the operators of ``tflite-micro``'s interpreter, which does not ask for a version.
+
+    Each is tried in a process of its own: if the interpreter has it, it goes on to read the
+    graph."""
     child = (
         "import sys; from tflite_micro import runtime; "
         "runtime.Interpreter.from_bytes(sys.stdin.buffer.read(), arena_size=1 << 20)"
@@ -88,8 +90,9 @@ def operators_in_micro() -> list[str]:
 
 
 def operator_releases() -> dict[str, list[str | None]]:
-    """By operator, the TensorFlow Lite release in which its version 1, 2, ... came; None where
-    there is no such version."""
+    """Return by operator the TensorFlow Lite release in which its version 1, 2, ... came.
+
+    None stands for a version that does not exist."""
     import tensorflow as tf
 
     library = ctypes.CDLL(str(Path(tf.__file__).parent / "libtensorflow_cc.so.2"))
@@ -112,7 +115,7 @@ def operator_releases() -> dict[str, list[str | None]]:
 
 
 def main(distribution: str) -> None:
-    """Ask one distribution and enter what it says into its table."""
+    """Ask one distribution and enter its answers into its table."""
     version = importlib.metadata.version(distribution)
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     if distribution == "tensorflow":
@@ -136,7 +139,7 @@ def main(distribution: str) -> None:
 
 
 def _enter(runtime: dict[str, str], highest: dict[str, int]) -> None:
-    """Put a runtime's column into the table, at its place."""
+    """Put a runtime's column at its place in the table."""
     table = _read(RUNTIMES_FILE)
     columns = [
         (known, {name: row[index] for name, row in table["operators"].items()})
@@ -161,7 +164,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _write(name: str, table: Mapping[str, Any]) -> None:
-    """As JSON with an operator a line."""
+    """Write a table as JSON with one operator a line."""
     lines = []
     for key, value in table.items():
         if isinstance(value, dict) and key == "operators":

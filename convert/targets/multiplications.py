@@ -1,4 +1,4 @@
-"""The work of an operator, in multiplications, of a file that may hold anything."""
+"""Count an operator's multiplications, in a file that may hold anything."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from device_runner.model.flatbuffer import Graph, Operator
 
 
 def multiplications(operator: Operator, graph: Graph) -> int:
-    """The multiplications of an operator that multiplies by a matrix or a kernel; 0 for the others,
-    whose work is small beside."""
+    """Count the multiplications of an operator with a matrix or a kernel.
+
+    Others count 0: their work is small in comparison."""
     indices = (*operator.outputs[:1], *operator.inputs)
     if not operator.outputs or any(index < 0 for index in indices[:3]):
         return 0

@@ -1,7 +1,7 @@
 """Rules that an operator must keep to map onto a target; the profiles name them.
 
-A rule gets the operator, the graph and the file's bytes, and gives the reason why the operator
-breaks it, or None. A file may hold anything: a rule reads only what is there.
+A rule gets the operator, the graph and the file's bytes. It returns the reason why the operator
+breaks it, or None. A file may hold anything, so a rule reads only what is there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from device_runner.model.flatbuffer import Graph, Operator, Tensor
 
 Rule = Callable[[Operator, Graph, bytes], str | None]
 
-# The Edge TPU's longest softmax.
+# The longest softmax that the Edge TPU takes.
 SOFTMAX_LIMIT = 16_000
 
 
@@ -35,7 +35,7 @@ def _output(operator: Operator, graph: Graph) -> Tensor | None:
 
 
 def _integers(tensor: Tensor | None, data: bytes) -> NDArray[np.int64] | None:
-    """The values of a constant of indices, flat; None where it is no such constant."""
+    """Read the values of a constant of indices, flat; None if it is not such a constant."""
     if tensor is None or not tensor.constant_bytes:
         return None
     try:
@@ -91,7 +91,7 @@ def _softmax(operator: Operator, graph: Graph, data: bytes) -> str | None:
 def _not_over_batch(operator: Operator, graph: Graph, data: bytes) -> str | None:
     tensor, axes = _input(operator, graph, 0), _integers(_input(operator, graph, 1), data)
     if tensor is None or axes is None:
-        return "its axes are no constant"
+        return "its axes are not constant"
     rank = len(tensor.shape)
     return "reduces the batch" if any(axis in (0, -rank) for axis in axes) else None
 
@@ -106,7 +106,7 @@ def _not_along_batch(operator: Operator, graph: Graph, data: bytes) -> str | Non
 def _not_split_along_batch(operator: Operator, graph: Graph, data: bytes) -> str | None:
     axes, tensor = _integers(_input(operator, graph, 0), data), _input(operator, graph, 1)
     if tensor is None or axes is None:
-        return "its axis is no constant"
+        return "its axis is not constant"
     return "splits the batch" if any(axis in (0, -len(tensor.shape)) for axis in axes) else None
 
 

@@ -13,7 +13,7 @@ from convert.targets import DATA, TARGETS
 
 @dataclass(frozen=True)
 class Source:
-    """Where a fact of a profile is from: a page, or the command or test that measured it."""
+    """Where a fact of a profile comes from: a page, or the command or test that measured it."""
 
     what: str
     where: str
@@ -22,13 +22,13 @@ class Source:
 
 @dataclass(frozen=True)
 class OperatorProfile:
-    """What a target says of an operator.
+    """What a target says about an operator.
 
     Attributes:
         rules: names of convert.targets.operator_rules.OPERATOR_RULES that it must keep.
-        limits: documented and not checked here.
+        limits: limits that are documented but not checked here.
         runtime: the oldest runtime of the target that has it.
-        documented: whether it was only read about, and not tried.
+        documented: whether this is only documented, not tried.
     """
 
     rules: tuple[str, ...] = ()
@@ -42,25 +42,25 @@ class Profile:
     """What a target takes.
 
     Attributes:
-        name: of the target, as in convert.targets.TARGETS.
+        name: the target's name in convert.targets.TARGETS.
         title: what it is, in words.
         sources: where its facts come from.
         schemes: names of those worth trying, the cheapest first.
         schemes_reason: why in this order.
-        dtypes: may stand anywhere.
-        constant_dtypes: may stand in constants alone.
+        dtypes: dtypes that any tensor may have.
+        constant_dtypes: dtypes that only constants may have.
         rest: what becomes of a graph that does not map as a whole.
-        rest_on_cpu: whether that runs all the same.
-        operators: by name; None where the target takes those of the runtime.
-        slow_dtypes: are taken, and better avoided.
+        rest_on_cpu: whether that rest runs on the CPU.
+        operators: by name; None if the target takes those of the runtime.
+        slow_dtypes: dtypes that are taken but better avoided.
         slow_reason: why they are slow.
-        inner_axes: of a tensor's axes only so many innermost ones may be longer than 1; None for
-            any.
+        inner_axes: how many innermost axes of a tensor may be longer than 1; None for any number.
         tensorflow_lite: the release whose operator versions the target knows; None for any.
-        own_output_tensors: whether every output must be a tensor of its own.
+        own_output_tensors: whether every output must have a tensor of its own.
         all_rules: names of rules that hold for every operator.
-        compiled_operator: what the target's compiler puts in the place of the operators it took.
-        next_command: what to run with a step model made for it; None where the file is all.
+        compiled_operator: what the target's compiler puts in place of the operators it took.
+        next_command: what to run with a step model made for it; None if the file is all that is
+            needed.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Profile:
 
 @functools.cache
 def get_profile(target: str) -> Profile:
-    """The profile of a target; UnknownTargetError where there is no such target."""
+    """Read the profile of a target; UnknownTargetError if there is no such target."""
     if target not in TARGETS:
         raise UnknownTargetError("target", target, TARGETS)
     raw: dict[str, Any] = json.loads((DATA / TARGETS[target].profile).read_text(encoding="utf-8"))

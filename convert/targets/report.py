@@ -1,4 +1,4 @@
-"""The findings of :mod:`convert.targets.check`: as data, as JSON, and for people to read."""
+"""The findings of :mod:`convert.targets.check` as data, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class OperatorFinding:
 
     Attributes:
         index: its place in the graph.
-        name, version: of the operator.
+        name, version: the operator's name and version.
         output: dtype and shape of its first output, in words.
-        status: MAPS, REFUSED, or AFTER where it would map but stands behind one that does not, on
-            a target that stops there.
+        status: MAPS; REFUSED; or AFTER if it would map but follows one that does not, on a target
+            that stops there.
         reasons: why it does not map.
-        notes: what else is to be known.
-        multiplications: its work in a step.
+        notes: what else a user should know.
+        multiplications: how many it takes in a step.
     """
 
     index: int
@@ -38,18 +38,18 @@ class OperatorFinding:
 
 @dataclass(frozen=True)
 class TargetReport:
-    """A file held against a target.
+    """The result of checking a file against a target.
 
     Attributes:
         file: its path.
         target, title: the target's name, and what it is.
-        runtime: the runtime that is to load the file; None where the target is one of its own.
-        operators: one by one, in the graph's order.
-        problems: what stands against the graph as a whole.
-        notes: what else is to be known of the file.
-        cost: what the first operator that does not map costs; None where all map.
+        runtime: the runtime that is to load the file; None if the target is itself the runtime.
+        operators: the findings one by one, in the graph's order.
+        problems: problems of the graph as a whole.
+        notes: what else a user should know about the file.
+        cost: what the first operator that does not map costs; None if all map.
         oldest_runtimes: as :func:`convert.targets.runtimes.oldest_runtimes` gives it.
-        advice: what to do where the file does not fit; empty where it does.
+        advice: what to do if the file does not fit; empty if it does.
     """
 
     file: str
@@ -74,11 +74,11 @@ class TargetReport:
         return next((one for one in self.operators if one.status == REFUSED), None)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as JSON takes it."""
+        """Return the report in JSON-ready form."""
         return {"fits": self.fits, **asdict(self)}
 
     def error(self) -> TargetMismatchError:
-        """The error to raise for a file that does not fit."""
+        """Make the error for a file that does not fit."""
         first = self.first_refused
         why = (
             f"operator {first.index}, {first.name}: {'; '.join(first.reasons)}"
@@ -89,7 +89,7 @@ class TargetReport:
 
 
 def format_report(report: TargetReport) -> str:
-    """Write a report for people to read."""
+    """Write a report as text."""
     runtime = f", {report.runtime}" if report.runtime else ""
     lines = [f"{report.file}: {report.title}{runtime}"]
     lines += _table(report.operators)
@@ -105,7 +105,7 @@ def format_report(report: TargetReport) -> str:
 
 
 def _table(operators: tuple[OperatorFinding, ...]) -> list[str]:
-    """A line an operator, in columns."""
+    """Write one line per operator, in columns."""
     rows = [
         (
             str(one.index),

@@ -1,9 +1,9 @@
-"""Which TFLite runtimes load a file: by the versions of the operators that it names.
+"""Find which TFLite runtimes load a file, by the versions of the operators that it names.
 
-Two tables beside this file: the release of TensorFlow Lite in which each version of an operator
-came (TensorFlow keeps it), and what runtimes of PyPI have (measured by asking them). That a runtime
-loads a file says that it has the operators, not that its kernels take every dtype: ``edgestep
-verify`` finds that out.
+Two tables lie beside this file: the TensorFlow Lite release in which each version of an operator
+came (TensorFlow knows it), and what runtimes from PyPI have (measured by asking them). That a
+runtime loads a file means that it has the operators, not that its kernels take every dtype:
+``edgestep verify`` finds that out.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 from convert.errors import UnknownRuntimeError
 from convert.targets import DATA, RUNTIMES_FILE, VERSIONS_FILE
 
-#: Distributions whose own version is the release of TensorFlow Lite that is in them.
+#: Distributions whose version is that of the TensorFlow Lite in them.
 NUMBERED_AS_TENSORFLOW = ("tflite-runtime", "tensorflow")
 LITERT = "ai-edge-litert"
-#: Asks for no version of an operator; its operators are in the profile of the target micro.
+#: It ignores operator versions; its operators are in the profile of the target micro.
 MICRO = "tflite-micro"
 DISTRIBUTIONS = (*NUMBERED_AS_TENSORFLOW, LITERT)
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime by distribution and version, and where its operators are known from."""
+    """A runtime by distribution and version, and the version that its operators are known from."""
 
     distribution: str
     version: str
@@ -38,7 +38,7 @@ class Runtime:
 
     @property
     def judged_by(self) -> str | None:
-        """The older release that stands in for a version that is not known here; else None."""
+        """The older release that stands in for an unknown version; None if the version is known."""
         if self.known_from == VERSIONS_FILE:
             newest = _newest_release()
             newer = version_key(self.version) > version_key(newest)
@@ -47,7 +47,7 @@ class Runtime:
         return None if same else f"{self.distribution} {self.known_from}"
 
     def refusal(self, operator: str, version: int) -> str | None:
-        """Why the runtime does not have this version of an operator; None where it has it."""
+        """Say why the runtime lacks this version of an operator; None if it has it."""
         column = _measured().get((self.distribution, self.known_from))
         if column is not None:
             highest = column.get(operator, 0)
@@ -65,10 +65,10 @@ class Runtime:
 
 
 def get_runtime(text: str) -> Runtime:
-    """A runtime from ``NAME==VERSION`` or ``NAME`` (the newest that is known).
+    """Parse ``NAME==VERSION``, or ``NAME`` for the newest known version.
 
     Raises:
-        UnknownRuntimeError: no such distribution, or its version is not known here.
+        UnknownRuntimeError: the distribution or its version is unknown.
     """
     name, separator, version = text.partition("==")
     name = name.strip()
@@ -87,29 +87,28 @@ def get_runtime(text: str) -> Runtime:
     older = [one for one in measured if version_key(one) <= version_key(version)]
     if not older:
         raise UnknownRuntimeError("runtime", text, [f"{name}=={one}" for one in measured])
-    # What a runtime had, the next one has.
+    # A runtime has what the one before it had.
     return Runtime(name, version, older[-1])
 
 
 def measured_runtimes() -> tuple[Runtime, ...]:
-    """The runtimes whose operators were measured, the oldest of each distribution first."""
+    """List the runtimes whose operators were measured, the oldest of each distribution first."""
     return tuple(Runtime(name, version, version) for name, version in _measured())
 
 
 def release_of(operator: str, version: int) -> str | None:
-    """The release of TensorFlow Lite in which a version of an operator came; None where that is not
-    known."""
+    """Return the TensorFlow Lite release that brought a version of an operator; None if unknown."""
     releases = _releases().get(operator, [])
     return releases[version - 1] if 1 <= version <= len(releases) else None
 
 
 def oldest_runtimes(operators: Iterable[tuple[str, int]]) -> dict[str, Any]:
-    """The oldest runtimes that have all of these operators (name, version).
+    """Find the oldest runtimes that have all of these operators (name, version).
 
     Returns:
-        ``tensorflow_lite``: the oldest release, or None where one of the operators is in no known
-        release; ``because``: the operators that ask for it, "NAME version N"; and by measured
-        distribution its oldest version that has all, or None where none has.
+        ``tensorflow_lite``: the oldest release, None if one of the operators is in no known
+        release. ``because``: the operators that need it, as "NAME version N". And by measured
+        distribution: the oldest version that has all operators, None if none has.
     """
     wanted = sorted(set(operators))
     releases = {one: release_of(*one) for one in wanted}
@@ -129,7 +128,7 @@ def oldest_runtimes(operators: Iterable[tuple[str, int]]) -> dict[str, Any]:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """A version of numbers as numbers, to be compared; () for anything else."""
+    """Split a numeric version into numbers for comparison; () for anything else."""
     try:
         return tuple(int(part) for part in version.split("."))
     except ValueError:
@@ -149,7 +148,7 @@ def _releases() -> dict[str, list[str | None]]:
 
 @functools.cache
 def _measured() -> dict[tuple[str, str], dict[str, int]]:
-    """By (distribution, version), the oldest first: the highest version of each operator."""
+    """Return the highest version of each operator, by (distribution, version), oldest first."""
     table = _read(RUNTIMES_FILE)
     return {
         (runtime["distribution"], runtime["version"]): {
