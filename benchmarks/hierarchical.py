@@ -72,7 +72,7 @@ def main(folder: Path, as_json: bool) -> None:
     write_record(
         "hierarchical",
         "GRU of 32 units, one of 192 above it every fourth step, int8, against both at each step; "
-        "a step in the mean",
+        "an average step",
         rows,
         size=f"{rows[3]['bytes'] / rows[2]['bytes']:.2f}",
         p50=f"{ratios['int8']:.2f}",
@@ -87,7 +87,7 @@ def main(folder: Path, as_json: bool) -> None:
             f"{row['bytes']:7,} bytes; microseconds: {times}"
         )
     for scheme, ratio in ratios.items():
-        click.echo(f"{scheme}: a step costs {ratio:.2f} of one of the whole stack in the mean")
+        click.echo(f"{scheme}: an average step costs {ratio:.2f} of one of the whole stack")
 
 
 if __name__ == "__main__":
