@@ -28,9 +28,9 @@ def test_a_kept_step_model_is_as_one_made_now(step_models, request, cell, scheme
     # The weights are another machine's; the graph and what the contract says of it are not.
     assert [one.name for one in made.graph.operators] == [one.name for one in kept.graph.operators]
 
-    def borders(model):
+    def specs_of(model):
         contract = model.contract
         specs = (*contract.inputs, *contract.states, *contract.outputs)
         return [(spec.name, spec.shape, spec.dtype) for spec in specs]
 
-    assert borders(made) == borders(kept)
+    assert specs_of(made) == specs_of(kept)

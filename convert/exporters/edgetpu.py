@@ -54,7 +54,7 @@ def restore_contract(compiled: Path, original: StepModel, output: Path) -> StepM
         check_contract(graph, contract)
     except BadModelError as error:
         raise ContractViolationError(
-            f"{compiled}: the compiler changed the step's border: {error.message}"
+            f"{compiled}: the compiler changed the step's inputs or outputs: {error.message}"
         ) from error
     write_atomically(output, pack(flatbuffer, contract, original.labels, original.golden))
     return load_step_model(output)
@@ -75,9 +75,9 @@ def _with_signature(flatbuffer: bytes, original: StepModel) -> bytes:
         return flatbuffer
     signature = original.graph.signature(STEP_SIGNATURE)
 
-    def found(side: str, border: Sequence[int], wanted: Mapping[str, int]) -> dict[str, int]:
+    def found(side: str, indices: Sequence[int], wanted: Mapping[str, int]) -> dict[str, int]:
         """Find the tensors of one side of the step by their names in the original."""
-        by_name = {graph.tensors[index].name: index for index in border}
+        by_name = {graph.tensors[index].name: index for index in indices}
         tensors = {}
         for key, index in wanted.items():
             name = original.graph.tensors[index].name

@@ -65,10 +65,10 @@ class OnnxGraph:
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
         self._count = 0
-        border = [*self.inputs.values(), *self.outputs.values()]
-        if len(set(border)) < len(border) or any("/" in name for name in border):
+        names = [*self.inputs.values(), *self.outputs.values()]
+        if len(set(names)) < len(names) or any("/" in name for name in names):
             raise NotExportableError(
-                f"{model.path}: inputs and outputs would be called {', '.join(border)} in ONNX, "
+                f"{model.path}: inputs and outputs would be called {', '.join(names)} in ONNX, "
                 "which is ambiguous; rename the states"
             )
 

@@ -244,8 +244,8 @@ def _flattened(
             outputs = tuple((path, id(tensor)) for tensor in tf.nest.flatten(node.outputs))
             if isinstance(node.layer, keras.Model):
                 inner, inner_path = node.layer, (*path, id(node))
-                borders = ((inner_path, id(tensor)) for tensor in inner.inputs)
-                found = dict(zip(borders, inputs, strict=True))
+                inner_inputs = ((inner_path, id(tensor)) for tensor in inner.inputs)
+                found = dict(zip(inner_inputs, inputs, strict=True))
                 yield from _flattened(inner, found, inner_path)
                 for place, tensor in zip(outputs, inner.outputs, strict=True):
                     innermost = (inner_path, id(tensor))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from device_runner.model.flatbuffer import Graph, Operator
+from device_runner.operators import OPERATORS
 
 
 def multiplications(operator: Operator, graph: Graph) -> int:
@@ -17,15 +18,13 @@ def multiplications(operator: Operator, graph: Graph) -> int:
     shapes = [graph.tensors[index].shape for index in indices if index >= 0]
     if len(shapes) < 3 or not all(shapes[:3]) or any(n < 0 for shape in shapes for n in shape):
         return 0
-    out, data, weights = shapes[:3]
-    if operator.name == "FULLY_CONNECTED":
-        return math.prod(out[:-1]) * math.prod(weights)
-    if operator.name == "BATCH_MATMUL":
-        return math.prod(out) * data[-1]
-    if operator.name == "CONV_2D":
-        return math.prod(out) * math.prod(weights[1:])
-    if operator.name == "DEPTHWISE_CONV_2D":
-        return math.prod(out) * math.prod(weights[1:-1])
+    # A whole sequence's operator is in no step of ours, so the table has no row for it.
     if operator.name == "UNIDIRECTIONAL_SEQUENCE_LSTM":
         return sum(math.prod(shape) for shape in shapes[2:] if len(shape) == 2)
-    return 0
+    row = OPERATORS.get(operator.name)
+    if row is None:
+        return 0
+    try:
+        return row.multiply_adds(operator, lambda index: graph.tensors[index].shape)
+    except IndexError:  # a vector in place of a matrix
+        return 0

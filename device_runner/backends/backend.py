@@ -7,7 +7,7 @@ One step is four calls, timed apart by the benchmark::
     advance()     the state that came out is handed on to be the state that goes in
     y = get()     the outputs' bytes
 
-All bytes are in the stored dtype of the model's border tensors; nothing is converted on the way.
+All bytes are in the stored dtype of the inputs and outputs; nothing is converted on the way.
 Several inputs' bytes are one after another in the contract's order, and so are several outputs'.
 """
 

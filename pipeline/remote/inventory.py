@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from device_runner.backends import AUTOMATIC, BACKENDS
 from pipeline.errors import InventoryError
 from pipeline.names import FileName
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from pipeline.toml_settings import read_toml
 
 # [user@]host[:port]; an IPv6 address in brackets. A host never begins with "-" and has no blank.
 _ADDRESS = re.compile(
@@ -104,8 +99,8 @@ def load_inventory(path: Path) -> dict[str, Device]:
         InventoryError: it cannot be read, has no device, or an entry is unknown or wrong.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raw = read_toml(path, InventoryError)
+    except FileNotFoundError as error:
         raise InventoryError(f"{path}: cannot be read as TOML ({error})") from error
     tables = raw.pop("devices", None)
     if raw or not isinstance(tables, dict) or not tables:

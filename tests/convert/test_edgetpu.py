@@ -83,7 +83,9 @@ def test_a_changed_scale_is_refused(original, stripped):
         found.scale = found.scale * 2
 
     path = stripped(rescale)
-    with pytest.raises(ContractViolationError, match="the compiler changed the step's border"):
+    with pytest.raises(
+        ContractViolationError, match="the compiler changed the step's inputs or outputs"
+    ):
         restore_contract(path, original, path)
 
 

@@ -74,9 +74,9 @@ def test_ambiguous_names_are_refused(float32_model):
     (state,) = set(signature.inputs) - {"x"}
     # An output called as ONNX would call the state that comes out.
     outputs = {f"{state}_out": signature.outputs["y"], state: signature.outputs[state]}
-    border = replace(signature, outputs=outputs)
+    ambiguous = replace(signature, outputs=outputs)
     with pytest.raises(NotExportableError, match="ambiguous; rename the states"):
-        to_onnx(replace(float32_model, graph=replace(graph, signatures=(border,))))
+        to_onnx(replace(float32_model, graph=replace(graph, signatures=(ambiguous,))))
 
 
 def test_what_computes_something_else_is_not_written(float32_model, tmp_path):

@@ -82,8 +82,8 @@ def test_steps_verifies_and_finds_its_arena(step_models, vowels, tmp_path, cell,
     assert facts["fits"]
     assert not facts["smaller fits"]
     assert facts["arena"] % ARENA_STEP_BYTES == 0
-    border = sum(len(state.initial_bytes()) for state in load_step_model(path).contract.states)
-    assert border < facts["arena"] < 64 * 1024
+    state_bytes = sum(len(state.initial_bytes()) for state in load_step_model(path).contract.states)
+    assert state_bytes < facts["arena"] < 64 * 1024
     verified = run("-m", "device_runner", "verify", "--backend", "micro", path)
     assert verified.returncode == 0, verified.stderr
     assert verified.stdout.startswith("ok")
