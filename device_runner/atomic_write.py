@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Write files that are either whole or not there."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
-    """Write a file so that it is whole or not there; a failed write leaves no trace.
+    """Write a file so that it is either whole or not there; a failed write leaves no trace.
 
     Args:
-        path: of the file; its folder is made where it is missing.
-        data: all of its bytes.
+        path: path of the file; a missing folder is made.
+        data: all of the file's bytes.
         mode: permissions; None for the usual ones of a new file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Runtimes that can step a model: one file each, listed here, chosen by name or automatically.
+"""The runtimes that can step a model: one file each, listed here, chosen by name or automatically.
 
 The list holds names of modules, so that reading it loads none of them.
 """
@@ -21,8 +21,8 @@ class BackendEntry(NamedTuple):
     Attributes:
         module: its file within this package.
         purpose: what it is for, in a few words.
-        automatic: tried, in the order of the list, where no backend is named.
-        phases: calls one of several signatures; the others know "step" alone.
+        automatic: whether it is tried, in the order of the list, if no backend is named.
+        phases: whether it can call one of several signatures; the others know only "step".
     """
 
     module: str
@@ -62,15 +62,15 @@ class BackendModule(Protocol):
         """Load a step model.
 
         Raises:
-            MissingRuntimeError: the runtime, delegate or device is not here.
-            BadModelError: it refuses the model.
+            MissingRuntimeError: the runtime, delegate or device is missing.
+            BadModelError: the runtime refuses the model.
         """
 
     def probe(self) -> str:
-        """Tell the runtime's version, and what it found, in a few words.
+        """Return the runtime's version, and what it found, in a few words.
 
         Raises:
-            MissingRuntimeError: why it is not usable here, and what to do.
+            MissingRuntimeError: it is not usable here; the message says why and what to do.
         """
 
 
@@ -87,7 +87,7 @@ def load_backend(
     """Load a step model into a runtime.
 
     Args:
-        model: the checked file.
+        model: the checked step model.
         backend: a name in BACKENDS, or "auto" for the first one that is installed.
         options: threads, delegate, device.
 

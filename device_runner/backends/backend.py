@@ -1,14 +1,14 @@
-"""What a runtime must offer to have a step model stepped on it.
+"""What a runtime must offer to step a model.
 
-One step is four calls, timed apart by the benchmark::
+One step is four calls, which the benchmark times separately::
 
-    put(frame)    the inputs' bytes go to where the runtime reads them
-    invoke()      the step is computed
-    advance()     the state that came out is handed on to be the state that goes in
-    y = get()     the outputs' bytes
+    put(frame)    copy the inputs' bytes to where the runtime reads them
+    invoke()      compute the step
+    advance()     hand the new state on as the next step's input
+    y = get()     return the outputs' bytes
 
-All bytes are in the stored dtype of the inputs and outputs; nothing is converted on the way.
-Several inputs' bytes are one after another in the contract's order, and so are several outputs'.
+All bytes are in the stored dtype of the model's input and output tensors; nothing is converted.
+The bytes of several inputs follow each other in the contract's order, and so do several outputs'.
 """
 
 from __future__ import annotations
@@ -26,15 +26,20 @@ from device_runner.model.names import PHASE_NAME
 from device_runner.model.phases import phase_bytes
 from device_runner.model.step_file import StepModel
 
-# Views are written through this one, as [:] makes a slice each time.
+# Views are written with this slice, as [:] makes a new one each time.
 _WHOLE = slice(None)
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How a model is to be loaded. ``threads`` may be used for one step; ``delegate`` is the path
-    of an external delegate's shared library, ``delegate_options`` what is handed to it;
-    ``device`` names one of several accelerators. A backend that has no use for one ignores it."""
+    """How a model is to be loaded. A backend ignores the options that it has no use for.
+
+    Args:
+        threads: how many threads may compute one step.
+        delegate: path of an external delegate's shared library.
+        delegate_options: options for the delegate.
+        device: names one of several accelerators.
+    """
 
     threads: int = 1
     delegate: str | None = None
@@ -44,8 +49,11 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class Placement:
-    """Which operators run on the accelerator and which on the CPU, by operator name in the order
-    of the graph. A runtime that does not tell has no placement."""
+    """Which operators run on the accelerator and which on the CPU.
+
+    Both are operator names in the order of the graph. A runtime that does not tell has no
+    placement.
+    """
 
     accelerator: str
     delegated: tuple[str, ...]
@@ -57,16 +65,16 @@ class Backend(abc.ABC):
 
     Args:
         name: as listed in :data:`device_runner.backends.BACKENDS`.
-        version: of the runtime.
+        version: the runtime's version.
     """
 
-    #: Set by subclasses; attributes instead of methods because a step of a small model costs as
-    #: much as some Python calls.
+    #: Set by subclasses. These are attributes instead of methods, because a small model's step
+    #: costs no more than some Python calls.
     put: Callable[[Any], None]
     invoke: Callable[[], None]
     advance: Callable[[], None]
     get: Callable[[], bytes]
-    #: Whether it was chosen for an accelerator, so that computing on the CPU alone is a failure.
+    #: Whether it was chosen for an accelerator, so that using only the CPU is a failure.
     wants_accelerator = False
 
     def __init__(self, name: str, version: str) -> None:
@@ -74,7 +82,7 @@ class Backend(abc.ABC):
         self.version = version
 
     def step(self, frame: Any) -> bytes:
-        """The four calls as one; a backend may have a faster way."""
+        """Do the four calls as one; a backend may have a faster way."""
         self.put(frame)
         self.invoke()
         self.advance()
@@ -82,21 +90,23 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def read_state(self) -> dict[str, bytes]:
-        """The state that the next step starts from, as stored, by state name."""
+        """Return the state that the next step starts from, as stored, by state name."""
 
     @abc.abstractmethod
     def write_state(self, state: Mapping[str, bytes]) -> None:
-        """Make this the state that the next step starts from; all states, each in full."""
+        """Set the state that the next step starts from; give all states, each in full."""
 
     def placement(self) -> Placement | None:
-        """Where the operators run, or None where the runtime does not tell."""
+        """Return where the operators run, or None if the runtime does not tell."""
         return None
 
 
 class HostMemory(NamedTuple):
-    """Where a signature's tensors lie: writable byte views by signature name, of the model's inputs
-    and the states that it takes, and of the outputs and the states that it gives. ``invoke``
-    computes the latter from the former."""
+    """Where a signature's tensors lie in memory, as writable byte views by signature name.
+
+    ``inputs`` has the model's inputs and the states that it takes, ``outputs`` the outputs and the
+    states that it gives. ``invoke`` computes the latter from the former.
+    """
 
     inputs: Mapping[str, memoryview]
     outputs: Mapping[str, memoryview]
@@ -104,13 +114,13 @@ class HostMemory(NamedTuple):
 
 
 def view_of_memory(address: int, size: int, owner: object) -> memoryview:
-    """Writable bytes at an address that a runtime gave.
+    """Make a writable view of the bytes at an address that a runtime gave.
 
     Args:
-        address: of the first byte.
-        size: in bytes.
-        owner: what frees this memory when it is collected. The view keeps it, so that a step that
-            outlives its stream reads no memory that was given back.
+        address: address of the first byte.
+        size: size in bytes.
+        owner: frees this memory when it is collected. The view keeps it alive, so that a step that
+            outlives its stream does not read memory that was given back.
     """
     memory = (ctypes.c_ubyte * size).from_address(address)
     memory.owner = owner  # type: ignore[attr-defined]
@@ -118,10 +128,10 @@ def view_of_memory(address: int, size: int, owner: object) -> memoryview:
 
 
 class HostMemoryBackend(Backend):
-    """A backend whose tensors lie in memory that the CPU reads and writes at fixed addresses.
+    """A backend whose tensors lie at fixed addresses that the CPU reads and writes.
 
     Args:
-        memories: by signature name; one for each of the contract's phases.
+        memories: the memory of each of the contract's phases, by signature name.
     """
 
     def __init__(
@@ -137,7 +147,7 @@ class HostMemoryBackend(Backend):
             for phase, name in enumerate(self._phases)
         ]
         if len(steps) == 1:
-            # Not looked up at each step, as each Python instruction counts here.
+            # Bound once, not looked up at each step: every Python instruction counts here.
             (one,) = steps
             self.put, self.invoke = one.put, one.invoke
             self.advance, self.get = one.advance, one.get
@@ -146,8 +156,10 @@ class HostMemoryBackend(Backend):
             self._bind_phases(steps)
 
     def _carried(self, phase: int) -> list[tuple[memoryview, memoryview]]:
-        """Of each state that the phase gives: where it goes, at each signature that reads it before
-        it is given again, and where it comes from."""
+        """List for each state that a phase gives where it goes and where it comes from.
+
+        It goes to each signature that reads it before it is given again.
+        """
         pairs = []
         given = self.memories[self._phases[phase]].outputs
         for state in self._contract.states:
@@ -161,7 +173,7 @@ class HostMemoryBackend(Backend):
         return pairs
 
     def _bind_phases(self, steps: Sequence[_HostStep]) -> None:
-        """The four calls and the step where each phase of a cycle has its own."""
+        """Bind the four calls and the step if each phase of a cycle has its own."""
         count = len(steps)
         whole = [step.step for step in steps]
 
@@ -181,7 +193,7 @@ class HostMemoryBackend(Backend):
         self.step = step  # type: ignore[method-assign]
 
     def _state_view(self, name: str) -> memoryview:
-        """Where the next signature that takes a state will read it; "step" takes every one."""
+        """Return where the next signature that takes a state will read it; "step" takes all."""
         phases = itertools.islice(itertools.cycle(self._phases), self._phase, None)
         return next(
             self.memories[phase].inputs[name]
@@ -205,8 +217,11 @@ class HostMemoryBackend(Backend):
 
 
 class _HostStep:
-    """The four calls, and all as one, on one signature's memory; ``carried`` are the pairs of where
-    a state goes and where it comes from."""
+    """The four calls, and all as one, on one signature's memory.
+
+    Args:
+        carried: pairs of where a state goes and where it comes from.
+    """
 
     def __init__(
         self,
@@ -218,7 +233,7 @@ class _HostStep:
         results = [memory.outputs[spec.name] for spec in contract.outputs]
         self.invoke = memory.invoke
         self.advance = _bind_advance(carried)
-        # One input and one output are not looped over, as each Python instruction counts here.
+        # One input and one output need no loop: every Python instruction counts here.
         self.put = _bind_put(frames[0]) if len(frames) == 1 else _bind_put_several(frames)
         self.get: Callable[[], bytes] = (
             results[0].tobytes if len(results) == 1 else lambda: b"".join(results)
@@ -258,7 +273,7 @@ def _bind_put_several(views: Sequence[memoryview]) -> Callable[[Any], None]:
 
 
 def frame_places(sizes: Sequence[int]) -> list[slice]:
-    """Where in a frame each input's bytes are, from their sizes."""
+    """Find where in a frame each input's bytes are, from their sizes."""
     ends = list(itertools.accumulate(sizes))
     return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
@@ -269,8 +284,11 @@ def _bind_step(
     invoke: Callable[[], None],
     states: Sequence[tuple[memoryview, memoryview]],
 ) -> Callable[[Any], bytes]:
-    """The whole step as one closure over byte views: the fastest a Python loop gets. It is written
-    out for one state and for two, as most cells have: a loop costs as much as the copy in it."""
+    """Bind the whole step as one closure over byte views: the fastest that a Python loop gets.
+
+    It is written out for one and for two states, which most cells have: a loop costs as much as the
+    copy in it.
+    """
     read = y.tobytes  # twice as fast as bytes(y)
     whole = _WHOLE
 
@@ -316,8 +334,8 @@ def _bind_advance(states: Sequence[tuple[memoryview, memoryview]]) -> Callable[[
 
 
 def distribution_version(name: str) -> str:
-    """Version of an installed distribution; "unknown" where it came under another name."""
-    # Imported here: it brings the parsers of mail headers with it, a third of NumPy's import.
+    """Return an installed distribution's version; "unknown" if it came under another name."""
+    # Imported here: it imports parsers of mail headers, which take a third of NumPy's import time.
     import importlib.metadata
 
     try:
@@ -327,7 +345,7 @@ def distribution_version(name: str) -> str:
 
 
 def refused(name: str, version: str, model: StepModel, error: Exception) -> BadModelError:
-    """The error of a runtime that does not take a model, in one line."""
+    """Make the one-line error for a runtime that refuses a model."""
     return BadModelError(
         f"{model.path}: {name} {version} refuses the model ({one_line(error)}); "
         "use a newer runtime, or export with another scheme"

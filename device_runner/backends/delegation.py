@@ -1,4 +1,4 @@
-"""Which operators a delegate has taken over, read from an interpreter."""
+"""Read from an interpreter which operators a delegate has taken over."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from device_runner.model.flatbuffer import Graph
 
 
 def placement_of(interpreter: Any, graph: Graph, accelerator: str) -> Placement | None:
-    """Where an interpreter runs the operators of a graph at this moment; None where it does not
-    tell its nodes.
+    """Find where an interpreter runs a graph's operators now; None if it does not tell its nodes.
 
     The interpreter appends one node for each part that a delegate takes, and keeps the nodes that
-    it stands for. What it stands for is found by going from its outputs back to its inputs.
+    it replaces. These are found by going back from the new node's outputs to its inputs.
     """
     if not hasattr(interpreter, "_get_ops_details"):
         return None
@@ -31,7 +30,7 @@ def placement_of(interpreter: Any, graph: Graph, accelerator: str) -> Placement 
 
 
 def _covered(graph: Graph, inputs: Sequence[int], outputs: Sequence[int]) -> set[int]:
-    """Numbers of the operators between the tensors ``inputs`` and ``outputs``."""
+    """Return the numbers of the operators between the tensors ``inputs`` and ``outputs``."""
     makers = {tensor: index for index, op in enumerate(graph.operators) for tensor in op.outputs}
     found: set[int] = set()
     known = set(inputs)

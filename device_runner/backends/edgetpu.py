@@ -1,7 +1,7 @@
-"""The Edge TPU of Coral devices, through libedgetpu as a delegate.
+"""The backend for the Edge TPU of Coral devices, through libedgetpu as a delegate.
 
-The model must have been compiled for it: ``edgetpu_compiler`` puts the operators that the Edge TPU
-takes into one custom operator and leaves the rest as they are, for the CPU.
+The model must be compiled for it: ``edgetpu_compiler`` merges the operators that the Edge TPU takes
+into one custom operator and leaves the rest for the CPU.
 """
 
 from __future__ import annotations
@@ -29,15 +29,20 @@ LIBRARY = {"darwin": "libedgetpu.1.dylib", "win32": "edgetpu.dll"}.get(
     sys.platform, "libedgetpu.so.1"
 )
 COMPILED_OPERATOR = "CUSTOM:edgetpu-custom-op"
-# A USB Accelerator has the first number until libedgetpu has sent it its firmware.
+# A USB Accelerator has the first id until libedgetpu has sent it its firmware.
 USB_IDS = {("1a6e", "089a"), ("18d1", "9302")}
 SYSTEM = Path("/")
 
 
 @dataclass(frozen=True)
 class EdgeTpuDevice:
-    """An Edge TPU found on this machine. ``kind`` is "usb" or "pci", ``node`` the file through
-    which it is used, ``accessible`` whether this user may."""
+    """An Edge TPU on this machine.
+
+    Args:
+        kind: "usb" or "pci".
+        node: the file through which it is used.
+        accessible: whether this user may use it.
+    """
 
     kind: str
     node: Path
@@ -50,7 +55,7 @@ def load(model: StepModel, options: LoadOptions) -> EdgeTpuBackend:
     ``options.device`` chooses one: "usb", "pci", ":0" (the first of all), "usb:1", ...
 
     Raises:
-        OptionError: the device's name is none of these.
+        OptionError: the device's name is not one of these.
         BadModelError: the model was not compiled for the Edge TPU, or is refused.
         MissingRuntimeError: a runtime, libedgetpu, a device, or the right to use it is missing.
     """
@@ -74,7 +79,7 @@ def load(model: StepModel, options: LoadOptions) -> EdgeTpuBackend:
 
 
 def probe() -> str:
-    """The runtime's version and the devices found."""
+    """Return the runtime's version and the devices found."""
     runtime = _runtime()
     devices = find_devices()
     check_devices(devices, None)
@@ -86,8 +91,11 @@ class EdgeTpuBackend(ExternalDelegateBackend):
     """A compiled step model on an Edge TPU."""
 
     def placement(self) -> Placement:
-        """The compiled parts, and what the compiler left to the CPU. Which operators are in a
-        compiled part is in the compiler's own report ('edgetpu_compiler -s')."""
+        """Return the compiled parts, and what the compiler left to the CPU.
+
+        The compiler's own report ('edgetpu_compiler -s') says which operators are in a compiled
+        part.
+        """
         names = [operator.name for operator in self._graph.operators]
         return Placement(
             "Edge TPU",
@@ -97,7 +105,7 @@ class EdgeTpuBackend(ExternalDelegateBackend):
 
 
 def find_devices(system: Path = SYSTEM) -> list[EdgeTpuDevice]:
-    """The Edge TPUs that Linux knows of, below the root folder ``system``; USB ones first."""
+    """List the Edge TPUs that Linux knows of, below the root folder ``system``; USB first."""
     found = []
     for folder in sorted(system.glob("sys/bus/usb/devices/*")):
         if (_text(folder / "idVendor"), _text(folder / "idProduct")) in USB_IDS:
@@ -108,7 +116,7 @@ def find_devices(system: Path = SYSTEM) -> list[EdgeTpuDevice]:
 
 
 def check_devices(devices: list[EdgeTpuDevice], kind: str | None) -> None:
-    """Raise MissingRuntimeError unless one of the devices, of this kind, can be used.
+    """Raise MissingRuntimeError unless one of the devices of this kind can be used.
 
     Only Linux lists devices; elsewhere libedgetpu finds out.
     """
@@ -142,7 +150,7 @@ def _kind(device: str | None) -> str | None:
     match = re.fullmatch(r"(usb|pci)?(:\d+)?", device)
     if not device or match is None:
         raise OptionError(
-            f"'{device}' is no Edge TPU device; name it as usb, pci, :0, usb:0 or pci:0"
+            f"'{device}' is not an Edge TPU device; name it as usb, pci, :0, usb:0 or pci:0"
         )
     return match.group(1)
 

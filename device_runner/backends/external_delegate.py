@@ -1,4 +1,4 @@
-"""Any delegate that is a shared library, with options, in LiteRT or tflite-runtime.
+"""The backend for any delegate in a shared library, in LiteRT or tflite-runtime.
 
 Such a library exports ``tflite_plugin_create_delegate`` and ``tflite_plugin_destroy_delegate``.
 A delegate may take every operator of a graph, some, or none: :meth:`ExternalDelegateBackend.\
@@ -27,7 +27,7 @@ _SYMBOLS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
 
 @dataclass(frozen=True)
 class DelegateRuntime:
-    """A runtime that takes delegates: its backend's name, version, and Python interface."""
+    """A runtime that takes delegates: its backend's name, its version and its Python interface."""
 
     name: str
     version: str
@@ -40,7 +40,7 @@ def load(model: StepModel, options: LoadOptions) -> ExternalDelegateBackend:
 
     Raises:
         OptionError: no delegate is named.
-        MissingRuntimeError: the library is not there, is no delegate, or does not start.
+        MissingRuntimeError: the library is missing, is not a delegate, or does not start.
         BadModelError: the delegate or the runtime refuses the model.
     """
     if options.delegate is None:
@@ -61,7 +61,7 @@ def load(model: StepModel, options: LoadOptions) -> ExternalDelegateBackend:
 
 
 def probe() -> str:
-    """The runtime that would load a delegate."""
+    """Return the runtime that would load a delegate."""
     runtime = find_runtime(litert, tflite_runtime)
     return f"{runtime.name} {runtime.version}, with '--delegate PATH'"
 
@@ -92,17 +92,17 @@ class ExternalDelegateBackend(InterpreterBackend):
                 f"{model.path}: {accelerator} in {version} refuses the model "
                 f"({one_line(error)}); try a backend without delegate"
             ) from error
-        # Before the tensors are allocated: then XNNPACK takes its share of what is left.
+        # This must come before the tensors are allocated, when XNNPACK takes its share of the rest.
         self._placement = placement_of(interpreter, model.graph, accelerator)
         super().__init__(name, version, interpreter, model, runtime.name)
 
     def placement(self) -> Placement | None:
-        """What the delegate has taken. All operators on the CPU: the delegate is without effect."""
+        """Return what the delegate took. If all operators are on the CPU, it has no effect."""
         return self._placement
 
 
 def find_runtime(*backends: Any) -> DelegateRuntime:
-    """The first of these backends' runtimes that is installed, for use with a delegate."""
+    """Return the first of these backends' runtimes that is installed."""
     reasons = []
     for backend in backends:
         try:
@@ -116,9 +116,9 @@ def find_runtime(*backends: Any) -> DelegateRuntime:
 
 
 def check_library(library: str, advice: str) -> None:
-    """Raise MissingRuntimeError, ending in the advice, unless the library loads and is a delegate.
+    """Raise MissingRuntimeError, ending in the advice, unless the library is a delegate that loads.
 
-    The runtimes' own loader would print a traceback besides."""
+    The runtimes' own loader would also print a traceback."""
     if os.sep in library and not Path(library).is_file():
         raise MissingRuntimeError(f"there is no file {library}; {advice}")
     try:
@@ -128,9 +128,9 @@ def check_library(library: str, advice: str) -> None:
             f"{library} does not load ({one_line(error)}); {advice}"
         ) from None
     if missing := [name for name in _SYMBOLS if not hasattr(loaded, name)]:
-        raise MissingRuntimeError(f"{library} is no TFLite delegate (no {missing[0]}); {advice}")
+        raise MissingRuntimeError(f"{library} is not a TFLite delegate (no {missing[0]}); {advice}")
 
 
 def start_delegate(runtime: DelegateRuntime, library: str, options: Mapping[str, str]) -> Any:
-    """A delegate, ready to be given to an interpreter; ValueError where it does not start."""
+    """Start a delegate for an interpreter; ValueError if it does not start."""
     return runtime.load_delegate(library, dict(options))

@@ -1,9 +1,9 @@
-"""What the TFLite interpreters of all distributions have in common.
+"""What the TFLite interpreters of all distributions share.
 
-They share one Python interface (Interpreter) but none lets a caller keep a view of a tensor
-across ``invoke()``: ``set_tensor`` and ``get_tensor`` check and copy, and cost as much as a small
-step. A view made from the tensor's raw address costs a plain copy. The addresses stay valid
-because all shapes are static: after ``allocate_tensors()`` nothing is ever reallocated.
+They share one Python interface (Interpreter), but none lets a caller keep a view of a tensor across
+``invoke()``. ``set_tensor`` and ``get_tensor`` check and copy, and cost as much as a small step. A
+view made from the tensor's raw address costs only a copy. The addresses stay valid because all
+shapes are static: after ``allocate_tensors()`` nothing is reallocated.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from device_runner.model.step_file import StepModel
 
 
 class InterpreterBackend(HostMemoryBackend):
-    """A step model loaded into one interpreter; ``runtime`` is the distribution that it is of,
-    where that is not ``name``."""
+    """A step model loaded into one interpreter.
+
+    ``runtime`` is the distribution of the interpreter, if that is not ``name``.
+    """
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class InterpreterBackend(HostMemoryBackend):
         super().__init__(name, version, model, memories)
 
     def placement(self) -> Placement | None:
-        """What XNNPACK, the runtimes' own delegate, has taken; the rest is built-in kernels."""
+        """Return what XNNPACK, the runtimes' own delegate, took; the rest is built-in kernels."""
         return placement_of(self.interpreter, self._graph, "XNNPACK")
 
     def _memory(self, graph: Graph, key: str, several: bool) -> HostMemory:
@@ -59,13 +61,13 @@ class InterpreterBackend(HostMemoryBackend):
         number = signature.subgraph
         wrapper = self.interpreter._interpreter
         if several:
-            # The public way to one of several subgraphs, a signature runner, copies all that goes
-            # in and out.
+            # The public way to one of several subgraphs, a signature runner, copies all inputs and
+            # outputs.
             wrapper.AllocateTensors(number)
-        # What the public invoke() and a signature runner call, without the search for views in
-        # Python, which is a good part of a small step's cost; the views here are of addresses that
-        # stay, see above. The function itself, with all its arguments: a bound method and a default
-        # argument cost more at each call.
+        # This is what the public invoke() and a signature runner call, without their search for
+        # views in Python, a good part of a small step's cost; the addresses of our views stay
+        # valid, see above. It is the function itself with all its arguments: a bound method and a
+        # default argument cost more at each call.
         invoke = functools.partial(wrapper.Invoke.__func__, wrapper, number)
         # The wrapper reads the model's bytes, which only the interpreter owns.
         invoke.owner = self.interpreter  # type: ignore[attr-defined]
@@ -76,7 +78,7 @@ class InterpreterBackend(HostMemoryBackend):
         )
 
     def _view(self, index: int, subgraph: int) -> memoryview:
-        # The interpreter counts references to its arrays, so only the address is kept.
+        # Only the address is kept, as the interpreter counts references to its arrays.
         wrapper = self.interpreter._interpreter
         array = wrapper.tensor(wrapper, index, subgraph)
         address, size = array.__array_interface__["data"][0], array.nbytes

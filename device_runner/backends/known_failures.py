@@ -1,6 +1,6 @@
-"""Models that a runtime takes without a complaint and computes wrongly.
+"""Models that a runtime accepts without complaint but computes wrongly.
 
-Found by running them against the float model, see docs/quantization.md. A model that edgestep has
+Found by comparing runs with the float model, see docs/quantization.md. A model that edgestep
 converted never gets here; one that was made elsewhere, or edited, may.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from device_runner.model.flatbuffer import Graph
 
-# The version of FULLY_CONNECTED that stands for one scale a channel with float activations. A file
-# with a lower one is taken by runtimes that know one scale a matrix only.
+# The version of FULLY_CONNECTED that means one scale per channel with float activations. Runtimes
+# that only know one scale per matrix accept a file with a lower version.
 PER_CHANNEL_HYBRID_VERSION = 12
 OLD_RUNTIMES = frozenset({"tflite-runtime"})
 
@@ -25,8 +25,7 @@ PER_CHANNEL = (
 
 
 def known_failure(graph: Graph, backend: str) -> str | None:
-    """Why a graph must not be run on a backend, and what to do; None where nothing is known
-    against it."""
+    """Say why a graph must not run on a backend, and what to do; None if nothing is known."""
     old = backend in OLD_RUNTIMES
     for operator in graph.operators:
         if operator.name != "FULLY_CONNECTED" or len(operator.inputs) < 2:

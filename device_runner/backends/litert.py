@@ -18,13 +18,13 @@ def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
 
 
 def probe() -> str:
-    """LiteRT's version."""
+    """Return LiteRT's version."""
     interpreter_module()
     return distribution_version("ai-edge-litert")
 
 
 def interpreter_module() -> Any:
-    """The runtime's Python interface; MissingRuntimeError where it is not installed."""
+    """Import the runtime's Python interface; MissingRuntimeError if it is not installed."""
     try:
         from ai_edge_litert import interpreter
     except ImportError as error:

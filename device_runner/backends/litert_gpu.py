@@ -1,12 +1,14 @@
-"""LiteRT's GPU accelerator (``CompiledModel`` on WebGPU: Vulkan, Metal or Direct3D).
+"""The backend for LiteRT's GPU accelerator: ``CompiledModel`` on WebGPU.
 
-The states stay on the device: every state has two device buffers that are input and output in
-turns, so that handing the state on moves no byte. Only inputs and outputs cross the bus.
+WebGPU works on Vulkan, Metal or Direct3D.
+
+The states stay on the device. Every state has two device buffers that take turns as input and
+output, so that handing the state on moves no bytes. Only inputs and outputs cross the bus.
 
 A quantized graph is computed in float on the GPU, and LiteRT then gives host memory instead of
 device buffers; the placement says so. ``invoke`` includes the wait for the step's end and the
-transfer of the outputs. A graph that the GPU takes in part only is refused, as the
-rest would run on the CPU without a word.
+transfer of the outputs. A graph that only partly fits the GPU is refused, as the rest would
+silently run on the CPU.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ NAME = "litert-gpu"
 
 # LiteRT's number for a tensor buffer that lies in host memory.
 HOST_MEMORY = 1
-# A model of one operator, y = tanh(x) with x [1, 4] float32: whether there is a GPU shows only
-# when a model is put onto it.
+# A model of one operator, y = tanh(x) with x [1, 4] float32. Whether there is a GPU shows only when
+# a model is put onto it.
 _PROBE_MODEL = base64.b64decode(
     "GAAAAFRGTDMAAA4AFAAQAAwACAAAAAQADgAAABAAAAAcAAAA2AAAAAMAAAABAAAACAAAAAQABAAEAAAAAQAAABAA"
     "AAAMABQAEAAMAAgABAAMAAAAEAAAADwAAABAAAAARAAAAAEAAAAQAAAAAAAKAAwAAAAIAAQACgAAAAgAAAAMAAAA"
@@ -46,7 +48,7 @@ _PROBE_MODEL = base64.b64decode(
     "AAABAAAABAAAAAwADAAIAAAAAAAEAAwAAAAIAAAADAAAAAEAAAB4AAAAAgAAAAEAAAAEAAAAAQAAABAAAAAMAAwA"
     "CwAAAAAABAAMAAAAHAAAAAAAABw="
 )
-# LiteRT tells these things in its log alone.
+# LiteRT tells these things only in its log.
 _ADAPTER = re.compile(r"Selected adapter: (?P<name>[^,\n]+).*?adapterType=(?P<kind>[^,\n]+)")
 _NO_DEVICE = re.compile(
     r"(Couldn't load Vulkan: \S+|vkCreateInstance failed\S* .*|No adapters found)"
@@ -75,14 +77,19 @@ def load(model: StepModel, options: LoadOptions) -> LiteRtGpuBackend:
 
 
 def probe() -> str:
-    """LiteRT's version, and the GPU that it found."""
+    """Return LiteRT's version, and the GPU that it found."""
     version = _version()
     return f"{version} on {_check_device(version)}"
 
 
 class LiteRtGpuBackend(Backend):
-    """A step model on the GPU. ``adapter`` names the GPU; ``state_on_device`` is False where
-    LiteRT holds the states in host memory and copies them in every step."""
+    """A step model on the GPU.
+
+    Args:
+        adapter: name of the GPU.
+        state_on_device: False if LiteRT holds the states in host memory and copies them at every
+            step.
+    """
 
     wants_accelerator = True
 
@@ -116,7 +123,7 @@ class LiteRtGpuBackend(Backend):
         self._place = f"{adapter}{where}"
         self.version = f"{version} on {self._place}"
         states = [{name: buffers[name] for name in self._specs} for buffers in (inputs, outputs)]
-        # The same step twice: in the second one every state's buffers have changed sides.
+        # The step is bound twice: in the second one every state's buffers have changed sides.
         self._runs = [
             (
                 index,
@@ -134,7 +141,7 @@ class LiteRtGpuBackend(Backend):
             (inputs[spec.name].write, spec.dtype, place)
             for spec, place in zip(contract.inputs, places, strict=True)
         ]
-        # LiteRT crashes where a buffer outlives its model, as the garbage collector may have it.
+        # LiteRT crashes if a buffer outlives its model, which the garbage collector may cause.
         weakref.finalize(self, _release, [*inputs.values(), *outputs.values()], compiled)
 
     def put(self, frame: Any) -> None:
@@ -171,7 +178,7 @@ class LiteRtGpuBackend(Backend):
             buffer.write(np.frombuffer(state[name], self._specs[name].dtype))
 
     def placement(self) -> Placement:
-        """All operators on the GPU: a graph that does not fit is refused."""
+        """Report all operators on the GPU: a graph that does not fit is refused."""
         return Placement(f"GPU: {self._place}", self._operators, ())
 
 
@@ -202,7 +209,7 @@ def _compiled_model() -> Any:
     try:
         from ai_edge_litert import compiled_model
 
-        # Older versions have no options, and compute in float16 where the GPU can.
+        # Older versions have no options, and compute in float16 if the GPU can.
         _ = compiled_model.Options, compiled_model.GpuOptions
     except (ImportError, AttributeError) as error:
         raise MissingRuntimeError(
@@ -213,9 +220,9 @@ def _compiled_model() -> Any:
 
 
 def _compile(flatbuffer: bytes) -> tuple[Any, str]:
-    """The model on the GPU, or None where that fails, and what LiteRT logged meanwhile."""
+    """Put a model onto the GPU; return it, or None if that fails, and LiteRT's log."""
     litert = _compiled_model()
-    # The GPU alone: with the CPU beside it, what the GPU does not take would run there silently.
+    # Only the GPU is named: what it does not take would otherwise silently run on the CPU.
     options = litert.Options(
         hardware_accelerators=litert.HardwareAccelerator.GPU,
         gpu_options=litert.GpuOptions(enforce_f32=True),
@@ -229,8 +236,11 @@ def _compile(flatbuffer: bytes) -> tuple[Any, str]:
 
 
 def _check_device(version: str, earlier: str = "") -> str:
-    """The GPU's name; MissingRuntimeError where there is none that LiteRT can use. ``earlier`` is
-    the log of an earlier attempt: some reasons are logged once a process."""
+    """Return the GPU's name; MissingRuntimeError if LiteRT can use none.
+
+    Args:
+        earlier: the log of an earlier attempt, as some reasons are logged once per process.
+    """
     compiled, log = _compile(_PROBE_MODEL)
     if compiled is None or not compiled.is_fully_accelerated():
         found = _NO_DEVICE.search(earlier + log)
@@ -248,5 +258,5 @@ def _adapter(log: str) -> str:
 
 
 def _tail(text: str) -> str:
-    """The end of a text, without line breaks."""
+    """Return the end of a text, without line breaks."""
     return " ".join(text.split())[-300:]

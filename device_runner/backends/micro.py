@@ -1,6 +1,8 @@
-"""TensorFlow Lite Micro, the runtime of microcontrollers, on this computer (distribution
-``tflite-micro``): whether a microcontroller takes the model, what it computes, and how much memory
-it needs. Its kernels here are the portable ones, so a time says nothing about a microcontroller.
+"""The backend for TensorFlow Lite Micro, the runtime of microcontrollers, on this computer.
+
+It tells whether a microcontroller takes the model, what it computes, and how much memory it needs.
+The distribution is ``tflite-micro``. Its kernels here are the portable ones, so a time says nothing
+about a microcontroller.
 """
 
 from __future__ import annotations
@@ -19,21 +21,21 @@ from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import StepModel
 
 NAME = "micro"
-# Between these the arena is doubled until the model fits. No microcontroller has the larger.
+# The arena is doubled between these until the model fits. No microcontroller has the larger one.
 SMALLEST_ARENA_BYTES = 16 * 1024
 LARGEST_ARENA_BYTES = 64 * 1024 * 1024
 ARENA_STEP_BYTES = 64
-# How the runtime says on standard error that the arena is too small, and what it used of one.
+# What the runtime writes to standard error if the arena is too small, and of what it used.
 _TOO_SMALL = re.compile(r"missing: \d+|[Ff]ailed to allocate")
 _USED = re.compile(r"Arena allocation total (\d+) bytes")
-# The reason comes last, in two lines: what does not fit, and at which operator.
+# The reason comes last, in two lines: what does not fit, and in which operator.
 _REASON_LINES = 2
 
 Result = TypeVar("Result")
 
 
 def load(model: StepModel, options: LoadOptions) -> MicroBackend:
-    """Load a step model into TensorFlow Lite Micro's interpreter; options have no influence."""
+    """Load a step model into TensorFlow Lite Micro's interpreter; it ignores the options."""
     runtime, version = _runtime(), probe()
     arena = SMALLEST_ARENA_BYTES
     while True:
@@ -57,7 +59,7 @@ def load(model: StepModel, options: LoadOptions) -> MicroBackend:
 
 
 def probe() -> str:
-    """tflite-micro's version."""
+    """Return tflite-micro's version."""
     _runtime()
     return distribution_version("tflite-micro")
 
@@ -66,9 +68,9 @@ class MicroBackend(Backend):
     """A step model in TensorFlow Lite Micro's interpreter.
 
     Args:
-        arena_bytes: size of the one block of memory that it has, for tensors and what describes
-            them: the smallest with which the model loads and steps here, to 64 bytes. A 32-bit
-            microcontroller needs less, as pointers are half as long there.
+        arena_bytes: size in bytes of its one block of memory, for tensors and what describes them.
+            It is the smallest with which the model loads and steps here, to 64 bytes. A 32-bit
+            microcontroller needs less, as its pointers are half as long.
 
     Raises:
         BadModelError: the signature's tensors are not the graph's inputs and outputs.
@@ -80,7 +82,7 @@ class MicroBackend(Backend):
         self.arena_bytes = arena_bytes
         graph, contract = model.graph, model.contract
         signature = graph.signature(STEP_SIGNATURE)
-        # This runtime knows no signature: tensors are counted in the order of the graph.
+        # This runtime knows no signatures: tensors are counted in the order of the graph.
         if set(graph.inputs) != set(signature.inputs.values()) or set(graph.outputs) != set(
             signature.outputs.values()
         ):
@@ -111,8 +113,8 @@ class MicroBackend(Backend):
                 set_input(x, number)
 
         def advance() -> None:
-            # Inputs and outputs share memory where their lifetimes allow: all that came out is
-            # read before anything is written.
+            # Inputs and outputs share memory if their lifetimes allow it. So all outputs are read
+            # before anything is written.
             results[:] = [get_output(number) for number in numbers]
             for name in names:
                 states[name] = get_output(outputs[name])
@@ -134,10 +136,10 @@ class MicroBackend(Backend):
 
 
 def _interpreter(runtime: Any, model: StepModel, arena: int) -> Any:
-    """An interpreter that has computed a step, or the error that it ended in."""
+    """Return an interpreter that has computed a step, or the error that it ended in."""
     try:
         interpreter = runtime.Interpreter.from_bytes(model.flatbuffer, arena_size=arena)
-        # Its memory is not cleared: what lies there may be no token's id.
+        # Its memory is not cleared, and its content need not be a valid token id.
         for position, index in enumerate(model.graph.inputs):
             tensor = model.graph.tensors[index]
             interpreter.set_input(np.zeros(tensor.shape, tensor.dtype), position)
@@ -148,8 +150,11 @@ def _interpreter(runtime: Any, model: StepModel, arena: int) -> Any:
 
 
 def _smallest(runtime: Any, model: StepModel, interpreter: Any, arena: int) -> tuple[int, Any]:
-    """The smallest arena, and an interpreter with it, found between what ``interpreter`` uses of
-    ``arena`` and that. (It needs more to load than it uses after.)"""
+    """Find the smallest arena, and an interpreter with it.
+
+    It lies between what ``interpreter`` uses of ``arena`` and the whole of it: loading needs more
+    than what is used afterwards.
+    """
     _, log = _with_log(interpreter.print_allocations)
     used = _USED.search(log)
     too_small = int(used.group(1)) // ARENA_STEP_BYTES * ARENA_STEP_BYTES if used else 0
@@ -164,8 +169,10 @@ def _smallest(runtime: Any, model: StepModel, interpreter: Any, arena: int) -> t
 
 
 def _with_log(call: Callable[..., Result], *arguments: Any) -> tuple[Result, str]:
-    """What ``call(*arguments)`` gives, and what the runtime wrote to standard error meanwhile: it
-    states its reasons nowhere else."""
+    """Return what ``call(*arguments)`` gives, and what the runtime wrote to standard error.
+
+    The runtime states its reasons nowhere else.
+    """
     with captured(STDERR) as log:
         result = call(*arguments)
         return result, log().strip()

@@ -1,4 +1,4 @@
-"""What a runtime's native code writes to standard output and error, past Python's own streams."""
+"""Capture what a runtime's native code writes to standard output and error, past Python."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ STDOUT, STDERR = 1, 2
 
 @contextlib.contextmanager
 def captured(*descriptors: int) -> Iterator[Callable[[], str]]:
-    """Keep what is written to these file descriptors of the process off the user's terminal.
+    """Keep what is written to the process's file descriptors off the user's terminal.
 
     Args:
         descriptors: STDOUT, STDERR or both.
 
     Yields:
-        A function that gives the text so far; it works while the context lasts.
+        A function that returns the text so far; it works while the context lasts.
     """
     sys.stdout.flush()
     sys.stderr.flush()

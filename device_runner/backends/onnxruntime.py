@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU (distribution ``onnxruntime``), for comparison.
+"""The backend for ONNX Runtime on the CPU (distribution ``onnxruntime``), for comparison.
 
 It runs the ONNX form of a float32 step model, which ``edgestep export-onnx`` writes beside the
 model: ``gru.onnx`` beside ``gru.tflite``. Input, output and states lie in memory that is allocated
@@ -21,9 +21,9 @@ from device_runner.model.step_file import StepModel
 from device_runner.model.tensor_spec import TensorSpec
 
 NAME = "onnxruntime"
-# Property of the ONNX file that names the step model it was made from.
+# The property of the ONNX file that names the step model it was made from.
 HASH_PROPERTY = "model_sha256"
-# What ONNX Runtime calls tensors of these elements.
+# ONNX Runtime's names of tensors, by dtype.
 ELEMENTS = {
     "float32": "tensor(float)",
     "int32": "tensor(int32)",
@@ -35,7 +35,8 @@ _FATAL = 4
 def load(model: StepModel, options: LoadOptions) -> OnnxruntimeBackend:
     """Load the ONNX file beside a step model.
 
-    BadModelError: it is not there, is another model's, or ONNX Runtime refuses it.
+    Raises:
+        BadModelError: it is missing, is another model's, or ONNX Runtime refuses it.
     """
     onnxruntime = _onnxruntime()
     path = model.path.with_suffix(".onnx")
@@ -58,13 +59,13 @@ def load(model: StepModel, options: LoadOptions) -> OnnxruntimeBackend:
 
 
 def probe() -> str:
-    """ONNX Runtime's version."""
+    """Return ONNX Runtime's version."""
     version: str = _onnxruntime().__version__
     return version
 
 
 def state_output_name(state: str) -> str:
-    """What a state that comes out is called in ONNX, where ``state`` is the one that goes in."""
+    """Return the ONNX name of the outgoing state, given the incoming one's."""
     return f"{state}_out"
 
 
@@ -72,7 +73,7 @@ class OnnxruntimeBackend(HostMemoryBackend):
     """The ONNX form of a step model in a session of ONNX Runtime.
 
     Raises:
-        BadModelError: the session's model is not this model's, or its inputs and outputs are not.
+        BadModelError: the ONNX file is not this model's, or its inputs and outputs are not.
     """
 
     def __init__(self, version: str, session: Any, path: Path, model: StepModel) -> None:
@@ -107,7 +108,7 @@ class OnnxruntimeBackend(HostMemoryBackend):
             for name, array in arrays.items():
                 bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         invoke = functools.partial(session.run_with_iobinding, binding)
-        # The binding holds addresses alone: the step must keep the arrays that they are of.
+        # The binding only holds addresses, so the step must keep the arrays alive.
         invoke.owner = self.arrays  # type: ignore[attr-defined]
         views_out = {name: array.data.cast("B") for name, array in arrays_out.items()}
         memory = HostMemory(

@@ -153,7 +153,7 @@ def test_bad_libraries_are_refused_in_one_line(lstm, tmp_path, int8_file):
         (str(tmp_path / "absent.so"), "there is no file"),
         ("libabsent-delegate.so", "does not load"),
         (str(text), "does not load"),
-        ("libm.so.6", "is no TFLite delegate"),
+        ("libm.so.6", "is not a TFLite delegate"),
     ):
         with pytest.raises(MissingRuntimeError) as caught:
             Stream(lstm, NAME, LoadOptions(delegate=delegate))
