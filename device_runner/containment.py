@@ -1,13 +1,13 @@
-"""Commands go on in a child process, because a model file can crash or hang a runtime.
+"""Run commands in a child process, because a model file can crash or hang a runtime.
 
 Runtimes trust a file. The reader finds damage (offsets, sizes, the SHA-256), but whoever makes a
-hostile file can sign it as well. So a command that hands a model to a runtime goes on in a child
+hostile file can sign it as well. So a command that hands a model to a runtime continues in a child
 process, forked before the runtime is imported. The parent waits, answers a crash in one line, and
 ends a child that does not load and step once in time. A fork costs a few milliseconds and starts
-nothing anew, so it is done every time: a cache of files once found good could be wrong for another
+nothing anew, so it is always done: a cache of files that were once good could be wrong for another
 runtime, version or machine. While the child measures, the parent sleeps.
 
-On systems other than Linux, where runtimes may not survive a fork, commands run uncontained.
+On systems other than Linux, runtimes may not survive a fork, so commands run uncontained.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ import click
 
 from device_runner.errors import BadModelError, one_line
 
-# Importing TensorFlow takes half a minute on a small board, a GPU's compiler as long.
+# Importing TensorFlow takes half a minute on a small board, and a GPU's compiler just as long.
 LOAD_LIMIT_S = 300
-# A child that Ctrl-C has reached ends within this time; otherwise the parent passes it on.
+# A child that gets Ctrl-C ends within this time; otherwise the parent passes it on.
 _INTERRUPT_S = 1
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
-# Deaths that are not the model's fault: the parent dies of the same.
+# Deaths that are not the model's fault: the parent dies of the same signal.
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGINT)
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
-# What is not a failure of a runtime: our own errors, and a full disk.
+# Errors that are not a runtime's: our own errors, and a full disk.
 _NOT_THE_RUNTIMES = (click.ClickException, click.exceptions.Exit, click.Abort, OSError)
 
 P = ParamSpec("P")
@@ -48,7 +48,7 @@ def contained(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        # A caller that reads the output within this process would get none from a child.
+        # A caller that captures the output in this process would get none from a child.
         if sys.platform == "linux" and sys.stdout is sys.__stdout__ and _to_parent is None:
             _go_on_in_child()
         return command(*args, **kwargs)
@@ -58,7 +58,7 @@ def contained(command: Callable[P, R]) -> Callable[P, R]:
 
 @contextlib.contextmanager
 def loading(path: object) -> Iterator[None]:
-    """Bound the time in which a model is loaded and stepped for the first time: LOAD_LIMIT_S."""
+    """Limit the time for loading a model and its first step to LOAD_LIMIT_S."""
     _tell(f"+{path}")
     try:
         with stepping(path):
@@ -69,7 +69,7 @@ def loading(path: object) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stepping(path: object) -> Iterator[None]:
-    """Turn what a runtime raises while it computes into one line about the model.
+    """Turn an error that a runtime raises while it computes into one line about the model.
 
     Raises:
         BadModelError: the runtime failed.
@@ -92,7 +92,7 @@ def _tell(message: str) -> None:
 
 
 def _go_on_in_child() -> None:
-    """Return in a child process; in the parent, wait for its end and end in the same way.
+    """Return in a child process; in the parent, wait for the child and end as it does.
 
     Raises:
         BadModelError: in the parent, where the child crashed or took too long.
@@ -112,7 +112,7 @@ def _go_on_in_child() -> None:
     os.close(to_parent)
     for number in _FORWARDED:
         signal.signal(number, lambda received, _: os.kill(child, received))
-    # A terminal sends Ctrl-C to both; what comes from elsewhere has to be passed on.
+    # A terminal sends Ctrl-C to both; other signals must be passed on.
     signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGINT))
     signal.signal(signal.SIGINT, lambda *_: signal.alarm(_INTERRUPT_S))
     path, in_time = _follow(from_child)
@@ -138,15 +138,15 @@ def _go_on_in_child() -> None:
 
 
 def _die_with(parent: int) -> None:
-    """Make the kernel end this process when its parent is gone, however that ended."""
+    """Make the kernel end this process when its parent ends, for whatever reason."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:  # gone already
+    if os.getppid() != parent:  # it has already ended
         os._exit(1)
 
 
 def _follow(from_child: int) -> tuple[str, bool]:
-    """Read what the child tells, until it ends or takes too long.
+    """Read what the child reports, until it ends or takes too long.
 
     Returns:
         The model that it used last, and whether it was in time.

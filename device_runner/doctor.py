@@ -1,4 +1,4 @@
-"""Which backends are usable on this machine, and why the others are not.
+"""Find which backends are usable on this machine, and why the others are not.
 
 Each one is probed in a process of its own: two TFLite runtimes in one process can crash, and a
 broken driver may take the process with it.
@@ -17,14 +17,16 @@ from pathlib import Path
 from device_runner.backends import backend_module
 from device_runner.errors import DeviceRunnerError, one_line
 
-# The import of TensorFlow alone takes half a minute on a small board.
+# Importing TensorFlow alone takes half a minute on a small board.
 PROBE_LIMIT_S = 180
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Whether a backend is usable here. ``finding`` is its version and device where it is, else
-    what is missing and what to do."""
+    """Whether a backend is usable here.
+
+    ``finding`` is its version and device if it is; otherwise what is missing and what to do.
+    """
 
     backend: str
     usable: bool
@@ -33,7 +35,7 @@ class Diagnosis:
 
 def diagnose(backend: str) -> Diagnosis:
     """Probe one backend of BACKENDS in a process of its own."""
-    # The folder or the zip that this package was imported from: the child must run the same.
+    # The child must run the same folder or zip that this package was imported from.
     source = str(Path(__file__).parents[1])
     path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
     try:
@@ -55,7 +57,7 @@ def diagnose(backend: str) -> Diagnosis:
 
 
 def answer(backend: str) -> None:
-    """Probe a backend in this process and print the answer: what a child of diagnose does."""
+    """Probe a backend in this process and print the answer; a child of diagnose runs this."""
     try:
         usable, finding = True, backend_module(backend).probe()
     except DeviceRunnerError as error:
@@ -65,7 +67,7 @@ def answer(backend: str) -> None:
     print(f"\n{_ANSWER}{json.dumps([usable, finding])}", flush=True)
 
 
-# Native code prints what it likes around it.
+# Marks the answer, as native code may print anything around it.
 _ANSWER = "edgestep doctor: "
 _CHILD = "import sys; from device_runner.doctor import answer; answer(sys.argv[1])"
 

@@ -6,7 +6,7 @@ import click
 
 
 class DeviceRunnerError(click.ClickException):
-    """Base of all errors of this package. The message says what is wrong and what to do."""
+    """Base class of all errors of this package. Each message says what is wrong and what to do."""
 
     exit_code = 1
 
@@ -48,7 +48,7 @@ class OptionError(DeviceRunnerError):
 
 
 def one_line(error: Exception) -> str:
-    """An error's text without line breaks, cut to 300 characters.
+    """Return an error's text without line breaks, cut to 300 characters.
 
     Example:
         >>> one_line(ValueError("Node 3\\n  failed"))
@@ -58,13 +58,13 @@ def one_line(error: Exception) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """End a message about an unknown name with the known name nearest to it, if one is near.
+    """End a message about an unknown name with the nearest known name, if one is near.
 
     Example:
         >>> "unknown backend 'liter'" + did_you_mean("liter", ["litert", "micro"])
         "unknown backend 'liter'; did you mean 'litert'?"
     """
-    import difflib  # not at the top: a start of the device program can do without it
+    import difflib  # not at the top: the device program starts without it
 
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,4 +1,4 @@
-"""Text from a language model: each next token is drawn from its outputs, or is the likeliest."""
+"""Generate text with a language model: draw each next token, or take the likeliest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def tokenizer_of(model: StepModel) -> Tokenizer:
     """Make the tokenizer that a model was trained with.
 
     Raises:
-        BadInputError: the model does not take text.
+        BadInputError: the model does not read text.
         BadModelError: its front end does not fit its input.
     """
     contract = model.contract
@@ -41,7 +41,7 @@ def generating_tokenizer(model: StepModel) -> Tokenizer:
     """Make the tokenizer of a model whose outputs are tokens.
 
     Raises:
-        BadInputError: the model does not take text, or does not write any.
+        BadInputError: the model does not read or does not write text.
         BadModelError: its front end does not fit its input.
     """
     tokenizer = tokenizer_of(model)
@@ -61,15 +61,15 @@ def generate(
     seed: int = 1,
     end_id: int | None = None,
 ) -> Iterator[int]:
-    """Generate token ids, each given back to the model as its next input.
+    """Generate token ids, giving each back to the model as its next input.
 
     Args:
-        stream: of a language model; its state begins anew.
+        stream: a stream of a language model; it is reset first.
         prompt: at least one token id, which the model reads first.
         length: the most tokens to generate.
         temperature: what the logits are divided by before one is drawn; 0 takes the likeliest.
-        seed: of the draw.
-        end_id: the token at which to stop; it is not given out.
+        seed: seed of the draw.
+        end_id: the token at which to stop; it is not yielded.
 
     Raises:
         BadInputError: the prompt is empty or not in the vocabulary.
@@ -106,7 +106,7 @@ def translate(stream: Stream, tokenizer: Tokenizer, text: str, length: int) -> s
 
 
 def _draw(logits: NDArray[Any], temperature: float, generator: np.random.Generator) -> int:
-    """Draw one token; never padding or the unknown one, which stand for no text."""
+    """Draw one token, but never padding or the unknown one, which are not text."""
     known = logits[FIRST_ID:].astype(np.float64)
     if temperature == 0:
         return FIRST_ID + int(known.argmax())

@@ -1,12 +1,12 @@
-"""NumPy alone: the step graph of our own models, operator by operator, to check a device with.
+"""The backend in NumPy: computes our step graphs operator by operator, to check a device with.
 
-It is written to be read next to the graph and has nothing in common with a TFLite runtime's
-kernels: where it and a runtime agree, both are right. It computes in double precision. In a
-quantized model the weights are dequantized once, the input and the states at each step, and only
-what leaves the step is rounded to its stored dtype; so it is closer to the float model than an
-integer runtime, and is held to the same tolerance.
+It is written to be read next to the graph, and shares nothing with a TFLite runtime's kernels: if
+the two agree, both are right. It computes in double precision. In a quantized model the weights are
+dequantized once, and the input and the states at each step; only what leaves the step is rounded to
+its stored dtype. So it is closer to the float model than an integer runtime, and is held to the
+same tolerance.
 
-What each operator computes stands in :mod:`device_runner.operators`.
+What each operator computes is in :mod:`device_runner.operators`.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from device_runner.operators.row import Array, Compute, Values, misfit
 
 NAME = "reference"
 ACTIVATION_DTYPES = ("float32", "int8", "uint8", "int16")
-# No tensor of a step on a small device is larger; a damaged shape may be.
+# No step on a small device has a larger tensor; a damaged shape may be larger.
 ELEMENT_LIMIT = 2**26
 
 
 def load(model: StepModel, options: LoadOptions) -> ReferenceBackend:
-    """Make a step model's graph ready to be computed with NumPy; options have no influence."""
+    """Make a step model's graph ready to be computed with NumPy; it ignores the options."""
     return ReferenceBackend(model)
 
 
 def probe() -> str:
-    """NumPy's version."""
+    """Return NumPy's version."""
     return f"NumPy {np.__version__}"
 
 
@@ -61,7 +61,7 @@ class ReferenceBackend(HostMemoryBackend):
 
 
 def _host_memory(model: StepModel, graph: Graph, key: str) -> HostMemory:
-    """Arrays of a signature's tensors as stored, and its computation."""
+    """Make the arrays of a signature's stored tensors, and its computation."""
     contract, signature = model.contract, graph.signature(key)
     specs: dict[str, TensorSpec] = {
         spec.name: spec for spec in (*contract.inputs, *contract.outputs, *contract.states)
@@ -89,7 +89,7 @@ def _host_memory(model: StepModel, graph: Graph, key: str) -> HostMemory:
 
 
 def _computed(spec: TensorSpec, stored: Array) -> Array:
-    """float64 real values, or int64 where the tensor holds ids or counts."""
+    """Convert stored values to float64 real values, or to int64 if they are ids or counts."""
     if spec.scale is None and spec.dtype in INDEX_DTYPES:
         return stored.astype(np.int64)
     return spec.dequantize(stored).astype(np.float64)
@@ -99,7 +99,7 @@ def _quantize(spec: TensorSpec, values: Array) -> Array:
     if spec.scale is None:
         with np.errstate(over="ignore"):
             return values.astype(spec.dtype)
-    # Integers have no NaN; what they are for one is nowhere defined.
+    # Integers have no NaN; what one becomes is not defined.
     return spec.quantize(np.nan_to_num(values, posinf=np.inf, neginf=-np.inf))
 
 
@@ -107,9 +107,9 @@ class StepGraph:
     """The operators of a step graph with their constants, checked and ready to be computed.
 
     Args:
-        graph: of the signature's subgraph.
+        graph: the graph of the signature's subgraph.
         flatbuffer: the bytes that it was read from.
-        key: the signature.
+        key: name of the signature.
 
     Raises:
         BadModelError: as :class:`ReferenceBackend`.
@@ -158,7 +158,7 @@ class StepGraph:
                     f"operator {operator.name} lacks an input; export or copy the model again"
                 )
             tensor = self.graph.tensors[index]
-            # A constant without elements has no buffer either.
+            # A constant without elements has no buffer.
             if not tensor.constant_bytes and all(tensor.shape):
                 raise BadModelError(
                     f"operator {operator.name} reads tensor '{tensor.name}', which nothing "
@@ -193,8 +193,9 @@ class StepGraph:
         values: Mapping[int, Array],
         check: Callable[[Operator, Values], None] | None = None,
     ) -> dict[int, Array]:
-        """All tensors of a step by index, float64 or, of ids and counts, int64, from those of its
-        inputs."""
+        """Compute all tensors of a step from those of its inputs, by index.
+
+        They are float64, or int64 for ids and counts."""
         computed = {**self.constants, **values}
         with np.errstate(all="ignore"):
             for compute, operator in self.operators:
@@ -210,13 +211,13 @@ class StepGraph:
     def _checked(self, compute: Compute, operator: Operator, operands: Values) -> Values:
         try:
             return compute(operator, operands)
-        # What NumPy raises for shapes, axes and sizes that do not fit.
+        # NumPy raises these for shapes, axes and sizes that do not fit.
         except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError) as error:
             raise misfit(operator, one_line(error)) from error
 
 
 def _is_index(tensor: Tensor) -> bool:
-    """Whether a tensor holds ids, positions or counts, not real values."""
+    """Tell whether a tensor holds ids, positions or counts, not real values."""
     return tensor.dtype in INDEX_DTYPES and not tensor.scales
 
 

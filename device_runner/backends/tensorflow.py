@@ -1,4 +1,4 @@
-"""The interpreter inside TensorFlow (``tf.lite``), for a machine that has it anyway."""
+"""The backend for TensorFlow's interpreter (``tf.lite``), for machines that have it anyway."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
 
 
 def probe() -> str:
-    """TensorFlow's version."""
+    """Return TensorFlow's version."""
     version: str = _tensorflow().__version__
     return version
 

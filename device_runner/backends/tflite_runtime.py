@@ -1,4 +1,4 @@
-"""The small, older TFLite runtime (distribution ``tflite-runtime``), as found on many boards."""
+"""The backend for the older, small TFLite runtime ``tflite-runtime``, found on many boards."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
 
 
 def probe() -> str:
-    """tflite-runtime's version."""
+    """Return tflite-runtime's version."""
     interpreter_module()
     return distribution_version("tflite-runtime")
 
 
 def interpreter_module() -> Any:
-    """The runtime's Python interface; MissingRuntimeError where it is not installed."""
+    """Import the runtime's Python interface; MissingRuntimeError if it is not installed."""
     try:
         from tflite_runtime import interpreter
     except (ImportError, AttributeError) as error:  # AttributeError: built for another NumPy

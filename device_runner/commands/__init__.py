@@ -1,6 +1,6 @@
 """The on-device commands: one file each, listed here.
 
-The list holds names of functions, so that help on the whole loads none of them.
+The list holds names of functions, so that the general help loads none of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ class CommandEntry(NamedTuple):
 
     Attributes:
         implementation: "package.module.function", the click command.
-        section: the heading in the help below which it stands.
+        section: its heading in the help.
         purpose: what it does, in one line of the help.
     """
 

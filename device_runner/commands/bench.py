@@ -103,7 +103,7 @@ def _measure_paced(
     circumstances: benchmark.Circumstances,
     results: _Results,
 ) -> None:
-    """Measure one model after the other, and keep each result as soon as it is there."""
+    """Measure one model after the other, and keep each result as soon as there is one."""
     for stream in streams:
         path = stream.model.path
         with show_progress(path.name) as progress, stepping(path):
@@ -113,8 +113,11 @@ def _measure_paced(
 
 @dataclass
 class _Results:
-    """Where results go: ``found`` keeps them, the file ``output`` and the folder ``samples`` get
-    them if they are named, standard output where JSON is wanted."""
+    """Where results go.
+
+    ``found`` keeps them. The file ``output`` and the folder ``samples`` get them if they are named;
+    standard output gets them if JSON is wanted.
+    """
 
     output: Path | None
     samples: Path | None
@@ -122,7 +125,7 @@ class _Results:
     found: list[BenchResult] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Make and check the places now: a measurement may take hours."""
+        """Make and check the places now, as a measurement may take hours."""
         if self.samples:
             self.samples.mkdir(parents=True, exist_ok=True)
         if self.output:

@@ -1,4 +1,4 @@
-"""A group of commands that are imported when they are used, and whose mistakes are one line."""
+"""A group of commands that imports them when they are used and shows errors in one line."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 class CommandGroup(click.Group):
-    """A click group of listed commands; it answers mistakes, full disks and Ctrl-C in one line.
+    """A click group of listed commands that answers errors, full disks and Ctrl-C in one line.
 
     Args:
-        entries: the commands by name, in the order of the help. None is imported before it is
-            used; the help shows their sections and purposes.
+        entries: the commands by name, in the order of the help, which shows their sections and
+            purposes. None is imported before it is used.
         interrupted: what Ctrl-C is answered with.
     """
 
@@ -64,7 +64,7 @@ class CommandGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        # Click looks for the nearest among the commands that are imported: none.
+        # Click suggests only commands that are imported: none.
         if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"No such command '{name}'{did_you_mean(name, self.entries) or '.'}")
         return super().resolve_command(ctx, args)
@@ -101,7 +101,7 @@ class CommandGroup(click.Group):
 
 
 def _drop_output() -> None:
-    """Let what standard output still holds go nowhere: Python would complain of it at its end."""
+    """Drop what standard output still holds: Python would complain about it when it exits."""
     with contextlib.suppress(OSError, ValueError):
         descriptor = sys.stdout.fileno()
         with open(os.devnull, "wb") as nowhere:

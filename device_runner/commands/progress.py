@@ -1,4 +1,4 @@
-"""How far a measurement is, on standard error."""
+"""Show on standard error how far a measurement is."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 
 import click
 
-# Set to "lines" by a program that follows ours.
+# A program that follows ours sets this to "lines".
 PROGRESS_VARIABLE = "EDGESTEP_PROGRESS"
 
 
 @contextlib.contextmanager
 def show_progress(label: str) -> Iterator[Callable[[float], None]]:
-    """Show a bar if a person sees it, and lines if a program asked for them.
+    """Show a bar to a person, or lines if a program asked for them.
 
     Yields:
         A function that is told which share of the whole is done.

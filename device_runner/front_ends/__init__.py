@@ -1,8 +1,8 @@
-"""Front ends: what makes a model's frames of sound, text or samples. One file each, listed here.
+"""Front ends, which make a model's frames from sound, text or samples. One file each, listed here.
 
 A model's contract describes its front end as JSON; ``front_end["kind"]`` is its name in the list.
-For a model that reads some of the channels alone, ``front_end["kept_channels"]`` lists their
-indices. The list holds names of functions, so that reading it imports none of them.
+If a model reads only some of the channels, ``front_end["kept_channels"]`` lists their indices. The
+list holds names of functions, so that reading it imports none of them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class FrontEndEntry(NamedTuple):
     """A kind of front end in the list.
 
     Attributes:
-        implementation: "module.function" within this package: a contract's description -> the
-            front end (of sound a SoundFrontEnd, of text a Tokenizer, of samples SampleFrames), or
-            BadModelError.
-        medium: what it makes frames of.
+        implementation: "module.function" within this package. It turns a contract's description
+            into the front end (of sound a SoundFrontEnd, of text a Tokenizer, of samples
+            SampleFrames), or raises BadModelError.
+        medium: what it makes frames from.
         purpose: what it is for, in a few words.
     """
 
@@ -47,18 +47,17 @@ FRONT_ENDS: dict[str, FrontEndEntry] = {
 
 
 def sound_front_end(description: Mapping[str, Any] | None) -> SoundFrontEnd | None:
-    """The front end that a contract describes; None where its frames are not made of sound.
+    """Return the front end that a contract describes; None if its frames are not made from sound.
 
     Raises:
-        BadModelError: the description is not one that is known here, or keeps channels that are
-            not there.
+        BadModelError: the description is unknown here, or keeps channels that do not exist.
     """
     found: SoundFrontEnd | None = _read(description, "sound")
     return found
 
 
 def sample_frames(description: Mapping[str, Any] | None) -> SampleFrames | None:
-    """How a contract has samples gathered into frames; None where a frame is not made of samples.
+    """Return how a contract gathers samples into frames; None if it does not.
 
     Raises:
         BadModelError: the description is damaged.
@@ -68,7 +67,7 @@ def sample_frames(description: Mapping[str, Any] | None) -> SampleFrames | None:
 
 
 def tokenizer(description: Mapping[str, Any] | None) -> Tokenizer | None:
-    """The tokenizer that a contract describes; None where its frames are not made of text.
+    """Return the tokenizer that a contract describes; None if its frames are not made from text.
 
     Raises:
         BadModelError: the description is damaged.
@@ -78,24 +77,23 @@ def tokenizer(description: Mapping[str, Any] | None) -> Tokenizer | None:
 
 
 def is_text(description: Mapping[str, Any] | None) -> bool:
-    """Whether a contract's front end is a tokenizer."""
+    """Tell whether a contract's front end is a tokenizer."""
     entry = _entry(description)
     return entry is not None and entry.medium == "text"
 
 
 def narrowed_front_end(front_end: dict[str, Any], channels: list[int]) -> dict[str, Any]:
-    """Describe a front end that gives these channels alone, in this order, of those that
-    ``front_end`` gives."""
+    """Describe a front end that gives only these of ``front_end``'s channels, in this order."""
     given = front_end.get(KEPT_CHANNELS)
     kept = channels if given is None else [given[channel] for channel in channels]
     return {**front_end, KEPT_CHANNELS: kept}
 
 
 def kept_channels(description: Mapping[str, Any], channels: int) -> list[int] | None:
-    """Which of ``channels`` a description keeps, in their order; None for all of them.
+    """Return which of ``channels`` a description keeps, in their order; None for all.
 
     Raises:
-        BadModelError: it keeps channels that are not there.
+        BadModelError: it keeps channels that do not exist.
     """
     kept = description.get(KEPT_CHANNELS)
     if kept is not None and (
@@ -110,7 +108,7 @@ def kept_channels(description: Mapping[str, Any], channels: int) -> list[int] | 
 
 
 def _entry(description: Mapping[str, Any] | None) -> FrontEndEntry | None:
-    # A kind is any JSON in a file of unknown origin.
+    # In a file of unknown origin, a kind may be any JSON.
     return None if description is None else FRONT_ENDS.get(str(description.get("kind")))
 
 

@@ -1,13 +1,13 @@
-"""Log-mel energies of sound, by the audio front end of TFLite Micro: the inputs of keyword models.
+"""Compute log-mel energies of sound by TFLite Micro's audio front end, for keyword models.
 
 Training and the device both compute their frames here, so that a model hears the same in both. The
-work is done by the package ``pymicro-features`` (wheels for x86-64 and aarch64), which binds the
-front end that microWakeWord uses: every 10 ms a window of 30 ms, 40 mel channels from 125 to
-7500 Hz, noise reduction, gain control per channel (PCAN, Y. Wang et al., "Trainable frontend for
-robust and far-field keyword spotting", 2017), logarithm. It is fixed-point arithmetic throughout.
+package ``pymicro-features`` (wheels for x86-64 and aarch64) does the work. It binds the front end
+that microWakeWord uses: every 10 ms a window of 30 ms, 40 mel channels from 125 to 7500 Hz, noise
+reduction, gain control per channel (PCAN, Y. Wang et al., "Trainable frontend for robust and
+far-field keyword spotting", 2017), logarithm. It is fixed-point arithmetic throughout.
 
-Noise reduction and gain control follow the sound for about a second: what comes out depends on
-what was heard before.
+Noise reduction and gain control follow the sound for about a second: the output depends on what was
+heard before.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def describe(every: int = 1) -> dict[str, Any]:
     """Describe the front end in JSON-ready words, as a model's contract keeps it.
 
     Args:
-        every: of the frames, one each 10 ms, one in so many is a frame of the model.
+        every: the model gets one of this many frames; there is one every 10 ms.
     """
     return {
         "kind": KIND,
@@ -52,7 +52,7 @@ def describe(every: int = 1) -> dict[str, Any]:
 
 
 def read(description: Mapping[str, Any]) -> SoundFrontEnd:
-    """Read a contract's description; what it describes is checked when frames are made."""
+    """Read a contract's description; its content is checked when frames are made."""
     whole = {name: value for name, value in description.items() if name != KEPT_CHANNELS}
 
     def frames(blocks: Iterable[NDArray[np.int16]]) -> Iterator[NDArray[np.float32]]:
@@ -76,7 +76,7 @@ class LogMel:
 
     Raises:
         MissingRuntimeError: pymicro-features is not installed.
-        BadModelError: the description is of another front end than this one.
+        BadModelError: the description is another front end's.
     """
 
     def __init__(self, front_end: dict[str, Any]) -> None:
@@ -104,10 +104,10 @@ class LogMel:
         self._count = 0
 
     def __call__(self, samples: NDArray[np.int16]) -> NDArray[np.float32]:
-        """The frames that these samples complete.
+        """Return the frames that these samples complete.
 
         Args:
-            samples: int16 [any length] at 16 kHz, the next of the stream.
+            samples: the next samples of the stream, int16 [any length] at 16 kHz.
 
         Returns:
             float32 [frames, 40], natural logarithms times 64 * 0.0390625 = 2.5, never negative.
@@ -118,7 +118,7 @@ class LogMel:
         if samples.dtype != np.int16:
             raise BadInputError(f"sound has dtype {samples.dtype}; 16-bit samples are needed")
         sound = self._waiting + samples.astype("<i2", copy=False).tobytes()
-        if len(sound) < _HOP_BYTES:  # blocks may be much shorter than a hop: no detour for them
+        if len(sound) < _HOP_BYTES:  # a shortcut, as blocks may be much shorter than a hop
             self._waiting = sound
             return _NO_FRAMES
         frames, start = [], 0
@@ -136,7 +136,7 @@ class LogMel:
 def log_mel(
     blocks: Iterable[NDArray[np.int16]], front_end: dict[str, Any]
 ) -> Iterator[NDArray[np.float32]]:
-    """Make frames [40] of a sound that comes in blocks of int16 samples; as :class:`LogMel`."""
+    """Make frames [40] from a sound in blocks of int16 samples; see :class:`LogMel`."""
     compute = LogMel(front_end)
     for block in blocks:
         yield from compute(block)

@@ -1,8 +1,8 @@
-"""Cepstra of linear prediction from sound: the inputs of the task japanese-vowels.
+"""Compute linear prediction cepstra of sound, the inputs of the task japanese-vowels.
 
 Its data set was recorded at 10 kHz, in frames of 25.6 ms every 6.4 ms, with a prediction of order
-12 (M. Kudo, J. Toyama and M. Shimbo, 1999). The window and the absence of a pre-emphasis are our
-reading; what a model makes of other voices and microphones is not known.
+12 (M. Kudo, J. Toyama and M. Shimbo, 1999). The window and the lack of a pre-emphasis are our
+reading. How a model does on other voices and microphones is unknown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SAMPLE_RATE = 10_000
 FRAME_SAMPLES = 256
 SHIFT_SAMPLES = 64
 ORDER = 12
-# Keeps the prediction of digital silence defined: about the noise of 16-bit samples.
+# About the noise of 16-bit samples; it keeps the prediction of digital silence defined.
 NOISE_FLOOR = 1e-9
 
 
@@ -35,7 +35,7 @@ def read(description: Mapping[str, Any]) -> SoundFrontEnd:
 
 
 def cepstra(blocks: Iterable[NDArray[np.float64]]) -> Iterator[NDArray[np.float64]]:
-    """Make frames [12] of a sound that comes in blocks of samples, [any length] in -1 to 1."""
+    """Make frames [12] from a sound in blocks of samples, [any length] from -1 to 1."""
     waiting = np.empty(0, np.float64)
     for block in blocks:
         waiting = np.concatenate([waiting, block])
@@ -45,8 +45,7 @@ def cepstra(blocks: Iterable[NDArray[np.float64]]) -> Iterator[NDArray[np.float6
 
 
 def cepstrum(frame: NDArray[np.float64], order: int = ORDER) -> NDArray[np.float64]:
-    """Compute the first ``order`` cepstral coefficients of a frame's all-pole model, the zeroth
-    left out.
+    """Compute the cepstral coefficients 1 to ``order`` of a frame's all-pole model.
 
     J. Makhoul, "Linear prediction: a tutorial review" (1975), autocorrelation method; the
     recursion from predictor to cepstrum is B. Atal's (1974).
@@ -67,7 +66,7 @@ def cepstrum(frame: NDArray[np.float64], order: int = ORDER) -> NDArray[np.float
 
 
 def _levinson_durbin(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """a[1..p] of the prediction x[t] = sum a[k] x[t - k], from the autocorrelation [p + 1]."""
+    """Compute a[1..p] of the prediction x[t] = sum a[k] x[t - k], from autocorrelation [p + 1]."""
     predictor = np.zeros(0)
     error = correlation[0]
     for n in range(1, len(correlation)):

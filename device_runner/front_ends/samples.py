@@ -1,4 +1,4 @@
-"""Several samples of a sensor as one frame: a slower step where a sensor is fast.
+"""Gather several samples of a sensor into one frame: a slower step for a fast sensor.
 
 A frame is the samples' values one after another, the oldest sample first.
 """
@@ -19,8 +19,8 @@ def describe(samples_per_frame: int, channels: int) -> dict[str, Any]:
     """Describe the front end in JSON-ready words, as a model's contract keeps it.
 
     Args:
-        samples_per_frame: samples that make a frame.
-        channels: values of one sample.
+        samples_per_frame: number of samples in a frame.
+        channels: number of values in a sample.
     """
     return {"kind": KIND, "samples_per_frame": samples_per_frame, "channels": channels}
 
@@ -30,8 +30,8 @@ class SampleFrames:
     """Gathers samples into frames.
 
     Args:
-        samples_per_frame: samples that make a frame.
-        channels: values of one sample.
+        samples_per_frame: number of samples in a frame.
+        channels: number of values in a sample.
         kept: which of a frame's values the model reads, in their order; None for all.
     """
 
@@ -40,13 +40,13 @@ class SampleFrames:
     kept: list[int] | None = None
 
     def frame(self, samples: list[list[str]]) -> list[str]:
-        """The values of a frame, from those of its samples, as they stand in a file."""
+        """Join the values of a frame's samples, as they are in a file."""
         values = [value for sample in samples for value in sample]
         return values if self.kept is None else [values[channel] for channel in self.kept]
 
 
 def read(description: Mapping[str, Any]) -> SampleFrames | None:
-    """Read a contract's description; None of an early file, which does not tell the channels.
+    """Read a contract's description; None for an early file, which does not tell the channels.
 
     Raises:
         BadModelError: the description is damaged.

@@ -1,4 +1,4 @@
-"""What a front end of sound is."""
+"""What a front end for sound is."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-# As a microphone's program or a file is read: 6.4 ms at 10 kHz, 4 ms at 16 kHz.
+# Samples read at once from a microphone or a file: 6.4 ms at 10 kHz, 4 ms at 16 kHz.
 BLOCK_SAMPLES = 64
 
 
 @dataclass(frozen=True)
 class SoundFrontEnd:
-    """A front end of sound.
+    """A front end for sound.
 
     Attributes:
-        sample_rate: of the sound, which is mono, in Hz.
-        frames: blocks of int16 samples, of any length each -> frames as Stream.step takes them.
+        sample_rate: sample rate in Hz of the sound, which is mono.
+        frames: turns blocks of int16 samples, of any length, into frames for Stream.step.
     """
 
     sample_rate: int
     frames: Callable[[Iterable[NDArray[Any]]], Iterator[NDArray[Any]]]
 
     def keeping(self, channels: list[int] | None) -> SoundFrontEnd:
-        """The same front end, giving these channels of each frame alone; None for all."""
+        """Return a front end that gives only these channels of each frame; None for all."""
         if channels is None:
             return self
         whole = self.frames

@@ -1,4 +1,4 @@
-"""Text to token ids and back: the same code when training and on the device.
+"""Turn text into token ids and back, with the same code in training and on the device.
 
 A tokenizer is described by a JSON-ready dict, the ``front_end`` of a task and of a step model's
 contract:
@@ -10,8 +10,8 @@ Id 0 is padding, 1 stands for everything unknown, the others follow in the order
 description. A description of characters may have ``end`` (the character that ends a text) and
 ``separator`` (the one between a text and its translation), both in the alphabet.
 
-Text is first brought to Unicode's composed form (NFC), and each run of white space in a line to
-one space.
+Text is first brought to Unicode's composed form (NFC), and each run of white space in a line
+becomes one space.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PADDING_ID = 0
 UNKNOWN_ID = 1
 FIRST_ID = 2
 UNKNOWN_CHARACTER = "\N{REPLACEMENT CHARACTER}"
-# A word with its apostrophes, or one mark. It is part of this code and not of a description: a
+# A word with its apostrophes, or one mark. It is code and not part of a description, because a
 # pattern from a model's file could take forever.
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
 
@@ -42,7 +42,7 @@ def split_words(text: str) -> list[str]:
 
 
 def normalize(text: str) -> str:
-    """NFC, with single spaces and none at the ends."""
+    """Bring a text to NFC, with single spaces and none at the ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
@@ -55,7 +55,7 @@ class Tokenizer:
         end_id, separator_id: ids of those characters, or None.
 
     Raises:
-        BadModelError: the description is none of the kinds above.
+        BadModelError: the description is not of a kind above.
     """
 
     def __init__(self, front_end: Mapping[str, Any]) -> None:
@@ -81,10 +81,10 @@ class Tokenizer:
         self.separator_id = self._special(front_end, "separator")
 
     def encode(self, text: str, verbatim: bool = False) -> NDArray[np.int32]:
-        """Ids of a text, int32 [tokens]; none for an empty one.
+        """Return the ids of a text, int32 [tokens]; none for an empty text.
 
         Args:
-            verbatim: keep the text's white space as it is, with line ends and separators.
+            verbatim: keep the text's white space as it is, including line ends and separators.
         """
         if not verbatim:
             text = normalize(text)
@@ -94,12 +94,12 @@ class Tokenizer:
         return np.array([self._ids.get(token, UNKNOWN_ID) for token in tokens], np.int32)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids; padding is left out, what is unknown becomes one replacement mark."""
+        """Return the text of ids, without padding; the unknown id becomes a replacement mark."""
         tokens = [self._token(int(number)) for number in ids if number != PADDING_ID]
         return ("" if self._by_character else " ").join(tokens)
 
     def names(self) -> tuple[str, ...]:
-        """A printable name of each id, as for the labels of a model whose outputs are tokens."""
+        """Return a printable name of each id, such as for the labels of a language model."""
         return ("(padding)", "(unknown)", *map(_name, self.tokens))
 
     def _token(self, number: int) -> str:
@@ -122,8 +122,11 @@ def describe_characters(
     least_count: int = 1,
     **specials: str,
 ) -> dict[str, Any]:
-    """Describe a character tokenizer for texts like these: their characters that occur at least
-    ``least_count`` times, after normalization, and the ``specials``, the most frequent first."""
+    """Describe a character tokenizer for texts like these.
+
+    It has their characters that occur at least ``least_count`` times after normalization, the most
+    frequent first, and the ``specials``.
+    """
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(normalize(text).lower() if lowercase else normalize(text))
@@ -140,8 +143,10 @@ def describe_characters(
 def describe_words(
     texts: Iterable[str], lowercase: bool = True, least_count: int = 1
 ) -> dict[str, Any]:
-    """Describe a word tokenizer for texts like these: their words and marks that occur at least
-    ``least_count`` times, the most frequent first."""
+    """Describe a word tokenizer for texts like these.
+
+    It has their words and marks that occur at least ``least_count`` times, the most frequent first.
+    """
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(split_words(normalize(text).lower() if lowercase else normalize(text)))
@@ -150,7 +155,7 @@ def describe_words(
 
 
 def _by_count(counts: Counter[str]) -> list[tuple[str, int]]:
-    """The most frequent first; equal counts in the order of their text, not of their coming."""
+    """Sort by count, the most frequent first, and equal counts by their text."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
