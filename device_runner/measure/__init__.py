@@ -1,1 +1,1 @@
-"""Measurements on a device: latency, machine, energy, the benchmark and its result."""
+"""Measure on a device: latency, machine, energy, the benchmark and its result."""

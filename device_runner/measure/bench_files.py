@@ -1,4 +1,4 @@
-"""Step model files measured side by side, for programs; the command is ``device_runner bench``."""
+"""Measure step model files side by side, from a program; the command is ``device_runner bench``."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ def bench_files(
     Args:
         files: paths of .tflite step models, or one path.
         backend: name of the runtime, or "auto".
-        settings: how many steps or seconds to measure; None for those of the command.
-        circumstances: CPUs and real-time priority, and a percentile that must be known.
+        settings: how many steps or seconds to measure; None for the command's defaults.
+        circumstances: CPUs and real-time priority, and a percentile that must be reported.
         options: threads, delegate, device.
 
     Returns:
-        One result a file, in the order of ``files``, of the form that
-        ``device_runner/measure/result.schema.json`` publishes. Where ``valid`` is False,
+        One result per file, in the order of ``files``, in the form that
+        ``device_runner/measure/result.schema.json`` publishes. If ``valid`` is False,
         ``invalid_reason`` says why a result must not be trusted.
 
     Raises:
         BadModelError: a file is missing, damaged, or refused by the runtime.
-        MissingRuntimeError: the runtime is not installed, or the schedule is not allowed.
+        MissingRuntimeError: the runtime is not installed, or the system does not allow the
+            schedule.
 
     Example:
         >>> short = BenchSettings(steps=100, rounds=1, warmup_s=0)

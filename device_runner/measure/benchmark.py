@@ -1,7 +1,7 @@
-"""The benchmark: models verified and measured on this machine, each with a result of its own.
+"""Verify and measure models on this machine, each with a result of its own.
 
-What a result holds is in device_runner/measure/result.py, the table that a person reads in
-device_runner/measure/result_table.py.
+device_runner/measure/result.py says what a result holds; device_runner/measure/result_table.py
+makes the table that a person reads.
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Circumstances:
-    """How the process was set up, for the record. ``percentile`` is the one that the user asked
-    for: a result that cannot tell it is invalid."""
+    """How the process was set up, for the record.
+
+    ``percentile`` is the one that the user asked for: a result that cannot tell it is invalid.
+    """
 
     threads: int = 1
     cpus: tuple[int, ...] = ()
@@ -62,7 +64,7 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Measured:
-    """A result, and the raw samples [steps] in nanoseconds, if they were kept."""
+    """A result, and the raw samples [steps] in nanoseconds if they were kept."""
 
     result: BenchResult
     samples: NDArray[np.int64] | None
@@ -76,7 +78,7 @@ def bench(
 ) -> list[Measured]:
     """Verify and measure models side by side, back to back.
 
-    A result that must not be trusted is given all the same and marked: ``valid`` is False and
+    A result that must not be trusted is returned all the same, and marked: ``valid`` is False and
     ``invalid_reason`` says why.
     """
     session = _Session(streams, "back-to-back", asdict(settings), circumstances)
@@ -89,7 +91,7 @@ def bench_paced(
     circumstances: Circumstances,
     progress: Progress | None = None,
 ) -> Measured:
-    """Verify and measure one model at its pace; marked as by :func:`bench`."""
+    """Verify and measure one model at its pace; see :func:`bench` for invalid results."""
     from device_runner.measure.paced import measure_paced
 
     session = _Session([stream], "paced", asdict(settings), circumstances)
@@ -122,7 +124,7 @@ class _Session:
         self.before = machine.describe_conditions()
 
     def finish(self, latencies: Sequence[ModelLatency | PacedLatency]) -> list[Measured]:
-        """Read the conditions again, measure what is beside the steps, and make the results."""
+        """Read the conditions again, measure what is not a step, and make the results."""
         after = machine.describe_conditions()
         run = self._run_facts(after)
         throttled = machine.throttling(self.before, after)
@@ -186,7 +188,7 @@ def _model_facts(stream: Stream) -> ModelFacts:
         "backend_version": stream.backend.version,
         "placement": None if placement is None else cast(PlacementFacts, asdict(placement)),
         "wants_accelerator": stream.backend.wants_accelerator,
-        # A microcontroller's runtime tells the memory that it needs.
+        # A microcontroller's runtime tells how much memory it needs.
         "arena_bytes": getattr(stream.backend, "arena_bytes", None),
     }
 
@@ -210,8 +212,11 @@ def _measure_energy(stream: Stream) -> EnergyFacts | None:
 
 
 def _measure_front_end(stream: Stream) -> tuple[Latency | None, list[str]]:
-    """Measure what a frame costs before it is one, where the model's frames are made of sound; and
-    say so where that cannot be measured."""
+    """Measure how long a frame takes to make from sound, if the model reads sound.
+
+    Returns:
+        The latency, and a warning if it cannot be measured.
+    """
     if stream.model.contract.front_end is None:
         return None, []
     from device_runner.front_ends import sound_front_end
@@ -232,7 +237,7 @@ def _doubts(
     latency: ModelLatency | PacedLatency,
     percentile: float | None,
 ) -> list[str]:
-    """Why a result must not be trusted."""
+    """List why a result must not be trusted."""
     doubts = []
     if verification.failure:
         doubts.append(verification.failure)
@@ -248,7 +253,7 @@ def _doubts(
 
 
 def _peak_memory_bytes() -> int | None:
-    """The largest memory of this process so far, the runtime and Python included."""
+    """Return this process's largest memory so far, with Python and the runtime."""
     try:
         import resource
     except ImportError:

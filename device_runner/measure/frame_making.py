@@ -1,4 +1,4 @@
-"""What it costs to make a frame of sound, before the step."""
+"""Measure what it costs to make a frame from sound, before the step."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ FRAMES = 1000
 
 
 def time_front_end(front_end: SoundFrontEnd, frames: int = FRAMES) -> Latency:
-    """Measure how long it takes to make each of ``frames`` frames of noise, in nanoseconds; the
-    sound comes in blocks of BLOCK_SAMPLES.
+    """Measure in nanoseconds how long it takes to make each of ``frames`` frames from noise.
+
+    The sound comes in blocks of BLOCK_SAMPLES.
 
     Raises:
         MissingRuntimeError: a package that the front end needs is not installed.

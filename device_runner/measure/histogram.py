@@ -1,9 +1,9 @@
-"""A histogram of integers with a bounded relative error: latencies without keeping each of them.
+"""Count integers in a histogram with a bounded relative error, to keep many latencies.
 
-The buckets are those of HdrHistogram (G. Tene, hdrhistogram.org): values below 2**11 each have
-their own, and above, every factor of two is cut into 1024 equal buckets, so that a bucket is
-never wider than 0.1 % of its values. Ours is sparse and fed in batches, as NumPy likes it; the
-device has NumPy, but no package for this.
+The buckets are those of HdrHistogram (G. Tene, hdrhistogram.org). Values below 2**11 each have
+their own. Above, every factor of two is cut into 1024 equal buckets, so a bucket is never wider
+than 0.1 % of its values. Ours is sparse and fed in batches, which suits NumPy; the device has
+NumPy, but no package for this.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-# Bits that a value keeps: three significant decimal digits.
+# How many bits of a value are kept: three significant decimal digits.
 PRECISION_BITS = 11
 # For pictures: 8 bins per factor of two.
 PICTURE_BITS = 4
@@ -44,7 +44,7 @@ class Histogram:
         self.minimum = min(self.minimum, lowest) if self.count else lowest
         self.maximum = max(self.maximum, highest)
         self.count += len(batch)
-        # In Python's integers: the squares of nanoseconds overflow 64 bits after some hours.
+        # Python's integers: the squares of nanoseconds overflow 64 bits after some hours.
         self._sum += int(batch.sum())
         self._sum_of_squares += sum(value * value for value in batch.tolist())
         lows, counts = np.unique(_bucket_lows(batch, PRECISION_BITS), return_counts=True)
@@ -56,16 +56,16 @@ class Histogram:
 
     @property
     def standard_deviation(self) -> float:
-        """Of the values recorded, as :func:`numpy.std`."""
+        """Return the standard deviation of the values, as :func:`numpy.std`."""
         spread = self.count * self._sum_of_squares - self._sum**2
         return math.sqrt(Fraction(spread, self.count**2))
 
     def percentile(self, percent: float) -> int:
-        """The nearest-rank percentile: at least ``percent`` of the values are not above it.
+        """Return the nearest-rank percentile: at least ``percent`` of the values are not above it.
 
-        The largest value of its bucket: at most 0.1 % too large, never too small.
+        It is its bucket's largest value: at most 0.1 % too large, never too small.
         """
-        # As decimal fractions: 0.999 * 10,000 is above 9,990 in floats.
+        # Decimal fractions, as 0.999 * 10,000 is above 9,990 in floats.
         rank = math.ceil(Fraction(str(percent)) * self.count / 100)
         seen = 0
         for low in sorted(self._buckets):
@@ -76,7 +76,7 @@ class Histogram:
         raise ValueError("an empty histogram has no percentiles")
 
     def bins(self) -> list[tuple[int, int]]:
-        """[lower edge, count] of non-empty bins, 8 per factor of two, in order."""
+        """List [lower edge, count] of the non-empty bins, 8 per factor of two, in order."""
         merged: Counter[int] = Counter()
         lows = _bucket_lows(np.array(list(self._buckets), np.int64), PICTURE_BITS)
         for low, count in zip(lows.tolist(), self._buckets.values(), strict=True):
@@ -85,7 +85,7 @@ class Histogram:
 
 
 def _bucket_lows(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
-    """The smallest value of each value's bucket: its leading ``bits`` bits."""
+    """Return the smallest value in each value's bucket: its leading ``bits`` bits."""
     lengths = np.frexp(values.astype(np.float64))[1]
     shifts = np.maximum(lengths - bits, 0)
     lows: NDArray[np.int64] = values >> shifts << shifts

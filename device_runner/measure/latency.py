@@ -1,14 +1,15 @@
-"""What one step costs, back to back: several models interleaved in one run.
+"""Measure what one step costs, back to back, with several models interleaved in one run.
 
-Timed, each step on its own, in integer nanoseconds of a monotonic clock:
+Each step is timed on its own, in integer nanoseconds of a monotonic clock:
 
-- ``step``: what a user pays: input written, invoke, state handed on, output read;
-- ``input``, ``invoke``, ``state``, ``output``: these four apart, in steps of their own, as reading
-  the clock between them costs some tens of nanoseconds each;
+- ``step``: what a user pays: write the input, invoke, hand the state on, read the output.
+- ``input``, ``invoke``, ``state``, ``output``: these four separately, in other steps, as reading
+the
+  clock between them costs some tens of nanoseconds each.
 - ``float_step``: the step with real-valued input and output, quantized and dequantized in NumPy.
 
-The models take turns in short rounds, so that a change of clock frequency or a busy neighbour
-hits all of them alike: within one run their ratios can be trusted more than their absolutes.
+The models take turns in short rounds, so that a change of clock frequency or a busy neighbour hits
+all of them alike. Within one run, their ratios can be trusted more than their absolute values.
 """
 
 from __future__ import annotations
@@ -38,9 +39,14 @@ PARTS = ("input", "invoke", "state", "output")
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """How to measure. ``steps`` is the number of timed steps of each model, cut into ``rounds``
-    in which the models take turns; ``warmup_s`` is the untimed run-up of each model in seconds;
-    with ``keep_samples`` the latency of every whole step is kept."""
+    """How to measure.
+
+    Args:
+        steps: number of timed steps of each model.
+        rounds: number of rounds that the steps are cut into; the models take turns by round.
+        warmup_s: untimed run-up of each model, in seconds.
+        keep_samples: whether the latency of every whole step is kept.
+    """
 
     steps: int = 20_000
     rounds: int = 20
@@ -52,9 +58,11 @@ class BenchSettings:
 class Latency:
     """Statistics of the latencies of single steps; all times in nanoseconds.
 
-    ``percentiles`` maps "p50" ... "p99.9" to times, or to None where there were too few samples
-    to say; they are at most 0.1 % too large. ``histogram`` lists [lower edge, count] of the
-    non-empty bins, 8 per factor of two.
+    Args:
+        samples: number of steps.
+        percentiles: from "p50" ... "p99.9" to times, or to None if there are too few samples. They
+            are at most 0.1 % too large.
+        histogram: [lower edge, count] of the non-empty bins, 8 per factor of two.
     """
 
     samples: int
@@ -68,10 +76,15 @@ class Latency:
 
 @dataclass(frozen=True)
 class ModelLatency:
-    """All that was measured of one model. Times in nanoseconds; ``load`` is the time to load it
-    into the runtime, ``first_step`` that of the very first step; ``headroom`` is how many times
-    the frame period (``deadline``) exceeds the largest known percentile of the whole step.
-    ``samples`` are all whole steps in order, if they were to be kept."""
+    """All that was measured of one model, in nanoseconds.
+
+    Args:
+        load: time to load the model into the runtime.
+        first_step: time of the very first step.
+        headroom: how many times the frame period (``deadline``) exceeds the largest known
+            percentile of the whole step.
+        samples: all whole steps in order, if they were kept.
+    """
 
     load: int
     first_step: int
@@ -94,8 +107,8 @@ def measure(
 ) -> list[ModelLatency]:
     """Measure several models side by side, on their golden sequences over and over.
 
-    The state is carried on all the time, as on an endless stream. ``progress`` is told between
-    rounds which share of the whole is done.
+    The state is carried on all the time, as in an endless stream. Between rounds, ``progress`` is
+    told the share that is done.
     """
     probes = [_Probe(stream, settings) for stream in streams]
     for probe in probes:
@@ -112,7 +125,7 @@ def measure(
 
 @contextlib.contextmanager
 def garbage_uncollected() -> Iterator[None]:
-    """Collect garbage now, and then not before the end of the block."""
+    """Collect garbage now, and then not until the end of the block."""
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -124,7 +137,7 @@ def garbage_uncollected() -> Iterator[None]:
 
 
 def clock_overhead_ns() -> int:
-    """Median cost of reading the clock, which every sample includes once."""
+    """Return the median cost of reading the clock, which every sample includes once."""
     samples = []
     for _ in range(1001):
         start = time.perf_counter_ns()
@@ -133,12 +146,12 @@ def clock_overhead_ns() -> int:
 
 
 def samples_needed(percentile: float) -> int:
-    """How many samples a percentile wants before it is reported."""
+    """Return how many samples a percentile needs before it is reported."""
     return math.ceil(SAMPLES_ABOVE_PERCENTILE / (1 - percentile / 100) - 1e-6)
 
 
 def summarize(histogram: Histogram) -> Latency:
-    """Statistics of a histogram of nanoseconds that is not empty."""
+    """Compute the statistics of a non-empty histogram of nanoseconds."""
     return Latency(
         samples=histogram.count,
         minimum=histogram.minimum,
@@ -156,18 +169,18 @@ def summarize(histogram: Histogram) -> Latency:
 
 
 def headroom(deadline: int, latency: Latency) -> float:
-    """How many times the deadline exceeds the largest percentile known, or else the maximum."""
+    """Return how many times the deadline exceeds the largest known percentile, or the maximum."""
     known = [value for value in latency.percentiles.values() if value is not None]
     return deadline / max(known[-1] if known else latency.maximum, 1)
 
 
 def golden_frames(stream: Stream) -> list[bytes]:
-    """The frames of the model's golden sequences, as stored."""
+    """Return the frames of the model's golden sequences, as stored."""
     return stored_frames(stream.model.golden.inputs, stream.model.contract.inputs)
 
 
 def time_parts(backend: Backend, frame: bytes) -> tuple[int, int, int, int, int]:
-    """One step, with the clock's reading before, between and after its four calls."""
+    """Do one step and read the clock before, between and after its four calls."""
     clock = time.perf_counter_ns
     start = clock()
     backend.put(frame)
@@ -181,7 +194,7 @@ def time_parts(backend: Backend, frame: bytes) -> tuple[int, int, int, int, int]
 
 
 class _Probe:
-    """One model's frames and what was recorded of it."""
+    """One model's frames, and what was recorded of it."""
 
     def __init__(self, stream: Stream, settings: BenchSettings) -> None:
         self.stream = stream

@@ -1,6 +1,6 @@
-"""What ran the measurement: CPU, clock governor, temperature, load, versions.
+"""Describe what ran the measurement: CPU, clock governor, temperature, load, versions.
 
-Everything is read from files that Linux offers without rights or extra programs; what a machine
+Everything is read from files that Linux offers without special rights or programs. What a machine
 does not tell is None, never guessed.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from device_runner.measure.result import Conditions, MachineFacts
 
-# Work of other processes, in cores, from which on they may have disturbed a measurement.
+# If other processes kept more cores busy than this, they may have disturbed a measurement.
 OTHERS_ALLOWED_CORES = 0.3
 
 _CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
@@ -24,8 +24,8 @@ _CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 # clock cap, throttling, the soft temperature limit).
 _PI_FIRMWARE = "soc*/*firmware/get_throttled"
 _PI_NOW = 0xF
-# The program that the kernel runs. Emulators answer for /proc/self/exe with the emulated program;
-# none of them knows this name.
+# The program that the kernel runs. Emulators answer for /proc/self/exe with the emulated program,
+# but none of them knows this name.
 _RUNNING_PROGRAM = Path("/proc/thread-self/exe")
 
 
@@ -47,17 +47,17 @@ def describe_machine() -> MachineFacts:
 
 
 def emulated() -> bool:
-    """Whether this Python's instructions are translated for another CPU, as by qemu's user mode.
+    """Tell whether this Python's instructions are translated for another CPU, as by qemu.
 
-    Then the program that the kernel runs, the emulator, is built for another CPU than Python is.
-    A whole emulated machine (qemu-system) hides this, and so does a system without Linux' /proc.
+    If so, the program that the kernel runs, the emulator, is built for another CPU than Python is.
+    A whole emulated machine (qemu-system) hides this, and so does a system without Linux's /proc.
     """
     running, python = _built_for(_RUNNING_PROGRAM), _built_for(Path(sys.executable or ""))
     return None not in (running, python) and running != python
 
 
 def describe_conditions() -> Conditions:
-    """Describe what can change and spoil a measurement: to be read before and after it."""
+    """Describe what can change and spoil a measurement; read it before and after."""
     frequency = _number(_CPU / "scaling_cur_freq")
     return {
         "governor": _read(_CPU / "scaling_governor"),
@@ -72,7 +72,7 @@ def describe_conditions() -> Conditions:
 
 
 def throttling(before: Conditions, after: Conditions) -> str | None:
-    """How the machine slowed itself down during the measurement, or None."""
+    """Say how the machine slowed itself down during the measurement, or None."""
     if before["throttled"] or after["throttled"]:
         return "the machine throttled (too hot, or too little voltage)"
     earlier, later = before["throttle_events"], after["throttle_events"]
@@ -82,7 +82,7 @@ def throttling(before: Conditions, after: Conditions) -> str | None:
 
 
 def warnings_about(before: Conditions, after: Conditions) -> list[str]:
-    """What in the conditions makes latencies doubtful, one sentence each."""
+    """List what in the conditions makes latencies doubtful, one sentence each."""
     found = []
     governor = before["governor"]
     if governor not in (None, "performance"):
@@ -109,7 +109,7 @@ def _read(path: Path) -> str | None:
 
 
 def _built_for(program: Path) -> bytes | None:
-    """The class, byte order and CPU in the header of an ELF program; None of anything else."""
+    """Read the class, byte order and CPU from an ELF program's header; None for other files."""
     try:
         with program.open("rb") as file:
             header = file.read(20)

@@ -1,9 +1,9 @@
-"""What one step costs at the pace of real use: one frame per frame period, sleeping between.
+"""Measure what one step costs at the pace of real use: one frame per period, sleeping between.
 
-Caches cool down and clocks drop while the device sleeps, so a paced step is slower than one of
-many back to back. Frame k is released at start + k * period, an absolute time that no delay moves:
-the loop sleeps until then, steps, and has missed the deadline if it was not done when the next
-frame was released. Frames that were released meanwhile are not dropped, but stepped at once.
+Caches cool down and clocks drop while the device sleeps, so a paced step is slower than one of many
+back to back. Frame k is released at start + k * period, an absolute time that no delay moves. The
+loop sleeps until then and steps. It misses the deadline if it is not done when the next frame is
+released. Frames that are released meanwhile are not dropped, but stepped at once.
 """
 
 from __future__ import annotations
@@ -28,16 +28,21 @@ from device_runner.measure.latency import (
 )
 from device_runner.stream import Stream
 
-# Untimed frames first, at the same pace.
+# Untimed frames at the start, at the same pace.
 WARM_UP_FRAMES = 10
-# Frames whose clock readings are put aside before they go into the histograms.
+# How many frames' clock readings are collected before they go into the histograms.
 BATCH = 1024
 
 
 @dataclass(frozen=True)
 class PacedSettings:
-    """How to measure: for ``duration_s`` seconds, one frame every ``period_s`` seconds, or every
-    frame period of the model's contract."""
+    """How to measure.
+
+    Args:
+        duration_s: how long to measure, in seconds.
+        period_s: seconds from one frame to the next; None for the model's own frame period.
+        keep_samples: whether the response to every frame is kept.
+    """
 
     duration_s: float = 10.0
     period_s: float | None = None
@@ -46,14 +51,17 @@ class PacedSettings:
 
 @dataclass(frozen=True)
 class PacedLatency:
-    """All that was measured of one model at its pace. Times in nanoseconds.
+    """All that was measured of one model at its pace, in nanoseconds.
 
-    ``step`` is the step alone (its four clocked parts together), ``wake_up`` how late the loop
-    woke, of the frames that it slept for, if any (the jitter of the machine's timer and scheduler),
-    and ``response`` the time from a frame's release to its output. ``deadline_misses`` counts the
-    responses longer than the period (``deadline``), ``queued`` the frames that were released
-    before the one before them was done. ``headroom`` is the period over the largest known
-    percentile of the response. ``samples`` are the responses in order, if they were to be kept.
+    Args:
+        step: the step alone, its four timed parts together.
+        wake_up: how late the loop woke for the frames that it slept for, if any: the jitter of the
+            machine's timer and scheduler.
+        response: the time from a frame's release to its output.
+        deadline_misses: number of responses longer than the period (``deadline``).
+        queued: number of frames that were released before the previous one was done.
+        headroom: the period over the largest known percentile of the response.
+        samples: the responses in order, if they were kept.
     """
 
     load: int
@@ -78,7 +86,7 @@ def measure_paced(
 ) -> PacedLatency:
     """Step a model's golden sequences over and over, one frame per period.
 
-    ``progress`` is told now and then, while there is time, which share is done.
+    ``progress`` is told now and then, if there is time, which share is done.
     """
     period = round((settings.period_s or stream.model.contract.frame_period_s) * 1e9)
     count = max(1, round(settings.duration_s * 1e9 / period))
@@ -90,7 +98,7 @@ def measure_paced(
     first_step = time.perf_counter_ns() - start
     backend = stream.backend
     with garbage_uncollected():
-        # time.perf_counter_ns is CLOCK_MONOTONIC, which time.sleep measures with as well.
+        # time.perf_counter_ns is CLOCK_MONOTONIC, which time.sleep uses too.
         release = time.perf_counter_ns() + period
         for frame in itertools.islice(frames, WARM_UP_FRAMES):
             _sleep_until(release)
@@ -108,7 +116,7 @@ def measure_paced(
 
 
 def _sleep_until(release: int) -> bool:
-    """Sleep until a reading of the clock; False where it has passed already."""
+    """Sleep until a reading of the clock; False if it has already passed."""
     early = release - time.perf_counter_ns()
     if early <= 0:
         return False

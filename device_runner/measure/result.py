@@ -1,6 +1,6 @@
-"""The form of a benchmark's result: one JSON object a model, as ``result.schema.json`` says.
+"""The form of a benchmark's result: one JSON object per model, as ``result.schema.json`` says.
 
-A test holds these types and the published schema together. They are dictionaries and not classes,
+A test keeps these types and the published schema equal. They are dictionaries and not classes,
 because a result is read back from JSON as often as it is made.
 """
 
@@ -22,7 +22,7 @@ class _KnownMachine(TypedDict):
 
 
 class MachineFacts(_KnownMachine, total=False):
-    """What does not change during a measurement; None is what the machine does not tell."""
+    """What does not change during a measurement; None if the machine does not tell."""
 
     usable_cores: int | None
     memory_bytes: int | None
@@ -33,10 +33,10 @@ class MachineFacts(_KnownMachine, total=False):
 class Conditions(TypedDict):
     """What can change and spoil a measurement.
 
-    Frequency in Hz, temperature in degrees Celsius, times in seconds. ``throttled`` is what the
-    firmware of a Raspberry Pi says of this moment, ``throttle_events`` a counter of x86 CPUs;
-    ``busy_s`` is what all CPUs together have worked (stolen time included), ``own_s`` this
-    process' part of it.
+    Frequency is in Hz, temperature in degrees Celsius, times are in seconds. ``throttled`` is what
+    a Raspberry Pi's firmware says at this moment, ``throttle_events`` a counter of x86 CPUs.
+    ``busy_s`` is how long all CPUs together have worked (stolen time included), ``own_s`` this
+    process's part of it.
     """
 
     governor: str | None
@@ -56,8 +56,11 @@ class _KnownSettings(TypedDict):
 
 
 class RunSettings(_KnownSettings, total=False):
-    """How it was measured. ``steps``, ``rounds`` and ``warmup_s`` are of runs back to back,
-    ``duration_s`` and ``period_s`` of paced ones."""
+    """How it was measured.
+
+    Runs back to back have ``steps``, ``rounds`` and ``warmup_s``; paced ones have ``duration_s``
+    and ``period_s``.
+    """
 
     cpus: list[int]
     realtime: int | None
@@ -72,7 +75,7 @@ class RunSettings(_KnownSettings, total=False):
 
 
 class LatencyFacts(TypedDict):
-    """As :class:`device_runner.measure.latency.Latency`."""
+    """See :class:`device_runner.measure.latency.Latency`."""
 
     samples: int
     minimum: int
@@ -84,7 +87,7 @@ class LatencyFacts(TypedDict):
 
 
 class BackToBackFacts(TypedDict):
-    """As :class:`device_runner.measure.latency.ModelLatency`, without the samples."""
+    """See :class:`device_runner.measure.latency.ModelLatency`; without the samples."""
 
     load: int
     first_step: int
@@ -100,7 +103,7 @@ class BackToBackFacts(TypedDict):
 
 
 class PacedFacts(TypedDict):
-    """As :class:`device_runner.measure.paced.PacedLatency`, without the samples."""
+    """See :class:`device_runner.measure.paced.PacedLatency`; without the samples."""
 
     load: int
     first_step: int
@@ -119,7 +122,7 @@ class PacedFacts(TypedDict):
 
 
 class PlacementFacts(TypedDict):
-    """As :class:`device_runner.backends.backend.Placement`."""
+    """See :class:`device_runner.backends.backend.Placement`."""
 
     accelerator: str
     delegated: list[str]
@@ -127,7 +130,7 @@ class PlacementFacts(TypedDict):
 
 
 class EnergyFacts(TypedDict):
-    """As :class:`device_runner.measure.energy.measurement.Energy`."""
+    """See :class:`device_runner.measure.energy.measurement.Energy`."""
 
     meter: str
     joules: float
@@ -174,7 +177,7 @@ class _KnownResult(RunFacts, ModelFacts):
     verification: dict[str, Any]
     valid: bool
     invalid_reason: str | None
-    # Of RunSettings.mode "back-to-back" the former, of "paced" the latter.
+    # The former if RunSettings.mode is "back-to-back", the latter if it is "paced".
     latency_ns: BackToBackFacts | PacedFacts
     energy: EnergyFacts | None
 
@@ -182,15 +185,15 @@ class _KnownResult(RunFacts, ModelFacts):
 class BenchResult(_KnownResult, total=False):
     """One line of results.jsonl: what one step of one model cost on one machine.
 
-    All times are integer nanoseconds unless named otherwise. A result that must not be trusted
-    has ``valid`` False and says why in ``invalid_reason``. ``front_end_ns`` is what it takes to
-    make a frame of sound, before the step, where the model takes sound.
+    All times are integer nanoseconds unless named otherwise. If a result must not be trusted,
+    ``valid`` is False and ``invalid_reason`` says why. ``front_end_ns`` is the time to make a frame
+    from sound, before the step, if the model takes sound.
     """
 
     front_end_ns: LatencyFacts | None
 
 
 class DeviceResult(BenchResult):
-    """A result that came from another machine over ssh: ``device`` is what it is called here."""
+    """A result from another machine, over ssh; ``device`` is that machine's name."""
 
     device: str

@@ -1,4 +1,4 @@
-"""Results on disk: JSON lines, appended so that finished results survive whatever comes after."""
+"""Keep results on disk as JSON lines, appended so that finished ones survive what follows."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ try:
 except ImportError:  # not a POSIX system: one writer at a time is up to the user
     fcntl = None  # type: ignore[assignment]
 
-# What every line of ours begins with.
+# Every line of ours begins with this.
 _START = b'{"result_format"'
 
 
 class _Ending(NamedTuple):
-    """Where the next line goes: ``position`` in the file, behind ``separator``."""
+    """Where the next line goes: at ``position`` in the file, after ``separator``."""
 
     position: int
     separator: bytes
 
 
 def append_result(path: Path, result: Mapping[str, Any]) -> None:
-    """Append one result as a line, whole or not at all, and have it on the disk.
+    """Append one result as a line, whole or not at all, and sync it to the disk.
 
-    Two processes may append to one file. A line that an earlier process could not finish, because
-    it was killed or the disk was full, is cut off first.
+    Two processes may append to one file. A line that an earlier process did not finish, because it
+    was killed or the disk was full, is cut off first.
 
     Raises:
-        OptionError: the file holds something else than results; it is as before.
-        OSError: the line could not be written; the file is as before.
+        OptionError: the file holds something other than results; it is unchanged.
+        OSError: the line could not be written; the file is unchanged.
     """
     line = json.dumps(result, allow_nan=False).encode() + b"\n"
-    # A file can be appended to and truncated, but not locked, through its name alone.
+    # A file can be appended to and truncated by its name, but not locked.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         if fcntl:
@@ -63,11 +63,11 @@ def append_result(path: Path, result: Mapping[str, Any]) -> None:
 
 
 def check_appendable(path: Path) -> None:
-    """Find out before the measurement, and not after it, whether ``path`` takes results.
+    """Find out before the measurement whether ``path`` takes results.
 
     Raises:
-        OptionError: the file holds something else than results.
-        OSError: it cannot be written.
+        OptionError: the file holds something other than results.
+        OSError: the file cannot be written.
     """
     with path.open("a+b") as file:
         _find_ending(file.fileno(), path)
@@ -76,8 +76,8 @@ def check_appendable(path: Path) -> None:
 def _find_ending(descriptor: int, path: Path) -> _Ending:
     """Find the end of the last result.
 
-    Behind it there may be the start of a line that nobody finished. Anything else is not ours to
-    cut: OptionError.
+    After it there may be the start of a line that nobody finished. Anything else is not ours to cut
+    off: OptionError.
     """
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
@@ -88,12 +88,12 @@ def _find_ending(descriptor: int, path: Path) -> _Ending:
         first = content[: content.find(b"\n") + 1]
         last = content[content.rfind(b"\n", 0, max(end - 1, 0)) + 1 : end]
     if not end or (_is_result(first) and _is_result(last)):
-        if _is_result(tail):  # whole but for its line end, as an editor may have left it
+        if _is_result(tail):  # whole except for its line end, as an editor may leave it
             return _Ending(status.st_size, b"\n")
         if _is_unfinished(tail):
             return _Ending(end, b"")
     raise OptionError(
-        f"{path} holds something else than results of bench, which are never written over it; "
+        f"{path} holds something other than results of bench, which bench never overwrites; "
         "name another file, or move this one away"
     )
 
@@ -107,5 +107,5 @@ def _is_result(line: bytes) -> bool:
 
 
 def _is_unfinished(tail: bytes) -> bool:
-    """Whether this can be the start of a line of ours; nothing at all is one, too."""
+    """Tell whether this can be the start of a line of ours; so can nothing at all."""
     return tail.startswith(_START) or _START.startswith(tail)

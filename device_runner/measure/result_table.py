@@ -1,4 +1,4 @@
-"""Results of a benchmark as the table that a person reads, in microseconds."""
+"""Write a benchmark's results as a table for people, in microseconds."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _LARGEST = "p99.9 (or the largest percentile that has enough samples)."
 
 
 def format_results(results: Sequence[BenchResult]) -> str:
-    """Format results of one run, back to back or paced, with what is to be known about them."""
+    """Format the results of one run, back to back or paced, with remarks."""
     paced = results[0]["settings"]["mode"] == "paced"
     rows, notes = _paced_table(results) if paced else _back_to_back_table(results)
     lines = [*_aligned(rows), "", *notes]
     for result in results:
         lines += _remarks(result)
-    # Each result of a run has the same ones, but for paced runs, which follow each other.
+    # All results of a run have the same warnings, except paced ones, which follow each other.
     lines += [
         f"Warning: {warning}"
         for warning in dict.fromkeys(text for result in results for text in result["warnings"])
@@ -28,7 +28,7 @@ def format_results(results: Sequence[BenchResult]) -> str:
 def _back_to_back_table(
     results: Sequence[BenchResult],
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    """Rows, the first of them the header, and notes."""
+    """Return the rows, the first of which is the header, and notes."""
     shown = ("p50", "p90", "p99", "p99.9")
     rows: list[tuple[str, ...]] = [("model", *shown, "max", "invoke", "float io", "headroom")]
     for result in results:
@@ -55,7 +55,7 @@ def _back_to_back_table(
 
 
 def _paced_table(results: Sequence[BenchResult]) -> tuple[list[tuple[str, ...]], list[str]]:
-    """Rows, the first of them the header, and notes."""
+    """Return the rows, the first of which is the header, and notes."""
     shown = ("p50", "p99", "p99.9")
     rows: list[tuple[str, ...]] = [
         ("model", *shown, "max", "step p50", "wake p50", "wake p99", "missed", "headroom")
@@ -97,7 +97,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _remarks(result: BenchResult) -> list[str]:
-    """What else is to be known about a result, a line each."""
+    """List what else to know about a result, one line each."""
     lines = []
     placement = result["placement"]
     if placement and placement["on_cpu"] and result["wants_accelerator"]:
@@ -130,7 +130,7 @@ def _median(latency: LatencyFacts) -> int | None:
 
 
 def _on(result: BenchResult) -> str:
-    """Runtime and machine of a result."""
+    """Name the runtime and machine of a result."""
     return (
         f"on {result['backend']} {result['backend_version']}, "
         f"{result['settings']['threads']} thread(s), {result['machine']['model']} "

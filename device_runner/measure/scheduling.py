@@ -1,4 +1,4 @@
-"""Where and how urgently the operating system runs the measurement (Linux)."""
+"""Set where and how urgently the operating system (Linux) runs the measurement."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from device_runner.errors import BadInputError, MissingRuntimeError
 
 @contextlib.contextmanager
 def scheduled(cpus: Sequence[int] = (), realtime: int | None = None) -> Iterator[None]:
-    """Run the block on these CPUs only, and at a real-time priority (SCHED_FIFO, 1 to 99).
+    """Run the block only on these CPUs, at a real-time priority (SCHED_FIFO, 1 to 99).
 
-    Must be entered before a runtime is loaded, so that its threads inherit both; the process'
-    own schedule is as before afterwards.
+    Enter it before a runtime is loaded, so that its threads inherit both. Afterwards the process
+    has its old schedule.
 
     Raises:
         BadInputError: there is no such CPU.
-        MissingRuntimeError: the system does not allow it, or does not know it.
+        MissingRuntimeError: the system does not allow or does not know it.
     """
     with contextlib.ExitStack() as restore:
         if cpus:

@@ -1,6 +1,6 @@
-"""Meters of energy that a machine may have: one file each, listed here, the best first.
+"""Energy meters that a machine may have: one file each, listed here, the best first.
 
-All of them measure the whole package or board, the idle part included: an energy per step is an
+All of them measure the whole package or board, with its idle part. So an energy per step is an
 upper bound of what the step itself costs.
 """
 
@@ -17,8 +17,12 @@ SYSFS = Path("/sys")
 
 
 class MeterEntry(NamedTuple):
-    """A kind of meter in the list: its file within this package, which has a function
-    ``find(sysfs) -> EnergyMeter | None``, and what it is, in a few words."""
+    """A kind of meter in the list.
+
+    Attributes:
+        module: its file within this package, with a function ``find(sysfs) -> EnergyMeter | None``.
+        purpose: what it is, in a few words.
+    """
 
     module: str
     purpose: str

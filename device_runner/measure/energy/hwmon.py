@@ -1,4 +1,4 @@
-"""A sensor of power or energy on the board (INA219, INA226, INA3221, ...), by Linux' hwmon."""
+"""Read a power or energy sensor on the board (INA219, INA226, INA3221, ...) by Linux's hwmon."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from device_runner.measure.energy.meter import EnergyMeter, is_readable, micro_r
 
 
 def find(sysfs: Path) -> EnergyMeter | None:
-    """Find the first sensor that is readable; one that counts energy before one of power."""
+    """Find the first readable sensor, energy counters before power sensors."""
     for pattern, counts in (("energy*_input", True), ("power*_input", False)):
         for sensor in sorted((sysfs / "class/hwmon").glob(f"hwmon*/{pattern}")):
             if is_readable(sensor):

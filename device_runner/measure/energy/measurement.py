@@ -1,4 +1,4 @@
-"""The energy of steps back to back, by the machine's meter."""
+"""Measure the energy of steps back to back with the machine's meter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from device_runner.measure.latency import golden_frames
 from device_runner.measure.result import EnergyFacts
 from device_runner.stream import Stream
 
-# How often a meter that tells power, not energy, is read.
+# How often a meter of power, not energy, is read.
 SAMPLE_PERIOD_S = 0.05
 MEASURE_S = 2.0
 # Steps between two looks at the clock.
@@ -33,7 +33,7 @@ class Energy:
         return self.joules / self.steps
 
     def to_json(self) -> EnergyFacts:
-        """The energy as a result holds it."""
+        """Return the energy as a result holds it."""
         return {
             "meter": self.meter,
             "joules": self.joules,
@@ -46,7 +46,7 @@ class Energy:
 def measure_energy(
     meter: EnergyMeter, stream: Stream, duration_s: float = MEASURE_S
 ) -> Energy | None:
-    """Step for a while and read the meter; None where it gave no reading, or stood still."""
+    """Step for a while and read the meter; None if it gave no reading, or did not move."""
     frames = itertools.cycle(golden_frames(stream))
     with _Reading(meter) as reading:
         start, steps = time.perf_counter(), 0
@@ -60,7 +60,7 @@ def measure_energy(
 
 
 class _Reading:
-    """Integrates a meter over a ``with`` block, into ``joules`` and ``seconds``."""
+    """Integrates a meter over a ``with`` block into ``joules`` and ``seconds``."""
 
     def __init__(self, meter: EnergyMeter) -> None:
         self.meter = meter

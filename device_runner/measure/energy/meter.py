@@ -1,4 +1,4 @@
-"""What a meter of energy is, and reading one from a file of Linux' sysfs."""
+"""What an energy meter is, and how to read one from Linux's sysfs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class EnergyMeter:
-    """A meter of the machine.
+    """An energy meter of the machine.
 
     Attributes:
         name: what a result calls it.
-        counts: whether ``read`` gives joules since some moment; else it gives the power of this
-            moment, in watts.
-        read: one reading.
-        wraps_at_j: the joules at which a counter begins at 0 again, if it does.
+        counts: whether ``read`` returns the joules since some moment; otherwise it returns the
+            power at this moment, in watts.
+        read: takes one reading.
+        wraps_at_j: the joules at which a counter wraps to 0, if it does.
     """
 
     name: str
@@ -26,7 +26,7 @@ class EnergyMeter:
 
 
 def is_readable(path: Path) -> bool:
-    """Whether a file can be read and holds something."""
+    """Tell whether a file can be read and is not empty."""
     try:
         return bool(path.read_text().strip())
     except OSError:
@@ -34,5 +34,5 @@ def is_readable(path: Path) -> bool:
 
 
 def micro_reading(path: Path) -> Callable[[], float]:
-    """A function that reads a file of microjoules or microwatts, and gives joules or watts."""
+    """Make a function that reads microjoules or microwatts from a file as joules or watts."""
     return lambda: float(path.read_text()) * 1e-6

@@ -1,4 +1,4 @@
-"""RAPL, the counters of the package in CPUs of Intel and AMD, in microjoules."""
+"""Read RAPL, the package's energy counters in CPUs of Intel and AMD, in microjoules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from device_runner.measure.energy.meter import EnergyMeter, is_readable, micro_r
 
 
 def find(sysfs: Path) -> EnergyMeter | None:
-    """Find the first package whose counter this process may read; most systems allow root alone."""
+    """Find the first package whose counter this process may read; most systems allow only root."""
     for zone in sorted((sysfs / "class/powercap").glob("intel-rapl:[0-9]*")):
         counter = zone / "energy_uj"
         if zone.name.count(":") != 1 or not is_readable(counter):

@@ -1,4 +1,4 @@
-"""The power controller of the Raspberry Pi 5, read with ``vcgencmd pmic_read_adc``."""
+"""Read the power controller of the Raspberry Pi 5 with ``vcgencmd pmic_read_adc``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from device_runner.measure.energy.meter import EnergyMeter
 
 
 def find(_: Path) -> EnergyMeter | None:
-    """Find the controller: the program answers, and with a power."""
+    """Find the controller: the program must answer with a power."""
     command = shutil.which("vcgencmd")
     if command is None:
         return None
@@ -29,8 +29,10 @@ def find(_: Path) -> EnergyMeter | None:
 
 
 def rails_power(answer: str) -> float:
-    """Add up the watts of all rails, from what ``vcgencmd pmic_read_adc`` prints: for every rail a
-    line NAME_A current(n)=...A and a line NAME_V volt(n)=...V."""
+    """Add up the watts of all rails in the output of ``vcgencmd pmic_read_adc``.
+
+    Each rail has a line NAME_A current(n)=...A and a line NAME_V volt(n)=...V.
+    """
     readings: dict[str, dict[str, float]] = {}
     for rail, quantity, value in re.findall(
         r"^\s*(\w+)_([AV]) \w+\(\d+\)=([\d.]+)[AV]\s*$", answer, re.MULTILINE
