@@ -1,4 +1,4 @@
-"""How the commands and the benchmark get a model that steps."""
+"""Open a model that steps, for the commands and the benchmark."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from device_runner.stream import Stream
 
 
 def open_stream(file: str | Path, backend: str, options: LoadOptions) -> Stream:
-    """Open a stream that has stepped once, and stands at its beginning again.
+    """Open a stream that has stepped once and is reset.
 
-    A runtime that fails does so within :func:`device_runner.containment.loading`.
+    A failing runtime fails within :func:`device_runner.containment.loading`.
     """
     model = load_step_model(file)
     with loading(file):

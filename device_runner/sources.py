@@ -1,7 +1,7 @@
-"""Where a stream's frames come from: CSV lines, a WAV file, the microphone, a serial port.
+"""Read a stream's frames from CSV lines, a WAV file, the microphone or a serial port.
 
-A source is named by a text: ``-`` or a path for CSV, ``wav:PATH``, ``mic``, or
-``serial:PORT`` (``serial:PORT@BAUD``) for CSV lines on a serial port.
+A text names a source: ``-`` or a path for CSV, ``wav:PATH``, ``mic``, or ``serial:PORT``
+(``serial:PORT@BAUD``) for CSV lines on a serial port.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from device_runner.model.contract import Contract
 from device_runner.model.tensor_spec import TensorSpec
 
 DEFAULT_BAUD = 115_200
-# The number of a frame, or of its line, and its values (what Stream.step takes); None instead of
-# values where a new sequence begins.
+# The number of a frame, or of its line, and its values (which Stream.step takes). The values are
+# None if a new sequence begins.
 NumberedFrames = Iterator[tuple[int, Any]]
 
 
@@ -38,14 +38,14 @@ def open_source(name: str, contract: Contract) -> Iterator[NumberedFrames]:
 
     Args:
         name: "-" or a path for CSV, "wav:PATH", "mic", "serial:PORT" or "serial:PORT@BAUD".
-        contract: of the model.
+        contract: the model's contract.
 
     Yields:
-        Frames with their numbers, from 1; None instead of a frame where a new sequence begins.
+        Frames with their numbers, from 1; None instead of a frame when a new sequence begins.
 
     Raises:
-        BadInputError: it cannot be read, or does not fit the model.
-        MissingRuntimeError: a program, package or device for it is not there.
+        BadInputError: the source cannot be read, or does not fit the model.
+        MissingRuntimeError: a program, package or device for it is missing.
     """
     kind, _, place = name.partition(":")
     with contextlib.ExitStack() as stack:
@@ -61,10 +61,10 @@ def open_source(name: str, contract: Contract) -> Iterator[NumberedFrames]:
 
 @contextlib.contextmanager
 def open_text(name: str) -> Iterator[Iterator[str]]:
-    """Open the lines of ``text:PATH``, of a path or, for ``-``, of standard input.
+    """Open the lines of ``text:PATH``, of a path, or of standard input (``-``).
 
     Raises:
-        BadInputError: it cannot be read, or is not text.
+        BadInputError: the source cannot be read, or is not text.
     """
     with contextlib.ExitStack() as stack:
         lines = _text_lines(name.removeprefix("text:"), stack)
@@ -72,14 +72,14 @@ def open_text(name: str) -> Iterator[Iterator[str]]:
 
 
 def csv_frames(lines: Iterable[str], contract: Contract) -> NumberedFrames:
-    """Read frames, one a line, as numbers and commas; an empty line begins a new sequence.
+    """Read one frame per line, as numbers and commas; an empty line begins a new sequence.
 
-    For a model of several inputs a line holds the values of all of them one after another, and a
-    token's id as a whole number. For a model whose frame is several samples a line may hold one of
-    them: the last one completes the frame, and an empty line drops a frame that is not complete.
+    For a model of several inputs, a line holds the values of all inputs one after another, and a
+    token's id as a whole number. If a frame is several samples, a line may hold one sample: the
+    last one completes the frame, and an empty line drops an incomplete frame.
 
     Raises:
-        BadInputError: a line is something else; the message names its number.
+        BadInputError: a line is anything else; the message gives its number.
     """
     gathering = sample_frames(contract.front_end)
     samples: list[list[str]] = []
@@ -104,7 +104,7 @@ def csv_frames(lines: Iterable[str], contract: Contract) -> NumberedFrames:
 
 
 def _frame(cells: list[str], inputs: Sequence[TensorSpec]) -> Any:
-    """A line's cells as what Stream.step takes; ValueError says what they are instead."""
+    """Turn a line's cells into what Stream.step takes; ValueError says what is wrong."""
     widths = [math.prod(spec.frame_shape) for spec in inputs]
     numbers = [float(cell) for cell in cells]
     if len(cells) != sum(widths):
@@ -120,7 +120,7 @@ def _frame(cells: list[str], inputs: Sequence[TensorSpec]) -> Any:
 
 
 def _sample(cells: list[str], gathering: SampleFrames) -> list[str]:
-    """A line's cells, if they are a sample of numbers; ValueError says what they are instead."""
+    """Return a line's cells if they are a sample of numbers; ValueError says what is wrong."""
     if len(cells) != gathering.channels:
         raise ValueError(
             f"it has {len(cells)} values, the sample of the line before {gathering.channels}"
@@ -165,7 +165,7 @@ def _serial_lines(place: str, stack: contextlib.ExitStack) -> Iterator[str]:
         connection = stack.enter_context(serial.Serial(port, int(baud or DEFAULT_BAUD)))
     except ValueError as error:
         raise BadInputError(f"'{place}' is not PORT or PORT@BAUD ({error})") from error
-    except OSError as error:  # pyserial's own errors are of this kind
+    except OSError as error:  # pyserial's own errors are OSErrors
         raise MissingRuntimeError(
             f"cannot open the serial port {port} ({error}); is it plugged in, and may you use it "
             "(group dialout)?"
@@ -181,7 +181,7 @@ def _received(connection: Any) -> Iterator[str]:
         raise BadInputError(
             f"the serial port does not send CSV ({error}); check the speed"
         ) from error
-    except OSError as error:  # pyserial's own errors are of this kind
+    except OSError as error:  # pyserial's own errors are OSErrors
         raise MissingRuntimeError(f"the serial port {connection.port} is gone ({error})") from error
 
 

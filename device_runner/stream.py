@@ -1,4 +1,4 @@
-"""The state loop: step models stepped through streams of inputs."""
+"""The state loop: step models through streams of inputs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from device_runner.model.frames import (
 from device_runner.model.input_checks import check_inputs
 from device_runner.model.step_file import StepModel, load_step_model
 
-# What a saved state begins with; then the SHA-256 of the model's flatbuffer, of the states, and
-# the states in the contract's order.
+# A saved state begins with this. Then come the SHA-256 of the model's flatbuffer, that of the
+# states, and the states in the contract's order.
 STATE_MAGIC = b"edgestep state 1\n"
 _HASH_BYTES = hashlib.sha256().digest_size
 
@@ -37,11 +37,11 @@ class Stream:
         for frame in frames:            # each a vector in the input's real units
             scores = stream.step(frame)
 
-    The state is never dequantized: its bytes are handed from the output to the input, on an
+    The state is never dequantized. Its bytes are handed from the output to the input, on an
     accelerator without leaving it.
 
-    One stream belongs to one thread at a time. For many streams on one loaded model, from several
-    threads if need be, see :class:`Streams`.
+    One stream belongs to one thread at a time. For many streams on one loaded model, perhaps from
+    several threads, see :class:`Streams`.
 
     Args:
         model: path of a .tflite step model, or one already loaded.
@@ -54,8 +54,9 @@ class Stream:
         UnknownBackendError: there is no such backend.
     """
 
-    #: One step as stored: from the bytes of all inputs, one after another in the contract's order,
-    #: to the bytes of all outputs likewise. The fastest way to step. It may outlive the stream.
+    #: One step as stored. It takes the bytes of all inputs, one after another in the contract's
+    #: order, and returns those of all outputs. It is the fastest way to step, and may outlive the
+    #: stream.
     step_bytes: Callable[[Any], bytes]
 
     def __init__(
@@ -82,7 +83,7 @@ class Stream:
 
     @property
     def backend(self) -> Backend:
-        """The runtime, holding this stream's state."""
+        """The runtime, with this stream's state in it."""
         with self._shared.lock:
             self._shared.take(self)
             return self._shared.backend
@@ -95,28 +96,28 @@ class Stream:
         """Compute one time step.
 
         Args:
-            x: the input in real units, [inputs] float. For a model of tokens, a token's id: an int
-                or an integer array of one. Where there are several inputs: a dict of them by name,
-                or a tuple in the contract's order.
+            x: the input in real units, [inputs] float. For a model of tokens, a token id: an int or
+                an integer array of one. If there are several inputs: a dict of them by name, or a
+                tuple in the contract's order.
 
         Returns:
-            [outputs] float32; where there are several outputs, a dict of them by name.
+            [outputs] float32; if there are several outputs, a dict of them by name.
 
         Raises:
-            BadInputError: ``x`` has the wrong shape or dtype, holds NaN or infinity, or is
-                outside the vocabulary.
+            BadInputError: ``x`` has the wrong shape or dtype, holds NaN or infinity, or is outside
+                the vocabulary.
         """
         return self._decode(self.step_bytes(self._encode(x)))
 
     def run(self, x: Any) -> StepValues:
-        """Step through a sequence without reset.
+        """Step through a sequence without a reset.
 
         Args:
-            x: [steps, inputs] float in real units, or [steps, 1] token ids. Where there are
-                several inputs: a dict of such arrays by name, or a tuple in the contract's order.
+            x: [steps, inputs] float in real units, or [steps, 1] token ids. If there are several
+                inputs: a dict of such arrays by name, or a tuple in the contract's order.
 
         Returns:
-            [steps, outputs] float32; where there are several outputs, a dict of them by name.
+            [steps, outputs] float32; if there are several outputs, a dict of them by name.
 
         Raises:
             BadInputError: as :meth:`step`, or the inputs differ in length.
@@ -128,23 +129,25 @@ class Stream:
         return outputs if len(outputs) > 1 else outputs[contract.output.name]
 
     def state_bytes(self) -> dict[str, bytes]:
-        """The current state, as stored, by state name."""
+        """Return the current state, as stored, by state name."""
         with self._shared.lock:
             owned = self._shared.owner is self
             return self._shared.backend.read_state() if owned else dict(self._parked)
 
     def save_state(self) -> bytes:
-        """The current state as bytes, to go on from later, in another process or on another
-        device."""
+        """Return the current state as bytes.
+
+        :meth:`load_state` continues from them later, in another process or on another device.
+        """
         states = b"".join(self.state_bytes().values())
         checksum = hashlib.sha256(states).digest()
         return STATE_MAGIC + self._model_hash() + checksum + states
 
     def load_state(self, saved: bytes) -> None:
-        """Go on from what :meth:`save_state` gave.
+        """Continue from what :meth:`save_state` returned.
 
         Raises:
-            BadInputError: it is not a saved state, is damaged, or is another model's.
+            BadInputError: ``saved`` is not a saved state, is damaged, or is another model's.
         """
         body = len(STATE_MAGIC) + 2 * _HASH_BYTES
         if not saved.startswith(STATE_MAGIC) or len(saved) < body:
@@ -183,9 +186,9 @@ class Streams:
         streams = Streams("gru-64-s1-int8.tflite")
         left, right = streams.open(), streams.open()
 
-    A stream costs the memory of its state alone; changing from one to another costs a copy of the
-    states. Different streams may be stepped from different threads. The runtime computes one step
-    at a time, so steps wait for each other.
+    A stream only costs the memory of its state; switching to another costs a copy of the states.
+    Different threads may step different streams. The runtime computes one step at a time, so steps
+    wait for each other.
 
     Args:
         model: path of a .tflite step model, or one already loaded.
@@ -205,7 +208,7 @@ class Streams:
         self._first = Stream(model, backend, options)
 
     def open(self) -> Stream:
-        """Another stream, at its initial state."""
+        """Open another stream, at its initial state."""
         stream = object.__new__(Stream)
         stream.model, stream.load_ns = self._first.model, self._first.load_ns
         stream._attach(self._first._shared)
@@ -214,7 +217,7 @@ class Streams:
 
 
 class _Shared:
-    """A loaded model and the stream whose state it holds; each other stream keeps its own."""
+    """A loaded model and the stream whose state it holds; the other streams keep their own."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -232,8 +235,10 @@ class _Shared:
 
 
 def _bind_shared_step(stream: Stream, shared: _Shared) -> Callable[[Any], bytes]:
-    """Make the step of one of several streams: it waits for the others, and puts its own state in
-    place."""
+    """Make the step of one of several streams.
+
+    It waits for the others and puts its own state in place.
+    """
     lock, step = shared.lock, shared.backend.step
 
     def step_bytes(frame: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Whether this runtime on this device computes what the float model computed."""
+"""Check whether a runtime on this device computes what the float model computed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from device_runner.model.contract import Tolerance
 from device_runner.model.names import OUTPUT_NAME
 from device_runner.stream import Stream
 
-# A decision counts where the float model's largest output leads by more than this share of the
-# outputs' spread: at the beginning of a sequence there is often nothing to decide on, and the way
-# a tie falls says nothing about a runtime.
+# A decision counts only if the float model's largest output leads by more than this share of the
+# outputs' spread. At the beginning of a sequence there is often nothing to decide on, and how a tie
+# is decided tells nothing about a runtime.
 TIE = 0.05
 
 
@@ -25,13 +25,12 @@ class Verification:
     """A runtime's errors against the float model on the golden sequences.
 
     Args:
-        backend, backend_version: the runtime.
-        steps: that were compared.
+        backend, backend_version: the runtime's name and version.
+        steps: number of steps that were compared.
         rms: root mean square error of the first output, or of a further one that is worse; see
             :class:`~device_runner.model.contract.Tolerance` for the unit.
         max_abs: the largest error, likewise.
-        argmax_agreement: share of equal decisions, from 0 to 1, ties left out; 1 where all are
-            ties.
+        argmax_agreement: share of equal decisions, from 0 to 1, without ties; 1 if all are ties.
         tolerance: what the contract allows.
     """
 
@@ -61,14 +60,14 @@ class Verification:
         return None
 
     def to_json(self) -> dict[str, Any]:
-        """The figures as JSON takes them: None for NaN and infinity."""
+        """Return the figures in JSON-ready form, with None for NaN and infinity."""
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in asdict(self).items()
         }
 
     def error(self, path: object) -> VerificationError:
-        """The error to raise for a model that failed."""
+        """Make the error for a model that failed."""
         return VerificationError(
             f"{path}: {self.failure} on {self.backend} {self.backend_version}; "
             "this runtime does not compute what the trained model does, do not use it here"
@@ -94,7 +93,7 @@ def compare(y: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float, flo
 
 
 def _lead(y: NDArray[Any]) -> NDArray[Any]:
-    """By how much the largest output leads the next, [steps]; infinite where it is the only one."""
+    """Return the lead of the largest output over the next, [steps]; infinite for a single one."""
     if y.shape[-1] < 2:
         return np.full(len(y), np.inf)
     ordered = np.sort(y.reshape(len(y), -1), axis=-1)
@@ -103,7 +102,7 @@ def _lead(y: NDArray[Any]) -> NDArray[Any]:
 
 
 def verify(stream: Stream) -> Verification:
-    """Step a model through its golden sequences and compare.
+    """Step a model through its golden sequences and compare its outputs.
 
     The state is reset before each sequence and at the end.
     """
@@ -117,7 +116,7 @@ def verify(stream: Stream) -> Verification:
     rms, max_abs, agreement = 0.0, 0.0, 1.0
     spread = np.ptp(golden.y)
     for name, reference in golden.outputs.items():
-        # The outputs may be in units of their own: their errors count as shares of their spread.
+        # Outputs may differ in units, so their errors count as shares of their spread.
         scale = 1.0 if name == OUTPUT_NAME else float(spread / (np.ptp(reference) or spread or 1))
         own = compare(np.concatenate([y[name] for y in given]), reference)
         # np.maximum passes a NaN on, max() may not.

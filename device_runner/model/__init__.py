@@ -1,1 +1,1 @@
-"""The step model's file: contract, package, graph, and what people are shown of them."""
+"""The step model's file: contract, package and graph, and how they are shown to people."""

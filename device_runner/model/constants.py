@@ -1,4 +1,4 @@
-"""The constants of a step graph (weights, biases, axes) as NumPy arrays of real values."""
+"""Read a step graph's constants (weights, biases, axes) as NumPy arrays of real values."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def read_constant(flatbuffer: bytes, tensor: Tensor) -> NDArray[Any]:
     """Read a constant tensor.
 
     Args:
-        flatbuffer: the bytes that the tensor was read from.
+        flatbuffer: the TFLite model that the tensor was read from.
         tensor: the constant.
 
     Returns:
-        An array of the tensor's shape. float32 real values where it is float or quantized (one
-        scale, or one along an axis); int64 where it is an int32 or int64 without a scale, which
-        holds indices or sizes.
+        An array of the tensor's shape. It has float32 real values if the tensor is float or
+        quantized (one scale, or one along an axis). It is int64 if the tensor is int32 or int64
+        without a scale, which holds indices or sizes.
 
     Raises:
-        BadModelError: it is sparse, of another dtype, of a wrong size or quantization, or holds
-            NaN or infinity.
+        BadModelError: the constant is sparse, of another dtype, of a wrong size or quantization, or
+            holds NaN or infinity.
     """
     what = f"constant '{tensor.name}'"
     if tensor.sparse:
@@ -51,7 +51,7 @@ def read_constant(flatbuffer: bytes, tensor: Tensor) -> NDArray[Any]:
         scales, zero_points = quantization(tensor)
         # In double precision: an int32 bias has more digits than float32.
         real = (stored - zero_points.astype(np.float64)) * scales
-        with np.errstate(over="ignore"):  # refused below
+        with np.errstate(over="ignore"):  # infinity is refused below
             values = real.astype(np.float32)
     if not np.isfinite(values).all():
         raise BadModelError(f"{what} holds NaN or infinity; train and export the model again")
@@ -59,7 +59,7 @@ def read_constant(flatbuffer: bytes, tensor: Tensor) -> NDArray[Any]:
 
 
 def quantization(tensor: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the scales and zero points of a quantized tensor, shaped to broadcast against it.
+    """Return the scales and zero points of a quantized tensor, shaped to broadcast against it.
 
     Raises:
         BadModelError: there are none, one is not a positive number, or their number does not fit

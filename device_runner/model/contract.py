@@ -1,12 +1,12 @@
 """The step contract: what a step model promises, as JSON in the model file itself.
 
-The promise is a signature ``step(x, state...) -> (y, state...)``, perhaps with further inputs and
-outputs under names of their own. A state is paired by its name. Its in and out tensors have the
-same shape, dtype, scale and zero point, so that the loop can hand the bytes on. For states that are
-not updated at every step, see :mod:`device_runner.model.phases`.
+The promise is a signature ``step(x, state...) -> (y, state...)``, perhaps with further named inputs
+and outputs. A state's input and output have the same name, shape, dtype, scale and zero point, so
+that the loop can hand the bytes on. For states that are not updated at every step, see
+:mod:`device_runner.model.phases`.
 
-A frame as bytes is the bytes of all inputs one after another, in the contract's order; what a step
-gives as bytes is the bytes of all outputs likewise.
+A frame as bytes is the bytes of all inputs one after another, in the contract's order. The bytes of
+a step's outputs are likewise.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ class Tolerance:
         rms: root mean square of the errors, in units of the first output. The errors of further
             outputs are scaled by how much smaller or larger their golden values' spread is than
             the first output's.
-        max_abs: the largest error, likewise.
-        argmax_agreement: share of the steps at which the largest value of the first output is the
-            one of the float model, from 0 to 1. Ties of the float model do not count.
+        argmax_agreement: share, from 0 to 1, of the steps at which the largest value of the first
+            output is the same one as the float model's. Ties of the float model do not count.
     """
 
     rms: float
@@ -50,29 +49,29 @@ class Contract:
     """Everything a runner must know about a step model.
 
     Args:
-        inputs: the first one is called "x", further ones have the model's own names.
-        outputs: the first one is called "y", likewise.
+        inputs: the first is called "x", others have the model's own names.
+        outputs: the first is called "y", others have the model's own names.
         states: in the order in which a saved state holds them.
-        task: name of the task that it was trained for.
+        task: name of the task that the model was trained for.
         cell: name of its recurrent cell.
-        units: of each recurrent layer.
+        units: units of each recurrent layer.
         scheme: how its numbers are stored, such as "int8".
         frame_period_s: time between two inputs in seconds, which is the deadline of a step.
-        frame_period_source: where that time comes from.
+        frame_period_source: where the frame period comes from.
         channels: a name for each value of x.
-        input_units: units of x.
+        input_units: what the values of x are measured in.
         output_meaning: "logits" or "values".
-        normalization: "mean" and "deviation" per channel of x, for the record: the step itself
+        normalization: "mean" and "deviation" per channel of x, for the record; the step itself
             normalizes.
         metrics: what was measured, such as the accuracy, by name.
         parameters: number of trained weights.
         tolerance: how far a runtime may be from the float model.
-        model_sha256: of the flatbuffer alone.
-        recipe_hash: of the recipe that made it, or "".
-        versions: of the packages that made it, by name.
-        front_end: how raw input (text, sound) becomes the frames of x, as JSON; None where x is
-            the raw input.
-        format_version: of these fields.
+        model_sha256: hash of the flatbuffer alone.
+        recipe_hash: hash of the recipe that made it, or "".
+        versions: versions of the packages that made it, by name.
+        front_end: how raw input (text, sound) becomes the frames of x, as JSON; None if x is the
+            raw input.
+        format_version: version of these fields' format.
 
     Example:
         >>> contract = Contract(
@@ -131,13 +130,15 @@ class Contract:
         return phase_signatures({state.name: state.period for state in self.states})
 
     def initial_state(self) -> dict[str, bytes]:
-        """What a sequence starts from, as stored, by state name. With several phases it also has
-        the number of the next one, under PHASE_NAME."""
+        """Return the state that a sequence starts from, as stored, by state name.
+
+        With several phases it also holds the number of the next one, under PHASE_NAME.
+        """
         phase = {PHASE_NAME: phase_bytes(0)} if len(self.phases) > 1 else {}
         return {**{state.name: state.initial_bytes() for state in self.states}, **phase}
 
     def to_json(self) -> str:
-        """The text of ``contract.json``."""
+        """Return the text of ``contract.json``."""
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True, allow_nan=False)
 
     @classmethod
@@ -145,7 +146,7 @@ class Contract:
         """Parse and validate ``contract.json``.
 
         Raises:
-            BadModelError: it names the field that is wrong.
+            BadModelError: a field is wrong; the message names it.
         """
         raw = _checked_object(text)
         try:
@@ -181,7 +182,7 @@ class Contract:
         """Check that the fields make a contract.
 
         Raises:
-            BadModelError: one does not fit the others.
+            BadModelError: a field does not fit the others.
             TypeError, ValueError, OverflowError: as NumPy raises them for values of a wrong type.
         """
         _check_names(self)
@@ -192,7 +193,7 @@ class Contract:
 
 
 def _checked_object(text: str) -> dict[str, Any]:
-    """The fields in ``contract.json``: of this format version, and none that is unknown."""
+    """Parse the fields in ``contract.json`` and check its format version and their names."""
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -220,7 +221,7 @@ def _require(condition: bool, what: str) -> None:
 
 
 def _check_names(contract: Contract) -> None:
-    """Names of inputs, outputs and states are fit to be names, and no two are the same."""
+    """Check that inputs, outputs and states have valid names, no two the same."""
     for side, specs, first in (
         ("input", contract.inputs, INPUT_NAME),
         ("output", contract.outputs, OUTPUT_NAME),
@@ -237,7 +238,7 @@ def _check_names(contract: Contract) -> None:
 
 
 def _check_tensors(contract: Contract) -> None:
-    """Only inputs are token ids, and the states' periods make a cycle that ends."""
+    """Check that only inputs are token ids, and that the states' periods make a short cycle."""
     for spec in contract.inputs:
         _require(
             spec.vocabulary is not None or not spec.is_plain_integer,
@@ -261,7 +262,7 @@ def _check_tensors(contract: Contract) -> None:
 
 
 def _check_initial(state: StateSpec) -> None:
-    """The initial values are "zeros", or as many as the state has and of its dtype."""
+    """Check that the initial values are "zeros", or have the state's size and dtype."""
     if isinstance(state.initial, str):
         _require(
             state.initial == "zeros",

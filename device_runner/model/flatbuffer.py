@@ -1,8 +1,8 @@
-"""The graph in a TFLite file, read with the standard library alone and checked while it is read.
+"""Read the graph in a TFLite file with the standard library alone, checking it on the way.
 
-TFLite runtimes trust a file: a damaged one can crash the process. So everything that the
-runner relies on (tensors, operators, the signature) is read here first, with every offset and
-index checked against the file's size, and a bad file ends in one clear error instead.
+TFLite runtimes trust a file: a damaged one can crash the process. So everything that the runner
+relies on (tensors, operators, the signature) is read here first. Every offset and index is checked
+against the file's size, and a bad file ends in one clear error.
 
 The layout is that of the public schema ``tensorflow/lite/schema/schema.fbs`` (file identifier
 TFL3). Field numbers in the code are the positions of the fields in that schema's tables.
@@ -24,16 +24,16 @@ class Tensor:
     """One tensor of a subgraph.
 
     Args:
-        index: in the subgraph.
+        index: its index in the subgraph.
         name: as the converter chose it.
         shape: static shape; -1 for a dynamic axis.
         dtype: as NumPy spells it.
-        scales: empty where it is not quantized; several run along ``quantized_axis``.
+        scales: empty if it is not quantized; several run along ``quantized_axis``.
         zero_points: likewise.
-        constant_bytes: size of a constant's data; 0 where a step computes it.
+        constant_bytes: size of a constant's data; 0 if a step computes it.
         static_shape: whether no axis is dynamic.
         sparse: whether the data is in TFLite's sparse encoding.
-        quantized_axis: of several scales.
+        quantized_axis: the axis that several scales run along.
         constant_start: where in the file a constant's data begins.
     """
 
@@ -62,11 +62,11 @@ class Operator:
 
     Args:
         name: as the schema spells it; "CUSTOM:name" for a custom operator.
-        version: of its definition.
-        inputs: indices of its tensors; -1 for an input that is left out.
+        version: version of its definition.
+        inputs: indices of its tensors; -1 for an optional input that is left out.
         outputs: likewise.
-        options: the fields that its row in :mod:`device_runner.operators` lists;
-            empty where the file gives it the options of another operator.
+        options: the fields that its row in :mod:`device_runner.operators` lists; empty if the file
+            gives it another operator's options.
     """
 
     name: str
@@ -91,14 +91,14 @@ class Graph:
     """One subgraph of a TFLite file, as far as a step needs it.
 
     Args:
-        tensors: by index.
-        operators: in the order of their computation.
-        inputs, outputs: indices of the subgraph's tensors in its own order, by which a runtime
-            without signatures counts.
-        signatures: of the whole file.
-        subgraph_count: of the whole file.
-        operator_codes: the operators (name, version) that the file names for all its subgraphs,
-            which a runtime looks up when it loads the file.
+        tensors: the subgraph's tensors by index.
+        operators: in the order of computation.
+        inputs, outputs: indices of the subgraph's tensors in its own order, which runtimes without
+            signatures use.
+        signatures: signatures of the whole file.
+        subgraph_count: number of subgraphs in the file.
+        operator_codes: the operators (name, version) that the file names for all its subgraphs; a
+            runtime looks them up when it loads the file.
     """
 
     tensors: tuple[Tensor, ...]
@@ -110,10 +110,10 @@ class Graph:
     operator_codes: tuple[tuple[str, int], ...]
 
     def signature(self, key: str) -> Signature:
-        """The signature called ``key``.
+        """Return the signature called ``key``.
 
         Raises:
-            BadModelError: there is none.
+            BadModelError: there is no such signature.
         """
         for signature in self.signatures:
             if signature.key == key:
@@ -129,8 +129,8 @@ def read_graph(data: bytes, subgraph: int = 0) -> Graph:
     """Read and check a TFLite flatbuffer.
 
     Args:
-        data: the file's bytes; anything after the flatbuffer (such as an appended ZIP) is ignored.
-        subgraph: which of its subgraphs.
+        data: the file's bytes; whatever follows the flatbuffer (such as a ZIP) is ignored.
+        subgraph: which subgraph to read.
 
     Raises:
         BadModelError: the bytes are not a TFLite model, or an offset or index points outside.
@@ -175,7 +175,7 @@ def _operator_code(code: Table) -> tuple[str, int]:
 
 
 def _buffer_extent(buffer: Table) -> tuple[int, int]:
-    """Where a buffer's bytes begin in the file, and how many there are."""
+    """Return where a buffer's bytes begin in the file, and how many there are."""
     start, size = buffer.vector(0)
     offset, external = buffer.integer(1, "Q", 0), buffer.integer(2, "Q", 0)
     if offset > 1 and offset + external > len(buffer.data):
@@ -213,7 +213,7 @@ def _tensor(index: int, table: Table, buffers: list[tuple[int, int]]) -> Tensor:
         constant_start=start,
     )
     if tensor.sparse:
-        return tensor  # its buffer holds the nonzero blocks alone
+        return tensor  # its buffer only holds the nonzero blocks
     if tensor.constant_bytes and tensor.byte_count not in (None, tensor.constant_bytes):
         raise ValueError(f"tensor {index} needs {tensor.byte_count} bytes, its buffer has {size}")
     return tensor
@@ -232,7 +232,7 @@ def _operator(table: Table, codes: list[tuple[str, int]], tensor_count: int) -> 
 
 
 def _options(name: str, operator: Table) -> dict[str, float]:
-    # Here, because the rows name this module's Operator, and a start that reads no file needs none.
+    # Imported here: the rows name this module's Operator, and not every start reads a file.
     from device_runner.operators import OPERATORS
 
     row = OPERATORS.get(name)

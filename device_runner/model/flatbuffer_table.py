@@ -1,6 +1,6 @@
-"""Tables of a flatbuffer, read with the standard library alone; every read is bounds-checked.
+"""Read a flatbuffer's tables with the standard library alone; every read is bounds-checked.
 
-Wrong bytes end in ValueError, IndexError, struct.error or UnicodeDecodeError.
+Wrong bytes raise ValueError, IndexError, struct.error or UnicodeDecodeError.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ Item = TypeVar("Item")
 
 
 class BudgetedBytes(bytes):
-    """A file's bytes with a budget for reading. Sound files rarely share vectors, so all vectors
-    together have fewer elements than the file has bytes; a hostile file could repeat one at will.
+    """A file's bytes with a budget for reading.
+
+    Sound files rarely share vectors, so all vectors together have fewer elements than the file has
+    bytes. A hostile file could repeat one at will.
     """
 
     spent = 0
 
     def spend(self, elements: int) -> None:
-        """Count elements that are about to be read; ValueError where they are too many."""
+        """Count elements that are about to be read; ValueError if there are too many."""
         self.spent += elements
         if self.spent > len(self):
             raise ValueError("its vectors overlap")
@@ -30,11 +32,11 @@ class Table:
     """A flatbuffer table, whose fields are found through its vtable.
 
     Args:
-        data: the whole file.
-        position: of the table in it.
+        data: bytes of the whole file.
+        position: where the table is in the file.
 
-    A field is read by its number: its position in the schema's table. ``kind`` is the field's
-    format as :mod:`struct` spells it. A field that the file leaves out has its default.
+    A field is read by its number, its position in the schema's table. ``kind`` is its format as
+    :mod:`struct` spells it. A field that the file leaves out has its default.
     """
 
     def __init__(self, data: BudgetedBytes, position: int) -> None:
@@ -51,14 +53,14 @@ class Table:
         return self.position + offset if offset else None
 
     def integer(self, number: int, kind: str, default: int) -> int:
-        """A field that is a whole number."""
+        """Read a field that is a whole number."""
         field = self._field(number)
         return (
             default if field is None else int(struct.unpack_from("<" + kind, self.data, field)[0])
         )
 
     def scalar(self, number: int, kind: str, default: float) -> float:
-        """A field that is a number or a bool, as it is."""
+        """Read a field that is a number or a bool."""
         field = self._field(number)
         if field is None:
             return default
@@ -66,12 +68,12 @@ class Table:
         return value
 
     def table(self, number: int) -> Table | None:
-        """A field that is a table, or None where it is left out."""
+        """Read a field that is a table; None if it is left out."""
         field = self._field(number)
         return None if field is None else Table(self.data, field + unsigned(self.data, field))
 
     def _vector(self, number: int) -> tuple[int, int]:
-        """Position of the first element and number of elements of a vector field."""
+        """Return the position of the first element and the number of elements of a vector field."""
         field = self._field(number)
         if field is None:
             return 0, 0
@@ -79,7 +81,7 @@ class Table:
         return start + 4, unsigned(self.data, start)
 
     def vector(self, number: int) -> tuple[int, int]:
-        """Position of the first element and number of elements, each of a byte or more."""
+        """Return where a vector begins and its length, for elements of at least a byte each."""
         start, count = self._vector(number)
         if start + count > len(self.data):
             raise ValueError("a vector reaches past the end of the file")
@@ -93,18 +95,18 @@ class Table:
         return (read(start + i * size) for i in range(count))
 
     def tables(self, number: int) -> Iterator[Table]:
-        """A field that is a vector of tables."""
+        """Read a field that is a vector of tables."""
         return self._elements(number, 4, lambda at: Table(self.data, at + unsigned(self.data, at)))
 
     def numbers(self, number: int, kind: str) -> tuple[Any, ...]:
-        """A field that is a vector of numbers."""
+        """Read a field that is a vector of numbers."""
         layout = struct.Struct("<" + kind)
         return tuple(
             self._elements(number, layout.size, lambda at: layout.unpack_from(self.data, at)[0])
         )
 
     def string(self, number: int) -> str:
-        """A field that is text in UTF-8; "" where it is left out."""
+        """Read a field that is UTF-8 text; "" if it is left out."""
         start, count = self._vector(number)
         if start + count > len(self.data):
             raise ValueError("a name reaches past the end of the file")
@@ -118,5 +120,5 @@ def _checked(position: int, data: bytes) -> int:
 
 
 def unsigned(data: bytes, position: int) -> int:
-    """The unsigned 32-bit number at a position: an offset or a length."""
+    """Read the unsigned 32-bit number at a position: an offset or a length."""
     return int(struct.unpack_from("<I", data, _checked(position, data))[0])

@@ -1,7 +1,7 @@
-"""Frames: real values to a step's bytes as stored, and its bytes back to real values.
+"""Turn real values into a step's stored bytes, and its bytes back into real values.
 
-The functions that :class:`device_runner.stream.Stream` calls at every step are closures, each bound
-to memory that is allocated once.
+The functions that :class:`device_runner.stream.Stream` calls at every step are closures. Each is
+bound to memory that is allocated once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ StepValues = NDArray[Any] | dict[str, NDArray[Any]]
 
 
 def stored_frames(values: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpec]) -> list[bytes]:
-    """Store checked sequences of all inputs as one frame of bytes a step.
+    """Store checked sequences of all inputs as one frame of bytes per step.
 
     Args:
         values: by name, [steps, *frame shape], as
@@ -42,7 +42,7 @@ def stored_frames(values: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpec
 
 
 def bind_encode(specs: Sequence[TensorSpec]) -> Callable[[Any], memoryview]:
-    """Make the function that checks a step's inputs and gives their bytes as stored."""
+    """Make the function that checks a step's inputs and returns their stored bytes."""
     memory = bytearray(sum(spec.byte_count for spec in specs))
     raw = memoryview(memory)
     parts, start = [], 0
@@ -65,11 +65,12 @@ def bind_encode(specs: Sequence[TensorSpec]) -> Callable[[Any], memoryview]:
 def _bind_encode_values(
     spec: TensorSpec, stored: NDArray[Any], raw: memoryview
 ) -> Callable[[Any], memoryview]:
-    """Make the function that checks one input's real values, writes them into ``stored`` [values]
-    as stored, and gives ``raw``.
+    """Make the function that checks one input's real values, stores them and returns ``raw``.
 
-    It computes what :meth:`TensorSpec.quantize` does, in place: NumPy's small-array calls cost more
-    than a small model's step, so each one counts. Constants are arrays as long as the values,
+    They are stored in ``stored`` [values], whose bytes ``raw`` shows.
+
+    It computes in place what :meth:`TensorSpec.quantize` does. NumPy's calls on small arrays cost
+    more than a small model's step, so each one counts. Constants are arrays as long as the values,
     because a scalar operand more than doubles the cost of a call."""
     shape, frame_shape = spec.shape, spec.frame_shape
     what = "input" if spec.name == INPUT_NAME else f"input '{spec.name}'"
@@ -97,8 +98,8 @@ def _bind_encode_values(
             raise BadInputError(f"{what} has shape {frame.shape}; the model takes {frame_shape}")
         if frame.dtype.kind not in "fiub":
             raise BadInputError(f"{what} has dtype {frame.dtype}; numbers are needed")
-        shaped[...] = frame  # to float32 first, as run() does
-        # One product finds every NaN and infinity; an overflow of its own is sorted out after.
+        shaped[...] = frame  # converts to float32, as run() does
+        # One product finds every NaN and infinity; its own overflow is ruled out afterwards.
         if not math.isfinite(sum_of_squares(values)):
             check_values(frame[np.newaxis], spec)
         if not quantized:
@@ -118,7 +119,7 @@ def _bind_encode_values(
 def _bind_encode_token(
     spec: TensorSpec, stored: NDArray[Any], raw: memoryview
 ) -> Callable[[Any], memoryview]:
-    """Make the function that does the same for one token id."""
+    """Make the function that does the same for a token id."""
     vocabulary = spec.vocabulary or 0
 
     def encode(x: Any) -> memoryview:
@@ -146,7 +147,7 @@ def _bind_encode_token(
 
 
 def bind_decode(specs: Sequence[TensorSpec]) -> Callable[[bytes], StepValues]:
-    """Make the function from the outputs' bytes to real values."""
+    """Make the function that turns the outputs' bytes into real values."""
     if len(specs) == 1:
         return _bind_decode_one(specs[0])
     parts, start = [], 0
@@ -162,14 +163,15 @@ def bind_decode(specs: Sequence[TensorSpec]) -> Callable[[bytes], StepValues]:
 
 
 def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], NDArray[Any]]:
-    """Make the function from one output's bytes to real values, as
-    :meth:`TensorSpec.dequantize` computes them."""
+    """Make the function that turns one output's bytes into real values.
+
+    It computes what :meth:`TensorSpec.dequantize` does."""
     dtype, shape = np.dtype(spec.dtype), spec.frame_shape
     if len(shape) != 1:
         return lambda stored: spec.dequantize(np.frombuffer(stored, dtype)).reshape(shape)
     if spec.scale is None or spec.zero_point is None:
         return lambda stored: np.frombuffer(stored, dtype).copy()
-    # Arrays, as in _bind_encode_values.
+    # Arrays, for the reason in _bind_encode_values.
     scale = np.full(shape, spec.scale, np.float32)
     zero_point = np.full(shape, spec.zero_point, np.float32)
     frombuffer, subtract, multiply = np.frombuffer, np.subtract, np.multiply
@@ -184,7 +186,7 @@ def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], NDArray[Any]]:
 def decode_sequence(
     stored: bytes, steps: int, specs: Sequence[TensorSpec]
 ) -> dict[str, NDArray[Any]]:
-    """Give the outputs of several steps by name, from their bytes one step after another."""
+    """Return the outputs of several steps by name, given their bytes step after step."""
     table = np.frombuffer(stored, np.uint8).reshape(steps, -1 if steps else 1)
     outputs, start = {}, 0
     for spec in specs:

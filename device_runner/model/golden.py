@@ -15,7 +15,7 @@ from device_runner.model.names import GOLDEN_LENGTHS, INPUT_NAME, OUTPUT_NAME
 from device_runner.model.tensor_spec import TOKEN_DTYPE, TensorSpec
 
 GOLDEN_FILE = "golden.npz"
-# Golden outputs may be rounded by this share of the tolerance.
+# Golden outputs may be rounded by at most this share of the tolerance.
 FINER_THAN_TOLERANCE = 0.05
 # The largest rounding error of float16 as a share of the value, within its normal range.
 FLOAT16_ROUNDING = 2.0**-11
@@ -28,9 +28,9 @@ class Golden:
     Args:
         inputs: by name in the contract's order, [steps, *frame shape] each: float32 in real units,
             or int32 [steps, 1] token ids.
-        outputs: likewise, all float32.
-        lengths: steps of each sequence, by which the arrays are cut. The state is reset before
-            each sequence.
+        outputs: by name in the contract's order, [steps, outputs] each, float32.
+        lengths: steps of each sequence, by which the arrays are cut. The state is reset before each
+            sequence.
 
     Example:
         >>> x, y = np.zeros((5, 2), np.float32), np.ones((5, 3), np.float32)
@@ -68,17 +68,17 @@ class Golden:
 
 
 def golden_input(values: NDArray[Any]) -> NDArray[Any]:
-    """An input's values as a golden file is to hold them.
+    """Round an input's values as a golden file holds them.
 
-    Real values are rounded to float16, which halves their size in the file. They are left as they
-    are where float16 would lose them: beyond 65504, or in a channel whose every value is so small
-    (below 6e-5) that few of its digits are left.
+    Real values are rounded to float16, which halves their size in the file. They stay as they are
+    if float16 would lose them: beyond 65504, or in a channel whose values are all so small (below
+    6e-5) that few of their digits would be left.
 
     Args:
         values: [steps, *frame shape] float in real units, or integer token ids.
 
     Returns:
-        float32 for floats, the ids themselves for ids.
+        float32 values, or the ids themselves.
 
     Example:
         >>> golden_input(np.array([[0.1], [70000.0]])).ravel().tolist()
@@ -150,7 +150,7 @@ def _check(array: NDArray[Any], spec: TensorSpec, steps: int) -> None:
 
 
 def _smaller_if_equal(values: NDArray[Any]) -> NDArray[Any]:
-    """The same values in float16 where it holds them all; ids as they are."""
+    """Return the values in float16 if it holds them all exactly; ids stay as they are."""
     if values.dtype.kind != "f":
         return values
     half = _to_float16(values)
@@ -158,14 +158,15 @@ def _smaller_if_equal(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _smaller_if_fine(values: NDArray[Any], tolerance: float) -> NDArray[Any]:
-    """The values in float16 where that is far finer than what they are compared with: half the
-    bytes, which are a twentieth of a small model's file."""
+    """Return the values in float16 if that is much finer than what they are compared with.
+
+    That saves half of the bytes, which are a twentieth of a small model's file."""
     half = _to_float16(values)
     fine = np.abs(half.astype(np.float32) - values).max() <= FINER_THAN_TOLERANCE * tolerance
     return half if fine else values
 
 
 def _to_float16(values: NDArray[Any]) -> NDArray[np.float16]:
-    """Rounded; infinite beyond 65504."""
+    """Round to float16; values beyond 65504 become infinite."""
     with np.errstate(over="ignore"):
         return values.astype(np.float16)

@@ -1,4 +1,4 @@
-"""The graph checked against its contract, before a runtime sees it."""
+"""Check the graph against its contract before a runtime sees it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from device_runner.model.flatbuffer import Graph, Tensor, read_graph
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.tensor_spec import TensorSpec
 
-# What all tensors of a step take; the memory of a small device is far below.
+# The most that all tensors of a step may take; a small device has far less memory.
 TENSOR_LIMIT_BYTES = 1024 * 1024 * 1024
 
 
@@ -52,12 +52,12 @@ def check_contract(graph: Graph, contract: Contract) -> None:
 
 
 def phase_graphs(flatbuffer: bytes, graph: Graph, contract: Contract) -> dict[str, Graph]:
-    """Read the graph of each of the contract's phases, by its signature.
+    """Read the graph of each of the contract's phases, by signature.
 
     Args:
         flatbuffer: the TFLite model.
-        graph: that of "step", which is read already.
-        contract: whose phases they are.
+        graph: the graph of "step", which is already read.
+        contract: the contract with the phases.
 
     Raises:
         BadModelError: a signature is missing, or a graph is damaged.
@@ -103,9 +103,10 @@ def check_phases(graphs: Mapping[str, Graph], contract: Contract) -> None:
 
 
 def _check_tables(graph: Graph, index: int, spec: TensorSpec) -> None:
-    """Check that every table that a token's id chooses from has a row for each id: otherwise a
-    runtime fails, or reads beyond the table, in the middle of a stream."""
-    # Here, so that a start that reads no file loads no operators.
+    """Check that every table that a token id chooses from has a row for each id.
+
+    Otherwise a runtime fails, or reads beyond the table, in the middle of a stream."""
+    # Imported here: a start that reads no file needs no operators.
     from device_runner.operators import OPERATORS
 
     ids = {index}

@@ -1,4 +1,4 @@
-"""A TFLite graph as lines of text, or in the DOT language for Graphviz to draw.
+"""Draw a TFLite graph as lines of text, or in the DOT language for Graphviz.
 
 Graphviz lays the operators out in layers (``dot -Tsvg lstm.dot -o lstm.svg``); states are dashed
 edges back to the top. A .tflite file can also be opened in Netron (https://netron.app), which shows
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from device_runner.model.flatbuffer import Graph, Operator, Tensor
 
-# One for each state, over and over.
+# One for each state, repeated as needed.
 _STATE_COLORS = ("#b5422c", "#2563a8", "#2e7d32", "#8e44ad", "#b8860b", "#00838f")
 _WEIGHTS_COLOR = "#dde7f3"
 _HEAD = """digraph step {
@@ -18,8 +18,9 @@ _HEAD = """digraph step {
 
 
 def states_of(graph: Graph) -> dict[str, tuple[int, int]]:
-    """Give the tensors (in, out) of each state by its name: a name that a signature of the first
-    subgraph has on both sides."""
+    """Return the tensors (in, out) of each state by its name.
+
+    A state is a name that a signature of the first subgraph has on both sides."""
     for signature in graph.signatures:
         both = [name for name in signature.inputs if name in signature.outputs]
         if signature.subgraph == 0 and both:
@@ -78,7 +79,7 @@ def draw_dot(graph: Graph) -> str:
     for number, operator in enumerate(graph.operators):
         node = f"op{number}"
         lines.append(f"  {node} {_operator_attributes(operator, graph)}")
-        # What no earlier operator makes is a constant, or comes out of a damaged file.
+        # A tensor that no earlier operator makes is a constant, or comes from a damaged file.
         sources = dict.fromkeys(made[index] for index in operator.inputs if index in made)
         edges += [f"  {source} -> {node}" for source in sources]
         made.update(dict.fromkeys(operator.outputs, node))
@@ -95,7 +96,7 @@ def draw_dot(graph: Graph) -> str:
 
 
 def _operator_attributes(operator: Operator, graph: Graph) -> str:
-    """Its name and what it gives; where it has weights, their shape and another color."""
+    """Write an operator's name and output; with weights also their shape and another color."""
     constants = [
         graph.tensors[i] for i in operator.inputs if i >= 0 and graph.tensors[i].constant_bytes
     ]
@@ -109,7 +110,7 @@ def _operator_attributes(operator: Operator, graph: Graph) -> str:
 
 
 def _names(graph: Graph) -> dict[int, str]:
-    """Names of the subgraph's inputs and outputs: the signature's, or the tensors' own."""
+    """Name the subgraph's inputs and outputs as the signature does, or else by their tensors."""
     names = {i: graph.tensors[i].name for i in (*graph.inputs, *graph.outputs)}
     for signature in graph.signatures:
         if signature.subgraph == 0:
@@ -120,7 +121,7 @@ def _names(graph: Graph) -> dict[int, str]:
 
 
 def _label(*lines: str) -> str:
-    """A quoted string of DOT."""
+    """Quote a string for DOT."""
     escaped = (_printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
     return '"' + "\\n".join(escaped) + '"'
 

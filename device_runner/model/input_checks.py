@@ -1,4 +1,4 @@
-"""What a user hands to a step, checked; an error says which value is wrong and where."""
+"""Check what a user hands to a step; an error says which value is wrong and where."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from device_runner.errors import BadInputError
 from device_runner.model.names import INPUT_NAME
 from device_runner.model.tensor_spec import TOKEN_DTYPE, TensorSpec
 
-# Asked for here because NumPy warns of it once a runtime has set the CPU to flush subnormal
+# Looked up here because NumPy warns about it once a runtime has set the CPU to flush subnormal
 # numbers to zero, as tflite-runtime does on Arm when it is imported.
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -21,8 +21,8 @@ def check_inputs(x: Any, specs: Sequence[TensorSpec]) -> dict[str, NDArray[Any]]
     """Check the sequences of all inputs.
 
     Args:
-        specs: of the inputs, in the contract's order.
-        x: what :meth:`device_runner.stream.Stream.run` takes: an array where there is one input;
+        specs: specs of the inputs, in the contract's order.
+        x: what :meth:`device_runner.stream.Stream.run` takes: an array if there is one input;
             otherwise arrays by name, or a tuple of them in the contract's order.
 
     Returns:
@@ -47,14 +47,14 @@ def check_values(x: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
 
     Args:
         x: [steps, *frame shape] numbers in real units, or [steps, 1] token ids.
-        spec: the input's.
+        spec: the input's spec.
 
     Returns:
-        The same as float32, or as int32 for ids.
+        The same values as float32, or as int32 for ids.
 
     Raises:
-        BadInputError: wrong rank or width, not a number, NaN or infinite, or an id outside the
-            vocabulary.
+        BadInputError: the rank or width is wrong, a value is not a finite number, or an id is
+            outside the vocabulary.
     """
     what = "input" if spec.name == INPUT_NAME else f"input '{spec.name}'"
     try:
@@ -90,7 +90,7 @@ def check_values(x: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
 
 
 def by_input(x: Any, specs: Sequence[TensorSpec]) -> Sequence[Any]:
-    """Take apart what a user gave for all inputs, into the contract's order.
+    """Split what a user gave for all inputs, in the contract's order.
 
     Raises:
         BadInputError: there are several inputs and ``x`` is neither a dict nor a tuple of them, or
@@ -115,7 +115,7 @@ def by_input(x: Any, specs: Sequence[TensorSpec]) -> Sequence[Any]:
 
 
 def outside_vocabulary(token: Any, spec: TensorSpec, where: str = "") -> BadInputError:
-    """The error for a token id that is not in an input's vocabulary."""
+    """Make the error for a token id that is not in an input's vocabulary."""
     return BadInputError(
         f"input '{spec.name}' holds the token id {token}{where}; the vocabulary's ids are 0 to "
         f"{(spec.vocabulary or 0) - 1}, encode the text as for training"

@@ -1,4 +1,4 @@
-"""What is in a step model file, as data and as text."""
+"""Show what is in a step model file, as data and as text."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import StepModel
 from device_runner.model.tensor_spec import StateSpec, TensorSpec
 
-# More channels or labels than these are shortened in the text.
+# Longer lists of channels or labels are shortened in the text.
 NAMES_SHOWN = 7
-# Fields of the front end with longer texts are not shown in full.
+# Longer fields of the front end are not shown in full.
 FIELD_SHOWN = 60
 
 
 def inspect_model(model: StepModel) -> dict[str, Any]:
-    """Collect what is in a step model: signature, states with their quantization, operators with
-    their versions, sizes and metrics.
+    """Collect what is in a step model: signature, states, operators, sizes and metrics.
 
     Returns:
-        Facts that JSON can hold.
+        JSON-ready facts, with the states' quantization and the operators' versions.
     """
     graph, contract = model.graph, model.contract
     used = {index for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
@@ -109,7 +108,7 @@ def _initial(state: StateSpec) -> str:
 
 
 def _front_end(description: dict[str, Any]) -> str:
-    """The description's fields; of long ones (such as a vocabulary) the length alone."""
+    """Write the description's fields; only the length of long ones, such as a vocabulary."""
     parts = []
     for name, value in description.items():
         text = json.dumps(value, ensure_ascii=False)

@@ -1,8 +1,8 @@
 """The cycle of a hierarchical recurrence: which signature computes each of its steps.
 
-Where states have a ``period``, the signature ``step`` updates all of them and is called at the
-steps that every period divides. For the other steps of a cycle there are signatures ``step_N`` on
-the same weights, which take the states they need and give those that are due.
+If states have a ``period``, the signature ``step`` updates all of them and is called at the steps
+that every period divides. The other steps of a cycle have signatures ``step_N`` on the same
+weights, which take the states they need and give those that are due.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from device_runner.model.names import STEP_SIGNATURE
 
-# The most steps after which all periods of a hierarchical recurrence end together.
+# The longest allowed cycle of a hierarchical recurrence, in steps.
 LONGEST_CYCLE = 256
 
 
@@ -20,11 +20,11 @@ def phase_signatures(periods: Mapping[str, int]) -> tuple[str, ...]:
     """Name the signature of each step of a cycle.
 
     Args:
-        periods: in steps, by state name.
+        periods: periods in steps, by state name.
 
     Returns:
-        "step" where all states are updated, otherwise "step_N" with the first step N at which the
-        same states are.
+        "step" if all states are updated, otherwise "step_N", where N is the first step that updates
+        the same states.
 
     Example:
         >>> phase_signatures({"fast": 1, "slow": 4})
@@ -40,5 +40,5 @@ def phase_signatures(periods: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def phase_bytes(phase: int) -> bytes:
-    """A step's number within the cycle, as the bytes of a state."""
+    """Write a step's number within the cycle as the bytes of a state."""
     return phase.to_bytes(4, "little")

@@ -1,9 +1,9 @@
-"""The step model's file, read and written: a TFLite flatbuffer with a ZIP appended.
+"""Read and write a step model's file: a TFLite flatbuffer with a ZIP appended.
 
 The ZIP (the TFLite Metadata convention for associated files; interpreters ignore it) holds
 
 - ``contract.json``: the fields of :class:`device_runner.model.contract.Contract`;
-- ``labels.txt``: what each value of the first output stands for, a line each;
+- ``labels.txt``: what each value of the first output stands for, one per line;
 - ``golden.npz``: real sequences with the float model's outputs
   (:class:`device_runner.model.golden.Golden`).
 
@@ -28,7 +28,7 @@ from device_runner.model.graph_checks import check_contract, check_phases, phase
 LABELS_FILE = "labels.txt"
 # No step model has larger members; the limit keeps a hostile ZIP from filling the memory.
 MEMBER_LIMIT_BYTES = 64 * 1024 * 1024
-# A fixed date makes equal models equal files.
+# With a fixed date, equal models give equal files.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -65,7 +65,7 @@ class StepModel:
         return self.contract.model_sha256
 
     def require_one_phase(self, reader: str) -> None:
-        """Raise BadModelError for a reader that knows the signature "step" alone."""
+        """Raise BadModelError for a reader that only knows "step", if there are other phases."""
         if len(self.contract.phases) > 1:
             raise BadModelError(
                 f"{self.path} has a signature for each phase of its slow recurrence, which "
@@ -80,10 +80,10 @@ class StepModel:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Read a model file.
+    """Read a model file's bytes.
 
     Raises:
-        BadModelError: it cannot be read, or is empty.
+        BadModelError: the file cannot be read, or is empty.
     """
     try:
         data = Path(path).read_bytes()
@@ -104,8 +104,8 @@ def load_step_model(path: str | Path) -> StepModel:
     """Read a step model file and check it against its contract.
 
     Raises:
-        BadModelError: the file is missing, is damaged, has no contract, or its tensors are not
-            what the contract says; the message begins with the path.
+        BadModelError: the file is missing, damaged or without a contract, or its tensors are not
+            what the contract says. The message begins with the path.
     """
     data = read_bytes(path)
     try:
@@ -121,7 +121,7 @@ def load_step_model(path: str | Path) -> StepModel:
             )
         check_contract(graph, contract)
         check_phases(phase_graphs(flatbuffer, graph, contract), contract)
-        # Not splitlines(): a label may hold what that takes for the end of a line.
+        # Not splitlines(): a label may hold what that takes for a line end.
         labels = tuple(_text(members, LABELS_FILE).removesuffix("\n").split("\n"))
         if len(labels) != contract.output.shape[-1]:
             raise BadModelError(
@@ -172,7 +172,7 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
             "this is not a step model; make step models with 'edgestep run'"
         )
     with archive.open(info) as member:
-        # Never more than declared, whatever the compressed data says.
+        # Reads no more than declared, whatever the compressed data says.
         return member.read(info.file_size)
 
 
@@ -190,7 +190,7 @@ def _text(members: dict[str, bytes], name: str) -> str:
 
 
 def pack(flatbuffer: bytes, contract: Contract, labels: tuple[str, ...], golden: Golden) -> bytes:
-    """Write the bytes of a step model file, which :func:`load_step_model` reads.
+    """Make the bytes of a step model file, which :func:`load_step_model` reads.
 
     Args:
         flatbuffer: the TFLite model whose hash the contract has.

@@ -1,4 +1,4 @@
-"""The contract's fields on one tensor: an input, an output or a state."""
+"""What the contract says of one tensor: an input, an output or a state."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ TOKEN_DTYPE, TOKEN_SHAPE = "int32", (1, 1)
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output of the step: how its values are stored.
+    """How the values of an input or output of the step are stored.
 
     Args:
         name: "x" for the first input, "y" for the first output, otherwise the model's own name.
-        shape: of the stored tensor, [1, values] in most models.
-        dtype: of the stored values, as NumPy spells it.
+        shape: shape of the stored tensor, [1, values] in most models.
+        dtype: dtype of the stored values, as NumPy spells it.
         scale: the real value of one step of the stored integer:
             real = scale * (stored - zero_point). None for float tensors.
         zero_point: the stored integer that stands for 0.0. None for float tensors.
-        vocabulary: how many token ids there are, for an input of ids in [0, vocabulary). Such an
-            input is int32 of shape [1, 1], without a scale, in every scheme.
+        vocabulary: number of token ids, for an input of ids in [0, vocabulary). Such an input is
+            int32 of shape [1, 1] without a scale, in every scheme.
 
     Example:
         >>> x = TensorSpec("x", (1, 3), "int8", scale=0.5, zero_point=10)
@@ -59,7 +59,7 @@ class TensorSpec:
         return self.scale is None and self.zero_point is None and self.dtype in PLAIN_INTEGERS
 
     def quantize(self, values: ArrayLike) -> NDArray[Any]:
-        """Convert real values to the stored dtype, rounded to the nearest and saturated."""
+        """Convert real values to the stored dtype, rounding to the nearest and saturating."""
         if self.scale is None or self.zero_point is None:
             return np.asarray(values, self.dtype)
         limits = np.iinfo(self.dtype)
@@ -76,14 +76,14 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class StateSpec(TensorSpec):
-    """A state: a tensor that a step gives and the next step takes, as the same bytes.
+    """A state: a tensor whose bytes one step gives and the next takes.
 
     Args:
-        name, shape, dtype, scale, zero_point: as for :class:`TensorSpec`. Any static shape will do.
-            An int32 or int64 state may be without a scale: a position or a count.
+        name, shape, dtype, scale, zero_point: as for :class:`TensorSpec`. Any static shape is
+            allowed. An int32 or int64 state may have no scale: it is a position or a count.
         vocabulary: None.
         initial: "zeros", or the initial values in the stored dtype, flattened.
-        period: in steps. The state is updated at the steps 0, ``period``, 2 * ``period``... of a
+        period: in steps. The state is updated at steps 0, ``period``, 2 * ``period``... of a
             sequence.
 
     Example:
@@ -107,7 +107,7 @@ Spec = TypeVar("Spec", bound=TensorSpec)
 
 
 def spec_from_json(kind: type[Spec], raw: dict[str, Any]) -> Spec:
-    """Make a spec of its fields in ``contract.json``.
+    """Make a spec from its fields in ``contract.json``.
 
     Raises:
         TypeError: a field is unknown, missing or of a wrong type.

@@ -1,7 +1,7 @@
 """TFLite's operators: what each computes, how integers hold it, and what it costs.
 
-A row an operator, in files by kind. What needs TensorFlow or ONNX stands under the same names in
-``convert/operators/``.
+One row per operator, in files by kind. ``convert/operators/`` holds what needs TensorFlow or ONNX,
+by the same names.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ OPERATORS: dict[str, OperatorRow] = {
 
 
 def check_operator(operator: Operator) -> Compute:
-    """How an operator is computed; BadModelError unless it, its version and its options are known
-    here."""
+    """Return how an operator is computed.
+
+    Raises:
+        BadModelError: the operator, its version or one of its options is not known here.
+    """
     row = OPERATORS.get(operator.name)
     if row is None or row.compute is None:
         known = ", ".join(sorted(name for name, one in OPERATORS.items() if one.compute))

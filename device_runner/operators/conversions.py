@@ -7,7 +7,7 @@ from device_runner.operators.row import Form, OperatorRow, Values, real
 
 
 def _same(operator: Operator, operands: Values) -> Values:
-    """The real values stay; the grid of what leaves the step is applied there."""
+    """Keep the real values; the grid is applied to what leaves the step."""
     return real(operator, operands, 1)
 
 

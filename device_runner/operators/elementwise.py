@@ -31,7 +31,7 @@ def _unary(function: Callable[[Array], Array]) -> Compute:
 
 
 def _binary(function: Callable[..., Array], activated: bool = True, counts: bool = True) -> Compute:
-    """An operator of two operands, which may be ``counts``, with an activation in it."""
+    """Make an operator of two operands, which may be ``counts``, with a fused activation."""
 
     def compute(operator: Operator, operands: Values) -> Values:
         if not counts or any(operand.dtype.kind != "i" for operand in operands):

@@ -1,4 +1,4 @@
-"""What a step computes: the multiply-adds of its products, counted from the graph."""
+"""Count the multiply-adds of a step's products from its graph."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from device_runner.operators import OPERATORS
 
 
 def mean_multiply_adds(model: StepModel) -> int:
-    """Multiply-adds of a step as in :func:`multiply_adds`, the mean of a cycle's phases."""
+    """Return a step's :func:`multiply_adds`, the mean over a cycle's phases."""
     counts = {name: multiply_adds(graph) for name, graph in model.phase_graphs.items()}
     phases = model.contract.phases
     return round(sum(counts[name] for name in phases) / len(phases))
 
 
 def multiply_adds(graph: Graph) -> int:
-    """Multiply-adds of one step in matrix products and convolutions."""
+    """Count the multiply-adds of one step in matrix products and convolutions."""
 
     def shape(index: int) -> tuple[int, ...]:
         return graph.tensors[index].shape

@@ -23,7 +23,7 @@ from device_runner.operators.row import (
 def _fully_connected(operator: Operator, operands: Values) -> Values:
     x, weights, *bias = real(operator, operands, min(max(len(operands), 2), 3))
     if weights.ndim != 2 or (bias and bias[0].shape != weights.shape[:1]):
-        raise misfit(operator, "its weights are no matrix, or its bias is not as long")
+        raise misfit(operator, "its weights are not a matrix, or its bias has another length")
     units, width = weights.shape
     keep = operator.options["keep_num_dims"]
     if keep and x.shape[-1] != width:

@@ -1,4 +1,4 @@
-"""Operators that make one value of many."""
+"""Operators that make one value from many."""
 
 from __future__ import annotations
 

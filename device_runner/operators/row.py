@@ -1,4 +1,4 @@
-"""What a row of the table of operators says of a TFLite operator."""
+"""What a row of the table of operators says about a TFLite operator."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from device_runner.model.tflite_schema import ACTIVATIONS
 
 Array = NDArray[Any]
 Values = Sequence[Array]
-#: What an operator computes of its operands: float64 real values, or int64 where a tensor holds
-#: ids, positions or counts.
+#: What an operator computes from its operands. They are float64 real values, or int64 if a tensor
+#: holds ids, positions or counts.
 Compute = Callable[[Operator, Values], Values]
 #: The shape of a tensor by its index.
 ShapeOf = Callable[[int], tuple[int, ...]]
 
-# By the names of ACTIVATIONS.
+# By their names in ACTIVATIONS.
 ACTIVATE: dict[str, Callable[[Array], Array]] = {
     "NONE": lambda values: values,
     "RELU": lambda values: np.maximum(values, 0),
@@ -33,8 +33,10 @@ ACTIVATE: dict[str, Callable[[Array], Array]] = {
 
 
 class Field(NamedTuple):
-    """A field of an operator's options: its number in the schema's table, its name, its type as
-    ``struct`` spells it, and the value that it has where a file leaves it out."""
+    """A field of an operator's options.
+
+    It has a number in the schema's table, a name, a type as ``struct`` spells it, and the value
+    that it has if a file leaves it out."""
 
     number: int
     name: str
@@ -43,8 +45,9 @@ class Field(NamedTuple):
 
 
 class Options(NamedTuple):
-    """The options of an operator that matter to the value it computes: the tag in the schema's
-    BuiltinOptions union, and the fields."""
+    """The options that matter to the value an operator computes.
+
+    They have a tag in the schema's BuiltinOptions union, and fields."""
 
     tag: int
     fields: tuple[Field, ...]
@@ -58,28 +61,28 @@ class Grid(enum.Enum):
 
     #: It is the output's own.
     OWN = enum.auto()
-    #: The values are passed on, so it is that of the input they come from.
+    #: The values are passed on, so it is that of their input.
     PASSED = enum.auto()
-    #: All inputs and the output are on one.
+    #: All inputs and the output share one.
     JOINED = enum.auto()
     #: The values are rows of a table, so it is the table's.
     TABLE = enum.auto()
 
 
 class Form(enum.Enum):
-    """What an operator's tensors are stored in, where it is not float32 throughout."""
+    """How an operator's tensors are stored, if not all in float32."""
 
     INT8 = enum.auto()
     INT16 = enum.auto()
     #: Weights in int8, activations in float32: one scale a matrix, or one a channel.
     HYBRID = enum.auto()
     HYBRID_PER_CHANNEL = enum.auto()
-    #: The input in float16.
+    #: The input is in float16.
     FLOAT16 = enum.auto()
 
 
 def no_products(operator: Operator, shape: ShapeOf) -> int:
-    """What is done element by element is not counted, as is the custom."""
+    """Return 0: what is done element by element is by custom not counted."""
     return 0
 
 
@@ -89,21 +92,21 @@ class OperatorRow:
 
     Attributes:
         name: as the schema spells it.
-        version: the newest whose meaning is known here. Those above 1 stand for further dtypes
-            and ranks, not for another meaning.
-        compute: what it computes; None where the reference backend does not know it, and the row
-            is there for the checks of a file and for what a step costs.
-        options: what a file says of it beside its tensors; None where that does not matter.
-        check: raises BadModelError where an option is not known here.
-        optional_inputs: whether an input may be left out.
-        versions: the first version that has each form. A scheme takes no operator without a
+        version: the newest whose meaning is known here. Versions above 1 add dtypes and ranks, not
+            another meaning.
+        compute: what it computes; None if the reference backend does not know it, and the row is
+            there for the checks of a file and for what a step costs.
+        options: what a file says of it besides its tensors; None if that does not matter.
+        check: raises BadModelError if an option is not known here.
+        optional_inputs: whether inputs may be left out.
+        versions: the first version that has each form. A scheme refuses an operator without a
             version for its form: enter it after its numerics were checked on every runtime.
         grid: where the grid of its output comes from in integers.
         source: the position of the input whose values are passed on.
-        matrix, bias: the positions of the inputs that are weights where it is a matrix product.
-        prescribed: the range (low, high) of its 8-bit output where TFLite prescribes it.
-        passes_ids: whether a token's id is the same number behind it.
-        multiply_adds: how many one step takes, of products and convolutions.
+        matrix, bias: the positions of the inputs that are weights, if it is a matrix product.
+        prescribed: the range (low, high) of its 8-bit output if TFLite prescribes it.
+        passes_ids: whether a token id that goes in comes out as the same number.
+        multiply_adds: how many one step takes in products and convolutions.
     """
 
     name: str
@@ -128,31 +131,31 @@ class OperatorRow:
 
 
 def integers(int8: int, int16: int | None = None) -> dict[Form, int]:
-    """The first versions with tensors of 8 and of 16 bits."""
+    """Give the first versions with tensors of 8 and of 16 bits."""
     return {Form.INT8: int8} if int16 is None else {Form.INT8: int8, Form.INT16: int16}
 
 
 def misfit(operator: Operator, reason: str) -> BadModelError:
-    """The error of an operator that cannot be computed."""
+    """Make the error for an operator that cannot be computed."""
     return BadModelError(
         f"operator {operator.name} cannot be computed ({reason}); export or copy the model again"
     )
 
 
 def activate(operator: Operator, values: Array) -> Array:
-    """A result after the activation that is fused into the operator."""
+    """Apply the activation that is fused into the operator."""
     return ACTIVATE[ACTIVATIONS[int(operator.options["activation"])]](values)
 
 
 def real(operator: Operator, operands: Values, count: int) -> Values:
-    """The operands; BadModelError unless there are ``count``, none of them indices."""
+    """Return the operands; BadModelError unless there are ``count``, none of them indices."""
     if len(operands) != count or any(operand.dtype.kind != "f" for operand in operands):
         raise misfit(operator, f"it takes {count} tensors of real values")
     return operands
 
 
 def indices(operator: Operator, operand: Array) -> list[int]:
-    """A constant operand that holds axes or sizes."""
+    """Read a constant operand that holds axes or sizes."""
     if operand.dtype.kind != "i" or operand.ndim > 1:
-        raise misfit(operator, "its axes or sizes are no list of int32 or int64")
+        raise misfit(operator, "its axes or sizes are not a list of int32 or int64")
     return [int(number) for number in operand.reshape(-1)]

@@ -21,7 +21,7 @@ from device_runner.operators.row import (
     real,
 )
 
-# Of STRIDED_SLICE's masks only these are known here.
+# STRIDED_SLICE's only masks that are known here.
 KNOWN_MASKS = ("begin_mask", "end_mask", "shrink_axis_mask")
 
 
@@ -82,8 +82,13 @@ def _known_masks(operator: Operator) -> None:
 def strided_slice_parts(
     operator: Operator, begins: Sequence[int], ends: Sequence[int], strides: Sequence[int]
 ) -> list[slice | int]:
-    """What STRIDED_SLICE takes along each axis: a slice, or the one index of an axis that it
-    removes. BadModelError: the lists are of unequal length."""
+    """Return what STRIDED_SLICE takes along each axis.
+
+    That is a slice, or the one index of an axis that it removes.
+
+    Raises:
+        BadModelError: the lists differ in length.
+    """
     if not len(begins) == len(ends) == len(strides):
         raise misfit(operator, "its begins, ends and strides differ in number")
     begin_mask, end_mask, shrink = (int(operator.options[mask]) for mask in KNOWN_MASKS)

@@ -203,7 +203,7 @@ def edit_options(tree):
         (edit_activation, "its activation 5 is not known"),
         (edit_weights_format, "its weights are shuffled"),
         (edit_split, "operator SPLIT cannot be computed"),
-        (edit_bias, "its bias is not as long"),
+        (edit_bias, "its bias has another length"),
         (edit_missing_input, "operator MUL lacks an input"),
         (edit_order, "which nothing computes before"),
         (edit_scales, "scales or zero points do not fit"),
