@@ -47,7 +47,7 @@ FILE_KINDS: dict[str, FileKind] = {
         (".keras", ".h5", ".hdf5"),
         "a model of Keras 3 or of tf_keras (Keras 2)",
         "loaded in safe mode by the Keras that wrote it, which is the reference; layers of Keras 3 "
-        "are rebuilt of tf_keras layers",
+        "are rebuilt as tf_keras layers",
     ),
     "saved-model": FileKind(
         "saved_model.import_saved_model",
