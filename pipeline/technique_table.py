@@ -156,7 +156,7 @@ def technique_document(techniques: Techniques, runs_dir: Path) -> str:
             *tables,
             "## What each technique buys and costs",
             "",
-            "Each technique is compared with the same model without it, in one interleaved run.",
+            "Each technique is compared with a model without it, in one interleaved run.",
             "",
             "| technique | measured on | bytes | p50 | score | measured by |",
             "|---|---|---|---|---|---|",
