@@ -1,1 +1,1 @@
-"""The whole way: recipe -> stages -> artifacts -> one table and one report."""
+"""From a recipe to a report: recipe -> stages -> artifacts -> one table and one report."""

@@ -1,4 +1,4 @@
-"""All stages of a recipe, one after the other: which needs what of which."""
+"""Run all stages of a recipe in order, each with what it needs from the others."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ class Outcome:
 
 
 def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker) -> Outcome:
-    """Do all stages of a recipe up to and including ``until``; finished ones are skipped.
+    """Run a recipe's stages up to and including ``until``; finished ones are skipped.
 
     Args:
         until: a name in pipeline.stages.STOPS.
-        track: shows a stage at work.
+        track: shows a stage while it runs.
 
     Raises:
-        click.ClickException: a name in the recipe is unknown, or something in it cannot work
-            (before any network is trained); or a stage fails.
+        click.ClickException: a name in the recipe is unknown, or something in it cannot work (both
+            raised before any network is trained); or a stage fails.
     """
     return _Run(recipe, Workshop(workspace, track), STOPS.index(until)).outcome()
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A recipe at work.
+    """A run of a recipe.
 
     Args:
         last: index of the last stage in STOPS.
@@ -108,7 +108,7 @@ class _Run:
     def _fine_tune(
         self, networks: list[Network], trained: dict[str, Stage], calibrated: dict[str, Stage]
     ) -> dict[str, dict[SchemeSpec, Stage]]:
-        """Step graphs trained for int8, by network and scheme."""
+        """Fine-tune step graphs for int8, by network and scheme."""
         if not self._wants("qat"):
             return {}
         return {
@@ -129,7 +129,7 @@ class _Run:
         }
 
     def _convert(self, convert: Convert) -> list[Path]:
-        """Export a network; the files are copied to the top of the run's folder."""
+        """Export a network and copy its files to the top of the run's folder."""
         stage, top = self.workshop.do(convert), self.workshop.workspace.folder
         for name in convert.file_names:
             place(stage.folder / name, top / name)

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe as a whole, though each of its tables is right."""
+"""Find what is wrong with a recipe as a whole, even if each of its tables is right."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_names(recipe: Recipe) -> None:
 
 
 def contradiction(recipe: Recipe) -> str | None:
-    """The first thing that does not go together in a recipe, in one line; None where all does."""
+    """Say in one line what first contradicts itself in a recipe; None if nothing does."""
     rules: tuple[Callable[[Recipe], Iterator[str]], ...] = (
         _repeated,
         _called_alike,
@@ -44,7 +44,7 @@ def contradiction(recipe: Recipe) -> str | None:
 
 
 def _repeated(recipe: Recipe) -> Iterator[str]:
-    """Something twice would be done twice, into the same files."""
+    """Find repetitions, which would be done twice, into the same files."""
     lists: dict[str, Sequence[object]] = {
         "seeds": recipe.seeds,
         "schemes": [str(scheme) for scheme in recipe.schemes],
@@ -114,7 +114,7 @@ def _turned_without_channels(recipe: Recipe) -> Iterator[str]:
 
 
 def _taught_by_others(recipe: Recipe) -> Iterator[str]:
-    """A teacher stands above its pupil and reads the same inputs."""
+    """Check that each teacher is above its pupil and reads the same inputs."""
     above: dict[str, ModelSection] = {}
     for model in recipe.models:
         teacher = model.distil.teacher if model.distil else None
@@ -122,7 +122,7 @@ def _taught_by_others(recipe: Recipe) -> Iterator[str]:
             yield f"'{model.label}' learns from itself; name a model above it as 'teacher'"
         elif teacher is not None and teacher not in above:
             yield (
-                f"'{model.label}' learns from '{teacher}', which is no model above it; "
+                f"'{model.label}' learns from '{teacher}', which is not a model above it; "
                 f"there are: {', '.join(above) or 'none'}"
             )
         elif teacher is not None and above[teacher].loses_inputs:

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file with tables and pictures, complete in itself."""
+"""Write the report of a run: one self-contained HTML file with tables and pictures."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _state_facts(label: str, found: StateRange) -> dict[str, Any]:
 
 
 def _svg(name: str, figure: Figure) -> Markup:
-    """A picture to put into the page; ``name`` keeps its ids apart from the other pictures'."""
+    """Make a picture for the page; ``name`` keeps its ids apart from other pictures'."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Runs a recipe in a terminal: progress while it works, the table when it is done."""
+"""Run a recipe in a terminal: show progress while it works and the table when it is done."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pipeline.table import make_rows, print_table
 from pipeline.work import Report, Tracker
 from pipeline.workspace import Workspace
 
-# Columns of the output where it does not go to a terminal.
+# Columns of the output if it does not go to a terminal.
 LOG_WIDTH = 100
 
 
 def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> None:
-    """Do all stages of the recipe at ``path`` up to ``until`` and show what came out."""
+    """Run the stages of the recipe at ``path`` up to ``until`` and show the results."""
     console = Console()
     if not console.is_terminal:
         console.width = LOG_WIDTH
@@ -64,8 +64,8 @@ def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -
 def _catch_interrupt() -> Callable[[], None]:
     """Remember Ctrl-C, and return a function that raises it.
 
-    A KeyboardInterrupt that reaches Python inside of a callback of TensorFlow is lost; asked for
-    at every stage and epoch, it is lost for a moment only.
+    A KeyboardInterrupt that reaches Python inside a callback of TensorFlow is lost. As every stage
+    and epoch asks for it, it is only lost for a moment.
     """
     caught: list[int] = []
 

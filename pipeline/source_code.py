@@ -1,4 +1,4 @@
-"""A module's source as the computer reads it: its syntax tree without words for people."""
+"""Reduce a module's source to its syntax tree, without the words for people."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ DIGEST_LENGTH = 12
 
 @dataclass(frozen=True)
 class Code:
-    """A source without docstrings and without what is for type checkers.
+    """A module's source without docstrings and without what only type checkers read.
 
     Attributes:
-        nodes: those that may name a module.
+        nodes: the nodes that may name a module.
         texts: all strings in quotes.
     """
 
@@ -27,7 +27,7 @@ class Code:
 
 @lru_cache(maxsize=1000)
 def code_of(source: str) -> Code:
-    """The code in a module's text."""
+    """Parse the code in a module's text."""
     tree = ast.parse(source)
     _Bare().visit(tree)
     telling = (ast.Import, ast.ImportFrom, ast.Call, ast.List, ast.Tuple)
@@ -42,13 +42,13 @@ def code_of(source: str) -> Code:
 
 
 def digest_of(content: str | bytes) -> str:
-    """A short hash of a text or of a file's bytes."""
+    """Return a short hash of a text or of a file's bytes."""
     data = content.encode() if isinstance(content, str) else content
     return hashlib.sha256(data).hexdigest()[:DIGEST_LENGTH]
 
 
 class _Bare(ast.NodeTransformer):
-    """Takes docstrings out, and the blocks that only type checkers read."""
+    """Removes docstrings and the blocks that only type checkers read."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)

@@ -1,13 +1,13 @@
-"""What code a result depends on: the modules that its stage imports, and their dependencies.
+"""Trace the code that a result depends on: what its stage imports, directly or not.
 
-Imports are followed in the source, without running it: those inside functions too, but not those
-for type checkers alone. A module counts by its syntax tree without docstrings, so that a comment
-changes nothing. Data files (JSON) beside a module that names one count as well, and so do other
-projects' packages, by their installed version.
+Imports are followed in the source, without running it, also inside functions, but not those for
+type checkers. A module counts by its syntax tree without docstrings, so that a comment changes
+nothing. Data files (JSON) beside a module that names one count as well, and so do other projects'
+packages, by their installed version.
 
-Some packages list things of one kind by name (tasks, cells), of which a stage uses one or two.
-Such a *registry* counts for the chosen entries alone: their lines of its tables, and the modules
-that these name.
+Some packages list things of one kind by name (tasks, cells), of which a stage uses one or two. Of
+such a *registry* only the chosen entries count: their lines in its tables, and the modules that
+these name.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from pathlib import Path
 
 from pipeline.source_code import Code, code_of, digest_of
 
-# The folder that holds our packages.
+# The folder with our packages.
 ROOT = Path(__file__).parents[1]
-# What is followed. Of the pipeline that is what computes: what a recipe says is in a key anyway.
+# What is followed. Of the pipeline only what computes: a key holds the recipe's words anyway.
 FOLLOWED = ("models", "calibration", "convert", "device_runner")
 FOLLOWED_BELOW = ("pipeline.stages",)
 # They word messages and check settings: no result depends on them.
@@ -51,8 +51,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class _Imports:
-    """What a piece of code imports: modules of ours, and others by their top-level names; and
-    distributions that it names."""
+    """What a piece of code imports: our modules, other top-level names, and named distributions."""
 
     own: frozenset[str] = frozenset()
     others: frozenset[str] = frozenset()
@@ -76,12 +75,12 @@ class Tracer:
         chosen: Mapping[str, Iterable[str]] | None = None,
         distributions: Iterable[str] = (),
     ) -> Sources:
-        """What the modules ``entries`` depend on.
+        """Find what the modules ``entries`` depend on.
 
         Args:
-            entries: dotted names.
+            entries: dotted names of modules.
             chosen: names of the entries in use, by registry package ("models.tasks").
-            distributions: further ones whose version counts.
+            distributions: further distributions whose versions count.
         """
         registries = {package: tuple(names) for package, names in (chosen or {}).items()}
         digests: dict[str, str] = {}
@@ -111,7 +110,7 @@ class Tracer:
         return Sources(dict(sorted(digests.items())), versions)
 
     def module(self, name: str) -> _Module | None:
-        """A module that is to be followed, by its dotted name; None for any other name."""
+        """Return a module that is to be followed, by its dotted name; else None."""
         if name not in self._modules:
             self._modules[name] = self._find(name)
         return self._modules[name]
@@ -162,7 +161,7 @@ class _Module:
 
     @cached_property
     def data_files(self) -> dict[str, str]:
-        """Digests of the JSON files in the module's folder, where it names any."""
+        """Return digests of the JSON files in the module's folder, if it names any."""
         if not any(text.endswith(".json") for text in self.code.texts):
             return {}
         root = self.tracer.root
@@ -172,12 +171,14 @@ class _Module:
         }
 
     def digest_for(self, names: Iterable[str]) -> str:
-        """The digest of a registry with the lines of these entries alone."""
+        """Return the digest of a registry with only the lines of these entries."""
         return digest_of(ast.dump(self._restricted(names)))
 
     def imports_beside_entries(self, names: Iterable[str]) -> _Imports:
-        """What a registry imports, its own package's modules left out: those of the chosen entries
-        come through :meth:`entry_modules`. All, where an entry is in none of its tables."""
+        """Return what a registry imports, without its own package's modules.
+
+        Those of the chosen entries come through :meth:`entry_modules`. If an entry is in no table,
+        all are returned."""
         imports = self.imports
         if not self.listed.issuperset(names):
             return imports
@@ -185,7 +186,7 @@ class _Module:
         return _Imports(frozenset(own), imports.others, imports.distributions)
 
     def entry_modules(self, names: Iterable[str]) -> list[str]:
-        """Modules that the lines of these entries name."""
+        """Return the modules that the lines of these entries name."""
         found = []
         imported = self._imported_names
         for value in self._entries(names):
@@ -199,7 +200,7 @@ class _Module:
 
     @cached_property
     def _imported_names(self) -> dict[str, str]:
-        """Modules of ours by the names that the module's own import statements give them."""
+        """Return our modules, by the names that this module's import statements give them."""
         names = {}
         for node in self.tree.body:
             if isinstance(node, ast.ImportFrom):
@@ -211,8 +212,8 @@ class _Module:
         return names
 
     def _module_in(self, text: str) -> str | None:
-        """The module that "module", "module.name" (within this package) or "package.module.name"
-        means."""
+        """Return the module that a text means: "module" or "module.name" within this package, or
+        "package.module.name"."""
         first = text.partition(".")[0]
         if first.isidentifier() and self.tracer.module(f"{self.name}.{first}"):
             return f"{self.name}.{first}"
@@ -221,7 +222,7 @@ class _Module:
         return next((name for name in names if self.tracer.module(name)), None)
 
     def _tables(self) -> Iterator[ast.Dict]:
-        """Dictionaries at the module's top whose keys are all names in quotes."""
+        """Find the module's top-level dictionaries whose keys are all quoted names."""
         for node in self.tree.body:
             value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
             if isinstance(value, ast.Dict) and all(
@@ -238,18 +239,19 @@ class _Module:
 
     @cached_property
     def listed(self) -> frozenset[str]:
-        """The names of all entries in the module's tables."""
+        """Return the names of all entries in the module's tables."""
         keys = (key for table in self._tables() for key in table.keys)
         return frozenset(str(key.value) for key in keys if isinstance(key, ast.Constant))
 
     @property
     def is_list(self) -> bool:
-        """Whether it is a package that lists its own modules, which are then imported by name."""
+        """Whether this is a package that lists its own modules and imports them by name."""
         return self.path.name == "__init__.py" and bool(self.listed)
 
     def _restricted(self, names: Iterable[str]) -> ast.Module:
-        """The tree with the chosen entries' lines in the tables alone, and without the imports of
-        the package's modules."""
+        """Return the tree with only the chosen entries' lines in the tables.
+
+        The imports of the package's modules are left out."""
         wanted, tables = set(names), list(self._tables())
 
         def kept(node: ast.stmt) -> bool:
@@ -274,7 +276,7 @@ class _Module:
         return ast.Module(body, [])
 
     def _imports_of(self, node: ast.AST) -> _Imports:
-        """What one node imports."""
+        """Return what one node imports."""
         if isinstance(node, ast.Import):
             return self._named([item.name for item in node.names])
         if isinstance(node, ast.ImportFrom):
@@ -296,7 +298,7 @@ class _Module:
         return _Imports()
 
     def _run_by(self, command: Sequence[ast.expr]) -> _Imports:
-        """Modules of ours that a command runs: [..., "-m", "device_runner", ...]."""
+        """Return our modules that a command runs: [..., "-m", "device_runner", ...]."""
         words = [word.value if isinstance(word, ast.Constant) else None for word in command]
         run = {str(then) for option, then in itertools.pairwise(words) if option == "-m"}
         names = {name for one in run for name in (one, f"{one}.__main__")}
@@ -312,7 +314,7 @@ class _Module:
         return _Imports(frozenset(own), frozenset(others))
 
     def _package_of(self, node: ast.ImportFrom) -> str:
-        """The absolute name of what an import statement imports from."""
+        """Return the absolute name of what an import statement imports from."""
         if not node.level:
             return node.module or ""
         parts = self.name.split(".")
@@ -321,8 +323,9 @@ class _Module:
         return ".".join([*parts, *([node.module] if node.module else [])])
 
     def _module_of(self, package: str, name: str) -> str | None:
-        """The module that ``from package import name`` needs: the one of that name, else the
-        package itself; None where neither is ours."""
+        """Return the module that ``from package import name`` needs.
+
+        That is the one of this name, else the package itself; None if neither is ours."""
         for candidate in (f"{package}.{name}", package):
             if self.tracer.module(candidate):
                 return candidate
@@ -352,13 +355,13 @@ def _packages_distributions() -> Mapping[str, list[str]]:
 
 
 def distributions_of(package: str) -> list[str]:
-    """The installed distributions that bring a top-level package; its own name where none does."""
+    """Return the installed distributions of a top-level package; its own name if none has it."""
     return sorted(set(_packages_distributions().get(package, [package])))
 
 
 @cache
 def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, or None."""
+    """Return an installed distribution's version, or None."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

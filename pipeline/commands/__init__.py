@@ -1,6 +1,6 @@
-"""The commands of ``edgestep``: one file each, listed here; the on-device ones among them.
+"""The commands of ``edgestep``, the on-device ones included: one file each, listed here.
 
-The list holds names of functions, so that help on the whole loads none of them.
+The list holds names of functions, so that the general help loads none of them.
 """
 
 from __future__ import annotations

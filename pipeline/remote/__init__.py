@@ -1,1 +1,1 @@
-"""Benchmarks on devices over ssh."""
+"""Benchmark devices over ssh."""

@@ -1,4 +1,4 @@
-"""The benchmark on several devices at once."""
+"""Run the benchmark on several devices at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.remote.inventory import Device
 from pipeline.remote.measurement import measure
 from pipeline.remote.remote_run import Job, Patience
 
-# What ends this program is told to the devices first.
+# Signals that end this program, after the devices are told.
 _ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
@@ -31,19 +31,20 @@ def bench_devices(
     """Measure step models on all devices side by side; one that fails does not stop the others.
 
     Args:
-        devices: by the name that results and messages call them.
+        devices: devices by their names in results and messages.
         models: step model files.
-        options: of ``bench``, as on its command line.
-        keep: gets each result when it is final, with "device": its name.
-        report: gets (device's name, a line about its progress).
+        options: options of ``bench``, as on its command line.
+        keep: receives each result when it is final, with the device's name as "device".
+        report: receives the device's name and a line about its progress.
         patience: how long to wait for devices.
 
     Returns:
         What went wrong, by the device's name, in the order of ``devices``.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or another request to end; the devices are left clean before.
-        OSError: ``keep`` could not write, or a model could not be read; left clean as well.
+        KeyboardInterrupt: Ctrl-C or another request to end; the devices are cleaned up first.
+        OSError: ``keep`` could not write, or a model could not be read; the devices are cleaned up
+            too.
     """
     with tempfile.TemporaryDirectory(prefix="edgestep-") as folder:
         program = write_bundle(Path(folder, BUNDLE_NAME))
@@ -76,7 +77,7 @@ async def _measure_all(
         return_exceptions=True,
     )
     for ending in _ENDING_SIGNALS:
-        # Only the main thread of a POSIX system can; elsewhere Ctrl-C works as asyncio has it.
+        # Only the main thread on POSIX can do this; elsewhere Ctrl-C works as in asyncio.
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError, AttributeError):
             asyncio.get_running_loop().add_signal_handler(
                 getattr(signal, ending), all_of_them.cancel

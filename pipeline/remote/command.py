@@ -20,7 +20,7 @@ from device_runner.measure.result_table import format_results
 from device_runner.model.step_file import load_step_model
 from pipeline.errors import DeviceError
 
-# Options of bench that concern this side.
+# Options of bench for this side.
 _STAY_HERE = ("output", "samples", "as_json")
 
 _remote_options = [
@@ -85,7 +85,7 @@ bench = click.Command(
 
 
 def _given_options(context: click.Context) -> list[str]:
-    """The options for the device that stand on the command line, as they stand there."""
+    """Return the options for the device as they are on the command line."""
     found: list[str] = []
     for option in local_bench.params:
         name = option.name
@@ -98,7 +98,7 @@ def _given_options(context: click.Context) -> list[str]:
             found.append(option.opts[0])
         else:
             items = value if option.multiple else [value]
-            if isinstance(value, dict):  # KEY=VALUE options, taken apart
+            if isinstance(value, dict):  # parsed KEY=VALUE options
                 items = [f"{key}={setting}" for key, setting in value.items()]
             for item in items:
                 found += [option.opts[0], str(item)]

@@ -1,4 +1,4 @@
-"""An ssh connection to a device: commands and files, and one clear line for what goes wrong.
+"""Run commands and move files over ssh, with one clear line for what goes wrong.
 
 AsyncSSH does the work: it checks host keys against known_hosts, reads ~/.ssh/config (ProxyJump
 too), notices a dead connection by unanswered keep-alives, and tells a lost connection from a failed
@@ -28,7 +28,7 @@ KEEPALIVE_S = 10.0
 
 
 class LostConnectionError(Exception):
-    """The connection cannot be made, or broke: worth another try."""
+    """The connection cannot be made, or broke; another try may work."""
 
 
 class RemoteFileError(Exception):
@@ -37,7 +37,7 @@ class RemoteFileError(Exception):
 
 @dataclass(frozen=True)
 class Completed:
-    """What a command on the device gave."""
+    """What a command on the device returned."""
 
     exit_code: int
     output: str
@@ -45,8 +45,11 @@ class Completed:
 
 
 class Connection:
-    """An open connection. All methods raise LostConnectionError when it breaks, and those about
-    files RemoteFileError when the device refuses."""
+    """An open connection.
+
+    All methods raise LostConnectionError if it breaks; those for files raise RemoteFileError if the
+    device refuses.
+    """
 
     def __init__(self, ssh: asyncssh.SSHClientConnection, sftp: asyncssh.SFTPClient) -> None:
         self._ssh, self._sftp = ssh, sftp
@@ -54,7 +57,7 @@ class Connection:
     async def run(self, command: str) -> Completed:
         """Run a shell command line to its end."""
         with _watched():
-            # The login shell may be any; the commands are written for the POSIX shell.
+            # The login shell may be any shell; the commands are for the POSIX shell.
             done = await asyncio.wait_for(
                 self._ssh.run(f"exec sh -c {shlex.quote(command)}", stdin=asyncssh.DEVNULL),
                 COMMAND_TIMEOUT_S,
@@ -71,7 +74,7 @@ class Connection:
             await self._sftp.posix_rename(partial, path)
 
     async def sizes(self, folder: str) -> dict[str, int] | None:
-        """Sizes in bytes of what is in a folder, by name; None if there is no such folder."""
+        """List the sizes in bytes of a folder's files, by name; None if there is no such folder."""
         try:
             with _watched():
                 return {
@@ -82,7 +85,7 @@ class Connection:
             return None
 
     async def read(self, path: str, offset: int = 0) -> bytes:
-        """A file's content from ``offset`` on; b"" if there is no such file."""
+        """Read a file from ``offset`` on; b"" if there is no such file."""
         try:
             with _watched():
                 async with self._sftp.open(path, "rb") as file:
@@ -92,7 +95,7 @@ class Connection:
         return content if isinstance(content, bytes) else content.encode()
 
     async def link(self, path: str) -> str | None:
-        """Where a symbolic link points to; None if it is not there or not ours."""
+        """Return where a symbolic link points; None if it is missing or not ours."""
         try:
             with _watched():
                 return str(await self._sftp.readlink(path))
@@ -102,11 +105,11 @@ class Connection:
 
 @contextlib.asynccontextmanager
 async def connect(name: str, device: Device) -> AsyncIterator[Connection]:
-    """Connect to a device, which ``name`` calls in messages.
+    """Connect to a device, which messages call ``name``.
 
     Raises:
-        LostConnectionError: it does not answer now.
-        DeviceError: it is not the device that known_hosts knows, refuses the keys, or has no SFTP.
+        LostConnectionError: the device does not answer now.
+        DeviceError: it is not the one in known_hosts, refuses the keys, or has no SFTP.
     """
     given: dict[str, Any] = {
         "port": device.port,
@@ -116,7 +119,7 @@ async def connect(name: str, device: Device) -> AsyncIterator[Connection]:
     try:
         ssh = await asyncssh.connect(
             device.host,
-            # What is not given is left to ~/.ssh/config; which keys to trust is not, because
+            # What is not given is left to ~/.ssh/config, except which keys to trust:
             # "UserKnownHostsFile none" there would mean to trust any.
             **{key: value for key, value in given.items() if value is not None},
             known_hosts=_known_hosts(device),
@@ -164,7 +167,7 @@ async def connect(name: str, device: Device) -> AsyncIterator[Connection]:
 
 
 def _known_hosts(device: Device) -> list[str] | bytes:
-    """Files with trusted host keys; without any, nothing is trusted."""
+    """Return the files with trusted host keys; without any, nothing is trusted."""
     if device.known_hosts:
         return [str(device.known_hosts)]
     usual = (Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts"))
@@ -173,7 +176,7 @@ def _known_hosts(device: Device) -> list[str] | bytes:
 
 @contextlib.contextmanager
 def _watched() -> Iterator[None]:
-    """AsyncSSH's errors as ours; a missing file stays what it is."""
+    """Turn AsyncSSH's errors into ours; a missing file's stays as it is."""
     try:
         yield
     except asyncssh.SFTPNoSuchFile:
@@ -189,5 +192,5 @@ def _watched() -> Iterator[None]:
 
 
 def _text(error: Exception) -> str:
-    """An error in one line."""
+    """Write an error in one line."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The temporary folder on a device that the program and the models lie in."""
+"""The temporary folder on a device, for the program and the models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.remote.connection import Connection, RemoteFileError
 from pipeline.remote.inventory import Device
 
 OLDEST_PYTHON = (3, 10)
-# What results and messages may need beside the program and the models.
+# Room for results and messages besides the program and the models.
 SPARE_KILOBYTES = 256
 
 _CHECK_PYTHON = """
@@ -37,12 +37,12 @@ class DeviceFolder:
 
     def __init__(self, name: str, device: Device) -> None:
         self.name, self.device = name, device
-        # Known before it is made, so that it can be removed whenever the connection breaks.
+        # The path is known before the folder is made, so that it can always be removed.
         self.path = f"{device.folder.rstrip('/')}/edgestep-{secrets.token_hex(8)}"
         self.leaves_traces = False
 
     async def check_python(self, connection: Connection) -> str:
-        """What the device's Python is, in a few words; DeviceError where it cannot be used."""
+        """Describe the device's Python in a few words; DeviceError if it cannot be used."""
         python, name = self.device.python, self.name
         done = await connection.run(f"{quoted_path(python)} -c {shlex.quote(_CHECK_PYTHON)}")
         if done.exit_code in (126, 127):
@@ -50,7 +50,7 @@ class DeviceFolder:
                 f"{name}: there is no '{python}'; install it ('sudo apt install python3 "
                 "python3-venv' on a Raspberry Pi) or name one with --python"
             )
-        # A shell that greets even programs may have said something before.
+        # A shell may print a greeting first.
         told = re.search(r"^(\d+\.\d+)(\.\d+)\n(\S+)\n((?:\w+\n)*)\Z", done.output, re.M)
         if done.exit_code or not told:
             raise DeviceError(
@@ -73,10 +73,10 @@ class DeviceFolder:
         return f"Python {version} on {machine}"
 
     async def install(self, connection: Connection, files: Mapping[str, Path]) -> None:
-        """Make the folder and copy what is not there yet.
+        """Make the folder and copy the missing files.
 
         Args:
-            files: by the path within the folder.
+            files: local files, by the path within the folder.
         """
         self.leaves_traces = True
         await self._make(connection, {str(Path(place).parent) for place in files})
@@ -115,8 +115,8 @@ class DeviceFolder:
         self.path = made.output.splitlines()[-1]
 
     async def clean_up(self, connection: Connection) -> None:
-        """End what runs in the folder, and remove it."""
-        # By working folder instead of by process number, which another process may have by now.
+        """End the programs that run in the folder, and remove it."""
+        # Found by working folder: another process may have the old process number by now.
         await connection.run(
             f"cd {quoted_path(self.path)} 2>/dev/null || exit 0; folder=$(pwd -P); cd /\n"
             'ours() { for p in /proc/[0-9]*; do case "$(readlink $p/cwd 2>/dev/null)" in '
@@ -130,17 +130,17 @@ class DeviceFolder:
         self.leaves_traces = False
 
     async def free_kilobytes(self, connection: Connection) -> int | None:
-        """Space on the folder's disk, or None where df does not tell."""
+        """Return the free space on the folder's disk, or None if df does not tell."""
         disk = await connection.run(f"df -Pk {shlex.quote(self.path)}")
         free = re.search(r"\s(\d+)\s+\d+%\s", disk.output)
         return int(free[1]) if free else None
 
 
 def quoted_path(path: str) -> str:
-    """A path or command, quoted for the shell, with a leading ~/ as the user's folder there."""
+    """Quote a path or command for the shell; a leading ~/ is the user's folder there."""
     return '"$HOME"/' + shlex.quote(path[2:]) if path.startswith("~/") else shlex.quote(path)
 
 
 def last_line(text: str) -> str:
-    """The last thing that a program said."""
+    """Return the last line that a program printed."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no word")

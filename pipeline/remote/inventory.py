@@ -1,4 +1,4 @@
-"""Devices that are reached over ssh: as the command line names them, or from a TOML file."""
+"""Read devices to reach over ssh, from the command line or a TOML file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.errors import InventoryError
 from pipeline.names import FileName
 from pipeline.toml_settings import read_toml
 
-# [user@]host[:port]; an IPv6 address in brackets. A host never begins with "-" and has no blank.
+# [user@]host[:port]; an IPv6 address in brackets. A host does not begin with "-" and has no blanks.
 _ADDRESS = re.compile(
     r"(?:(?P<user>[^@\s-][^@\s]*)@)?(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^@\s:\[\]-][^@\s:\[\]]*)"
     r"(?::(?P<port>\d+))?"
@@ -44,7 +44,7 @@ _Cpu = Annotated[int, Field(ge=0)]
 
 
 class Device(BaseModel):
-    """One device: how it is reached, and how models are measured there.
+    """A device: how to reach it, and how to measure models there.
 
     Args:
         host: name, address, or a Host of ~/.ssh/config.
@@ -52,9 +52,9 @@ class Device(BaseModel):
         key: private key file; None for the agent's keys and those in ~/.ssh.
         known_hosts: file with the device's host key; None for ~/.ssh/known_hosts and
             /etc/ssh/ssh_known_hosts.
-        python: the Python that has numpy, click and a runtime, as a command or path there.
-        folder: where a temporary folder is made on the device.
-        backend, threads, cpus: as of ``edgestep bench``; None and () for its defaults.
+        python: command or path on the device of a Python with numpy, click and a runtime.
+        folder: the folder on the device in which a temporary one is made.
+        backend, threads, cpus: options of ``edgestep bench``; None and () for its defaults.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,10 +72,10 @@ class Device(BaseModel):
 
 
 def parse_address(address: str) -> Device:
-    """The device at ``[user@]host[:port]``.
+    """Parse ``[user@]host[:port]``.
 
     Raises:
-        InventoryError: it is not of that form.
+        InventoryError: the address is not of that form.
     """
     found = _ADDRESS.fullmatch(address)
     if not found:
@@ -91,12 +91,12 @@ def parse_address(address: str) -> Device:
 
 
 def load_inventory(path: Path) -> dict[str, Device]:
-    """The devices of a TOML file with a table ``[devices.NAME]`` for each, by name.
+    """Read by name the devices of a TOML file with a table ``[devices.NAME]`` for each.
 
     ``key`` and ``known_hosts`` may begin with "~/".
 
     Raises:
-        InventoryError: it cannot be read, has no device, or an entry is unknown or wrong.
+        InventoryError: the file cannot be read, has no device, or an entry is unknown or wrong.
     """
     try:
         raw = read_toml(path, InventoryError)
@@ -125,8 +125,11 @@ def load_inventory(path: Path) -> dict[str, Device]:
 
 
 def choose_devices(hosts: Sequence[str], inventory: Path | None) -> dict[str, Device]:
-    """Devices by the name they are called in results: ``hosts`` are names from the inventory or
-    addresses; without any, the whole inventory.
+    """Return the devices by their names in results.
+
+    Args:
+        hosts: names from the inventory, or addresses; if empty, the whole inventory.
+        inventory: path of the inventory, if there is one.
 
     Raises:
         InventoryError: the inventory or an address is wrong, or a device is named twice.
@@ -142,7 +145,7 @@ def choose_devices(hosts: Sequence[str], inventory: Path | None) -> dict[str, De
 
 def _first_problem(error: ValidationError) -> str:
     problems: list[Any] = error.errors(include_url=False, include_context=False)
-    # A misspelt key also leaves the right one missing; the misspelling is what to say.
+    # A misspelt key also leaves the right one missing; the message names the misspelt one.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     where = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
     if problem["type"] == "extra_forbidden":

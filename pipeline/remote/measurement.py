@@ -1,4 +1,4 @@
-"""The benchmark on one device, over connections that may break.
+"""Run the benchmark on one device, over connections that may break.
 
 On the device there is one temporary folder::
 
@@ -7,10 +7,10 @@ On the device there is one temporary folder::
     run-1/                a run of the program, its working folder: results.jsonl, output, errors,
                           and a file that is called "pid" while it runs and "exited-CODE" after
 
-The program runs in a session of its own, so that a lost connection does not end it; here the
-files are looked at now and then, seldom enough not to disturb what is measured. A run that is
-gone without a trace (the device was switched off) is started again: measured back to back, with
-all models, because they are only comparable within one run; paced, with those that are missing.
+The program runs in a session of its own, so that a lost connection does not end it. Its files are
+looked at now and then, seldom enough not to disturb the measurement. If a run has vanished without
+a trace (the device was switched off), it is started again. Back to back, it measures all models
+again, as they are only comparable within one run; paced, it measures only the missing ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.remote.connection import LostConnectionError, RemoteFileError, con
 from pipeline.remote.inventory import Device
 from pipeline.remote.remote_run import Job, Keep, Patience, RemoteRun, Report
 
-# A connection that has lasted this long was a good one: losing it is a new misfortune.
+# A connection that lasted this long was a good one: losing it starts a new count of failures.
 GOOD_CONNECTION_S = 30.0
 CLEAN_UP_TIMEOUT_S = 30.0
 
@@ -35,12 +35,12 @@ async def measure(
 
     Args:
         name: what the device is called in messages.
-        keep: gets each result as soon as it is final, once.
-        report: gets lines about the progress.
+        keep: receives each result once, as soon as it is final.
+        report: receives lines about the progress.
 
     Raises:
         DeviceError: the device cannot be reached or lacks something, the program failed there, or
-            a result is invalid (exit code 5; all results are kept before).
+            a result is invalid (exit code 5, after all results are kept).
     """
     run = RemoteRun(name, device, job, keep, report, patience)
     delays = iter(patience.reconnect)
@@ -82,7 +82,7 @@ async def measure(
 
 
 async def _clean_up_anew(run: RemoteRun) -> None:
-    """Clean up over a connection of its own; what cannot be done is reported."""
+    """Clean up over a separate connection, and report what cannot be done."""
     try:
         async with connect(run.name, run.device) as connection:
             await asyncio.wait_for(run.folder.clean_up(connection), CLEAN_UP_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""A run of the benchmark on a device: started, followed, and its results taken."""
+"""Start a run of the benchmark on a device, follow it, and take its results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.remote.connection import Connection
 from pipeline.remote.device_folder import DeviceFolder, last_line, quoted_path
 from pipeline.remote.inventory import Device
 
-# How often a run that vanished is started again.
+# How often a run is started, if it vanishes.
 STARTS = 3
 INVALID = 5
 
@@ -28,8 +28,11 @@ Keep = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds: between attempts to connect again, one after the other, and between two looks at a
-    run, the first and the longest."""
+    """How long to wait, in seconds.
+
+    That is between attempts to connect again, one after the other, and between two looks at a run,
+    the first and the longest.
+    """
 
     reconnect: tuple[float, ...] = (1, 2, 4, 8, 16, 32)
     first_look: float = 0.25
@@ -38,8 +41,11 @@ class Patience:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be measured: the program and the step models as local files, the options of
-    ``bench`` as its command line takes them, and whether each model is measured for itself."""
+    """What is to be measured.
+
+    It names the program and the step models as local files, the options of ``bench`` as on its
+    command line, and whether each model is measured on its own.
+    """
 
     program: Path
     models: Sequence[Path]
@@ -48,12 +54,12 @@ class Job:
 
 
 class RemoteRun:
-    """What is known of one measurement across connections.
+    """What is known about one measurement, across connections.
 
     Args:
         name: what the device is called in messages and results.
-        keep: gets each result as soon as it is final, once.
-        report: gets lines about the progress.
+        keep: receives each result once, as soon as it is final.
+        report: receives lines about the progress.
     """
 
     def __init__(
@@ -68,7 +74,7 @@ class RemoteRun:
         self.said = ""
 
     async def go_on(self, connection: Connection) -> None:
-        """Do what is left to do, until all results are here."""
+        """Do what is left to do, until all results have arrived."""
         if not self.folder.leaves_traces:
             self.report(await self.folder.check_python(connection))
         files = {BUNDLE_NAME: self.job.program}
@@ -97,7 +103,7 @@ class RemoteRun:
         return f"{self.folder.path}/run-{self.starts}"
 
     async def _start(self, connection: Connection) -> None:
-        """Start the program with the models whose results are not here yet."""
+        """Start the program with the models whose results have not arrived."""
         if self.starts == STARTS:
             raise DeviceError(
                 f"{self.name}: the run was ended {STARTS} times on the device; "
@@ -119,7 +125,7 @@ class RemoteRun:
                 *map(shlex.quote, models),
             ]
         )
-        # Renaming works on a full disk too, writing the exit code would not.
+        # Renaming also works on a full disk; writing the exit code would not.
         job = (
             "echo $$ > pid; "
             f"{PROGRESS_VARIABLE}=lines {program} > output 2> errors < /dev/null; "
@@ -137,7 +143,7 @@ class RemoteRun:
         self.report(f"measuring {len(models)} model{'s' * (len(models) > 1)}")
 
     def _options(self) -> list[str]:
-        """The device's own options, unless the command line says otherwise."""
+        """Return the device's own options, unless the command line says otherwise."""
         own: list[tuple[str, Any]] = [
             ("--backend", self.device.backend),
             ("--threads", self.device.threads),
@@ -152,19 +158,19 @@ class RemoteRun:
         return [*options, *self.job.options]
 
     async def _is_there(self, connection: Connection) -> bool:
-        """Whether the last run has ended by itself or still runs."""
+        """Tell whether the last run has ended by itself or still runs."""
         names = await connection.sizes(self._run_folder) or {}
         if _exit_code(names) is not None:
             return True
-        # A number alone may belong to another process after a restart of the device.
+        # After a restart of the device, the number may belong to another process.
         number = (await connection.read(f"{self._run_folder}/pid")).decode().strip()
         if number and await connection.link(f"/proc/{number}/cwd") == self._run_folder:
             return True
-        # It may have ended since the first look.
+        # The run may have ended since the first look.
         return _exit_code(await connection.sizes(self._run_folder) or {}) is not None
 
     async def _follow(self, connection: Connection) -> int | None:
-        """Take results until the run ends; its exit code, or None if it has vanished."""
+        """Take results until the run ends; return its exit code, or None if it has vanished."""
         delay = self.patience.first_look
         seen: dict[str, int] = {}
         while True:
@@ -202,7 +208,7 @@ class RemoteRun:
             self.report(self.said)
 
     async def _failure(self, connection: Connection, exit_code: int) -> DeviceError:
-        """Why the program failed, as it said itself if it could."""
+        """Say why the program failed, in its own words if it had any."""
         errors = (await connection.read(f"{self._run_folder}/errors")).decode(errors="replace")
         said = re.findall(r"^Error: (.+)$", errors, re.M)
         if await self.folder.free_kilobytes(connection) == 0:
@@ -212,7 +218,7 @@ class RemoteRun:
                 1,
             )
         if said:
-            # The models lie in folders of ours there, of which the user knows nothing.
+            # The user does not know our folders on the device, where the models are.
             told = re.sub(r"\.\./(\d+/)?", "", said[-1])
             return DeviceError(f"{self.name}: {told}", exit_code or 1)
         if exit_code > 128:
@@ -229,7 +235,7 @@ class RemoteRun:
 
 
 def _place(index: int, file: Path) -> str:
-    """Where a model goes in the folder: files of one name may come from different folders."""
+    """Return a model's place in the folder: files of one name may come from different folders."""
     return f"{index}/{file.name}"
 
 

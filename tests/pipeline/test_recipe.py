@@ -87,7 +87,10 @@ def test_recipes_of_the_project_are_valid(path):
         (GOOD + '[[models]]\ncell = "gru"\nunits = 8\n', "two models are called 'gru-8'"),
         (GOOD + "prune = { sparsity = 0.5, keep = 0.5 }\n", "give either sparsity"),
         (GOOD + "prune = { epochs = 5 }\n", "give either sparsity"),
-        (GOOD + 'distil = { teacher = "gru-9" }\n', "learns from 'gru-9', which is no model above"),
+        (
+            GOOD + 'distil = { teacher = "gru-9" }\n',
+            "learns from 'gru-9', which is not a model above",
+        ),
         (GOOD + 'prune = { sparsity = 0.5, pattern = "4:2" }\n', "'models.prune.pattern' is wrong"),
         (
             GOOD.replace("[training]", 'schemes = ["int8:qat"]\n[training]')
