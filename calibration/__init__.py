@@ -1,1 +1,1 @@
-"""What a quantizer must know: ranges of inputs, states and activations on real sequences."""
+"""Find what a quantizer must know: ranges of inputs, states and activations on real data."""

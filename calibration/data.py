@@ -1,10 +1,10 @@
-"""Sequences to calibrate and check with, from files and functions of a user's own.
+"""Load sequences for calibration and checks from a user's files and functions.
 
-``.npy``: [steps, channels], [sequences, steps, channels], or token ids [steps] and
-[sequences, steps]. ``.npz``: such arrays by the inputs' names, ``x`` for the first. CSV and
-Parquet: a column for each channel, in order; a column called ``sequence`` numbers the sequences.
-``module:function``: called without arguments, gives a list of sequences, each an array or a dict of
-arrays by input; it runs in a process of its own (:mod:`calibration.data_function`).
+``.npy``: [steps, channels], [sequences, steps, channels], or token ids [steps] and [sequences,
+steps]. ``.npz``: such arrays by the inputs' names, ``x`` for the first. CSV and Parquet: a column
+for each channel, in order; a column called ``sequence`` numbers the sequences. ``module:function``:
+called without arguments, returns a list of sequences, each an array or a dict of arrays by input.
+It runs in a process of its own (:mod:`calibration.data_function`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from calibration.errors import CalibrationError
 
 SEQUENCE_COLUMN = "sequence"
 
-#: Arrays [steps, channels] by input name, of each sequence.
+#: For each sequence, arrays [steps, channels] by input name.
 Sequences = list[dict[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
 class InputShape:
-    """What one input takes of each step: ``channels`` values, or one of ``vocabulary`` token ids;
-    ``constant`` where it stays for a sequence."""
+    """What one input takes at each step.
+
+    That is ``channels`` values, or one of ``vocabulary`` token ids. If ``constant``, it stays for a
+    whole sequence."""
 
     name: str
     channels: int
@@ -45,7 +47,7 @@ def load_sequences(source: str, inputs: Sequence[InputShape]) -> Sequences:
         inputs: what the model takes of each step.
 
     Returns:
-        Each sequence a dict of arrays by input: [steps, channels] float32, or [steps, 1] int32
+        For each sequence, a dict of arrays by input: [steps, channels] float32, or [steps, 1] int32
         token ids.
 
     Raises:
@@ -63,7 +65,7 @@ def load_sequences(source: str, inputs: Sequence[InputShape]) -> Sequences:
             raw = readers[path.suffix.lower()](path, inputs)
         except CalibrationError:
             raise
-        # What NumPy and pandas raise for damaged files, zlib.error and pyarrow's errors among it.
+        # NumPy and pandas raise many types for damaged files, such as zlib.error and pyarrow's.
         except Exception as error:
             raise CalibrationError(f"{source}: cannot be read ({_one_line(error)})") from error
     elif ":" in source:
@@ -90,7 +92,7 @@ def fit_sequences(
         The sequences as :func:`load_sequences` gives them.
 
     Raises:
-        CalibrationError: there is none, or one does not fit the inputs.
+        CalibrationError: there are no sequences, or one does not fit the inputs.
     """
     sequences = [_fitted(item, inputs, source) for item in given]
     if not sequences or not any(len(item[inputs[0].name]) for item in sequences):
@@ -99,14 +101,14 @@ def fit_sequences(
 
 
 def random_sequences(inputs: Sequence[InputShape], seed: int, count: int, steps: int) -> Sequences:
-    """Draw standard normal frames, and token ids of equal chance."""
+    """Draw standard normal frames, and token ids with equal probability."""
     generator = np.random.default_rng(seed)
     sequences = []
     for _ in range(count):
         one = {}
         for item in inputs:
             if item.vocabulary is not None:
-                # Id 0 is padding by custom, where there is any.
+                # By custom, id 0 is padding if there is any.
                 low = min(1, item.vocabulary - 1)
                 one[item.name] = generator.integers(low, item.vocabulary, (steps, 1), np.int32)
             else:
@@ -118,8 +120,9 @@ def random_sequences(inputs: Sequence[InputShape], seed: int, count: int, steps:
 
 
 def without_padding(sequences: Sequences, name: str, padding: float) -> Sequences:
-    """Give the sequences without the steps at which all values of the input ``name`` are
-    ``padding``, which the model skips."""
+    """Return the sequences without the steps that the model skips as padding.
+
+    At these steps, all values of the input ``name`` are ``padding``."""
     kept = []
     for sequence in sequences:
         real = ~np.all(sequence[name] == padding, axis=-1)
@@ -152,11 +155,11 @@ def _read_npz(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
 
 
 def _split(array: NDArray[Any], item: InputShape) -> list[NDArray[Any]]:
-    """An array of one or of many sequences as a list of sequences."""
+    """Split an array of one or many sequences into a list of sequences."""
     if item.constant:
         return [row[np.newaxis] for row in np.atleast_2d(array)]
     single = 1 if item.vocabulary is not None else 2
-    # Token ids may have an axis of one value, as real ones have.
+    # Token ids may have a last axis of one value, like real values.
     if item.vocabulary is not None and array.ndim > 1 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim == single:
@@ -164,7 +167,7 @@ def _split(array: NDArray[Any], item: InputShape) -> list[NDArray[Any]]:
     if array.ndim == single + 1:
         return list(array)
     raise CalibrationError(
-        f"an array of shape {array.shape} is no sequence for the input '{item.name}'; "
+        f"an array of shape {array.shape} is not a sequence for the input '{item.name}'; "
         "give [steps, channels] or [sequences, steps, channels]"
     )
 
@@ -203,7 +206,7 @@ def _read_table(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
 
 
 def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, NDArray[Any]]:
-    """One sequence in the inputs' shapes and dtypes."""
+    """Bring one sequence into the inputs' shapes and dtypes."""
     if not isinstance(given, Mapping):
         given = {inputs[0].name: given}
     found: dict[str, NDArray[Any]] = {}
@@ -213,7 +216,7 @@ def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, 
             raise CalibrationError(f"{source}: a sequence lacks the input '{item.name}'")
         values = np.asarray(given[item.name])
         if values.dtype.kind not in "fiub":
-            raise CalibrationError(f"{source}: the input '{item.name}' holds no numbers")
+            raise CalibrationError(f"{source}: the input '{item.name}' does not hold numbers")
         if values.ndim == 1:
             values = values[:, np.newaxis]
         if values.ndim != 2 or values.shape[1] != item.channels:

@@ -1,7 +1,7 @@
-"""Sequences that a function of the user's gives.
+"""Get sequences from a user's function.
 
-The function runs in a process of its own, whose imports look into the working directory first: a
-user's ``models`` or ``convert`` is his there, and edgestep's stays edgestep's here.
+The function runs in a process of its own, whose imports look into the working directory first.
+There, a package ``models`` or ``convert`` is the user's; here it is edgestep's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from calibration.errors import CalibrationError
 
 
 def call_data_function(source: str) -> list[Any]:
-    """Call ``module:function`` in a child process and give its sequences.
+    """Call ``module:function`` in a child process and return its sequences.
 
     Args:
         source: a module that can be imported from the working directory, and a function of it
@@ -30,8 +30,8 @@ def call_data_function(source: str) -> list[Any]:
         The sequences, each an array or a dict of arrays by input.
 
     Raises:
-        CalibrationError: there is no such function, or it raises, exits, crashes, or gives
-            something else than arrays of numbers.
+        CalibrationError: there is no such function, or it raises, exits, crashes, or returns
+            anything but arrays of numbers.
     """
     with tempfile.TemporaryDirectory(prefix="edgestep-data-") as name:
         folder = Path(name)
@@ -50,7 +50,7 @@ def call_data_function(source: str) -> list[Any]:
 
 
 def _read(folder: Path) -> list[Any]:
-    """What the child process wrote."""
+    """Read what the child process wrote."""
     sequences: list[Any] = []
     for files in json.loads((folder / process.SEQUENCES_FILE).read_text()):
         arrays = {

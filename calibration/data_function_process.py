@@ -1,9 +1,8 @@
-"""Calls a user's data function in a process of its own, and writes what it gives into files.
+"""Call a user's data function in a process of its own, and write its result into files.
 
-Run as a file: ``python data_function_process.py MODULE:FUNCTION FOLDER``. It imports nothing of
-ours, so that a user's own ``models`` or ``convert`` is what his function imports. FOLDER gets an
-``.npy`` file for each array and ``sequences.json``, or ``failure.txt`` with one line. Nothing is
-pickled.
+It runs as a file: ``python data_function_process.py MODULE:FUNCTION FOLDER``. It imports nothing of
+ours, so the function imports the user's own ``models`` or ``convert``. FOLDER gets an ``.npy`` file
+for each array and ``sequences.json``, or ``failure.txt`` with one line. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy as np
 
 SEQUENCES_FILE, FAILURE_FILE = "sequences.json", "failure.txt"
 INTERRUPTED_EXIT_CODE = 130
-# Name of the array of a sequence that is no dict: the model's first input.
+# The name of the array if a sequence is not a dict: the model's first input.
 FIRST_INPUT = None
 # The import packages of edgestep. A folder of one of these names in the working directory wins
 # over them even where it has no __init__.py, which Python itself would take last.
@@ -29,7 +28,7 @@ _OWN_NAMES = ("edgestep", "models", "calibration", "convert", "device_runner", "
 
 
 class _WorkingDirectoryFirst:
-    """Finds a user's own package of a name that edgestep has, too."""
+    """Finds a user's package that has the same name as one of edgestep's."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -85,14 +84,14 @@ def _one_line(error: BaseException) -> str:
 
 
 def main(source: str, folder: Path) -> int:
-    """Call MODULE:FUNCTION and write what it gives; the exit code."""
+    """Call MODULE:FUNCTION and write its result; return the exit code."""
     module, _, function = source.partition(":")
     try:
         _use_working_directory()
         _write(list(getattr(importlib.import_module(module), function)()), folder)
     except KeyboardInterrupt:
         return INTERRUPTED_EXIT_CODE
-    # Whatever the user's own function raises; SystemExit is one of them.
+    # The user's function may raise anything, SystemExit included.
     except BaseException as error:
         (folder / FAILURE_FILE).write_text(_one_line(error), encoding="utf-8")
         return 1

@@ -4,6 +4,6 @@ import click
 
 
 class CalibrationError(click.ClickException):
-    """The roll-out cannot be done, or gave no usable ranges. Says what is wrong and what to do."""
+    """The roll-out cannot be done, or gives no usable ranges. The message says what to do."""
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""A float step model in the interpreter, as calibration steps it."""
+"""Step a float model in the interpreter, for calibration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
 
-#: A stream's frames [steps, *frame shape]; of a model of several inputs, by name.
+#: A stream's frames [steps, *frame shape]; by name if the model has several inputs.
 StreamInputs = NDArray[Any] | Mapping[str, NDArray[Any]]
 #: TensorValues of tensors by tensor index, each in the tensor's shape and dtype.
 TensorValues = dict[int, NDArray[Any]]
@@ -21,15 +21,16 @@ class FloatModel:
 
     Args:
         step_model: the flatbuffer; states are the names on both sides of the signature.
-        initial: values that states begin with, by name, in the state's shape; else zeros.
-        periods: steps from one update to the next, by state name; else each step is one. The model
-            computes all at every step; only what is due is handed on.
+        initial: values that states begin with, by name, in the state's shape; others begin with
+            zeros.
+        periods: steps from one update to the next, by state name; others have 1. The model computes
+            all states at every step; only those that are due are handed on.
         keep_tensors: whether intermediate tensors can be read after a step.
 
     Attributes:
         inputs, outputs: the interpreter's details of the signature's tensors, by name.
         states: state name to the indices of its in and out tensors.
-        beginnings: what each state begins with, by its in tensor's index.
+        beginnings: what each state begins with, by the index of its in tensor.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class FloatModel:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         options: dict[str, Any] = {}
-        if keep_tensors:  # which a delegate would not give
+        if keep_tensors:  # a delegate would not give them
             options["experimental_preserve_all_tensors"] = True
             options["experimental_op_resolver_type"] = (
                 OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -51,7 +52,7 @@ class FloatModel:
         self.interpreter.allocate_tensors()
         runner = self.interpreter.get_signature_runner("step")
         self.inputs, self.outputs = runner.get_input_details(), runner.get_output_details()
-        del runner  # holds a reference that would make invoke() refuse
+        del runner  # it holds a reference that would make invoke() refuse
         self.states = {
             name: (self.inputs[name]["index"], self.outputs[name]["index"])
             for name in self.inputs
@@ -67,14 +68,15 @@ class FloatModel:
             self.beginnings[self.states[name][0]][...] = beginning
 
     def step(self, frame: TensorValues, states: TensorValues) -> None:
-        """Compute one step from ``states``, by in tensor's index."""
+        """Compute one step from ``states``, by the index of the in tensor."""
         for index, value in (frame | states).items():
             self.interpreter.set_tensor(index, value)
         self.interpreter.invoke()
 
     def due(self, position: int) -> TensorValues:
-        """Give the new values, by in tensor's index, of the states that step ``position`` (from 0
-        on) hands on."""
+        """Return the new values of the states that step ``position`` (from 0) hands on.
+
+        They are by the index of the in tensor."""
         return {
             state_in: self.interpreter.get_tensor(state_out)
             for name, (state_in, state_out) in self.states.items()
@@ -82,7 +84,7 @@ class FloatModel:
         }
 
     def frames(self, stream: StreamInputs) -> list[TensorValues]:
-        """Give a stream's values step by step.
+        """Return a stream's values step by step.
 
         Raises:
             CalibrationError: the stream does not fit the model's inputs.

@@ -1,6 +1,6 @@
-"""How a quantizer's range is chosen from the values a tensor took.
+"""Choose a quantizer's range from the values that a tensor took.
 
-Clipping a few outliers makes all other values finer. The methods differ in what they weigh:
+Clipping a few outliers makes all other values finer. The methods weigh this differently:
 
 - ``min-max``: nothing is clipped;
 - ``percentile``: what lies outside of the middle 99.98 % is clipped;
@@ -59,7 +59,7 @@ def _entropy(item: TensorRange, levels: int) -> tuple[float, float]:
         occupied = np.bincount(stored, counts > 0, minlength=levels)
         # A level's mass comes back spread evenly over the bins that went into it.
         spread = np.where(counts > 0, mass[stored] / np.maximum(occupied[stored], 1), 0.0)
-        # What is clipped moves to the border; that is what the divergence must see.
+        # Clipped values move to the border, and the divergence must see them there.
         clipped = (centers < low) | (centers > high)
         returned = np.where(clipped, 0.0, spread) + SMOOTHING
         original = counts + SMOOTHING
@@ -78,10 +78,10 @@ METHODS: dict[str, Callable[[TensorRange, int], tuple[float, float]]] = {
 
 
 def choose_range(item: TensorRange, method: str, levels: int = 256) -> tuple[float, float]:
-    """Choose the real range for a quantizer of ``levels`` levels; always contains zero.
+    """Choose the real range for a quantizer of ``levels`` levels; it always contains zero.
 
     Args:
-        item: what a roll-out saw.
+        item: the values that a roll-out saw.
         method: a name in METHODS.
     """
     low, high = METHODS[method](item, levels)
@@ -95,8 +95,9 @@ def _histogram(item: TensorRange) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _best(item: TensorRange, cost: Callable[[float, float], float]) -> tuple[float, float]:
-    """The candidate with the least cost; of equals the widest. The ends move independently: a
-    tensor may have outliers on one side only."""
+    """Return the candidate with the least cost, the widest among equals.
+
+    The ends move independently: a tensor may have outliers on one side only."""
     low, high = min(item.minimum, 0.0), max(item.maximum, 0.0)
     candidates = {
         (float(share_low * low), float(share_high * high)): None

@@ -1,4 +1,4 @@
-"""Ranges of tensors: true minimum and maximum, percentiles, and a histogram."""
+"""Collect ranges of tensors: true minimum and maximum, percentiles, and a histogram."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from calibration.errors import CalibrationError
 
 FORMAT_VERSION = 3
-# Bins of the histogram that is collected, and of the coarser one that is saved.
+# Number of bins of the collected histogram, and of the coarser saved one.
 COLLECTED_BINS = 4096
 SAVED_BINS = 1024
 PERCENTILES = (0.01, 0.1, 1.0, 99.0, 99.9, 99.99)
@@ -23,7 +23,7 @@ PERCENTILES = (0.01, 0.1, 1.0, 99.0, 99.9, 99.99)
 
 @dataclass(frozen=True)
 class TensorRange:
-    """The values a tensor took.
+    """The range of values that a tensor took.
 
     Attributes:
         role: "input", "output", "state" or "activation".
@@ -54,8 +54,8 @@ class Ranges:
         steps: number of time steps rolled out.
         longest_stream: most steps without a reset of the state.
         states: state name to the names of its in and out tensors.
-        moments: of what is multiplied with a matrix, by tensor name: the mean of the outer product
-            of (values, 1) with itself, [n + 1, n + 1].
+        moments: second moments of the factors of matrix products, by tensor name: the mean of the
+            outer product of (values, 1) with itself, [n + 1, n + 1].
     """
 
     steps: int
@@ -66,7 +66,7 @@ class Ranges:
     magnitudes: dict[str, float] = field(default_factory=dict)
 
     def state_magnitude(self, state: str) -> float:
-        """Find the largest magnitude a state took, in or out."""
+        """Return the largest magnitude that a state took, in or out."""
         return max(
             max(-self.tensors[name].minimum, self.tensors[name].maximum)
             for name in self.states[state]
@@ -80,7 +80,7 @@ class Ranges:
 
     @classmethod
     def load(cls, path: Path) -> Ranges:
-        """Read what :meth:`save` wrote; CalibrationError where it is missing or malformed."""
+        """Read what :meth:`save` wrote; CalibrationError if it is missing or malformed."""
         try:
             raw = json.loads(path.read_text())
             if raw.pop("format_version") != FORMAT_VERSION:
@@ -110,7 +110,7 @@ def _from_text(text: str) -> NDArray[Any]:
 
 
 class MomentCollector:
-    """Sums up the outer products of (values, 1) with itself, values being a tensor's last axis."""
+    """Sums the outer products of (values, 1) with itself; values are a tensor's last axis."""
 
     def __init__(self) -> None:
         self.total: NDArray[Any] | float = 0.0
@@ -124,7 +124,7 @@ class MomentCollector:
         self.count += len(rows)
 
     def result(self) -> NDArray[Any]:
-        """Give the mean, [n + 1, n + 1]."""
+        """Return the mean, [n + 1, n + 1]."""
         return np.asarray(self.total) / self.count
 
 
@@ -166,7 +166,7 @@ class RangeCollector:
         ]
 
     def percentile(self, percentile: float) -> float:
-        """Find the value below which ``percentile`` percent lie, within one collected bin."""
+        """Return the value below which ``percentile`` percent lie, to within one collected bin."""
         cumulative = np.cumsum(self.counts)
         index = int(np.searchsorted(cumulative, percentile / 100 * cumulative[-1]))
         width = 2 * self.limit / COLLECTED_BINS
@@ -174,7 +174,7 @@ class RangeCollector:
         return float(np.clip(edge, self.minimum, self.maximum))
 
     def result(self, role: str) -> TensorRange:
-        """Give the collected range."""
+        """Return the collected range."""
         saved = self.counts.reshape(SAVED_BINS, -1).sum(1)
         return TensorRange(
             role=role,

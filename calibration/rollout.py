@@ -1,8 +1,8 @@
-"""Rolls a float step model over real sequences and watches every tensor.
+"""Roll a float step model out over real sequences and watch every tensor.
 
-The state is carried along as in use, over streams much longer than a training sequence: an LSTM's
-cell state keeps growing long after the first few hundred steps, and a range learned from short
-sequences would be another network's.
+The state is carried along as in use, over streams much longer than a training sequence. An LSTM's
+cell state keeps growing long after the first few hundred steps, so a range learned from short
+sequences would be wrong.
 """
 
 from __future__ import annotations
@@ -30,20 +30,22 @@ def roll_out(
     periods: Mapping[str, int] | None = None,
     bounded: Collection[str] = (),
 ) -> Ranges:
-    """Step a float32 step model through streams and collect the range of each tensor, and the
-    second moments of what is multiplied with a matrix; then find by trial how large each state
-    without a bound should be in 8 bits (:mod:`calibration.state_magnitudes`).
+    """Step a float32 step model through streams and collect the range of each tensor.
+
+    It also collects the second moments of the factors of matrix products. Then it finds by trial
+    how large each state without a bound should be in 8 bits (:mod:`calibration.state_magnitudes`).
 
     Args:
         step_model: a .tflite flatbuffer with the signature ``step(x, state...) -> (y, state...)``
-            in float32, but for token ids and counts; states are the names on both sides.
-        streams: each [steps, inputs] float32 or [steps, 1] token ids; where there are several
-            inputs a dict of such arrays by name. The state is reset between streams only.
-        progress: called now and then with (steps done, steps in all), of both passes.
-        initial: values that states begin with, by name, in the state's shape; else zeros.
-        periods: steps from one update to the next, by state name; else each step is one. The model
-            computes all at every step; only what is due is handed on.
-        bounded: names of states whose range the equations give, and that need no trial.
+            in float32, except token ids and counts; states are the names on both sides.
+        streams: each [steps, inputs] float32 or [steps, 1] token ids; if there are several inputs,
+            a dict of such arrays by name. The state is only reset between streams.
+        progress: called now and then with (steps done, steps in all), over both passes.
+        initial: values that states begin with, by name, in the state's shape; others begin with
+            zeros.
+        periods: steps from one update to the next, by state name; others have 1. The model computes
+            all states at every step; only those that are due are handed on.
+        bounded: names of states whose range the equations give; they need no trial.
 
     Raises:
         CalibrationError: there is no data, it does not fit the model's inputs, or the model
@@ -101,12 +103,12 @@ class _Watch:
         self._block: dict[int, list[NDArray[Any]]] = {index: [] for index in self._roles}
 
     def look(self) -> None:
-        """Take in the values of the step that was just computed."""
+        """Record the values of the step that was just computed."""
         for index, values in self._block.items():
             values.append(self.model.interpreter.get_tensor(index))
 
     def add_block(self) -> None:
-        """Add to the collectors what was taken in since the last block.
+        """Add to the collectors what was recorded since the last block.
 
         Raises:
             CalibrationError: a value is NaN or infinite.
@@ -119,7 +121,7 @@ class _Watch:
             values.clear()
 
     def ranges(self, steps: int, longest_stream: int) -> Ranges:
-        """Give the ranges of all that was added."""
+        """Return the ranges of all that was added."""
         return Ranges(
             steps=steps,
             longest_stream=longest_stream,
@@ -139,7 +141,7 @@ class _Watch:
 def _roll_out_one(
     model: FloatModel, stream: StreamInputs, watch: _Watch, step_done: Callable[[], None]
 ) -> None:
-    """Step the model through one stream, from its initial states."""
+    """Step the model through one stream, from the initial states."""
     states = dict(model.beginnings)
     length = steps_of(stream)
     for position, frame in enumerate(model.frames(stream)):
@@ -152,7 +154,7 @@ def _roll_out_one(
 
 
 def _roles(model: FloatModel) -> dict[int, str]:
-    """Index of every float tensor that the step computes or takes -> its role."""
+    """Return the role of every float tensor that the step computes or takes, by index."""
     details = {item["index"]: item for item in model.interpreter.get_tensor_details()}
     operators = model.interpreter._get_ops_details()
     roles = {int(index): "activation" for op in operators for index in op["outputs"]}
@@ -171,11 +173,11 @@ def _roles(model: FloatModel) -> dict[int, str]:
 def long_streams(
     sequences: Sequence[StreamInputs], steps: int, seed: int, streams: int = 4
 ) -> list[Any]:
-    """Chain real sequences, in random order and as often as needed, into a few long streams.
+    """Chain real sequences, in random order and repeated as needed, into a few long streams.
 
     Args:
         sequences: each [steps, inputs], or a dict of such arrays by input.
-        steps: steps in all streams together (the last sequence of each is kept whole).
+        steps: number of steps in all streams together (each stream's last sequence is kept whole).
     """
     generator = np.random.default_rng(seed)
     chained = []

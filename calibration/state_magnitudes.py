@@ -1,11 +1,11 @@
-"""How large an unbounded state an 8-bit grid should hold.
+"""Find how large an unbounded state an 8-bit grid should hold.
 
 An LSTM's cell state grows for as long as a gate lets it. A grid that covers the largest value of a
 long roll-out is so coarse that most steps move the state by less than half a rounding step, and
 what is lost comes back at every later step. Clipping the few largest values costs less, since the
 network reads them through a tanh that has long saturated. How much less is found by trial: the
-state alone is rounded and clipped, as it is handed from step to step over the whole roll-out, and
-the magnitude is taken whose outputs are nearest to the float model's.
+state alone is rounded and clipped as it is handed from step to step over the whole roll-out. The
+magnitude is taken whose outputs are nearest to the float model's.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from calibration.float_model import FloatModel, StreamInputs, steps_of
 
 LEVELS = 256
-# Over the largest value seen: other data goes a little beyond it.
+# Margin over the largest value seen: other data goes a little beyond it.
 MARGIN = 1.1
 # Candidates, as shares of the largest value: halved every second time, down to a sixteenth.
 SHARES = tuple(MARGIN * 2.0 ** (-half / 2) for half in range(9))
-# Of a network with many such states each stream's beginning is enough: a trial is to take seconds.
+# With many such states only the beginning of each stream is used: a trial should take seconds.
 MOST_CALLS = 500_000
 
 
@@ -39,14 +39,14 @@ def choose_magnitudes(
 
     Args:
         model: the float model.
-        streams: rolled out from the initial states, each; as far as MOST_CALLS allow.
-        largest: largest magnitude in the float roll-out, by name of each state to choose for.
-        spreads: largest minus smallest value of each output, by name: errors are shares of it.
+        streams: each is rolled out from the initial states, as far as MOST_CALLS allows.
+        largest: largest magnitude in the float roll-out, by name, of each state to choose for.
+        spreads: largest minus smallest value of each output, by name; errors are shares of it.
         step_done: called after each step.
 
     Returns:
-        By state name the candidate (SHARES of ``largest``) with the least mean squared error of
-        the outputs; of equals the largest.
+        By state name, the candidate (SHARES of ``largest``) with the least mean squared error of
+        the outputs, the largest among equals.
     """
     trials = [(name, share * largest[name]) for name in largest for share in SHARES]
     outputs = {

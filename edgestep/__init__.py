@@ -1,11 +1,11 @@
-"""The public face of edgestep: what a program of a user's imports.
+"""The public face of edgestep: what a user's program imports.
 
 >>> import edgestep
 >>> edgestep.Stream.__module__
 'device_runner.stream'
 
-Nothing is imported before it is used, so that a device needs no TensorFlow. Nothing else lives
-here: each name is made where it belongs, in ``device_runner`` and ``convert``.
+Nothing is imported before it is used, so that a device needs no TensorFlow. Nothing else is here:
+each name is made where it belongs, in ``device_runner`` and ``convert``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stream", "bench", "convert", "load_step_model"]
 
-# Where each name is made: module, its name there, and the packages of ours that it needs.
+# Where each name is made: its module, its name there, and those of our packages that it needs.
 _DEVICE = ("device_runner",)
 _WORKSTATION = ("models", "calibration", "convert", "device_runner")
 _HOMES = {
@@ -32,7 +32,7 @@ _HOMES = {
     "bench": ("device_runner.measure.bench_files", "bench_files", _DEVICE),
     "convert": ("convert.file_conversion", "convert_file", _WORKSTATION),
 }
-# The folder that holds all packages of ours.
+# The folder that holds all our packages.
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -52,10 +52,10 @@ def __dir__() -> list[str]:
 
 
 def _check_ours(package: str, wanted_by: str) -> None:
-    """Raise ImportError where a user's own package of this name would be imported for ours."""
+    """Raise ImportError if a user's own package of this name would be imported instead of ours."""
     try:
         spec = importlib.util.find_spec(package)
-    except ValueError:  # loaded without a spec, so by hand
+    except ValueError:  # loaded by hand, without a spec
         spec = None
     places = list(spec.submodule_search_locations or ()) if spec else []
     if places and Path(places[0]).resolve() == _ROOT / package:

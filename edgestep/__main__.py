@@ -12,7 +12,7 @@ _PACKAGES = ("models", "calibration", "convert", "device_runner", "pipeline")
 
 
 def main() -> None:
-    """Run the command with edgestep's own packages, whatever lies in the working directory."""
+    """Run the command with edgestep's own packages, whatever is in the working directory."""
     _leave_working_directory()
     _import_own_packages()
     from pipeline.cli import main as command
@@ -21,13 +21,13 @@ def main() -> None:
 
 
 def _leave_working_directory() -> None:
-    """Take the working directory off the import path, where ``python -m`` puts it."""
+    """Remove the working directory from the import path, where ``python -m`` puts it."""
     if sys.path and Path(sys.path[0] or ".").resolve() == Path.cwd() != _ROOT:
         del sys.path[0]
 
 
 def _import_own_packages() -> None:
-    """Import the packages from beside this one: PYTHONPATH may lead to others of their names."""
+    """Import the packages beside this one: PYTHONPATH may lead to others of the same names."""
     for name in _PACKAGES:
         spec = PathFinder.find_spec(name, [str(_ROOT)])
         if spec is None or spec.loader is None:

@@ -74,7 +74,7 @@ def convert_command(
     units: str,
     output: Path | None,
 ) -> None:
-    """Convert as the options say; the help is HELP."""
+    """Convert as the options say; HELP is its help."""
     if data is None and not random_calibration:
         raise click.UsageError(
             "real sequences are needed for calibration and proof: give --data FILE, "

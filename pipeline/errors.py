@@ -4,13 +4,13 @@ import click
 
 
 class PipelineError(click.ClickException):
-    """Base of all errors of this package. The message says what is wrong and what to do."""
+    """Base class of all errors of this package. Each message says what is wrong and what to do."""
 
     exit_code = 3
 
 
 class RecipeError(PipelineError):
-    """The recipe is missing, no TOML, or has an unknown or wrong entry."""
+    """The recipe is missing, is not TOML, or has an unknown or wrong entry."""
 
     exit_code = 2
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-# No separator, no leading dot or dash, nothing that a shell or another file system takes amiss.
+# No separator, no leading dot or dash, nothing that a shell or another file system rejects.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-# Seeds, schemes and suffixes come behind it, and file systems stop at 255 bytes.
+# Seeds, schemes and suffixes follow it, and file systems stop at 255 bytes.
 LONGEST_NAME = 100
 
 FileName = Annotated[str, Field(pattern=NAME_PATTERN, max_length=LONGEST_NAME)]

@@ -21,22 +21,23 @@ class Network:
 
     @property
     def base_label(self) -> str:
-        """What it is called before it is compressed; networks that differ only in how they are
-        compressed later share it."""
+        """What it is called before it is compressed.
+
+        Networks that differ only in how they are compressed later share it."""
         return f"{self.section.base_label}-s{self.seed}"
 
     def file_name(self, scheme: SchemeSpec) -> str:
-        """Name of the step model in a scheme."""
+        """Return the name of the step model's file in a scheme."""
         return f"{self.label}-{scheme.file_part}.tflite"
 
 
 def networks_of(recipe: Recipe) -> list[Network]:
-    """Every model with every seed, in the recipe's order."""
+    """List every model with every seed, in the recipe's order."""
     return [Network(section, seed) for section in recipe.models for seed in recipe.seeds]
 
 
 def models_by_file(recipe: Recipe) -> dict[str, tuple[str, str]]:
-    """(model's label, scheme) by the name of each step model's file."""
+    """Return (model's label, scheme) by the name of each step model's file."""
     return {
         Network(section, seed).file_name(scheme): (section.label, str(scheme))
         for section in recipe.models

@@ -33,7 +33,7 @@ def _parsed(name: object) -> object:
 
 #: A scheme, in a recipe its name.
 SchemeName = Annotated[SchemeSpec, BeforeValidator(_parsed), PlainSerializer(str)]
-# As NumPy and TensorFlow take one.
+# The range that NumPy and TensorFlow accept.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Units = Annotated[int, Field(ge=1)]
 
@@ -50,9 +50,10 @@ class AugmentationSection(SettingsSection):
 
 
 class TrainingSection(SettingsSection):
-    """[training]: of all networks; ``input_noise``, ``input_offset`` and ``dropout`` as
-    models.network.Architecture says. A teacher, its students and the networks trained alone all
-    see the same kind of augmented data."""
+    """[training]: how all networks are trained.
+
+    ``input_noise``, ``input_offset`` and ``dropout`` are as in models.network.Architecture. A
+    teacher, its students and networks trained alone all see the same kind of augmented data."""
 
     settings_classes = (TrainingSettings,)
 
@@ -69,12 +70,11 @@ class TrainingSection(SettingsSection):
 
 
 class CompressionSection(SettingsSection):
-    """[models.NAME]: a compression in models.compress.COMPRESSIONS, with the fine-tuning that
-    comes with it."""
+    """[models.NAME]: a compression in models.compress.COMPRESSIONS, with its fine-tuning."""
 
     @property
     def settings(self) -> Any:
-        """Of the compression itself."""
+        """The settings of the compression itself."""
         return self.part(self.settings_classes[0])
 
     @property
@@ -83,8 +83,10 @@ class CompressionSection(SettingsSection):
 
 
 class DistilSection(SettingsSection):
-    """[models.distil]: learn from another network of the recipe; with ``ensemble`` from that
-    network trained with each of the recipe's seeds, all together."""
+    """[models.distil]: learn from another network of the recipe.
+
+    With ``ensemble``, learn from that network trained with each of the recipe's seeds, all
+    together."""
 
     settings_classes = (DistillationSettings,)
 
@@ -96,8 +98,9 @@ class DistilSection(SettingsSection):
 
 
 class ModelTrainingSection(Section):
-    """[models.training]: what differs from [training] for one network; small ones learn longer and
-    at a higher rate."""
+    """[models.training]: what differs from [training] for one network.
+
+    Small networks learn longer and at a higher rate."""
 
     epochs: int | None = optional(TrainingSettings, "epochs")
     learning_rate: float | None = optional(TrainingSettings, "learning_rate")
@@ -115,14 +118,14 @@ class QATSection(SettingsSection):
 
 
 class CalibrationSection(Section):
-    """[calibration]: time steps to roll out, and into how many streams without reset."""
+    """[calibration]: how many time steps to roll out, in how many streams without reset."""
 
     steps: int = Field(40_000, ge=100)
     streams: int = Field(4, ge=1)
 
 
 class BenchSection(Section):
-    """[bench]: as device_runner.measure.latency.BenchSettings says."""
+    """[bench]: see device_runner.measure.latency.BenchSettings."""
 
     steps: int = Field(BenchSettings.steps, ge=100)
     rounds: int = Field(BenchSettings.rounds, ge=1)
@@ -134,7 +137,7 @@ class BenchSection(Section):
 if TYPE_CHECKING:
     _Compressible = Section
 else:
-    # A table for each compression that there is.
+    # One table for each compression.
     _Compressible = create_model(
         "_Compressible",
         __base__=Section,
@@ -146,9 +149,11 @@ else:
 
 
 class ModelSection(_Compressible):
-    """[[models]]: one network; ``embedding`` is the width of a token's vector, for tasks of token
-    ids; ``residual`` and ``periods`` as models.network.Architecture says. Each compression in
-    models.compress.COMPRESSIONS is a table of its own, called as there."""
+    """[[models]]: one network.
+
+    ``embedding`` is the width of a token's vector, for tasks of token ids. ``residual`` and
+    ``periods`` are as in models.network.Architecture. Each compression in
+    models.compress.COMPRESSIONS is a table of its own, under its name."""
 
     cell: FileName
     units: Units | Annotated[list[Units], Field(min_length=1)]
@@ -167,13 +172,13 @@ class ModelSection(_Compressible):
 
     @property
     def compressions(self) -> dict[str, CompressionSection]:
-        """What is done to the trained network, by stage, in order."""
+        """The compressions of the trained network, by stage, in order."""
         sections = {name: getattr(self, name) for name in COMPRESSIONS}
         return {stage: section for stage, section in sections.items() if section}
 
     @property
     def loses_inputs(self) -> bool:
-        """Whether input channels are taken out of it."""
+        """Whether it loses input channels."""
         prune = self.compressions.get("prune")
         return prune is not None and prune.settings.keep_inputs is not None
 
@@ -195,9 +200,11 @@ class ModelSection(_Compressible):
 
 
 class Recipe(Section):
-    """A whole recipe. Every network is trained with every seed and exported in every scheme; for
-    each target (convert.scheme_choice.candidates) one of the schemes is recommended.
-    ``fold_embedding`` is as convert.step.step_module.StepModule says."""
+    """A whole recipe.
+
+    Every network is trained with every seed and exported in every scheme. For each target
+    (convert.scheme_choice.candidates) one of the schemes is recommended. ``fold_embedding`` is as
+    in convert.step.step_module.StepModule."""
 
     name: FileName
     task: str
@@ -215,14 +222,14 @@ class Recipe(Section):
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe and check what can be checked by reading it.
+    """Read a recipe and check what reading alone can check.
 
-    The rest, which needs the task's data or TensorFlow, is the stage ``check``'s
-    (:mod:`pipeline.stages.check`).
+    The stage ``check`` (:mod:`pipeline.stages.check`) checks the rest, which needs the task's data
+    or TensorFlow.
 
     Raises:
-        RecipeError: the file is missing or no TOML, or an entry is unknown or has a wrong value;
-            for an unknown key the nearest known one is suggested.
+        RecipeError: the file is missing or not TOML, or an entry is unknown or has a wrong value.
+            For an unknown key the message suggests the nearest known one.
     """
     from pipeline.recipe_check import contradiction
 

@@ -1,4 +1,4 @@
-"""The one table: what each model costs and what it is worth, seeds taken together."""
+"""Make the one table: what each model costs and what it is worth, over all seeds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from models.metrics import MetricDescription, described
 from pipeline.all_stages import Outcome
 from pipeline.networks import models_by_file
 
-# Of two steps measured in turns, one is called faster below this share of the other's time.
+# A step counts as faster than another if it takes less than this share of the other's time.
 FASTER = 0.95
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model in one scheme. Scores are values of ``metric``, medians over the seeds; latencies
-    are medians over the seeds' files, in microseconds, None where there were too few samples."""
+    """One model in one scheme.
+
+    Scores are values of ``metric``, medians over the seeds. Latencies are medians over the seeds'
+    files in microseconds, None if there were too few samples."""
 
     model: str
     scheme: str
@@ -50,19 +52,19 @@ class Row:
     valid: bool
 
     def dominated_by(self, other: Row) -> bool:
-        """Whether the other is nowhere worse and somewhere better: score, bytes, p50."""
+        """Tell whether the other is nowhere worse and somewhere better in score, bytes and p50."""
         mine = (self.metric.lost(self.score, 0), self.file_bytes, self.p50)
         theirs = (self.metric.lost(other.score, 0), other.file_bytes, other.p50)
         return theirs != mine and all(a <= b for a, b in zip(theirs, mine, strict=True))
 
 
 def pareto_front(rows: list[Row]) -> list[Row]:
-    """The rows that no other one dominates."""
+    """Return the rows that no other row dominates."""
     return [row for row in rows if not any(row.dominated_by(other) for other in rows)]
 
 
 def make_rows(outcome: Outcome) -> list[Row]:
-    """One row per model and scheme, in the recipe's order."""
+    """Make one row per model and scheme, in the recipe's order."""
     order = models_by_file(outcome.recipe)
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in outcome.results:
@@ -132,14 +134,14 @@ def _row(
 
 
 def _median(results: list[dict[str, Any]], *path: str) -> Any:
-    """The median of what stands at ``path`` in results; None where it stands in none."""
+    """Return the median of the values at ``path`` in results; None if no result has one."""
     values = [_dig(result, path) for result in results]
     known = [value for value in values if value is not None]
     return statistics.median(known) if known else None
 
 
 def _medians(results: list[dict[str, Any]], metric: MetricDescription) -> dict[str, Any]:
-    """Metrics as in a contract, for :func:`convert.scheme_choice.refusal`."""
+    """Return the metrics as in a contract, for :func:`convert.scheme_choice.refusal`."""
     drift = None
     if "drift" in results[0]["metrics"]:
         names = ("steps", "argmax_agreement", "rms")
@@ -161,7 +163,7 @@ def _dig(facts: Any, path: tuple[str, ...]) -> Any:
 
 
 def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
-    """The table for a terminal."""
+    """Print the table in a terminal."""
     table = Table(title=title(outcome), title_justify="left", pad_edge=False, box=None)
     for column in ("model", "scheme"):
         table.add_column(column, no_wrap=True)
@@ -187,7 +189,7 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
 
 
 def title(outcome: Outcome) -> str:
-    """What the table is about, in one line."""
+    """Say in one line what the table is about."""
     first = outcome.results[0]
     return (
         f"{outcome.recipe.task} on {first['machine']['model']}, "
@@ -197,7 +199,7 @@ def title(outcome: Outcome) -> str:
 
 
 def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
-    """What a reader must know beside the numbers, one sentence a line."""
+    """List what a reader must know besides the numbers, one sentence per line."""
     task, first = outcome.task, outcome.results[0]
     metric = task.metric
     seeds = len(outcome.recipe.seeds)
@@ -231,9 +233,10 @@ def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
 
 
 def recommendations(rows: list[Row], targets: list[str]) -> list[str]:
-    """Which scheme to take for each target, and why; one line for models alike. What is cheap on
-    a target is known of most of its devices: where this machine's CPU has measured another scheme
-    that is right to be faster, that is said too."""
+    """Say which scheme to take for each target, and why; similar models share a line.
+
+    What is cheap on a target is known for most of its devices. If another correct scheme was faster
+    on this machine's CPU, that is said too."""
     chosen_for: dict[tuple[str, Choice], list[str]] = defaultdict(list)
     faster_here: dict[tuple[str, str], list[str]] = defaultdict(list)
     for target in targets:

@@ -1,4 +1,4 @@
-"""docs/techniques.md: what each cell and each technique costs and buys, from finished runs."""
+"""Write docs/techniques.md: what each cell and technique costs and buys, from finished runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.stages.bench import RESULTS_FILE
 from pipeline.toml_settings import Section, read_toml
 
 TECHNIQUES_FILE = Path(__file__).with_name("techniques.toml")
-# Where benchmarks leave a line per record.
+# Where benchmarks write a line per record.
 FINDINGS_FOLDER = "benchmarks"
 NOT_MEASURED = "not measured here yet"
 
@@ -34,7 +34,7 @@ class Variant(Section):
 
 
 class Comparison(Section):
-    """[[techniques]] with a recipe: ``variant`` has the technique, ``against`` has not."""
+    """[[techniques]] with a recipe: ``variant`` has the technique, ``against`` does not."""
 
     name: str
     recipe: str
@@ -43,7 +43,7 @@ class Comparison(Section):
 
 
 class Finding(Section):
-    """[[techniques]] with a benchmark, whose own words for cost and benefit stand in the table."""
+    """[[techniques]] with a benchmark, whose own words for cost and benefit go into the table."""
 
     name: str
     benchmark: str
@@ -73,12 +73,12 @@ class Measured:
 
 
 def load_techniques(path: Path = TECHNIQUES_FILE) -> Techniques:
-    """The list of techniques."""
+    """Read the list of techniques."""
     return Techniques.model_validate(read_toml(path, PipelineError))
 
 
 def measured(recipe: Recipe, runs_dir: Path) -> dict[tuple[str, str], Measured]:
-    """What a finished run of a recipe measured, by model and scheme; empty where it was not run."""
+    """Return what a recipe's finished run measured, by model and scheme; empty if not run."""
     path = runs_dir / recipe.name / RESULTS_FILE
     if not path.exists():
         return {}
@@ -118,7 +118,7 @@ def _measured(model: str, scheme: str, results: list[dict[str, Any]]) -> Measure
 
 
 def technique_document(techniques: Techniques, runs_dir: Path) -> str:
-    """The whole document as Markdown.
+    """Write the whole document as Markdown.
 
     Args:
         runs_dir: where the recipes' runs and the benchmarks' records are.

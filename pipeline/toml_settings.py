@@ -1,4 +1,4 @@
-"""Settings in TOML files: read and checked, with one line for what is wrong."""
+"""Read and check settings in TOML files, with one line for what is wrong."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ class Section(BaseModel):
 
 
 class SettingsSection(Section):
-    """A table that is made into settings of classes that are declared where they are used
-    (:mod:`models.setting`), and checked by them."""
+    """A table that becomes settings of classes declared where they are used.
+
+    These classes (:mod:`models.setting`) also check them."""
 
     settings_classes: ClassVar[tuple[type[Any], ...]] = ()
 
@@ -52,30 +53,30 @@ class SettingsSection(Section):
         return self
 
     def part(self, settings_class: type[Settings]) -> Settings:
-        """Those of the table's values that are fields of a settings class, as its object."""
+        """Make an object of a settings class from the table's values for its fields."""
         names = {item.name for item in dataclasses.fields(settings_class)}  # type: ignore[arg-type]
         kept = names & set(type(self).model_fields)
         return settings_class(**{name: getattr(self, name) for name in kept})
 
 
 def declared(settings_class: type[Any], name: str) -> Any:
-    """A key with the default and the range that a settings class declares for its field."""
+    """Declare a key with the default and range that a settings class declares for its field."""
     item = settings_class.__dataclass_fields__[name]
     default = ... if item.default is dataclasses.MISSING else item.default
     return Field(default, **item.metadata)
 
 
 def optional(settings_class: type[Any], name: str) -> Any:
-    """A key that may be left out, with the range that a settings class declares."""
+    """Declare a key that may be left out, with the range that a settings class declares."""
     return Field(None, **settings_class.__dataclass_fields__[name].metadata)
 
 
 def table_of(name: str, base: type[SettingsSection], *classes: type[Any]) -> type[SettingsSection]:
-    """A table with all fields of settings classes as its keys.
+    """Make a table class whose keys are all fields of settings classes.
 
     Args:
-        name: of the new class.
-        base: what it derives from.
+        name: name of the new class.
+        base: the class that it derives from.
     """
     keys: dict[str, Any] = {}
     for one in classes:
@@ -88,11 +89,11 @@ def table_of(name: str, base: type[SettingsSection], *classes: type[Any]) -> typ
 
 
 def read_toml(path: Path, error_class: type[Error]) -> dict[str, Any]:
-    """The tables and values of a TOML file.
+    """Read the tables and values of a TOML file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        click.ClickException: of ``error_class``; it cannot be read, or is no TOML.
+        click.ClickException: of ``error_class``; the file cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -103,13 +104,13 @@ def read_toml(path: Path, error_class: type[Error]) -> dict[str, Any]:
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first thing that is wrong with a table, in one line.
+    """Say in one line what is first wrong with a table.
 
     Args:
         model: what the table was checked against; its keys are suggested for an unknown one.
     """
     problems = error.errors(include_url=False, include_context=False)
-    # A misspelt key also leaves the right one missing; the misspelling is what to say.
+    # A misspelt key also leaves the right one missing; the message names the misspelt one.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     place = [part for part in problem["loc"] if isinstance(part, str)]
     where = ".".join(place)
@@ -122,13 +123,13 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     if not where:
         return "must be a table of keys" if problem["type"] == "model_type" else reason
     found = problem["input"]
-    # A whole table is no help in a message, and a rule about it says what is wrong by itself.
+    # A whole table does not help in a message, and a rule about it says what is wrong.
     shown = "" if isinstance(found, dict) else f", found {found!r}"
     return f"'{where}' is wrong: {reason}{shown}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What to say behind an unknown name: the nearest one, and all there are."""
+    """Return what to say after an unknown name: the nearest one, and all there are."""
     names = list(known)
     question = did_you_mean(name, names)
     there = f"{', '.join(names) or 'none'}"
@@ -136,7 +137,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def known_keys(model: type[BaseModel], place: Sequence[str]) -> list[str]:
-    """The keys of the table at ``place`` within a table of ``model``."""
+    """Return the keys of the table at ``place`` within a table of ``model``."""
     for part in place:
         field = model.model_fields.get(part)
         inner = _table_of(field.annotation) if field else None
@@ -147,7 +148,7 @@ def known_keys(model: type[BaseModel], place: Sequence[str]) -> list[str]:
 
 
 def _table_of(annotation: Any) -> type[BaseModel] | None:
-    """The table that a field holds: itself, or within a list or an option."""
+    """Return the table that a field holds, directly or within a list or an option."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     found = (_table_of(argument) for argument in typing.get_args(annotation))

@@ -1,4 +1,4 @@
-"""What a stage is to the pipeline: what it reads, and how its result is made."""
+"""What a stage is to the pipeline: what it reads, and how it makes its result."""
 
 from __future__ import annotations
 
@@ -19,49 +19,51 @@ Tracker = Callable[[str, str], AbstractContextManager[Report]]
 
 
 class Work(ABC):
-    """A stage that can be done. Its key is made of :meth:`settings` and of the code that its
-    module imports (:mod:`pipeline.source_trace`), so a module of a stage imports what it computes
-    with, and nothing else."""
+    """A stage that can be done.
+
+    Its key is made from :meth:`settings` and from the code that its module imports
+    (:mod:`pipeline.source_trace`). So a stage's module imports what it computes with, and nothing
+    else."""
 
     #: What is done: its name in pipeline.stages.STAGES.
     name: str
-    #: Whether TensorFlow is to be loaded before, without its messages.
+    #: Whether TensorFlow must be loaded first, without its messages.
     needs_tensorflow: ClassVar[bool] = True
-    #: Distributions whose version the result holds, whether or not they are imported.
+    #: Distributions whose version the result holds, imported or not.
     distributions: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
     def subject(self) -> str:
-        """What it is done to; a folder's name."""
+        """What the stage is done to; a folder's name."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What the result depends on beside code, ready for JSON."""
+        """Return what the result depends on besides code, in JSON-ready form."""
 
     @abstractmethod
     def build(self, folder: Path, report: Report) -> None:
-        """Write the result into ``folder``, which holds what an interrupted attempt has left."""
+        """Write the result into ``folder``, which holds what an interrupted attempt left."""
 
     def modules(self) -> tuple[str, ...]:
-        """Modules that the result depends on, with all that these import."""
+        """Return the modules that the result depends on, with all that they import."""
         return (type(self).__module__,)
 
     def chosen(self) -> Mapping[str, tuple[str, ...]]:
-        """Which entries of the registries it uses, by package; those of others do not matter."""
+        """Return which registry entries the stage uses, by package; the others do not matter."""
         return {}
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """Does stages in a workspace and shows them at work."""
+    """Does stages in a workspace and shows them while they run."""
 
     workspace: Workspace
     track: Tracker
     tracer: Tracer = field(default_factory=Tracer)
 
     def do(self, work: Work) -> Stage:
-        """The finished stage; it is done now unless it is there already."""
+        """Return the finished stage; do it now unless it is done already."""
         sources = self.tracer.trace(work.modules(), work.chosen(), work.distributions)
 
         def build(folder: Path) -> None:

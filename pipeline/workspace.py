@@ -1,4 +1,4 @@
-"""Stages on disk: each in a folder named by a hash of all it depends on, done once."""
+"""Keep stages on disk, each done once, in a folder named by a hash of all it depends on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Workspace:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes' runs out; the operating system lets go when this one is killed.
+        """Keep other processes' runs out; the operating system releases it if this one is killed.
 
         Raises:
             PipelineError: another run is at work in this folder.
@@ -81,13 +81,13 @@ class Workspace:
         """Do a stage unless it is done.
 
         Args:
-            name: what is done ("train").
-            subject: to what ("gru-64-s1").
-            settings: what the result depends on beside code: settings, and keys of the stages it
+            name: what the stage does ("train").
+            subject: what it is done to ("gru-64-s1").
+            settings: what the result depends on besides code: settings, and keys of the stages it
                 builds on; JSON-ready.
             sources: the code that the result depends on.
-            build: writes the result into the folder it is given. After an interruption it gets
-                the same folder again, with whatever it had left there to resume from.
+            build: writes the result into the folder it is given. After an interruption it gets the
+                same folder again, with whatever it left there to resume from.
         """
         facts = {
             "stage": name,
@@ -113,6 +113,6 @@ class Workspace:
 
 
 def digest(facts: Any) -> str:
-    """A short hash of JSON-ready facts."""
+    """Return a short hash of JSON-ready facts."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]

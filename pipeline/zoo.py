@@ -1,4 +1,4 @@
-"""What there is to train: cells, ways to stack them, and tasks, with source and purpose."""
+"""List what there is to train: cells, ways to stack them, and tasks, with source and purpose."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 from models.cells import CELLS
 from models.tasks import TASKS
 
-# What the parameters of a cell are counted with.
+# The sizes for which a cell's parameters are counted.
 UNITS = 64
 INPUTS = 12
 
 
 def cells() -> list[dict[str, Any]]:
-    """Name, number of parameters (of UNITS units on INPUTS inputs), source and purpose of each
-    cell."""
+    """List the name, number of parameters, source and purpose of each cell.
+
+    Parameters are those of UNITS units on INPUTS inputs."""
     import numpy as np
 
     from models.cells import make_cell
@@ -34,8 +35,9 @@ def cells() -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Stack:
-    """A way to put several recurrences into one network: what a recipe's model says for it, where
-    it comes from, and what it is for."""
+    """A way to put several recurrences into one network.
+
+    It has what a recipe's model says for it, where it comes from, and what it is for."""
 
     settings: dict[str, Any]
     source: str
@@ -67,8 +69,9 @@ STACKS: dict[str, Stack] = {
 
 
 def stacks() -> list[dict[str, Any]]:
-    """Name, what a recipe says, number of parameters (of GRUs on INPUTS inputs, without the
-    head), source and purpose of each way to stack recurrences."""
+    """List each way to stack recurrences: name, recipe settings, parameters, source and purpose.
+
+    Parameters are those of GRUs on INPUTS inputs, without the head."""
     from models.network import Architecture, recurrences
 
     found = []
@@ -91,7 +94,7 @@ def stacks() -> list[dict[str, Any]]:
 
 
 def tasks() -> list[dict[str, Any]]:
-    """Name, source and purpose of each task."""
+    """List the name, source and purpose of each task."""
     return [
         {"task": name, "source": entry.source, "purpose": entry.purpose}
         for name, entry in TASKS.items()

@@ -1,7 +1,7 @@
 """The stages of a recipe: one file each, listed here in the order they are done.
 
-A stage is a :class:`pipeline.work.Work`: what it needs, the settings it reads, and how its result
-is made. :func:`pipeline.all_stages.run_stages` says which needs which.
+A stage is a :class:`pipeline.work.Work`: what it needs, the settings it reads, and how it makes its
+result. :func:`pipeline.all_stages.run_stages` says which needs which.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STAGES: dict[str, str] = {
     "bench": "what a step costs on this machine",
     "report": "the table and report.html",
 }
-# Small, and done in every run.
+# Small stages that every run does.
 ALWAYS_DONE = ("check", "baseline")
-# Where a run may stop.
+# The stages after which a run may stop.
 STOPS = tuple(name for name in STAGES if name not in ALWAYS_DONE)

@@ -1,4 +1,4 @@
-"""What a task is, and what it is worth without a recurrent network."""
+"""Describe a task, and compute its baselines without a recurrent network."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ FACTS_FILE = "baseline.json"
 
 @dataclass(frozen=True)
 class BaselineScore:
-    """What can be had without a recurrent network: its value of the task's metric on the test
-    data, and by group where the task has groups."""
+    """The score that is possible without a recurrent network.
+
+    It is the task's metric on the test data, also by group if the task has groups."""
 
     name: str
     value: float
@@ -29,12 +30,12 @@ class BaselineScore:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """What reports say of a task.
+    """What reports say about a task.
 
     Attributes:
         sequences: how many there are for training, validation and test.
         outputs: their number in words ("9 classes").
-        group_name, source, frame_period_s, frame_period_source: as of the task.
+        group_name, source, frame_period_s, frame_period_source: as in the task.
     """
 
     metric: MetricDescription
@@ -48,7 +49,7 @@ class TaskFacts:
 
     @classmethod
     def of(cls, task: Task) -> TaskFacts:
-        """Computes the baselines, which takes a while."""
+        """Compute the baselines, which takes a while."""
         from models.baselines import task_baselines
 
         return cls(

@@ -1,4 +1,4 @@
-"""What a step of each model costs on this machine."""
+"""Measure what a step of each model costs on this machine."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline.files import digests
 from pipeline.recipe import BenchSection
 from pipeline.work import Report, Work
 
-# One result a line, as device_runner/measure/result.schema.json says.
+# One result per line, in the form of device_runner/measure/result.schema.json.
 RESULTS_FILE = "results.jsonl"
 
 
 @dataclass(frozen=True)
 class Bench(Work):
-    """Measures step models, taking turns in one process."""
+    """Measures step models, which take turns in one process."""
 
     files: tuple[Path, ...]
     section: BenchSection

@@ -1,4 +1,4 @@
-"""Ranges of a network's activations and states over a long stream."""
+"""Find the ranges of a network's activations and states over a long stream."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ RANGES_FILE = "ranges.json"
 
 @dataclass(frozen=True)
 class StateRange:
-    """What a state did over the roll-out, for the report.
+    """How a state behaved in the roll-out, for the report.
 
     Attributes:
-        steps: how long it was.
-        facts: of the tensor that leaves the step, as calibration.ranges.Ranges keeps them.
+        steps: length of the roll-out.
+        facts: facts of the tensor that leaves the step, as in calibration.ranges.Ranges.
     """
 
     state: str
@@ -40,7 +40,7 @@ class Calibrate(Work):
     """Rolls a network's step out.
 
     Args:
-        trained: the stage of the network as it is exported.
+        trained: the stage of the network that is exported.
     """
 
     recipe: Recipe
@@ -81,14 +81,14 @@ class Calibrate(Work):
 
 
 def load_ranges(stage: Stage) -> Ranges:
-    """What a finished calibration found."""
+    """Read the ranges of a finished calibration."""
     from calibration.ranges import Ranges
 
     return Ranges.load(stage.folder / RANGES_FILE)
 
 
 def load_state_ranges(stage: Stage) -> list[StateRange]:
-    """What a finished calibration found of the states."""
+    """Read the states' ranges of a finished calibration."""
     facts = json.loads((stage.folder / RANGES_FILE).read_text())
     return [
         StateRange(state, facts["steps"], facts["tensors"][names[1]])

@@ -1,4 +1,4 @@
-"""A task as a network reads it from which input channels were taken out."""
+"""Narrow a task to the input channels that a network still reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def narrowed_task(name: str, history: NetworkHistory) -> Task:
-    """The task of this name, with those channels alone that the network of a history reads."""
+    """Return a task by name, with only the channels that the network of a history reads."""
     from models.compress.structured.cut import select_channels
     from models.tasks import load_task
 

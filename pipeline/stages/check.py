@@ -1,4 +1,4 @@
-"""Builds every network of a recipe once: what cannot work is found before anything is trained."""
+"""Build every network of a recipe once, to find what cannot work before anything is trained."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Check(Work):
-    """Checks what a recipe asks of its networks against the task, by doing it without training:
-    every network is built, handed to its pupils, and compressed."""
+    """Checks a recipe's networks against the task by doing everything but the training.
+
+    Every network is built, handed to its pupils, and compressed."""
 
     recipe: Recipe
 
@@ -64,14 +65,14 @@ class Check(Work):
             except click.ClickException as error:
                 raise RecipeError(f"model '{model.label}': {error.message}") from error
             except (ValueError, TypeError, IndexError) as error:
-                # A cell or a layer that does not say in its own words what it takes.
+                # A cell or layer did not say in its own words what it takes.
                 reason = " ".join(str(error).split())
                 raise RecipeError(f"model '{model.label}' cannot be built: {reason}") from error
 
     def _rehearsed(
         self, model: ModelSection, above: dict[str, keras.Model], task: Task
     ) -> keras.Model:
-        """The model's network with random weights, compressed as it will be."""
+        """Build the model's network with random weights, compressed as it will be."""
         from models.compress import rehearse
         from models.compress.distillation import check_distillation
 
@@ -86,7 +87,7 @@ class Check(Work):
 
 
 def _check_augmentation(recipe: Recipe, task: Task) -> None:
-    """Vary one sequence."""
+    """Augment one sequence, to see whether that works."""
     import numpy as np
 
     from models.training import check_augmentation

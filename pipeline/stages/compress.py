@@ -1,4 +1,4 @@
-"""One compression of a trained network, fine-tuning included."""
+"""Compress a trained network in one way, with its fine-tuning."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pipeline.workspace import Stage
 
 @dataclass(frozen=True)
 class Compress(Work):
-    """Compresses a network as one of its model's tables says.
+    """Compresses a network as one table of its model says.
 
     Args:
-        name: of the compression, in models.compress.COMPRESSIONS.
+        name: the compression's name in models.compress.COMPRESSIONS.
         before: the stage whose network is compressed.
     """
 
@@ -83,7 +83,6 @@ class Compress(Work):
 
 
 def compression_facts(history: NetworkHistory) -> dict[str, Any]:
-    """What compressions say of the result for a model's contract, by name; those that were
-    done."""
+    """Return what the compressions that were done say of the result, by name, for its contract."""
     names = [name for entry in COMPRESSIONS.values() for name in entry.facts]
     return {name: history.fact(name) for name in names if history.fact(name)}

@@ -1,4 +1,4 @@
-"""A network as step models, in every scheme."""
+"""Export a network as step models, in every scheme."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Convert(Work):
     """Exports a network.
 
     Args:
-        trained: the stage of the network as it is exported.
+        trained: the stage of the network that is exported.
         calibrated: the stage of its ranges.
         fine_tuned: the stages of its step graphs trained for int8, by scheme.
     """
@@ -37,7 +37,7 @@ class Convert(Work):
     fine_tuned: Mapping[SchemeSpec, Stage]
 
     name = "convert"
-    # Its version stands in the contract.
+    # The contract holds its version.
     distributions = ("edgestep",)
 
     @property
@@ -46,7 +46,7 @@ class Convert(Work):
 
     @property
     def file_names(self) -> list[str]:
-        """What it writes, by scheme in the recipe's order."""
+        """Return the names of its files, by scheme in the recipe's order."""
         return [self.network.file_name(scheme) for scheme in self.recipe.schemes]
 
     def settings(self) -> dict[str, Any]:
@@ -95,8 +95,10 @@ class Convert(Work):
 
 
 def recipe_hash(recipe: Recipe, network: Network) -> str:
-    """A hash of the settings that a network's files come from, for their contract: the recipe
-    without what is asked of other networks, and without what happens to finished files."""
+    """Hash the settings that a network's files come from, for their contract.
+
+    That is the recipe without other networks' settings and without what happens to finished
+    files."""
     sections = {section.label: section for section in recipe.models}
     line: list[ModelSection] = [network.section]
     while line[-1].distil:

@@ -1,4 +1,4 @@
-"""What stages that use a task's data or a network depend on."""
+"""Tell what stages depend on that use a task's data or a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.recipe import Recipe
 
 
 def task_data(name: str) -> dict[str, Any]:
-    """What a stage depends on where the task's data lies in a folder of the user's."""
+    """Return what a stage depends on if the task's data is in a user's folder."""
     from models.tasks import data_facts
 
     facts = data_facts(name)
@@ -17,13 +17,15 @@ def task_data(name: str) -> dict[str, Any]:
 
 
 def task_registries(name: str) -> dict[str, tuple[str, ...]]:
-    """The task's entry alone. A front end matters to a result that is made of the task's data if
-    the task imports it; what its package can do beside does not."""
+    """Return only the task's entry.
+
+    If the task imports a front end, a result made from the task's data depends on it; the rest of
+    the front ends' package does not matter."""
     return {"models.tasks": (name,), "device_runner.front_ends": ()}
 
 
 def network_registries(recipe: Recipe, network: Network) -> dict[str, tuple[str, ...]]:
-    """The entries of the registries that a network on the recipe's task needs."""
+    """Return the registry entries that a network on the recipe's task needs."""
     return {
         **task_registries(recipe.task),
         "models.cells": (network.section.cell,),

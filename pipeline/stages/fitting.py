@@ -1,4 +1,4 @@
-"""What all stages that train have in common."""
+"""What all stages that train share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from models.tasks.task import Task
     from models.training import Progress
 
-# Left in a stage's folder while it is at work.
+# It is in a stage's folder while the stage trains.
 CHECKPOINT_FILE = "checkpoint.npz"
 
 
@@ -27,7 +27,7 @@ def tuning_settings(
     learning_rate: float,
     patience: int = TrainingSettings.patience,
 ) -> TrainingSettings:
-    """How a trained network is fine-tuned: what its stage says, and [training] for the rest."""
+    """Make the fine-tuning settings from what the stage says and, for the rest, [training]."""
     training = recipe.training
     return TrainingSettings(
         epochs=epochs,
@@ -41,12 +41,12 @@ def tuning_settings(
 
 
 def tuning_facts(recipe: Recipe) -> dict[str, object]:
-    """What a fine-tuning reads of [training]."""
+    """Return what a fine-tuning reads of [training]."""
     return recipe.training.model_dump(include={"batch_size", "clip_norm", "augmentation"})
 
 
 def training_settings(recipe: Recipe, network: Network) -> TrainingSettings:
-    """How a network is trained: [training], with what the model says of it itself."""
+    """Make the training settings from [training] and what the model itself says."""
     own = network.section.training.model_dump(exclude_none=True)
     section = recipe.training.model_copy(update=own)
     return replace(
@@ -57,7 +57,7 @@ def training_settings(recipe: Recipe, network: Network) -> TrainingSettings:
 
 
 def epoch_progress(report: Callable[[int, int, str], None], task: Task) -> Progress:
-    """What ``fit`` calls after each epoch, to show losses and the task's score."""
+    """Make the function that ``fit`` calls after each epoch to show losses and the task's score."""
 
     def progress(epoch: int, epochs: int, entry: EpochRecord) -> None:
         report(

@@ -1,4 +1,4 @@
-"""What a training leaves beside its network: ``history.json``."""
+"""What training leaves beside a network: ``history.json``."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ HISTORY_FILE = "history.json"
 
 @dataclass(frozen=True)
 class NetworkHistory:
-    """How a network was trained, fine-tuned or compressed, and what came out.
+    """How a network was trained, fine-tuned or compressed, and with what result.
 
     Attributes:
         training: epoch by epoch; scores are values of the task's metric.
-        test_loss, test_score: of the result, on the test data.
-        gradient_norms_at_start, gradient_norms_after_training: for each layer, |d loss(last) /
-            d state(t)| by step; empty where no step can be asked for.
+        test_loss, test_score: loss and score of the result on the test data.
+        gradient_norms_at_start, gradient_norms_after_training: |d loss(last) / d state(t)| by step,
+            for each layer; empty if it cannot be computed.
         sparsity_reached: share of zeros of each matrix that was pruned.
-        channels_kept: indices of the task's channels that structured pruning has left; None: all.
-        facts: what else compressions say of the result ("energy_kept", "rounds"), by name.
+        channels_kept: indices of the task's channels that structured pruning left; None for all.
+        facts: what else compressions say about the result ("energy_kept", "rounds"), by name.
     """
 
     training: TrainingHistory
@@ -37,7 +37,7 @@ class NetworkHistory:
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> NetworkHistory:
-        """From names and values, ready for JSON."""
+        """Make a history from JSON-ready facts."""
         own = {one.name for one in fields(cls)} - {"training", "facts"}
         of_epochs = {one.name for one in fields(TrainingHistory)}
         others = {name: facts[name] for name in facts if name not in own | of_epochs}
@@ -58,5 +58,5 @@ class NetworkHistory:
         (folder / HISTORY_FILE).write_text(json.dumps(facts, indent=1))
 
     def fact(self, name: str) -> Any:
-        """What a compression says under this name of the result, or None."""
+        """Return what a compression says about the result under this name, or None."""
         return self.sparsity_reached or None if name == "sparsity_reached" else self.facts.get(name)

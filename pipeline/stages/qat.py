@@ -1,4 +1,4 @@
-"""Fine-tuning a network's step graph for int8."""
+"""Fine-tune a network's step graph for int8."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class QuantizationAwareTraining(Work):
     """Trains a step graph under the rounding that it will have.
 
     Args:
-        scheme: what it is trained for.
-        trained: the stage of the network as it is exported.
+        scheme: the scheme that it is trained for.
+        trained: the stage of the network that is exported.
         calibrated: the stage of its ranges.
     """
 

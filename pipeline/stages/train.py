@@ -1,4 +1,4 @@
-"""Training a network, by its teachers where it has any."""
+"""Train a network, with its teachers if it has any."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Train(Work):
-    """Trains a network. Networks that differ only in how they are compressed later share it.
+    """Trains a network. Networks that differ only in their later compression share this stage.
 
     Args:
         teachers: the finished stages of the networks that it learns from.
@@ -103,10 +103,10 @@ class Train(Work):
 
 
 def architecture_of(recipe: Recipe, network: Network, task: Task) -> Architecture:
-    """The architecture of a network of the recipe, before it is compressed.
+    """Return the architecture of a recipe's network before it is compressed.
 
     Raises:
-        ModelsError: sizes that do not fit each other or the task.
+        ModelsError: sizes do not fit each other or the task.
     """
     from models.network import Architecture
 
@@ -129,7 +129,7 @@ def architecture_of(recipe: Recipe, network: Network, task: Task) -> Architectur
 
 
 def _new_network(architecture: Architecture, task: Task) -> keras.Model:
-    """A network with random weights that knows the task's means and deviations."""
+    """Make a network with random weights that knows the task's means and deviations."""
     from models.layers import Normalization, ValueHead
 
     network = architecture.build()

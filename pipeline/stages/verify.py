@@ -1,4 +1,4 @@
-"""Golden sequences of all step models on every installed runtime."""
+"""Run the golden sequences of all step models on every installed runtime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERIFICATION_FILE = "verification.jsonl"
 
 @dataclass(frozen=True)
 class RuntimeAnswer:
-    """What a runtime made of a file's golden sequences; ``failure`` is None where it is right."""
+    """How a runtime did on a file's golden sequences; ``failure`` is None if it is right."""
 
     file: str
     backend: str
@@ -47,7 +47,7 @@ class Verify(Work):
 
 
 def load_answers(path: Path) -> list[RuntimeAnswer]:
-    """What a finished verification found."""
+    """Read what a finished verification found."""
     return [
         RuntimeAnswer(one["file"], one["backend"], one["failure"]) for one in read_json_lines(path)
     ]

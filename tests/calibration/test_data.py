@@ -139,11 +139,11 @@ def test_a_function_may_use_ours_beside_a_folder_of_model_files(tmp_path, monkey
     ("array", "inputs", "message"),
     [
         (np.zeros((4, 5)), X, "takes 3 values"),
-        (np.zeros((2, 2, 2, 3)), X, "no sequence"),
+        (np.zeros((2, 2, 2, 3)), X, "not a sequence"),
         (np.full((4, 3), np.nan), X, "NaN"),
         (np.array([0, 5]), TOKENS, "token ids from 0 to 5"),
         (np.zeros((0, 3)), X, "no sequence in it"),
-        (np.array([["a", "b", "c"]]), X, "no numbers"),
+        (np.array([["a", "b", "c"]]), X, "does not hold numbers"),
         (np.array([None, 1], dtype=object), X, "cannot be read"),
     ],
 )
