@@ -59,7 +59,9 @@ def save_step(folder: Path, step: FloatStep) -> None:
 def load_step(folder: Path) -> FloatStep:
     """Read what :func:`save_step` wrote."""
     facts = json.loads((folder / LIMITS_FILE).read_text())
-    limits = {name: (low, high) for name, (low, high) in facts["limits"].items()}
+    limits = facts["limits"] and {
+        name: (low, high) for name, (low, high) in facts["limits"].items()
+    }
     return FloatStep(
         (folder / STEP_FILE).read_bytes(),
         facts["state_bounds"],

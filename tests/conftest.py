@@ -122,6 +122,35 @@ def trained(vowels, made_once):
     return get
 
 
+@pytest.fixture(scope="session")
+def calibrated(vowels, trained, made_once):
+    """(step graph, ranges) of a trained network by cell name, rolled out over 4,000 steps."""
+    from calibration.ranges import Ranges
+    from calibration.rollout import long_streams
+    from convert.export import float_step
+    from convert.quantization_aware import load_step, save_step
+
+    loaded = {}
+
+    def get(cell: str, **options):
+        key = _label(cell, options)
+
+        def roll_out(folder: Path) -> None:
+            folder.mkdir()
+            step = float_step(trained(cell, **options)[0])
+            save_step(folder, step)
+            step.calibrate(long_streams(vowels.train.sequences, 4000, 1)).save(
+                folder / "ranges.json"
+            )
+
+        if key not in loaded:
+            folder = made_once(f"{key}-calibrated", roll_out)
+            loaded[key] = load_step(folder), Ranges.load(folder / "ranges.json")
+        return loaded[key]
+
+    return get
+
+
 def _label(cell: str, options: dict[str, object]) -> str:
     return cell + "".join(f"-{name}-{value}" for name, value in sorted(options.items()))
 
@@ -135,16 +164,14 @@ def step_models(request, vowels, made_once):
         name = f"{_label(cell, options)}-{scheme.replace(':', '-')}.tflite"
         if is_quick and (KEPT_STEP_MODELS / name).exists():
             return KEPT_STEP_MODELS / name
-        trained = request.getfixturevalue("trained")
+        trained, calibrated = map(request.getfixturevalue, ("trained", "calibrated"))
 
         def write(path: Path) -> None:
-            from calibration.rollout import long_streams
-            from convert.export import export, float_step
+            from convert.export import export
 
             network, architecture = trained(cell, **options)
-            step = float_step(network)
-            streams = long_streams(vowels.train.sequences, 4000, 1)
-            export(network, architecture, vowels, scheme, path, step, step.calibrate(streams))
+            step, ranges = calibrated(cell, **options)
+            export(network, architecture, vowels, scheme, path, step, ranges)
 
         return made_once(name, write)
 

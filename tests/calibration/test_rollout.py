@@ -12,7 +12,7 @@ from models.network import recurrences
 @pytest.fixture(scope="module")
 def lstm_ranges(vowels, trained):
     network, _ = trained("lstm")
-    streams = long_streams(vowels.train.sequences, 2000, seed=3, streams=2)
+    streams = long_streams(vowels.train.sequences, 800, seed=3, streams=2)
     return network, streams, roll_out(float_step(network).flatbuffer, streams)
 
 

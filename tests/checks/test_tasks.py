@@ -12,12 +12,19 @@ SLOW = ("char-lm", "engine-fault", "sentiment", "translation")
 OF_SOUND = ("keywords", "keywords-synthetic")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TASKS]
-)
+# Some messages say the same in a language, so that a text stands on two sides.
+SHARED_TEXTS = pytest.mark.xfail(reason="equal texts of two messages", strict=True)
+
+
+def _marks(name):
+    slow = [pytest.mark.slow] if name in SLOW else []
+    return [*slow, SHARED_TEXTS] if name == "language-id" else slow
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in TASKS])
 def test_task(name, request):
     if name in OF_SOUND:
-        task = keywords.load_folder(request.getfixturevalue("small_speech"), name, "")
+        task = keywords.load_folder(request.getfixturevalue("small_speech"), name, "made here")
     else:
         try:
             task = load_task(name)

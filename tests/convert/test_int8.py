@@ -75,10 +75,8 @@ def test_ten_thousand_steps_stay_near_the_float_model(step_models, cell, options
     assert drift["argmax_agreement"] > 0.85
 
 
-def test_gate_times_unbounded_state_gets_the_states_range(trained, vowels):
-    network, _ = trained("lstm")
-    step = float_step(network)
-    ranges = step.calibrate(long_streams(vowels.train.sequences, 1000, 1))
+def test_gate_times_unbounded_state_gets_the_states_range(calibrated):
+    step, ranges = calibrated("lstm")
     graph = read_graph(step.flatbuffer)
     chosen, fine = (
         limits.tensor_limits(graph, ranges, step.state_bounds, "min-max", bits) for bits in (8, 16)

@@ -40,7 +40,7 @@ MARKED = [
 
 
 @pytest.fixture(scope="module")
-def fine_tuned(vowels, trained):
+def fine_tuned(vowels, trained, calibrated):
     """(network, architecture, step, simulated) by cell, trained for two epochs, made on demand."""
     made = {}
 
@@ -48,8 +48,7 @@ def fine_tuned(vowels, trained):
         key = (cell, *options.items())
         if key not in made:
             network, architecture = trained(cell, **options)
-            step = float_step(network)
-            ranges = step.calibrate(long_streams(vowels.train.sequences, 2000, 1))
+            step, ranges = calibrated(cell, **options)
             keras.utils.set_random_seed(2)
             settings = TrainingSettings(epochs=2, learning_rate=5e-4)
             tuned, simulated, _ = train_quantization_aware(
@@ -76,10 +75,9 @@ def test_simulated_and_converted_model_decide_alike(fine_tuned, vowels, tmp_path
 
 
 @pytest.mark.parametrize(("cell", "options"), MARKED)
-def test_without_rounding_it_is_the_float_network(trained, vowels, cell, options):
+def test_without_rounding_it_is_the_float_network(trained, calibrated, vowels, cell, options):
     network, _ = trained(cell, **options)
-    step = float_step(network)
-    ranges = step.calibrate(long_streams(vowels.train.sequences, 500, 1))
+    step, ranges = calibrated(cell, **options)
     limits = tensor_limits(read_graph(step.flatbuffer), ranges, step.state_bounds, "min-max", 8)
     plain = SimulatedNetwork(step, limits, simulate=False)
     data = vowels.test.select(np.arange(10))
@@ -167,10 +165,9 @@ def test_scale_of_an_unbounded_state_is_learned_and_shared(fine_tuned):
     assert step.limits[h] == untrained[h]
 
 
-def test_scales_per_channel_are_simulated(vowels, trained, tmp_path):
+def test_scales_per_channel_are_simulated(vowels, trained, calibrated, tmp_path):
     network, architecture = trained("gru")
-    step = float_step(network)
-    ranges = step.calibrate(long_streams(vowels.train.sequences, 2000, 1))
+    step, ranges = calibrated("gru")
     tuned, simulated, _ = train_quantization_aware(
         network,
         architecture,
@@ -189,11 +186,10 @@ def test_scales_per_channel_are_simulated(vowels, trained, tmp_path):
     assert np.abs(stream.run(sequence) - expected).max() < 0.1 * spread
 
 
-def test_training_starts_from_the_range_that_the_scheme_names(vowels, trained):
+def test_training_starts_from_the_range_that_the_scheme_names(vowels, trained, calibrated):
     """With a learning rate of nothing, what it starts from is what it ends with."""
     network, architecture = trained("gru")
-    step = float_step(network)
-    ranges = step.calibrate(long_streams(vowels.train.sequences, 1000, 1))
+    step, ranges = calibrated("gru")
     ends = {}
     for name in ("int8:qat", "int8:qat:percentile"):
         spec = parse_scheme(name)

@@ -102,11 +102,9 @@ def test_a_matrix_of_zeros_stays_one():
 
 @pytest.mark.parametrize("scheme", ["int8", "int16x8", "dynamic"])
 @pytest.mark.parametrize("words", ["compensated", "per-channel:compensated"])
-def test_the_stored_weights_are_the_compensated_ones(vowels, trained, scheme, words):
+def test_the_stored_weights_are_the_compensated_ones(calibrated, scheme, words):
     """The quantizer must find nothing left to round."""
-    network, _ = trained("lstm")
-    step = float_step(network)
-    ranges = step.calibrate(long_streams(vowels.train.sequences, 1000, 1))
+    step, ranges = calibrated("lstm")
     spec = parse_scheme(f"{scheme}:{words}")
     stored = apply_scheme(spec, step, ranges)
     wanted = compensate(step.flatbuffer, ranges, spec.per_channel)
