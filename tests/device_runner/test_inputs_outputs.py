@@ -244,7 +244,7 @@ def test_other_inputs_are_refused(made, method, change, part):
 
 def test_inputs_of_other_lengths_are_refused(made):
     frames = MADE["two"].frames(4)
-    with pytest.raises(BadInputError, match="not equally many steps: 'x' 4, 'context' 3"):
+    with pytest.raises(BadInputError, match="differ in their number of steps: 'x' 4, 'context' 3"):
         Stream(made("two"), "litert").run({**frames, "context": frames["context"][:3]})
 
 
