@@ -94,7 +94,7 @@ class Made:
         }
 
     def outputs(self, frames: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What the function computes in TensorFlow, step by step, by output."""
+        """Compute the function's outputs in TensorFlow, step by step, by name."""
         states = {
             name: tf.constant(self.initial.get(name, np.zeros(spec.shape)), spec.dtype)
             for name, spec in self.states.items()
@@ -109,7 +109,7 @@ class Made:
         return {name: np.stack(values) for name, values in found.items()}
 
     def float_step(self) -> FloatStep:
-        """The float32 step graph."""
+        """Return the float32 step graph."""
         module = tf.Module()
         module.step = tf.function(
             self.step,
@@ -152,7 +152,7 @@ def step_model(
     step: FloatStep | None = None,
     **changes: Any,
 ) -> StepModel:
-    """A step model file in ``folder``, loaded, of the step graph or another form of it;
+    """Make a step model file in ``folder``, loaded, of the step graph or another form of it;
     ``changes`` to its contract."""
     made = MADE[name]
     step = step or made.float_step()

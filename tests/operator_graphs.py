@@ -92,12 +92,12 @@ class _Module(tf.Module):
 
 @functools.cache
 def operator_flatbuffer(name: str) -> bytes:
-    """The float32 step graph whose ``y`` is the named function."""
+    """Return the float32 step graph whose ``y`` is the named function."""
     return to_float_graph(_Module(GRAPHS[name]))
 
 
 def operator_model(name: str, folder, flatbuffer: bytes | None = None) -> StepModel:
-    """A step model whose ``y`` is the named function, without golden sequences; in float32, or
+    """Make a step model whose ``y`` is the named function, without golden sequences; in float32, or
     ``flatbuffer``, which a scheme has made of its step graph."""
     flatbuffer = flatbuffer or operator_flatbuffer(name)
     graph = read_graph(flatbuffer)
@@ -123,7 +123,7 @@ def operator_model(name: str, folder, flatbuffer: bytes | None = None) -> StepMo
 
 
 def outputs(backend, frames: np.ndarray) -> list[np.ndarray]:
-    """What a backend computes step by step, as flat float32 arrays."""
+    """Compute a backend's outputs step by step, as flat float32 arrays."""
     found = []
     backend.write_state({"h": np.zeros((1, UNITS), np.float32).tobytes()})
     for frame in frames:

@@ -49,7 +49,7 @@ def test_modules_and_functions_that_are_named_are_there(document):
 
 
 def _exists(name: str) -> bool:
-    """Whether a dotted name is a module, or something that a module defines."""
+    """Tell whether a dotted name is a module, or something that a module defines."""
     parts = name.split(".")
     if (ROOT / "/".join(parts)).with_suffix("." + parts[-1]).exists() and len(parts) == 2:
         return True  # a file, as pipeline.toml
@@ -90,7 +90,7 @@ def test_links_lead_somewhere(document):
 
 
 def _command_lines(document: Path) -> Iterator[list[str]]:
-    """The arguments of each ``edgestep`` and ``device_runner`` command of a document."""
+    """List the arguments of each ``edgestep`` and ``device_runner`` command in a document."""
     text = document.read_text().replace("\\\n", " ")
     lines = [line for block in CODE_BLOCK.findall(text) for line in block.splitlines()]
     lines += [*_spans(document), *re.findall(r"^#+ .*?`([^`]+)`", text, re.M)]

@@ -69,7 +69,7 @@ class Tokenizer:
             or len(set(listed)) != len(listed)
         ):
             raise BadModelError(
-                f"the front end '{kind}' is no tokenizer that is known here, or its tokens are not "
+                f"the front end '{kind}' is not a known tokenizer, or its tokens are not "
                 "different texts; use the edgestep version that made this file, or export it again"
             )
         self.tokens: tuple[str, ...] = tuple(listed)

@@ -79,7 +79,7 @@ def test_a_state_saved_on_arm_goes_on_on_x86(board, runtime, models, stepped, st
 
 
 def check_second_half(file, continued, uninterrupted):
-    """One run gave what the other gives from the middle on, and a fresh stream does not."""
+    """Check that one run continues the other's outputs, and that a fresh stream does not."""
     contract = load_step_model(file).contract
     outputs = uninterrupted.outputs(file)
     expected = contract.output.dequantize(outputs[len(outputs) // 2 :])

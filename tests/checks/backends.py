@@ -69,7 +69,7 @@ def _resets(stream: Stream, frames: np.ndarray) -> None:
 
 
 def _hands_its_state_on(stream: Stream, frames: np.ndarray) -> None:
-    """A saved state goes on where it was saved, in the states' own bytes."""
+    """Check that a saved state continues where it was saved, in the states' own bytes."""
     stream.reset()
     _run(stream, frames[:6])
     saved, states = stream.save_state(), stream.state_bytes()

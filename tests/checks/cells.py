@@ -34,7 +34,7 @@ def check_cell(name: str) -> None:
 
 
 def built_cell(name, options=None, seed=0, scale=0.5, units=UNITS):
-    """A cell all of whose weights, biases too, are random."""
+    """Make a cell whose weights and biases are all random."""
     cell = make_cell(name, units, options)
     cell.build((None, INPUTS))
     generator = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def sequences(seed=1, steps=STEPS, scale=1.0):
 
 
 def recurrence_like(name, options, cell):
-    """A Recurrence with the weights of a cell."""
+    """Make a Recurrence with the weights of a cell."""
     layer = Recurrence(name, cell.units, options)
     layer.build((None, None, INPUTS))
     layer.set_weights(cell.get_weights())
@@ -119,7 +119,7 @@ def _is_rebuilt_by_its_config(name, options):
 
 
 def _folds_a_normalization(name):
-    """The input product takes scale and shift of the inputs into its matrix and bias."""
+    """Check that the input product takes the inputs' scale and shift into its weights."""
     cell = built_cell(name)
     x = sequences()
     generator = np.random.default_rng(3)

@@ -55,7 +55,7 @@ def _knows_its_words(name: str) -> None:
 
 
 def _keeps_the_state_contract(name: str, made: Path) -> None:
-    """Each state goes out as it goes in, which the loader asserts, in the scheme's dtype."""
+    """Check that states keep the scheme's dtype; the loader checks that in and out agree."""
     model = load_step_model(made)
     wanted = load_scheme(name).state_dtype
     assert {state.dtype for state in model.contract.states} == {wanted}

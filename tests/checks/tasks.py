@@ -21,7 +21,7 @@ def check_task(task: Task) -> None:
 
 
 def contents(data: SequenceSet) -> set[bytes]:
-    """What sequences hold, for comparison."""
+    """Return what sequences hold, for comparison."""
     return {sequence.tobytes() for sequence in data.sequences}
 
 

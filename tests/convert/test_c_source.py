@@ -19,7 +19,7 @@ ENDINGS = ("model.c", "step.h", "step.c", "tflm.cc")
 
 
 def model(inputs, outputs, states, labels, operators, name="net.tflite"):
-    """A step model of which the texts need nothing but its description."""
+    """Make a step model with only the description that the texts need."""
     first, second = (list(range(len(one) + len(states))) for one in (inputs, outputs))
     names = [spec.name for spec in states]
     # The graph's own order is the other way round.

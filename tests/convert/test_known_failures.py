@@ -13,7 +13,7 @@ from device_runner.model.tflite_schema import OPERATOR_NAMES
 
 
 def lowered(flatbuffer, version):
-    """The model with another version in its FULLY_CONNECTED operators."""
+    """Give the model's FULLY_CONNECTED operators another version."""
     editor = TfliteEditor(flatbuffer)
     for code in editor.tree.operatorCodes:
         if OPERATOR_NAMES[code.builtinCode] == "FULLY_CONNECTED":

@@ -21,7 +21,7 @@ from tests.operator_graphs import GRAPHS, operator_model, outputs, random_frames
 
 
 def copied(path, folder):
-    """A copy of a model file, in a folder where nothing else lies."""
+    """Copy a model file into an otherwise empty folder."""
     copy = folder / path.name
     copy.write_bytes(path.read_bytes())
     return copy

@@ -34,12 +34,12 @@ INT8 = {name for name, row in OPERATORS.items() if Form.INT8 in row.versions}
 
 
 def of(graph: str) -> str:
-    """The operator that a graph is there for."""
+    """Return the operator that a graph is meant to test."""
     return graph.partition(" ")[0]
 
 
 def quantizes(graph: str) -> bool:
-    """Whether all of a graph has a form in int8."""
+    """Tell whether all of a graph's operators have a form in int8."""
     return {op.name for op in read_graph(operator_flatbuffer(graph)).operators} <= INT8
 
 

@@ -20,7 +20,7 @@ NAMES = st.builds(
 
 
 def expected(base, words):
-    """What a name must give, in other words than the parser's: a spec, or None for refused."""
+    """Work out apart from the parser what a name must give: a spec, or None if refused."""
     chosen = set(words)
     if len(chosen) < len(words) or chosen - load_scheme(base).words:
         return None

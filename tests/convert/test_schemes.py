@@ -17,7 +17,7 @@ from tests.conftest import VARIANTS
 
 
 def is_known_in_16_bits(float32_file):
-    """Whether each operator of a cell's step has a version for 16-bit activations."""
+    """Tell whether each operator of a cell's step has a version for 16-bit activations."""
     operators = load_step_model(float32_file).graph.operators
     return all(Form.INT16 in OPERATORS[operator.name].versions for operator in operators)
 

@@ -37,13 +37,13 @@ class Workshop:
     folder: Path
 
     def write(self, data: bytes, name: str = "made.tflite") -> Path:
-        """A file with these bytes."""
+        """Make a file with these bytes."""
         path = self.folder / name
         path.write_bytes(data)
         return path
 
     def packed(self, **changes: Any) -> bytes:
-        """The model packed again, as ``convert.export`` does; ``changes`` are flatbuffer,
+        """Return the model packed again, as ``convert.export`` does; ``changes`` are flatbuffer,
         contract, labels or golden."""
         from device_runner.model.step_file import pack
 
@@ -80,7 +80,7 @@ class Workshop:
         return editor.flatbuffer()
 
     def with_graph(self, edit: Callable[[Any], None]) -> bytes:
-        """The model packed with an edited graph and the hash that belongs to it."""
+        """Return the model packed with an edited graph and the hash that belongs to it."""
         flatbuffer = self.edited_graph(edit)
         digest = hashlib.sha256(flatbuffer).hexdigest()
         contract = replace(self.model.contract, model_sha256=digest)

@@ -32,7 +32,7 @@ def end_record(data: bytes) -> int:
 
 
 def golden_of(content: bytes) -> Callable:
-    """A file whose golden.npz is a ZIP of one array file x.npy with these bytes."""
+    """Make a file whose golden.npz is a ZIP of one array file x.npy with these bytes."""
 
     def make(workshop) -> bytes:
         buffer = io.BytesIO()
@@ -49,7 +49,7 @@ def array_file(header: str) -> bytes:
 
 
 def spec_with(field: str, **changes) -> Callable:
-    """A file whose contract has changes in the input, the output or its only state."""
+    """Make a file whose contract has changes in the input, the output or its only state."""
 
     def make(workshop) -> bytes:
         raw = json.loads(workshop.members["contract.json"])
@@ -69,7 +69,7 @@ TOKEN = {"shape": [1, 1], "dtype": "int32", "scale": None, "zero_point": None}
 
 
 def added(side: str, **changes) -> Callable:
-    """A file whose contract has a further input or output, like the first with changes."""
+    """Make a file whose contract has a further input or output, like the first with changes."""
 
     def make(workshop) -> bytes:
         specs = json.loads(workshop.members["contract.json"])[side]
@@ -157,13 +157,13 @@ def change_weight(workshop) -> bytes:
 
 
 def lying_size(workshop) -> bytes:
-    """A member that unpacks to 80 MB and says that it is of 100 bytes."""
+    """Make a member that unpacks to 80 MB and says that it is of 100 bytes."""
     data = workshop.zipped(contract_json=bytes(80_000_000))
     return patched(data, member_entry(data, b"contract.json") + 24, struct.pack("<I", 100))
 
 
 def member_outside(workshop) -> bytes:
-    """A ZIP whose central directory claims to be a MiB further on than it is."""
+    """Make a ZIP whose central directory claims to be a MiB further on than it is."""
     at = end_record(workshop.data) + 16
     (offset,) = struct.unpack_from("<I", workshop.data, at)
     return patched(workshop.data, at, struct.pack("<I", offset + 2**20))

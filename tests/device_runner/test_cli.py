@@ -29,7 +29,7 @@ from tests.device_runner.command_line import (
 
 @pytest.fixture
 def tampered_file(workshop) -> Path:
-    """A model that computes something else than its golden outputs say."""
+    """Make a model that does not compute its golden outputs."""
     golden = workshop.model.golden
     data = workshop.packed(golden=replace(golden, outputs={"y": golden.y + 100}))
     return workshop.write(data, "tampered.tflite")

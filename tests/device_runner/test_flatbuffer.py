@@ -29,7 +29,7 @@ def flatbuffer(request, step_models) -> bytes:
 
 @pytest.fixture(scope="module")
 def tree(flatbuffer):
-    """The file as the schema's own generated code reads it."""
+    """Read the file with the schema's own generated code."""
     return schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
 
 

@@ -18,7 +18,7 @@ LARGE, TINY, SMALL = 70_000.0, 1e-9, 1e-7
 
 
 def stored(x: np.ndarray) -> np.ndarray:
-    """The array of x in the bytes of a golden file."""
+    """Return the array of x in the bytes of a golden file."""
     y = np.zeros((len(x), 1), np.float32)
     with np.load(
         io.BytesIO(golden_bytes(Golden({"x": x}, {"y": y}, (len(x),)), TOLERANCE))

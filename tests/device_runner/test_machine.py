@@ -11,7 +11,7 @@ X86_64, AARCH64, ARM = 62, 183, 40
 
 
 def elf_header(cpu: int, bits: int = 64) -> bytes:
-    """The first 20 bytes of a little-endian ELF program."""
+    """Return the first 20 bytes of a little-endian ELF program."""
     identification = b"\x7fELF" + bytes([bits // 32, 1, 1]) + bytes(9)
     return identification + struct.pack("<HH", 3, cpu)
 

@@ -92,7 +92,7 @@ def _zipped(flatbuffer: bytes, members: dict[str, bytes | None]) -> bytes:
 
 
 def _array_bomb() -> bytes:
-    """A golden file whose header promises far more than the file has."""
+    """Make a golden file whose header promises far more than the file has."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, x=np.zeros((3, 4), np.float16), y=np.zeros((3, 4)), lengths=[3])
     return buffer.getvalue().replace(b"(3, 4)", b"(9**9)")
@@ -180,7 +180,7 @@ def resigned(model, count: int, seed: int) -> Iterator[bytes]:
 
 
 def run_as_a_user(path: Path, backend: str, command: str) -> str | None:
-    """What is wrong with how a command ended on a file; None where it ended as it should."""
+    """Say what is wrong with how a command ended on a file; None if it ended as it should."""
     options = SHORT if command == "bench" else ()
     done = subprocess.run(
         [sys.executable, "-m", "device_runner", command, "--backend", backend, str(path), *options],

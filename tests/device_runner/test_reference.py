@@ -105,7 +105,7 @@ def test_operators_are_litert_s(tmp_path, name):
 
 
 def refused(workshop, edit) -> str:
-    """The message with which the reference refuses the model after an edit of its graph."""
+    """Return the message with which the reference refuses the model after an edit of its graph."""
     path = workshop.write(workshop.with_graph(edit))
     with pytest.raises(BadModelError) as caught:
         Stream(path, "reference")

@@ -95,7 +95,7 @@ def test_a_model_of_log_mel_frames_hears_what_it_was_trained_on(contract, tmp_pa
 
 
 def recorder(folder: Path, script: str, monkeypatch) -> None:
-    """A program called arecord: a stand-in for a microphone."""
+    """Make a program called arecord: a stand-in for a microphone."""
     program = folder / "arecord"
     program.write_text(f"#!{sys.executable}\n{script}")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)

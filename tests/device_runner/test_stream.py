@@ -42,7 +42,7 @@ def float32_stream(float32_file) -> Stream:
 
 
 def loop_by_hand(model: StepModel, frames: np.ndarray) -> np.ndarray:
-    """The outputs as stored, with nothing but the interpreter's set_tensor and get_tensor."""
+    """Return the stored outputs, using only the interpreter's set_tensor and get_tensor."""
     interpreter = Interpreter(model_content=model.flatbuffer)
     interpreter.allocate_tensors()
     contract = model.contract

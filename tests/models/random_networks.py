@@ -13,7 +13,7 @@ CUTTABLE = [name for name in CELLS if cell_class(name).weight_axes]
 
 
 def random_network(cell, options=None, units=UNITS, seed=0, inputs=INPUTS, outputs=CLASSES):
-    """A network all of whose weights, biases and normalization too, are random."""
+    """Make a network whose weights, with biases and normalization, are all random."""
     architecture = Architecture(cell, units, inputs, outputs, options or {}, dropout=0.1)
     network = architecture.build()
     generator = np.random.default_rng(seed)

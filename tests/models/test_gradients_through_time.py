@@ -51,7 +51,7 @@ def reference_loss(network, options, x, labels, disturbed=None):
 
 
 def finite_difference_norms(network, options, x, labels):
-    """What gradient_norms_through_time gives, from central differences in float64."""
+    """Compute what gradient_norms_through_time gives, from central differences in float64."""
     result = []
     for index, layer in enumerate(recurrences(network)):
         shape = (len(layer.cell.state_names), len(x), layer.cell.units)

@@ -31,7 +31,7 @@ ARCHITECTURES = [
 
 
 def randomized(architecture, seed=0):
-    """A network all of whose weights, normalization too, are random."""
+    """Make a network whose weights, with its normalization, are all random."""
     network = architecture.build()
     generator = np.random.default_rng(seed)
     network.set_weights([generator.normal(0, 0.5, w.shape) for w in network.get_weights()])

@@ -53,7 +53,7 @@ def assert_same_history(actual, expected):
 
 
 def interrupted_checkpoint(task, file, monkeypatch, settings=SETTINGS, epoch=3, **options):
-    """The checkpoint that a fit left behind when it was interrupted after ``epoch``."""
+    """Return the checkpoint that a fit left behind when it was interrupted after ``epoch``."""
     monkeypatch.setattr(models.training, "CHECKPOINT_INTERVAL_S", 0)
 
     def interrupt(done, epochs, losses):
@@ -129,7 +129,7 @@ def test_checkpoint_survives_an_interruption_while_it_is_written(small_task, tmp
 
 
 def with_facts(content, change):
-    """A checkpoint's bytes with its facts changed."""
+    """Change the facts in a checkpoint's bytes."""
     arrays = dict(np.load(io.BytesIO(content)))
     facts = change(json.loads(str(arrays.pop("facts"))))
     stream = io.BytesIO()
@@ -138,7 +138,7 @@ def with_facts(content, change):
 
 
 def flipped(content):
-    """A run of wrong bytes in the middle."""
+    """Flip a run of bytes in the middle."""
     start = len(content) // 3
     return (
         content[:start]

@@ -14,7 +14,7 @@ from pipeline.cli import main
 
 
 def run(program, *arguments, cwd):
-    """The program in a Python that sees no folder of ours."""
+    """Run the program in a Python that sees none of our folders."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
         [sys.executable, str(program), *map(str, arguments)],

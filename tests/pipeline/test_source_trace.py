@@ -43,7 +43,7 @@ def recipe_of(task: str, cell: str = "gru", **settings) -> Recipe:
 
 
 def works_of(recipe: Recipe) -> dict[str, Work]:
-    """Every stage of a recipe with one network, by name."""
+    """Return every stage of a recipe with one network, by name."""
     (network,) = networks_of(recipe)
     works = [
         Check(recipe),
@@ -75,7 +75,7 @@ def edit(root: Path, file: str, more: str = "\nADDED = 1\n") -> None:
 
 
 def changed(root: Path, file: str, more: str = "\nADDED = 1\n", **choice) -> set[str]:
-    """The stages whose key changes with an edit."""
+    """Return the stages whose key changes with an edit."""
     before = keys(root, **choice)
     edit(root, file, more)
     after = keys(root, **choice)

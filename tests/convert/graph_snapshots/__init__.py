@@ -23,13 +23,13 @@ INPUTS, UNITS, OUTPUTS, STEPS = 12, (16,), 9, 60
 
 
 def file_of(cell: str, options: dict[str, Any], scheme: str) -> Path:
-    """Where the text of a cell with these options lies."""
+    """Return the path of the text of a cell with these options."""
     words = [cell, *(f"{name}-{value}" for name, value in options.items())]
     return FOLDER / f"{'.'.join(words)}.{scheme}.txt"
 
 
 def snapshots(cell: str, options: dict[str, Any]) -> dict[str, str]:
-    """The text of a cell's step graph by scheme."""
+    """Return the text of a cell's step graph by scheme."""
     network, _ = random_network(cell, options, UNITS, inputs=INPUTS, outputs=OUTPUTS)
     # Large weights make a chaotic network, whose states may grow without end.
     network.set_weights([0.3 * weight for weight in network.get_weights()])

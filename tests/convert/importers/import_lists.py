@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "import.md"
 
 
 def tables() -> dict[str, str]:
-    """Each table as Markdown, by the word that its place in the page is marked with."""
+    """Write each table as Markdown, by the word that marks its place in the page."""
     files = [
         (kind.source, ", ".join(f"`{e}`" for e in kind.endings if e != FOLDER), kind.reading)
         for kind in FILE_KINDS.values()
@@ -38,7 +38,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def with_tables(page: str) -> str:
-    """The page with its tables written anew."""
+    """Return the page with its tables rewritten."""
     for mark, table in tables().items():
         begin, end = f"<!-- {mark} begin -->", f"<!-- {mark} end -->"
         before, _, rest = page.partition(begin)

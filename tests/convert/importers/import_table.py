@@ -63,7 +63,7 @@ def real_sequences(module: StepModule) -> Sequences:
 
 
 def imported(architecture: Architecture, folder: Path) -> Conversion:
-    """The architecture, imported and held against its framework on real and random sequences."""
+    """Import an architecture and compare it with its framework on real and random data."""
     path, description = saved(architecture, folder)
     model = import_model(path, description)
     module = StepModule(model.network)
@@ -71,7 +71,7 @@ def imported(architecture: Architecture, folder: Path) -> Conversion:
 
 
 def refusal(architecture: Architecture, folder: Path) -> str:
-    """Why the architecture cannot be stepped, without the file's name; "" where it can."""
+    """Say why an architecture cannot be stepped, without the file's name; "" if it can."""
     try:
         imported(architecture, folder)
     except ConvertError as error:
@@ -80,7 +80,7 @@ def refusal(architecture: Architecture, folder: Path) -> str:
 
 
 def row(architecture: Architecture, folder: Path) -> Row:
-    """The architecture's row, still without the runtimes' verification."""
+    """Return the architecture's row, still without the runtimes' verification."""
     if architecture.refused:
         reason = refusal(architecture, folder)
         if architecture.refused not in reason:
@@ -119,7 +119,7 @@ def _oldest(report: TargetReport) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown."""
+    """Write the rows as Markdown."""
     lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
     for item in rows:
         architecture = item.architecture
@@ -129,7 +129,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def rows() -> list[Row]:
-    """All rows, verified on every installed runtime."""
+    """Make all rows, verified on every installed runtime."""
     made = []
     with tempfile.TemporaryDirectory() as folder:
         for number, architecture in enumerate(ARCHITECTURES):

@@ -49,7 +49,7 @@ def name_of(architecture):
 
 
 def stepped(module: StepModule, sequence: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every output of every step, by name."""
+    """Return every output of every step, by name."""
     states = {
         name: module.initial.get(name, np.zeros((1, *state.shape), np.float32))
         for name, state in module.states.items()

@@ -41,7 +41,7 @@ def files(tmp_path_factory):
 
 
 def _refused(path: Path) -> str:
-    """The one line with which a file is refused."""
+    """Return the one line with which a file is refused."""
     with pytest.raises(ConvertError) as caught:
         StepModule(import_model(path).network)
     message = caught.value.message
@@ -51,7 +51,7 @@ def _refused(path: Path) -> str:
 
 
 def _with_members(source: Path, target: Path, change) -> Path:
-    """A copy of an archive after ``change`` of its members, a dict of bytes by name."""
+    """Copy an archive after ``change`` edits its members, a dict of bytes by name."""
     with zipfile.ZipFile(source) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     members = change(members) or members
@@ -257,7 +257,7 @@ def _mutations(data: bytes, count: int, seed: int):
 
 
 def _survives(path: Path) -> bool:
-    """Whether a mutated file still gives a model; else its refusal is one line."""
+    """Tell whether a mutated file still gives a model; otherwise its refusal is one line."""
     message = ""
     try:
         StepModule(import_model(path).network)

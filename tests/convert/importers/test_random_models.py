@@ -25,7 +25,7 @@ gates = st.sampled_from(["sigmoid", "hard_sigmoid"])
 
 @st.composite
 def layers(draw):
-    """A layer that keeps the time axis."""
+    """Make a layer that keeps the time axis."""
     kind = draw(
         st.sampled_from(["dense", "rnn", "lstm", "gru", "conv", "norm", "batch", "pool", "depth"])
     )
@@ -72,7 +72,7 @@ def layers(draw):
 
 @st.composite
 def networks(draw):
-    """A small network, perhaps with a path around its layers or one result at the end."""
+    """Make a small network, perhaps with a path around its layers or one result at the end."""
     made = draw(st.lists(layers(), min_size=1, max_size=3))
     around = draw(st.sampled_from(["", "concatenate", "add"]))
     end = draw(st.sampled_from(["", "last", "mean", "max"]))

@@ -82,7 +82,7 @@ def _frames():
 
 
 def _differs_by(path, original) -> float:
-    """The stepped file against the model that was saved, after a whole sequence."""
+    """Compare the stepped file with the saved model after a whole sequence."""
     frames = _frames()
     wanted = np.asarray(original(frames[:1], training=False))[0]
     assert np.ptp(wanted) > 1e-3

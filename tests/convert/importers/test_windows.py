@@ -37,7 +37,7 @@ def _sequences(count, steps):
 
 
 def _by_hand(model, frames, ends):
-    """The rms share and the share of other decisions, by the saved model itself."""
+    """Compute the rms share and the share of other decisions from the saved model itself."""
     windows = np.stack([frames[end - WINDOW : end] for end in ends])
     wanted = np.asarray(model(windows, training=False))
     module = StepModule(_copy_of_free_steps(model))

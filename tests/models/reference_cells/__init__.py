@@ -36,7 +36,7 @@ def weights_by_name(cell) -> Weights:
 
 
 def matrix(weights, name):
-    """A matrix by its name, however it is stored; None where the cell has none."""
+    """Return a matrix by its name, however it is stored; None if the cell has none."""
     if f"{name}_down" in weights:
         return weights[f"{name}_down"] @ weights[f"{name}_up"]
     return weights.get(name)

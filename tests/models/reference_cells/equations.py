@@ -29,7 +29,7 @@ def sigmoid(a):
 
 
 def block(stored, gate, units):
-    """The columns of one gate in a stored matrix or bias."""
+    """Return the columns of one gate in a stored matrix or bias."""
     return stored[..., gate * units : (gate + 1) * units]
 
 
@@ -44,7 +44,7 @@ def gate_matrix(weights, gate, units):
 
 
 def householder(v):
-    """The reflection I - 2 v v^T / v^T v."""
+    """Return the reflection I - 2 v v^T / v^T v."""
     return np.eye(len(v)) - 2 * np.outer(v, v) / np.dot(v, v)
 
 

@@ -34,7 +34,7 @@ def device(server: SshServer, **fields) -> Device:
 
 
 def inventory(path: Path, **devices: Device) -> Path:
-    """An inventory file of these devices."""
+    """Make an inventory file of these devices."""
     lines = []
     for name, one in devices.items():
         lines.append(f"[devices.{name}]")

@@ -97,7 +97,7 @@ def test_options_go_to_the_device_as_they_were_given(models, monkeypatch):
 
 
 def pairs(options: list[str]) -> list[list[str]]:
-    """An option and its value, if it has one, together."""
+    """Join an option and its value, if it has one."""
     found: list[list[str]] = []
     for text in options:
         if text.startswith("--"):
