@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from calibration.rollout import long_streams
 from convert.errors import ContractViolationError
+from convert.model_metrics import Drift
 from convert.schemes.scheme import FloatStep
 from convert.step.contract_fields import contract_fields
 from convert.step.phase_signatures import with_phases
@@ -72,7 +73,7 @@ def step_outputs(stream: Stream, data: SequenceSet) -> NDArray[np.float32]:
     return outputs
 
 
-def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> dict[str, float]:
+def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> Drift:
     """Measure how far a quantized model strays from the float one over DRIFT_STEPS steps without
     resetting the state.
 
@@ -81,9 +82,6 @@ def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> dict[str
         step: the float step graph.
         sequences: sequences as ``Stream.run`` takes them; they are chained until long enough.
 
-    Returns:
-        Errors of the outputs over all steps, over the first tenth and over the last tenth, as
-        shares of the float outputs' spread, and the share of equal decisions.
     """
     frames = long_streams(sequences, DRIFT_STEPS, DRIFT_SEED, streams=1)[0]
     if isinstance(frames, dict):
@@ -97,14 +95,14 @@ def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> dict[str
     spread = float(reference.max() - reference.min()) or 1.0
     tenth = DRIFT_STEPS // 10
     rms, largest, agreement = compare(outputs, reference)
-    return {
-        "steps": DRIFT_STEPS,
-        "rms": round(rms / spread, 5),
-        "rms_first_tenth": round(compare(outputs[:tenth], reference[:tenth])[0] / spread, 5),
-        "rms_last_tenth": round(compare(outputs[-tenth:], reference[-tenth:])[0] / spread, 5),
-        "max_abs": round(largest / spread, 5),
-        "argmax_agreement": round(agreement, 4),
-    }
+    return Drift(
+        steps=DRIFT_STEPS,
+        rms=round(rms / spread, 5),
+        rms_first_tenth=round(compare(outputs[:tenth], reference[:tenth])[0] / spread, 5),
+        rms_last_tenth=round(compare(outputs[-tenth:], reference[-tenth:])[0] / spread, 5),
+        max_abs=round(largest / spread, 5),
+        argmax_agreement=round(agreement, 4),
+    )
 
 
 def first_output(outputs: StepValues) -> NDArray[np.float32]:

@@ -116,7 +116,7 @@ def export_step(
         raise verification.error(path)
     metrics = facts.evaluate(stream)
     if scheme_graph != step.flatbuffer:
-        metrics["drift"] = drift(stream, step, facts.streams)
+        metrics["drift"] = drift(stream, step, facts.streams).to_json()
     least = tolerance_of(wanted.tolerance, spread, classifies)
     tolerance = held_to(least, verification, draft.contract.tolerance)
     contract = replace(draft.contract, metrics=metrics, tolerance=tolerance)

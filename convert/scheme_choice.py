@@ -8,12 +8,13 @@ given in words, for people to check.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from convert.errors import ContractViolationError
+from convert.model_metrics import ModelMetrics
 from convert.schemes import parse_scheme
 from convert.schemes.spec import SchemeSpec
 from convert.targets.profile import get_profile
-from models.metrics import ACCURACY, described
+from models.metrics import ACCURACY
 
 # How much a candidate may lose against the float model: this much of a metric that is a share, or
 # this share of any other metric's value (an error in mg/dL).
@@ -42,34 +43,37 @@ def candidates(target: str) -> tuple[SchemeSpec, ...]:
     return tuple(parse_scheme(name) for name in get_profile(target).schemes)
 
 
-def refusal(metrics: dict[str, Any]) -> str | None:
+def refusal(metrics: ModelMetrics) -> str | None:
     """Say why a step model cannot stand in for the float one; None if it can.
 
     Args:
-        metrics: the step model's metrics, as in its contract.
+        metrics: of the step model; with the float network's score.
     """
-    metric = described(metrics)
-    reference = metrics[f"float_{metric.key}"]
-    lost = metric.lost(metrics[metric.key], reference)
+    metric, reference = metrics.metric, metrics.float_score
+    if reference is None:
+        raise ContractViolationError(
+            "the metrics do not hold the float model's score; export the model again"
+        )
+    lost = metric.lost(metrics.score, reference)
     if metric.is_share and lost > SCORE_LOSS:
         return f"loses {100 * lost:.1f} points of {metric.name}"
     if not metric.is_share and lost > SCORE_LOSS_SHARE * abs(reference):
         return (
             f"is worse by {lost / abs(reference):.1%} in {metric.name} "
-            f"({metric.text(metrics[metric.key])} against {metric.text(reference)})"
+            f"({metric.text(metrics.score)} against {metric.text(reference)})"
         )
-    drift = metrics.get("drift")
+    drift = metrics.drift
     if not drift:
         return None
     # If decisions do not count, how far the outputs stray does.
     decides = metric.name == ACCURACY.name
-    if decides and drift["argmax_agreement"] < DECISIONS_KEPT:
+    if decides and drift.argmax_agreement < DECISIONS_KEPT:
         return (
-            f"decides as the float model at only {drift['argmax_agreement']:.0%} of "
-            f"{drift['steps']:,} steps without reset"
+            f"decides as the float model at only {drift.argmax_agreement:.0%} of "
+            f"{drift.steps:,} steps without reset"
         )
-    if not decides and drift["rms"] > DRIFT_RMS:
-        return f"drifts by {drift['rms']:.1%} of the spread in {drift['steps']:,} steps"
+    if not decides and drift.rms > DRIFT_RMS:
+        return f"drifts by {drift.rms:.1%} of the spread in {drift.steps:,} steps"
     return None
 
 

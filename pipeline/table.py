@@ -5,15 +5,16 @@ from __future__ import annotations
 import gzip
 import statistics
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from convert.model_metrics import ModelMetrics
 from convert.scheme_choice import Choice, candidates, choose, refusal
-from models.metrics import MetricDescription, described
+from models.metrics import MetricDescription
 from pipeline.all_stages import Outcome
 from pipeline.networks import models_by_file
 
@@ -48,7 +49,7 @@ class Row:
     headroom: float
     runtimes: dict[str, str]
     sparsity: float | None
-    metrics: dict[str, Any]
+    metrics: ModelMetrics
     valid: bool
 
     def dominated_by(self, other: Row) -> bool:
@@ -95,18 +96,12 @@ def _row(
         value = median("latency_ns", *path)
         return None if value is None else value / 1e3
 
-    metric = described(results[0]["metrics"])
-    scores = [result["metrics"][metric.key] for result in results]
-    groups: dict[str, list[float]] = defaultdict(list)
-    for result in results:
-        for name, value in result["metrics"].items():
-            if name.startswith(f"{metric.key}_by_"):
-                for group, score in value.items():
-                    groups[group].append(score)
+    by_seed = [ModelMetrics.read(result["metrics"]) for result in results]
+    metrics = _medians(by_seed)
+    scores = [seed.score for seed in by_seed]
     step = microseconds("step", "percentiles", "p50")
     invoke = microseconds("invoke", "percentiles", "p50")
     packed = [len(gzip.compress((folder / result["file"]).read_bytes())) for result in results]
-    sparsity = results[0]["metrics"].get("sparsity_reached")
     return Row(
         model=model,
         scheme=scheme,
@@ -114,11 +109,11 @@ def _row(
         parameters=results[0]["parameters"],
         file_bytes=round(median("file_bytes")),
         gzip_bytes=round(statistics.median(packed)),
-        metric=metric,
-        score=statistics.median(scores),
+        metric=metrics.metric,
+        score=metrics.score,
         score_range=(min(scores), max(scores)),
-        score_by_group={name: statistics.median(values) for name, values in groups.items()},
-        drift=median("metrics", "drift", "rms"),
+        score_by_group=metrics.by_group,
+        drift=metrics.drift.rms if metrics.drift else None,
         p50=step,
         p99=microseconds("step", "percentiles", "p99"),
         p999=microseconds("step", "percentiles", "p99.9"),
@@ -127,8 +122,8 @@ def _row(
         overhead=step / invoke,
         headroom=median("latency_ns", "headroom"),
         runtimes=runtimes,
-        sparsity=statistics.mean(sparsity.values()) if sparsity else None,
-        metrics=_medians(results, metric),
+        sparsity=statistics.mean(metrics.sparsity.values()) if metrics.sparsity else None,
+        metrics=metrics,
         valid=all(result["valid"] for result in results),
     )
 
@@ -140,18 +135,28 @@ def _median(results: list[dict[str, Any]], *path: str) -> Any:
     return statistics.median(known) if known else None
 
 
-def _medians(results: list[dict[str, Any]], metric: MetricDescription) -> dict[str, Any]:
-    """Return the metrics as in a contract, for :func:`convert.scheme_choice.refusal`."""
-    drift = None
-    if "drift" in results[0]["metrics"]:
-        names = ("steps", "argmax_agreement", "rms")
-        drift = {name: _median(results, "metrics", "drift", name) for name in names}
-    return {
-        "metric": metric.facts(),
-        metric.key: _median(results, "metrics", metric.key),
-        f"float_{metric.key}": _median(results, "metrics", f"float_{metric.key}"),
-        "drift": drift,
-    }
+def _medians(seeds: list[ModelMetrics]) -> ModelMetrics:
+    """Return the medians over networks that differ in their seed; the rest is the first one's."""
+    first = seeds[0]
+    references = [seed.float_score for seed in seeds if seed.float_score is not None]
+    drifts = [seed.drift for seed in seeds if seed.drift]
+    by_group: dict[str, list[float]] = defaultdict(list)
+    for seed in seeds:
+        for group, score in seed.by_group.items():
+            by_group[group].append(score)
+    return replace(
+        first,
+        score=statistics.median(seed.score for seed in seeds),
+        float_score=statistics.median(references) if references else None,
+        by_group={group: statistics.median(scores) for group, scores in by_group.items()},
+        drift=replace(
+            drifts[0],
+            rms=statistics.median(drift.rms for drift in drifts),
+            argmax_agreement=statistics.median(drift.argmax_agreement for drift in drifts),
+        )
+        if drifts
+        else None,
+    )
 
 
 def _dig(facts: Any, path: tuple[str, ...]) -> Any:

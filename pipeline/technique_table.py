@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import Field
 
-from models.metrics import MetricDescription, described
+from convert.model_metrics import ModelMetrics
+from models.metrics import MetricDescription
 from pipeline.errors import PipelineError
 from pipeline.files import read_json_lines
 from pipeline.networks import models_by_file
@@ -95,7 +96,7 @@ def measured(recipe: Recipe, runs_dir: Path) -> dict[tuple[str, str], Measured]:
 
 
 def _measured(model: str, scheme: str, results: list[dict[str, Any]]) -> Measured:
-    metric = described(results[0]["metrics"])
+    metrics = [ModelMetrics.read(result["metrics"]) for result in results]
 
     def median(pick: Any) -> Any:
         return statistics.median(pick(result) for result in results)
@@ -107,10 +108,10 @@ def _measured(model: str, scheme: str, results: list[dict[str, Any]]) -> Measure
         model=model,
         scheme=scheme,
         parameters=results[0]["parameters"],
-        multiply_adds=results[0]["metrics"]["multiply_adds"],
-        seconds_per_epoch=median(lambda one: one["metrics"]["seconds_per_epoch"]),
-        metric=metric,
-        score=median(lambda one: one["metrics"][metric.key]),
+        multiply_adds=metrics[0].multiply_adds or 0,
+        seconds_per_epoch=statistics.median(one.seconds_per_epoch or 0 for one in metrics),
+        metric=metrics[0].metric,
+        score=statistics.median(one.score for one in metrics),
         file_bytes=round(median(lambda one: one["file_bytes"])),
         p50=step_time("p50"),
         p99=step_time("p99"),

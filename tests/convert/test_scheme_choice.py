@@ -3,6 +3,7 @@
 import pytest
 
 from convert.errors import UnknownTargetError
+from convert.model_metrics import ModelMetrics
 from convert.scheme_choice import candidates, choose, refusal
 
 GOOD = {
@@ -25,22 +26,24 @@ def test_unknown_target_suggests_the_nearest():
     ],
 )
 def test_refusal_names_the_loss(change, said):
-    assert refusal(GOOD) is None
-    assert said in refusal({**GOOD, **change})
+    assert refusal(ModelMetrics.read(GOOD)) is None
+    assert said in refusal(ModelMetrics.read({**GOOD, **change}))
 
 
 def test_values_are_judged_by_their_error():
     good = {"float_explained_variance": 0.99, "explained_variance": 0.985}
-    assert refusal({**good, "drift": {"steps": 10_000, "rms": 0.01}}) is None
-    assert "drifts by 8.0%" in refusal({**good, "drift": {"steps": 10_000, "rms": 0.08}})
+    assert refusal(ModelMetrics.read({**good, "drift": {"steps": 10_000, "rms": 0.01}})) is None
+    assert "drifts by 8.0%" in refusal(
+        ModelMetrics.read({**good, "drift": {"steps": 10_000, "rms": 0.08}})
+    )
 
 
 def test_an_error_in_a_unit_is_judged_by_its_share():
     metric = {"name": "mean absolute error", "unit": "mg/dL", "higher_is_better": False}
     good = {"metric": metric, "float_mean_absolute_error": 15.5, "mean_absolute_error": 15.7}
-    assert refusal(good) is None
-    assert refusal({**good, "mean_absolute_error": 12.0}) is None
-    said = refusal({**good, "mean_absolute_error": 16.43})
+    assert refusal(ModelMetrics.read(good)) is None
+    assert refusal(ModelMetrics.read({**good, "mean_absolute_error": 12.0})) is None
+    said = refusal(ModelMetrics.read({**good, "mean_absolute_error": 16.43}))
     assert "worse by 6.0%" in said
     assert "16.43 mg/dL against 15.5 mg/dL" in said
 

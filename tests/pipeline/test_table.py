@@ -2,6 +2,7 @@
 
 import pytest
 
+from convert.model_metrics import ModelMetrics
 from models.metrics import ACCURACY
 from pipeline.table import Row, recommendations
 
@@ -28,7 +29,7 @@ def row(scheme, p50, accuracy=0.97):
         headroom=1.0,
         runtimes={},
         sparsity=None,
-        metrics={"metric": ACCURACY.facts(), "accuracy": accuracy, "float_accuracy": 0.97},
+        metrics=ModelMetrics(ACCURACY, accuracy, float_score=0.97),
         valid=True,
     )
 
