@@ -10,12 +10,14 @@ import tf_keras as keras
 from models.attention import AttentionArchitecture, SinusoidalPositions
 from models.compress.distillation import _Pupil, distil
 from models.errors import ModelsError
+from models.losses import sequence_loss
 from models.network import Architecture, count_parameters
 from models.prediction import evaluate, predict
 from models.training import fit
 from models.training_settings import DistillationSettings, TrainingSettings
 
 SETTINGS = TrainingSettings(epochs=6, batch_size=32, learning_rate=5e-3)
+TEACHER_ALONE = DistillationSettings(soft_weight=1)
 
 
 def new_attention(task, seed=1, **options):
@@ -117,13 +119,13 @@ def test_it_hears_the_students_noise_and_none_of_its_own(vowels, attention):
     data = vowels.validation
     student = new_student(vowels, input_noise=0.7, input_offset=0.5)
     x = np.repeat(data.padded[:1], 2, axis=0)
-    pupil = _Pupil(student, [attention[0]], DistillationSettings(soft_weight=1), seed=1)
+    pupil = _Pupil(student, [attention[0]], TEACHER_ALONE, sequence_loss, seed=1)
     keras.utils.set_random_seed(3)
     noisy = pupil(x, training=True)[1].numpy()
     quiet = tf.nn.softmax(attention[0](x) / 2).numpy()
     assert np.abs(noisy[0] - noisy[1]).max() > 0.05
     assert np.abs(noisy - quiet).max() > 0.05
-    silent = _Pupil(new_student(vowels), [attention[0]], DistillationSettings(soft_weight=1), 1)
+    silent = _Pupil(new_student(vowels), [attention[0]], TEACHER_ALONE, sequence_loss, 1)
     np.testing.assert_allclose(silent(x, training=True)[1], quiet, atol=1e-5)
 
 

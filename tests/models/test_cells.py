@@ -196,7 +196,7 @@ def test_a_graph_holds_fewer_recurrent_parameters():
     [
         ("linear-attention", {"heads": 3}, "divides units"),
         ("window-attention", {"heads": 0}, "divides units"),
-        ("window-attention", {"window": 1}, "from 2 on"),
+        ("window-attention", {"window": 1}, "of 2 or more, not 1"),
         ("graph-gru", {"nodes": 3}, "divides units"),
         ("graph-gru", {"nodes": 4}, "cannot be dealt out to 4 nodes"),
         ("graph-gru", {"adjacency": "given"}, "adjacency must be one of"),

@@ -63,7 +63,7 @@ def test_whole_loss_against_numpy(small_task, trained, members):
     """Labels, the mean of the softened shares of one teacher or two, and hints."""
     teachers = [trained("lstm")[0], trained("gru")[0]][:members]
     student = new_student(small_task)
-    pupil = _Pupil(student, teachers, HINTS, seed=1)
+    pupil = _Pupil(student, teachers, HINTS, sequence_loss, seed=1)
     data = small_task.validation
     x, lengths = data.padded, data.lengths
     actual = float(pupil.loss(pupil(x, training=True), data.labels, lengths))
@@ -91,7 +91,7 @@ def test_a_copy_of_the_teacher_has_nothing_to_learn(small_task, teacher, members
     data = small_task.train
     losses = []
     for student in (copy_of(teacher), new_student(small_task)):
-        pupil = _Pupil(student, [teacher] * members, TEACHER_ALONE, seed=1)
+        pupil = _Pupil(student, [teacher] * members, TEACHER_ALONE, sequence_loss, seed=1)
         losses.append(
             float(pupil.loss(pupil(data.padded, training=True), data.labels, data.lengths))
         )
@@ -153,7 +153,7 @@ def test_teacher_hears_the_students_noise(small_task, teacher):
     architecture = {"input_noise": 0.7, "input_offset": 0.5}
     student = new_student(small_task, "lstm", units=(16,), **architecture)
     student.set_weights(teacher.get_weights())
-    pupil = _Pupil(student, [teacher], TEACHER_ALONE, seed=1)
+    pupil = _Pupil(student, [teacher], TEACHER_ALONE, sequence_loss, seed=1)
     data = small_task.train
     logits, targets, _, _ = pupil(data.padded, training=True)
     np.testing.assert_allclose(shares(logits, 3), targets, atol=1e-4)
@@ -172,7 +172,7 @@ def test_noise_reaches_a_teacher_with_another_normalization(small_task, teacher)
     normalization.scale.assign(normalization.scale * 4)
     normalization.shift.assign(normalization.shift * 4)
     cell.kernel.assign(cell.kernel / 4)
-    logits, targets, _, _ = _Pupil(student, [other], TEACHER_ALONE, 1)(
+    logits, targets, _, _ = _Pupil(student, [other], TEACHER_ALONE, sequence_loss, 1)(
         small_task.train.padded, training=True
     )
     np.testing.assert_allclose(shares(logits, 3), targets, atol=1e-4)
@@ -180,7 +180,7 @@ def test_noise_reaches_a_teacher_with_another_normalization(small_task, teacher)
 
 def test_teachers_own_noise_and_dropout_are_off(small_task):
     noisy = new_student(small_task, "lstm", input_noise=0.7, input_offset=0.5, dropout=0.5)
-    pupil = _Pupil(new_student(small_task, seed=2), [noisy], TEACHER_ALONE, seed=1)
+    pupil = _Pupil(new_student(small_task, seed=2), [noisy], TEACHER_ALONE, sequence_loss, seed=1)
     data = small_task.validation
     targets = pupil(data.padded, training=True)[1]
     np.testing.assert_allclose(targets, shares(predict(noisy, data), 3), atol=1e-5)
@@ -207,7 +207,7 @@ def test_hints_reach_the_students_recurrence(small_task, teacher):
     """By a map of their own; the head hears nothing of them."""
     student = new_student(small_task, units=(5, 4))
     settings = DistillationSettings(soft_weight=0, hint_weight=1)
-    pupil = _Pupil(student, [teacher], settings, seed=1)
+    pupil = _Pupil(student, [teacher], settings, sequence_loss, seed=1)
     data = small_task.validation
     with tf.GradientTape() as tape:
         _, _, mapped, hidden = pupil(data.padded, training=True)
@@ -239,7 +239,7 @@ def test_teacher_is_left_as_it_is_and_is_not_in_the_student(small_task, trained)
     teachers = [trained("lstm")[0], trained("gru")[0]]
     before = [network.get_weights() for network in teachers]
     student = new_student(small_task)
-    pupil = _Pupil(student, teachers, HINTS, seed=1)
+    pupil = _Pupil(student, teachers, HINTS, sequence_loss, seed=1)
     assert len(pupil.trainable_weights) == len(student.trainable_weights) + 2
     assert len(pupil.weights) == len(student.weights) + 2
     distil(teachers, student, small_task, SETTINGS, HINTS)

@@ -104,7 +104,10 @@ def test_baselines_of_labelled_sequences(vowels):
 
 def test_baselines_by_group_are_parts_of_the_whole(vowels):
     groups = np.arange(len(vowels.test)) % 2
-    task = replace(vowels, group_name="half", test=replace(vowels.test, groups=groups))
+    # A sixth of the training data: what is learned does not matter here.
+    train = vowels.train.select(np.arange(0, len(vowels.train), 6))
+    test = replace(vowels.test, groups=groups)
+    task = replace(vowels, group_name="half", train=train, test=test)
     for baseline in task_baselines(task):
         assert set(baseline.by_group) == {"0", "1"}
         assert np.mean(list(baseline.by_group.values())) == pytest.approx(baseline.value)

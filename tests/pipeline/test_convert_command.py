@@ -52,6 +52,7 @@ def test_a_keras_3_model_becomes_an_int8_step_model(tmp_path, frames, vowels):
     assert np.abs(stepped - original).max() < 0.05
 
 
+@pytest.mark.slow
 def test_without_data_random_numbers_must_be_asked_for(tmp_path):
     path = _saved(TENSORFLOW, "GRU", tmp_path)
     result = _convert(path, "--target", "cpu")
@@ -67,6 +68,7 @@ def test_without_data_random_numbers_must_be_asked_for(tmp_path):
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.slow
 def test_what_integers_cannot_hold_is_converted_otherwise(tmp_path, frames):
     path = _saved(TENSORFLOW, "GlobalAveragePooling1D", tmp_path)
     result = _convert(path, "--target", "edgetpu", "--data", frames)

@@ -120,7 +120,9 @@ def run_in_process(recipe: Path, runs: Path) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "kill", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT]
+)
 def test_killed_it_keeps_finished_stages_and_goes_on(tmp_path, kill):
     """Killed while the second network trains; the first one's stage is kept."""
     recipe, runs = tmp_path / "mini.toml", tmp_path / "runs"
@@ -215,6 +217,7 @@ def test_a_failing_benchmark_is_one_line(finished, monkeypatch):
     assert "the benchmark failed" in result.stderr
 
 
+@pytest.mark.slow
 def test_compressions_follow_each_other(tmp_path):
     """Factorized, pruned in a pattern, clustered; what each says of its result is kept."""
     recipe = tmp_path / "mini.toml"
@@ -237,6 +240,7 @@ def test_compressions_follow_each_other(tmp_path):
     assert re.search(r"cpu: \S+ for gru-16-rank8", result.output)
 
 
+@pytest.mark.slow
 def test_stages_combine(tmp_path):
     """Distilled, then half of its units and two thirds of its inputs removed, then trained for
     int8, with the channels alone that are left."""
