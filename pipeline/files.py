@@ -16,11 +16,6 @@ def write_json(path: Path, facts: Any) -> None:
     path.write_text(json.dumps(facts, indent=1))
 
 
-def read_json(path: Path) -> Any:
-    """Read what :func:`write_json` wrote."""
-    return json.loads(path.read_text())
-
-
 def write_json_lines(path: Path, items: Iterable[dict[str, Any]]) -> None:
     """Write one object per line."""
     path.write_text("".join(json.dumps(item) + "\n" for item in items))

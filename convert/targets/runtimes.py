@@ -20,8 +20,6 @@ from convert.targets import DATA, RUNTIMES_FILE, VERSIONS_FILE
 #: Distributions whose version is that of the TensorFlow Lite in them.
 NUMBERED_AS_TENSORFLOW = ("tflite-runtime", "tensorflow")
 LITERT = "ai-edge-litert"
-#: It ignores operator versions; its operators are in the profile of the target micro.
-MICRO = "tflite-micro"
 DISTRIBUTIONS = (*NUMBERED_AS_TENSORFLOW, LITERT)
 
 

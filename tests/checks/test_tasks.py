@@ -12,16 +12,14 @@ SLOW = ("char-lm", "engine-fault", "sentiment", "translation")
 OF_SOUND = ("keywords", "keywords-synthetic")
 
 
-# Some messages say the same in a language, so that a text stands on two sides.
-SHARED_TEXTS = pytest.mark.xfail(reason="equal texts of two messages", strict=True)
+# Two messages may say the same in a language, so that a text stands on two sides. Known and open:
+# once its loader takes such texts out, the check fails here, and the name goes.
+WITH_SHARED_TEXTS = ("language-id",)
 
 
-def _marks(name):
-    slow = [pytest.mark.slow] if name in SLOW else []
-    return [*slow, SHARED_TEXTS] if name == "language-id" else slow
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in TASKS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TASKS]
+)
 def test_task(name, request):
     if name in OF_SOUND:
         task = keywords.load_folder(request.getfixturevalue("small_speech"), name, "made here")
@@ -30,4 +28,4 @@ def test_task(name, request):
             task = load_task(name)
         except MissingDataError as error:
             pytest.skip(error.message)
-    check_task(task)
+    check_task(task, with_shared_texts=name in WITH_SHARED_TEXTS)
