@@ -134,6 +134,11 @@ class _InnerNode:
         self.input_shapes = (shape[0], *shape[2:])
         self.keras_inputs: list[Any] = [None]
         self.call_kwargs: dict[str, Any] = {}
+        self._layer = layer
+
+    @property
+    def output_shapes(self) -> tuple[Any, ...]:
+        return tuple(self._layer.compute_output_shape(self.input_shapes))
 
 
 def reshaping(layer: keras.layers.Layer, node: Any) -> StepRule:
