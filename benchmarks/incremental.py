@@ -48,6 +48,7 @@ def build(units: int, windows: tuple[int, ...]) -> tuple[bytes, dict[int, bytes]
     import tensorflow as tf
     import tf_keras as keras
 
+    from convert.step.keras_graph import keras_step_graph
     from convert.step.step_module import StepModule, to_float_graph
     from models.network import Architecture, recurrences
 
@@ -63,7 +64,7 @@ def build(units: int, windows: tuple[int, ...]) -> tuple[bytes, dict[int, bytes]
         model.layers[-1].set_weights(network.get_layer("head").get_weights())
         with quiet():
             whole[window] = tf.lite.TFLiteConverter.from_keras_model(model).convert()
-    return to_float_graph(StepModule(network)), whole
+    return to_float_graph(StepModule(keras_step_graph(network))), whole
 
 
 class Loaded:

@@ -40,12 +40,13 @@ def convert(cell: str, units: int, chunk: int) -> tuple[bytes, bytes]:
     """(step, step with chunk): the flatbuffers; in the second the chunk comes first."""
     import tensorflow as tf
 
+    from convert.step.keras_graph import keras_step_graph
     from convert.step.step_module import StepModule, to_float_graph
     from models.network import Architecture
 
     network = Architecture(cell, (units,), INPUTS, OUTPUTS, {}).build()
     network.get_layer("normalization").adapt(np.zeros(INPUTS), np.ones(INPUTS))
-    module = StepModule(network)
+    module = StepModule(keras_step_graph(network))
 
     def unrolled(x: tf.Tensor, *states: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = []

@@ -1,14 +1,16 @@
 """Load sequences for calibration and checks from a user's files and functions.
 
-``.npy``: [steps, channels], [sequences, steps, channels], or token ids [steps] and [sequences,
-steps]. ``.npz``: such arrays by the inputs' names, ``x`` for the first. CSV and Parquet: a column
-for each channel, in order; a column called ``sequence`` numbers the sequences. ``module:function``:
-called without arguments, returns a list of sequences, each an array or a dict of arrays by input.
+``.npy``: [steps, channels], [sequences, steps, channels], with further axes where a frame has them,
+or token ids [steps] and [sequences, steps]. ``.npz``: such arrays by the inputs' names, ``x`` for
+the first. CSV and Parquet: a column for each channel, in order; a column called ``sequence``
+numbers the sequences. ``module:function``: called without arguments, returns a list of sequences,
+each an array or a dict of arrays by input.
 It runs in a process of its own (:mod:`calibration.data_function`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +32,18 @@ Sequences = list[dict[str, NDArray[Any]]]
 class InputShape:
     """What one input takes at each step.
 
-    That is ``channels`` values, or one of ``vocabulary`` token ids. If ``constant``, it stays for a
-    whole sequence."""
+    That is values of ``shape``, such as (channels,) or (height, width, channels), or one of
+    ``vocabulary`` token ids. If ``constant``, it stays for a whole sequence."""
 
     name: str
-    channels: int
+    shape: tuple[int, ...]
     vocabulary: int | None = None
     constant: bool = False
+
+    @property
+    def values(self) -> int:
+        """How many values it takes at each step."""
+        return math.prod(self.shape)
 
 
 def load_sequences(source: str, inputs: Sequence[InputShape]) -> Sequences:
@@ -113,7 +120,7 @@ def random_sequences(inputs: Sequence[InputShape], seed: int, count: int, steps:
                 one[item.name] = generator.integers(low, item.vocabulary, (steps, 1), np.int32)
             else:
                 rows = 1 if item.constant else steps
-                values = generator.normal(size=(rows, item.channels)).astype(np.float32)
+                values = generator.normal(size=(rows, *item.shape)).astype(np.float32)
                 one[item.name] = np.repeat(values, steps // rows, 0)
         sequences.append(one)
     return sequences
@@ -125,7 +132,8 @@ def without_padding(sequences: Sequences, name: str, padding: float) -> Sequence
     At these steps, all values of the input ``name`` are ``padding``."""
     kept = []
     for sequence in sequences:
-        real = ~np.all(sequence[name] == padding, axis=-1)
+        frames = sequence[name]
+        real = ~np.all(frames.reshape(len(frames), -1) == padding, axis=-1)
         if real.any():
             kept.append({key: values[real] for key, values in sequence.items()})
     return kept
@@ -157,8 +165,9 @@ def _read_npz(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
 def _split(array: NDArray[Any], item: InputShape) -> list[NDArray[Any]]:
     """Split an array of one or many sequences into a list of sequences."""
     if item.constant:
-        return [row[np.newaxis] for row in np.atleast_2d(array)]
-    single = 1 if item.vocabulary is not None else 2
+        rows = array[np.newaxis] if array.ndim == len(item.shape) else array
+        return [row[np.newaxis] for row in rows]
+    single = 1 if item.vocabulary is not None else 1 + len(item.shape)
     # Token ids may have a last axis of one value, like real values.
     if item.vocabulary is not None and array.ndim > 1 and array.shape[-1] == 1:
         array = array[..., 0]
@@ -168,7 +177,7 @@ def _split(array: NDArray[Any], item: InputShape) -> list[NDArray[Any]]:
         return list(array)
     raise CalibrationError(
         f"an array of shape {array.shape} is not a sequence for the input '{item.name}'; "
-        "give [steps, channels] or [sequences, steps, channels]"
+        f"give [steps, {_axes(item)}] or [sequences, steps, {_axes(item)}]"
     )
 
 
@@ -192,7 +201,7 @@ def _read_table(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
             group.drop(columns=SEQUENCE_COLUMN)
             for _, group in table.groupby(SEQUENCE_COLUMN, sort=False)
         ]
-    widths = [item.channels for item in inputs]
+    widths = [item.values for item in inputs]
     if groups and groups[0].shape[1] != sum(widths):
         raise CalibrationError(
             f"{path}: {groups[0].shape[1]} columns apart from '{SEQUENCE_COLUMN}', but the model "
@@ -217,12 +226,13 @@ def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, 
         values = np.asarray(given[item.name])
         if values.dtype.kind not in "fiub":
             raise CalibrationError(f"{source}: the input '{item.name}' does not hold numbers")
-        if values.ndim == 1:
-            values = values[:, np.newaxis]
-        if values.ndim != 2 or values.shape[1] != item.channels:
+        # Tables hold a step's values in one row; a single value may have no axis of its own.
+        if values.ndim <= 2 and values.size == len(values) * item.values:
+            values = values.reshape(-1, *item.shape)
+        if values.shape[1:] != item.shape:
             raise CalibrationError(
                 f"{source}: a sequence of shape {values.shape} does not fit the input "
-                f"'{item.name}', which takes {item.channels} values a step"
+                f"'{item.name}', which takes {_size(item)} a step"
             )
         if not np.isfinite(values).all():
             raise CalibrationError(f"{source}: the input '{item.name}' holds NaN or infinity")
@@ -245,6 +255,14 @@ def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, 
                 "another input"
             )
     return found
+
+
+def _axes(item: InputShape) -> str:
+    return "channels" if len(item.shape) == 1 else ", ".join(map(str, item.shape))
+
+
+def _size(item: InputShape) -> str:
+    return f"{item.values} values" if len(item.shape) == 1 else f"values of shape {item.shape}"
 
 
 def _one_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from convert.schemes import apply_scheme, load_scheme, parse_scheme
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
 from convert.step.contract_fields import contract_fields
+from convert.step.keras_graph import keras_step_graph
 from convert.step.phase_signatures import with_phases
 from convert.step.step_module import StepModule, to_float_graph
 from convert.step_model_facts import StepModelFacts, facts_of_task
@@ -38,7 +39,7 @@ VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-
 
 def float_step(network: keras.Model, fold_embedding: bool | None = None) -> FloatStep:
     """Lower a network to its float32 step graph (see convert.step.step_module.StepModule)."""
-    return step_of(StepModule(network, fold_embedding))
+    return step_of(StepModule(keras_step_graph(network), fold_embedding))
 
 
 def step_of(module: StepModule) -> FloatStep:

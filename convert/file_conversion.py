@@ -159,7 +159,7 @@ def _prepare(
 
     imported = import_model(path, architecture)
     with quiet():
-        module = StepModule(imported.network)
+        module = StepModule(imported.graph)
     sequences: Sequences | None = None
     if isinstance(data, str | Path):
         sequences = load_sequences(str(data), step_inputs(module))

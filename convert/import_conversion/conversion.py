@@ -10,16 +10,17 @@ from calibration.ranges import Ranges
 from calibration.rollout import long_streams
 from convert.errors import ContractViolationError
 from convert.export import export_step, step_of
-from convert.import_conversion.description import VALUES, Facts, description_of, with_facts
+from convert.import_conversion.description import Facts, description_of, with_facts
 from convert.import_conversion.original import GOLDEN_STEPS, golden_of
 from convert.import_conversion.proof import float_error, float_stream
 from convert.import_conversion.windows import WindowDifference, window_difference
-from convert.importers.imported import ImportedModel
+from convert.importers.imported import VALUES, ImportedModel
 from convert.scheme_choice import candidates
 from convert.schemes import load_scheme, needs_ranges, parse_scheme
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
-from convert.step.step_module import Kind, StepModule
+from convert.step.step_graph import Kind
+from convert.step.step_module import StepModule
 from convert.step_model_facts import StepModelFacts
 from device_runner.errors import VerificationError
 from device_runner.model.step_file import StepModel
@@ -83,7 +84,7 @@ class Conversion:
 def step_inputs(module: StepModule) -> tuple[InputShape, ...]:
     """Return the inputs that calibration data must have."""
     return tuple(
-        InputShape(item.name, item.shape[-1], item.vocabulary, item.kind is Kind.CONSTANT)
+        InputShape(item.name, item.shape[1:], item.vocabulary, item.kind is Kind.CONSTANT)
         for item in module.inputs
     )
 
@@ -105,7 +106,7 @@ def prepare(
         VerificationError: the float step does not compute what the original does.
     """
     with quiet():
-        module = module or StepModule(imported.network)
+        module = module or StepModule(imported.graph)
         step = step_of(module)
     is_random = sequences is None
     given = sequences or _random(imported, module, 1, RANDOM_SEQUENCES, RANDOM_STEPS)

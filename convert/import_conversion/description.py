@@ -6,26 +6,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import tf_keras as keras
 
 from calibration.data import Sequences
 from convert.errors import ContractViolationError
-from convert.importers.imported import ImportedModel
+from convert.importers.imported import VALUES, ImportedModel
 from convert.step.step_module import StepModule
 from convert.step_model_facts import StepModelFacts
 from device_runner.model.golden import Golden
 from device_runner.model.names import INPUT_NAME
 from device_runner.operators.multiply_adds import mean_multiply_adds
-from models.layers import Recurrence
-from models.network import count_parameters
 
 RANDOM_WARNING = (
     "calibrated on random numbers, not on data: ranges and the golden sequences say nothing of "
     "real use; convert again with --data"
 )
-# What the outputs mean, by the activation of the layer that computes them.
-MEANINGS = {"softmax": "probabilities", "sigmoid": "probabilities"}
-VALUES = "values"
 
 
 @dataclass(frozen=True)
@@ -61,8 +55,7 @@ def description_of(
         ContractViolationError: the number of labels or channels is not the model's.
     """
     outputs, channels = golden.y.shape[-1], golden.x.shape[-1]
-    meaning = _meaning(imported.network)
-    cells = _recurrences(imported.network)
+    meaning, cells = imported.output_meaning, imported.cells
     for what, names, wanted in (
         ("labels", facts.labels, outputs),
         ("channels", facts.channels, channels),
@@ -82,7 +75,7 @@ def description_of(
         task=imported.name,
         cell="+".join(dict.fromkeys(kind for kind, _ in cells)) or "none",
         units=tuple(size for _, size in cells) or (outputs,),
-        parameters=count_parameters(imported.network),
+        parameters=imported.parameters,
         labels=facts.labels or tuple(map(str, range(outputs))),
         channels=facts.channels
         or (("token",) if module.inputs[0].vocabulary else tuple(map(str, range(channels)))),
@@ -95,7 +88,7 @@ def description_of(
         normalization={},
         golden=golden,
         spread=float(np.ptp(golden.y)) or 1.0,
-        classifies=meaning != "values" and outputs > 1,
+        classifies=meaning != VALUES and outputs > 1,
         streams=sequences,
         evaluate=lambda stream: {
             **facts_of_import,
@@ -107,24 +100,3 @@ def description_of(
 def with_facts(description: StepModelFacts, facts: dict[str, Any]) -> StepModelFacts:
     """Add further facts to the step model's metrics."""
     return replace(description, evaluate=lambda stream: {**description.evaluate(stream), **facts})
-
-
-def _meaning(network: keras.Model) -> str:
-    """Say what the first output is: probabilities after a softmax or sigmoid, else values."""
-    layer = getattr(getattr(network.outputs[0], "_keras_history", None), "layer", None)
-    activation = getattr(getattr(layer, "activation", None), "__name__", "")
-    if isinstance(layer, keras.layers.Softmax):
-        activation = "softmax"
-    return MEANINGS.get(activation, VALUES)
-
-
-def _recurrences(network: keras.Model) -> list[tuple[str, int]]:
-    """List the kind and width of each recurrent layer, lowest first."""
-    found = []
-    for layer in network._flatten_layers(include_self=False):
-        if isinstance(layer, Recurrence):
-            found.append((layer.cell_name, layer.cell.units))
-        elif isinstance(layer, keras.layers.RNN):
-            cells = getattr(layer.cell, "cells", [layer.cell])
-            found += [(type(c).__name__.removesuffix("Cell").lower(), c.units) for c in cells]
-    return found

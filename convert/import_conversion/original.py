@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from calibration.data import Sequences
 from convert.importers.imported import ImportedModel
-from convert.step.step_module import Kind, StepModule
+from convert.step.step_graph import Kind
+from convert.step.step_module import StepModule
 from device_runner.model.golden import Golden, golden_input
 from models.tensorflow_log import quiet
 
@@ -56,11 +57,11 @@ def run_original(
         [sequences, values] if the model gives one result per sequence.
     """
     inputs = []
-    for item, tensor in zip(module.inputs, imported.network.inputs, strict=True):
+    for item in module.inputs:
         values = np.stack([sequence[item.name] for sequence in sequences])
         if item.kind is Kind.CONSTANT:
             values = values[:, 0]
-        elif item.vocabulary is not None and len(tensor.shape) == 2:
+        elif item.vocabulary is not None and not item.id_axis:
             values = values[..., 0]
         inputs.append(values)
     with quiet():

@@ -15,7 +15,8 @@ from calibration.data import Sequences
 from convert.import_conversion.original import ByName, run_original
 from convert.import_conversion.proof import LEAST_RANGE, outputs_of
 from convert.importers.imported import ImportedModel
-from convert.step.step_module import Kind, StepModule
+from convert.step.step_graph import Kind
+from convert.step.step_module import StepModule
 from device_runner.model.names import OUTPUT_NAME
 from device_runner.stream import Stream
 

@@ -10,11 +10,21 @@ import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
 
-# Takes the inputs of a batch of sequences in the network's order, each [batch, steps, channels]
+from convert.step.keras_graph import keras_step_graph
+from convert.step.step_graph import StepGraph
+from models.layers import Recurrence
+from models.network import count_parameters
+
+# Takes the inputs of a batch of sequences in the step's order, each [batch, steps, *frame shape]
 # float32, [batch, steps] int32 token ids, or [batch, channels] if it stays for a sequence. Gives
 # the outputs in the network's order, each [batch, steps, outputs], or [batch, outputs] after the
 # last step.
 Reference = Callable[[list[NDArray[Any]]], list[NDArray[Any]]]
+
+
+# What the outputs mean, by the activation of the layer that computes them.
+MEANINGS = {"softmax": "probabilities", "sigmoid": "probabilities"}
+VALUES = "values"
 
 
 @dataclass(frozen=True)
@@ -23,10 +33,12 @@ class ImportedModel:
 
     Attributes:
         name: the model's own name.
-        network: Sequential or Functional, of tf_keras layers, with the trained weights and a free
-            number of steps; :class:`convert.step.step_module.StepModule` steps it.
+        graph: one time step of the model, with the trained weights.
         reference: computes whole sequences with the framework that the model comes from.
         framework: its name and version, such as "Keras 3.15.1".
+        cells: kind and units of each recurrent layer, lowest first.
+        parameters: number of trained weights.
+        output_meaning: what the first output is: "probabilities" or "values".
         changed: what differs from the file, in words.
         padding: marks the frames that the model skips as padding: the value of all their channels,
             or the id of a padding token. None if the model skips none.
@@ -35,12 +47,38 @@ class ImportedModel:
     """
 
     name: str
-    network: keras.Model
+    graph: StepGraph
     reference: Reference
     framework: str
+    cells: tuple[tuple[str, int], ...]
+    parameters: int
+    output_meaning: str = VALUES
     changed: tuple[str, ...] = ()
     padding: float | None = None
     window: int | None = None
+
+
+def imported_network(
+    name: str, network: keras.Model, reference: Reference, framework: str, **facts: Any
+) -> ImportedModel:
+    """Describe a Sequential or Functional network of tf_keras layers with a free number of steps.
+
+    Args:
+        facts: further attributes of the ImportedModel.
+
+    Raises:
+        UnsupportedLayerError: a layer cannot be stepped.
+    """
+    return ImportedModel(
+        name,
+        keras_step_graph(network),
+        reference,
+        framework,
+        cells=_recurrences(network),
+        parameters=count_parameters(network),
+        output_meaning=_meaning(network),
+        **facts,
+    )
 
 
 def as_list(values: Any) -> list[Any]:
@@ -94,3 +132,24 @@ def padding_of(network: keras.Model) -> float | None:
         if isinstance(layer, keras.layers.Embedding) and layer.mask_zero:
             return 0.0
     return None
+
+
+def _meaning(network: keras.Model) -> str:
+    """Say what the first output is: probabilities after a softmax or sigmoid, else values."""
+    layer = getattr(getattr(network.outputs[0], "_keras_history", None), "layer", None)
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    if isinstance(layer, keras.layers.Softmax):
+        activation = "softmax"
+    return MEANINGS.get(activation, VALUES)
+
+
+def _recurrences(network: keras.Model) -> tuple[tuple[str, int], ...]:
+    """List the kind and width of each recurrent layer, lowest first."""
+    found: list[tuple[str, int]] = []
+    for layer in network._flatten_layers(include_self=False):
+        if isinstance(layer, Recurrence):
+            found.append((layer.cell_name, layer.cell.units))
+        elif isinstance(layer, keras.layers.RNN):
+            cells = getattr(layer.cell, "cells", [layer.cell])
+            found += [(type(c).__name__.removesuffix("Cell").lower(), c.units) for c in cells]
+    return tuple(found)

@@ -9,13 +9,14 @@ import tf_keras as keras
 from convert.errors import SourceModelError
 from convert.importers.imported import (
     ImportedModel,
+    imported_network,
     padding_of,
     reference_of,
     take_weights,
     window_of,
 )
 from convert.importers.layer_list import relaxed
-from convert.step.step_module import EMBEDDINGS
+from convert.step.keras_graph import EMBEDDINGS
 from models.tensorflow_log import quiet
 
 
@@ -40,7 +41,7 @@ def imported(original: keras.Model, framework: str, changed: tuple[str, ...] = (
         if not network.built:
             raise SourceModelError("its input shape is not known; add an Input layer, save again")
         take_weights(network, original)
-    return ImportedModel(
+    return imported_network(
         name=original.name,
         network=network,
         reference=reference_of(network),

@@ -15,6 +15,7 @@ from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.importers.imported import (
     ImportedModel,
     as_list,
+    imported_network,
     padding_of,
     reference_of,
     take_weights,
@@ -67,7 +68,7 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
         model = type(original).from_config(free["config"])
         take_weights(model, original)
         network = _rebuilt(model)
-    return ImportedModel(
+    return imported_network(
         name=original.name,
         network=network,
         reference=reference_of(model),

@@ -8,9 +8,9 @@ import pytest
 from calibration.data import InputShape, load_sequences, random_sequences, without_padding
 from calibration.errors import CalibrationError
 
-X = (InputShape("x", 3),)
-BOTH = (InputShape("x", 3), InputShape("place", 2, constant=True))
-TOKENS = (InputShape("x", 1, vocabulary=5),)
+X = (InputShape("x", (3,)),)
+BOTH = (InputShape("x", (3,)), InputShape("place", (2,), constant=True))
+TOKENS = (InputShape("x", (1,), vocabulary=5),)
 FRAMES = np.random.default_rng(1).normal(size=(4, 6, 3)).astype(np.float32)
 
 
@@ -170,7 +170,7 @@ def test_missing_and_unknown_files(tmp_path):
 
 
 def test_random_sequences_fit_the_inputs():
-    one, two = random_sequences((*BOTH, InputShape("t", 1, vocabulary=4)), 1, 2, 9)
+    one, two = random_sequences((*BOTH, InputShape("t", (1,), vocabulary=4)), 1, 2, 9)
     assert {name: values.shape for name, values in one.items()} == {
         "x": (9, 3), "place": (9, 2), "t": (9, 1),
     }  # fmt: skip

@@ -9,6 +9,7 @@ import tf_keras as keras
 
 from convert.export import float_step
 from convert.schemes import apply_scheme, parse_scheme
+from convert.step.keras_graph import keras_step_graph
 from convert.step.step_module import StepModule
 from device_runner.model.flatbuffer import read_graph
 from models.network import Architecture
@@ -53,7 +54,10 @@ def products(module: StepModule) -> int:
 @pytest.mark.parametrize("cell", ["simple-rnn", "lstm", "gru"])
 def test_the_folded_step_computes_the_same_with_one_product_less(cell):
     network = token_network(cell)
-    plain, folded = StepModule(network, False), StepModule(network, True)
+    plain, folded = (
+        StepModule(keras_step_graph(network), False),
+        StepModule(keras_step_graph(network), True),
+    )
     assert np.ptp(wanted(network)) > 0.5
     np.testing.assert_allclose(stepped(folded), stepped(plain), atol=1e-5)
     np.testing.assert_allclose(stepped(folded), wanted(network), atol=1e-5)
@@ -62,15 +66,19 @@ def test_the_folded_step_computes_the_same_with_one_product_less(cell):
 
 def test_by_default_only_a_small_table_is_folded():
     small, large = token_network(), token_network(vocabulary=3000)
-    assert products(StepModule(small)) == products(StepModule(small, True))
-    assert products(StepModule(large)) == products(StepModule(large, False))
+    assert products(StepModule(keras_step_graph(small))) == products(
+        StepModule(keras_step_graph(small), True)
+    )
+    assert products(StepModule(keras_step_graph(large))) == products(
+        StepModule(keras_step_graph(large), False)
+    )
 
 
 def test_dropout_between_does_not_hinder_and_a_residual_layer_keeps_its_product():
     network = token_network(dropout=0.5, residual=True)
-    folded = StepModule(network, True)
+    folded = StepModule(keras_step_graph(network), True)
     np.testing.assert_allclose(stepped(folded), wanted(network), atol=1e-5)
-    assert products(folded) == products(StepModule(network, False)) - 1
+    assert products(folded) == products(StepModule(keras_step_graph(network), False)) - 1
 
 
 def test_the_folded_graph_is_as_good_in_float_and_in_int8():

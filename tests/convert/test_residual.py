@@ -6,6 +6,7 @@ import tf_keras as keras
 
 from calibration.rollout import long_streams
 from convert.export import export, float_step
+from convert.step.keras_graph import keras_step_graph
 from convert.step.step_module import StepModule
 from device_runner.model.flatbuffer import read_graph
 from models.cells import CELLS
@@ -26,7 +27,7 @@ def test_residual_stack_of_any_cell_steps_as_the_network(vowels, cell):
     network.get_layer("normalization").adapt(*vowels.normalization)
     sequence = vowels.test.sequences[0]
     whole = network(sequence[np.newaxis]).numpy()[0]
-    given = stepped(StepModule(network), {"x": sequence})["y"]
+    given = stepped(StepModule(keras_step_graph(network)), {"x": sequence})["y"]
     np.testing.assert_allclose(given, whole, atol=1e-5)
 
 

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from convert.step.keras_graph import keras_step_graph
 from convert.step.step_module import StepModule
 from device_runner.backends.known_failures import known_failure
 from device_runner.model.flatbuffer import read_graph
@@ -61,7 +62,7 @@ def network(vowels):
 @pytest.fixture(scope="module")
 def converted(network, frames, tmp_path_factory):
     """Path of the step model by (weights, whether sparse), made on demand."""
-    module = StepModule(network)
+    module = StepModule(keras_step_graph(network))
     folder = tmp_path_factory.mktemp("sparse")
     random = np.random.default_rng(1)
 

@@ -5,6 +5,7 @@ import pytest
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
+from convert.step.keras_graph import keras_step_graph
 from convert.step.step_module import StepModule, to_float_graph
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import load_step_model
@@ -32,7 +33,7 @@ def test_two_recurrences_have_numbered_states_and_step_right(vowels):
     keras.utils.set_random_seed(4)
     network = Architecture("gru", (8, 6), 12, 9).build()
     network.get_layer("normalization").adapt(*vowels.normalization)
-    module = StepModule(network)
+    module = StepModule(keras_step_graph(network))
     assert {name: state.shape for name, state in module.states.items()} == {
         "h_0": (8,),
         "h_1": (6,),
@@ -67,7 +68,7 @@ def test_residual_recurrences_of_tokens(vowels):
     network = Architecture(
         "lstm", (8, 8, 8), 1, 3, vocabulary=11, embedding=5, residual=True
     ).build()
-    module = StepModule(network)
+    module = StepModule(keras_step_graph(network))
     assert (module.inputs[0].shape, module.inputs[0].vocabulary) == ((1, 1), 11)
     tokens = np.random.default_rng(1).integers(0, 11, (20, 1)).astype(np.int32)
     whole = network(tokens[np.newaxis]).numpy()[0]
@@ -90,7 +91,7 @@ def test_a_graph_with_two_inputs_two_outputs_and_a_model_within_a_model():
         [first, second],
         [keras.layers.Dense(2, name="score")(out), keras.layers.Dense(1, name="effort")(both)],
     )
-    module = StepModule(network)
+    module = StepModule(keras_step_graph(network))
     assert [item.name for item in module.inputs] == ["x", "phone"]
     assert module.outputs == ("y", "effort")
     assert list(module.states) == ["h_0", "h_1", "c_1"]
@@ -109,7 +110,10 @@ def test_a_graph_with_two_inputs_two_outputs_and_a_model_within_a_model():
 def test_normalization_costs_no_operator(vowels):
     network = Architecture("simple-rnn", (8,), 12, 9).build()
     network.get_layer("normalization").adapt(*vowels.normalization)
-    names = [op.name for op in read_graph(to_float_graph(StepModule(network))).operators]
+    names = [
+        op.name
+        for op in read_graph(to_float_graph(StepModule(keras_step_graph(network)))).operators
+    ]
     assert sorted(names) == ["ADD", "FULLY_CONNECTED", "FULLY_CONNECTED", "FULLY_CONNECTED", "TANH"]
 
 
@@ -133,4 +137,4 @@ def test_a_layer_that_cannot_be_stepped_is_named():
         ]
     )
     with pytest.raises(UnsupportedLayerError, match=r"'smoothing' \(Conv1D\)"):
-        StepModule(network)
+        StepModule(keras_step_graph(network))

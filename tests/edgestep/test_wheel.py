@@ -144,7 +144,7 @@ def test_a_data_function_gets_the_users_own(run):
         "program._leave_working_directory()\n"
         "program._import_own_packages()\n"
         "from calibration.data import InputShape, load_sequences\n"
-        "(only,) = load_sequences('my_data:frames', [InputShape('x', 3)])\n"
+        "(only,) = load_sequences('my_data:frames', [InputShape('x', (3,))])\n"
         "print(only['x'].ravel().tolist())\n",
     )
     assert shown.stdout.strip() == str([7.0] * 6), shown.stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from convert.importers.imported import ImportedModel
+from convert.importers.imported import ImportedModel, imported_network
 from convert.importers.pytorch.network import read_network
 from convert.importers.pytorch.rebuilt import to_keras
 from convert.importers.pytorch.reference import run
@@ -25,7 +25,7 @@ def import_network(weights: Path, description: Path) -> ImportedModel:
         outputs = run(network, x[..., 0] if network.vocabulary and x.ndim == 3 else x)
         return [outputs[:, -1] if network.gives_the_last else outputs]
 
-    return ImportedModel(
+    return imported_network(
         name=weights.stem,
         network=to_keras(network),
         reference=reference,

@@ -57,7 +57,7 @@ def real_sequences(module: StepModule) -> Sequences:
                 scaled = 1 + (sequence[:, :1] + 2) / 4 * (item.vocabulary - 2)
                 one[item.name] = np.clip(scaled, 1, item.vocabulary - 1).astype(np.int32)
             else:
-                one[item.name] = sequence[:, : item.channels]
+                one[item.name] = sequence[:, : item.values]
         found.append(one)
     return found
 
@@ -66,7 +66,7 @@ def imported(architecture: Architecture, folder: Path) -> Conversion:
     """Import an architecture and compare it with its framework on real and random data."""
     path, description = saved(architecture, folder)
     model = import_model(path, description)
-    module = StepModule(model.network)
+    module = StepModule(model.graph)
     return prepare(model, Facts(frame_period_s=0.0064), real_sequences(module), module)
 
 

@@ -13,7 +13,9 @@ from convert.import_conversion.original import original_outputs
 from convert.importers import import_model
 from convert.importers.imported import ImportedModel
 from convert.importers.keras2 import imported
-from convert.step.step_module import Kind, StepModule
+from convert.step.keras_graph import keras_step_graph
+from convert.step.step_graph import Kind
+from convert.step.step_module import StepModule
 from convert.targets.check import check_file
 from convert.verify import verify_on_runtimes
 from tests.convert.importers.architectures import ARCHITECTURES, KERAS_3, PYTORCH, TENSORFLOW, saved
@@ -66,7 +68,7 @@ def stepped(module: StepModule, sequence: dict[str, np.ndarray]) -> dict[str, np
 @pytest.mark.parametrize("architecture", STEPPED, ids=name_of)
 def test_a_stepped_model_is_the_sequence_model(architecture, tmp_path):
     imported = import_model(*saved(architecture, tmp_path))
-    module = StepModule(imported.network)
+    module = StepModule(imported.graph)
     sequence = {name: values[:12] for name, values in real_sequences(module)[0].items()}
     wanted = original_outputs(imported, module, sequence)
     for name, values in stepped(module, sequence).items():
@@ -103,7 +105,7 @@ def test_padding_has_a_stated_meaning(tmp_path):
     (architecture,) = (a for a in QUICK_ONES if a.name == "character model, masked")
     imported = import_model(*saved(architecture, tmp_path))
     assert imported.padding == 0
-    assert any("id 0 is padding" in text for text in StepModule(imported.network).changed)
+    assert any("id 0 is padding" in text for text in StepModule(imported.graph).changed)
 
 
 def test_a_step_may_not_meet_the_summary_of_its_sequence():
@@ -112,13 +114,15 @@ def test_a_step_may_not_meet_the_summary_of_its_sequence():
     mean = keras.layers.GlobalAveragePooling1D()(h)
     network = keras.Model(x, keras.layers.Add()([h, mean]))
     with pytest.raises(UnsupportedLayerError, match="joins a step with the summary"):
-        StepModule(network)
+        StepModule(keras_step_graph(network))
 
 
 def test_kinds_of_outputs():
     x = keras.Input((None, 3))
     h, state = keras.layers.GRU(4, return_sequences=True, return_state=True)(x)
-    module = StepModule(keras.Model(x, [h, state, keras.layers.GlobalMaxPooling1D()(h)]))
+    module = StepModule(
+        keras_step_graph(keras.Model(x, [h, state, keras.layers.GlobalMaxPooling1D()(h)]))
+    )
     assert list(module.output_kinds.values()) == [Kind.STEP, Kind.SUMMARY, Kind.SUMMARY]
 
 
@@ -132,7 +136,7 @@ def test_only_states_that_the_equations_bound_have_a_bound(activation, bound):
             keras.layers.GRU(4, activation=activation, return_sequences=True),
         ]
     )
-    assert StepModule(network).states["h"].bound == bound
+    assert StepModule(keras_step_graph(network)).states["h"].bound == bound
 
 
 def test_a_state_begins_where_its_maximum_can():
@@ -143,7 +147,7 @@ def test_a_state_begins_where_its_maximum_can():
             keras.layers.GlobalMaxPooling1D(),
         ]
     )
-    module = StepModule(network)
+    module = StepModule(keras_step_graph(network))
     np.testing.assert_array_equal(module.initial["max_1"], np.full((1, 4), -1, np.float32))
     assert module.float_only == ()
 
@@ -155,7 +159,7 @@ def test_the_reference_is_not_the_network_that_is_stepped_in_keras_3(tmp_path):
     assert imported.framework.startswith("Keras 3")
     x = np.random.default_rng(1).normal(size=(1, 5, 12)).astype(np.float32)
     before = imported.reference([x])[0]
-    for weight in imported.network.weights:
+    for weight in imported.graph.owner.weights:
         weight.assign(weight * 0)
     np.testing.assert_array_equal(imported.reference([x])[0], before)
 

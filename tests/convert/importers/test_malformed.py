@@ -43,7 +43,7 @@ def files(tmp_path_factory):
 def _refused(path: Path) -> str:
     """Return the one line with which a file is refused."""
     with pytest.raises(ConvertError) as caught:
-        StepModule(import_model(path).network)
+        StepModule(import_model(path).graph)
     message = caught.value.message
     assert "\n" not in message
     assert "Traceback" not in message
@@ -260,7 +260,7 @@ def _survives(path: Path) -> bool:
     """Tell whether a mutated file still gives a model; otherwise its refusal is one line."""
     message = ""
     try:
-        StepModule(import_model(path).network)
+        StepModule(import_model(path).graph)
     except ConvertError as error:
         message = error.message
     assert "\n" not in message
@@ -310,4 +310,4 @@ def test_mutated_weights_in_a_sound_archive_end_in_one_line(files, tmp_path, kin
 
 def test_the_good_files_are_taken(files):
     for path in files.values():
-        assert import_model(path).network.layers
+        assert import_model(path).graph.owner.layers

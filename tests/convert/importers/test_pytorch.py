@@ -10,6 +10,7 @@ from convert.importers import import_model
 from convert.importers.pytorch.network import read_network
 from convert.importers.pytorch.rebuilt import to_keras
 from convert.importers.pytorch.reference import run
+from convert.step.keras_graph import keras_step_graph
 from convert.step.step_module import StepModule
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
@@ -190,4 +191,9 @@ def test_layers_of_half_precision_and_integers(tmp_path):
 def test_the_rebuilt_network_can_be_stepped(tmp_path):
     module = Classifier("lstm", 2, True, False)
     network = read_network(*saved(tmp_path, module, description("lstm", False)))
-    assert list(StepModule(to_keras(network)).states) == ["h_0", "c_0", "h_1", "c_1"]
+    assert list(StepModule(keras_step_graph(to_keras(network))).states) == [
+        "h_0",
+        "c_0",
+        "h_1",
+        "c_1",
+    ]

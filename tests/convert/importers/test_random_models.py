@@ -106,7 +106,7 @@ def networks(draw):
 def check(build) -> None:
     """Stepped it is the sequence model; its graph has its states in pairs and runs anywhere."""
     model = imported(build(), "tf_keras")
-    module = StepModule(model.network)
+    module = StepModule(model.graph)
     (sequence,) = random_sequences(step_inputs(module), 3, 1, 9)
     wanted = original_outputs(model, module, sequence)["y"]
     scale = max(float(np.ptp(wanted)), 1e-2)

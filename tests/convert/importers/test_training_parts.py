@@ -15,6 +15,7 @@ from convert.errors import UnsupportedLayerError
 from convert.importers import import_model
 from convert.importers.inference_copy import CONFIG_FILE
 from convert.importers.training_parts import without_training_parts
+from convert.step.keras_graph import keras_step_graph
 from convert.step.step_module import StepModule
 from tests.convert.importers.test_keras import stepped
 
@@ -86,7 +87,7 @@ def _differs_by(path, original) -> float:
     frames = _frames()
     wanted = np.asarray(original(frames[:1], training=False))[0]
     assert np.ptp(wanted) > 1e-3
-    (given,) = stepped(StepModule(import_model(path).network), {"x": frames[0]}).values()
+    (given,) = stepped(StepModule(import_model(path).graph), {"x": frames[0]}).values()
     return float(np.abs(given[-1] - wanted).max() / np.ptp(wanted))
 
 
@@ -150,7 +151,7 @@ def test_a_model_of_mixed_precision_is_computed_in_float32(tmp_path, name):
     model.save(tmp_path / "model.keras")
     imported = import_model(tmp_path / "model.keras")
     assert imported.changed == ("mixed_float16: computed in float32",)
-    (layer,) = (item for item in imported.network.layers if "gru" in item.name)
+    (layer,) = (item for item in imported.graph.owner.layers if "gru" in item.name)
     assert layer.compute_dtype == "float32"
 
 
@@ -199,4 +200,4 @@ def test_a_normalization_of_other_axes_is_refused():
     layer = keras2.layers.Normalization(axis=1, mean=np.zeros(STEPS), variance=np.ones(STEPS))
     network = keras2.Sequential([keras2.layers.InputLayer((STEPS, CHANNELS)), layer])
     with pytest.raises(UnsupportedLayerError, match=r"normalizes axis \(1,\)"):
-        StepModule(network)
+        StepModule(keras_step_graph(network))

@@ -11,6 +11,7 @@ from convert.import_conversion.conversion import prepare
 from convert.import_conversion.description import Facts
 from convert.importers import import_model
 from convert.importers.imported import window_of
+from convert.step.keras_graph import keras_step_graph
 from convert.step.step_module import StepModule
 from tests.convert.importers.test_keras import stepped
 
@@ -40,7 +41,7 @@ def _by_hand(model, frames, ends):
     """Compute the rms share and the share of other decisions from the saved model itself."""
     windows = np.stack([frames[end - WINDOW : end] for end in ends])
     wanted = np.asarray(model(windows, training=False))
-    module = StepModule(_copy_of_free_steps(model))
+    module = StepModule(keras_step_graph(_copy_of_free_steps(model)))
     given = stepped(module, {"x": frames})["y"][np.array(ends) - 1]
     rms = np.sqrt(np.mean((given - wanted) ** 2)) / np.ptp(wanted)
     return rms, np.mean(given.argmax(-1) != wanted.argmax(-1))

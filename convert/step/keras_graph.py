@@ -1,0 +1,123 @@
+"""One time step of a Sequential or Functional network of tf_keras layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from convert.errors import UnsupportedLayerError
+from convert.layers import step_rule
+from convert.step.step_graph import Instruction, Kind, StepGraph, StepInput
+from device_runner.model.names import INPUT_NAME, OUTPUT_NAME
+from models.layers import TokenEmbedding
+
+# Layers whose input is token ids.
+EMBEDDINGS = (TokenEmbedding, keras.layers.Embedding)
+
+# A place: the path of nested models that leads to it, and the identity of Keras' symbolic tensor.
+KerasPlace = tuple[tuple[int, ...], int]
+
+
+def keras_step_graph(network: keras.Model) -> StepGraph:
+    """Find how a network's layers are stepped.
+
+    The first input is called x and the first output y; others keep the network's names. If one
+    layer has states, they have the layer's names ("h", "c"); if several layers have states, they
+    are numbered ("h_0", "h_1").
+
+    Raises:
+        UnsupportedLayerError: a layer cannot be stepped.
+    """
+    if not hasattr(network, "_nodes_by_depth") or not network.inputs:
+        raise UnsupportedLayerError(
+            f"'{network.name}' ({type(network).__name__}) is not a graph of layers; only "
+            "Sequential models with a known input shape and Functional models can be stepped"
+        )
+    places: tuple[KerasPlace, ...] = tuple(((), id(item)) for item in network.inputs)
+    found: dict[KerasPlace, KerasPlace] = dict(zip(places, places, strict=True))
+    instructions = list(_flattened(network, found, ()))
+    inputs = tuple(
+        _step_input(INPUT_NAME if position == 0 else name, place, tensor, network)
+        for position, (name, place, tensor) in enumerate(
+            zip(network.input_names, places, network.inputs, strict=True)
+        )
+    )
+    names = (OUTPUT_NAME, *network.output_names[1:])
+    ends: list[KerasPlace] = [((), id(tensor)) for tensor in network.outputs]
+    outputs = tuple(zip(names, (found.get(place, place) for place in ends), strict=True))
+    return StepGraph(inputs, tuple(with_named_states(instructions)), outputs, owner=network)
+
+
+def _flattened(
+    model: keras.Model, outer: dict[KerasPlace, KerasPlace], path: tuple[int, ...]
+) -> Iterator[Instruction]:
+    """List the calls of a model's layers in the order of computation, nested models included.
+
+    Args:
+        outer: where the model's inputs are found, by their places in it; extended by where the
+            values of nested models are.
+        path: the calls that lead to the model.
+    """
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if node.is_input:
+                continue
+            inputs = tuple(
+                outer.get((path, id(tensor)), (path, id(tensor))) for tensor in node.keras_inputs
+            )
+            outputs = tuple((path, id(tensor)) for tensor in tf.nest.flatten(node.outputs))
+            if isinstance(node.layer, keras.Model):
+                inner, inner_path = node.layer, (*path, id(node))
+                inner_inputs = ((inner_path, id(tensor)) for tensor in inner.inputs)
+                found = dict(zip(inner_inputs, inputs, strict=True))
+                yield from _flattened(inner, found, inner_path)
+                for place, tensor in zip(outputs, inner.outputs, strict=True):
+                    innermost = (inner_path, id(tensor))
+                    outer[place] = found.get(innermost, innermost)
+            else:
+                yield Instruction(node.layer.name, step_rule(node.layer, node), inputs, outputs)
+
+
+def with_named_states(instructions: Iterable[Instruction]) -> Iterator[Instruction]:
+    """Name the states of the instructions as in the signature."""
+    instructions = list(instructions)
+    several = sum(bool(item.rule.states) for item in instructions) > 1
+    number = 0
+    for item in instructions:
+        if not item.rule.states:
+            yield item
+            continue
+        states = item.rule.states
+        if several:
+            states = tuple(replace(state, name=f"{state.name}_{number}") for state in states)
+        yield replace(item, states=states)
+        number += 1
+
+
+def _step_input(name: str, place: KerasPlace, tensor: Any, network: keras.Model) -> StepInput:
+    """Find what one step takes of an input.
+
+    The input is [batch, steps, channels], token ids [batch, steps] or [batch, steps, 1], or [batch,
+    channels] that stays for a sequence."""
+    readers = [
+        node.layer
+        for nodes in network._nodes_by_depth.values()
+        for node in nodes
+        if not node.is_input and any(read is tensor for read in node.keras_inputs)
+    ]
+    tables = [layer for layer in readers if isinstance(layer, EMBEDDINGS)]
+    if tables:
+        vocabulary = min(layer.input_dim for layer in tables)
+        return StepInput(name, place, (1, 1), vocabulary, id_axis=len(tensor.shape) > 2)
+    kind = Kind.STEP if len(tensor.shape) == 3 else Kind.CONSTANT
+    shape = tensor.shape
+    if len(shape) not in (2, 3) or shape[-1] is None:
+        raise UnsupportedLayerError(
+            f"input '{tensor.name}' has shape {tuple(shape)}; a step takes inputs of shape "
+            "(batch, steps, channels), token ids of shape (batch, steps), and (batch, channels)"
+        )
+    return StepInput(name, place, (1, int(shape[-1])), kind=kind)
