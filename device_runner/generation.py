@@ -45,7 +45,7 @@ def generating_tokenizer(model: StepModel) -> Tokenizer:
         BadModelError: its front end does not fit its input.
     """
     tokenizer = tokenizer_of(model)
-    if model.contract.output.shape[-1] != tokenizer.vocabulary:
+    if model.contract.answers[0].shape[-1] != tokenizer.vocabulary:
         raise BadInputError(
             f"{model.path} does not write text: its outputs are {', '.join(model.labels[:3])}...; "
             "give a language model"

@@ -15,11 +15,13 @@ from device_runner.errors import BadInputError
 from device_runner.model.frames import (
     StepValues,
     bind_decode,
+    bind_decode_answer,
     bind_encode,
     decode_sequence,
     stored_frames,
 )
 from device_runner.model.input_checks import check_inputs
+from device_runner.model.names import PHASE_NAME
 from device_runner.model.step_file import StepModel, load_step_model
 
 # A saved state begins with this. Then come the SHA-256 of the model's flatbuffer, that of the
@@ -40,6 +42,9 @@ class Stream:
     The state is never dequantized. Its bytes are handed from the output to the input, on an
     accelerator without leaving it.
 
+    A model with a window answers for its last frames, at some frames only
+    (:mod:`device_runner.model.window`); :attr:`answered` tells whether the last step did.
+
     One stream belongs to one thread at a time. For many streams on one loaded model, perhaps from
     several threads, see :class:`Streams`.
 
@@ -55,8 +60,8 @@ class Stream:
     """
 
     #: One step as stored. It takes the bytes of all inputs, one after another in the contract's
-    #: order, and returns those of all outputs. It is the fastest way to step, and may outlive the
-    #: stream.
+    #: order, and returns those of all outputs; of a model with a window, b"" at a frame without an
+    #: answer. It is the fastest way to step, and may outlive the stream.
     step_bytes: Callable[[Any], bytes]
 
     def __init__(
@@ -78,8 +83,10 @@ class Stream:
         self._shared = shared
         self._initial = self.model.contract.initial_state()
         self._parked = self._initial
-        self._encode = bind_encode(self.model.contract.inputs)
-        self._decode = bind_decode(self.model.contract.outputs)
+        contract = self.model.contract
+        self._encode = bind_encode(contract.inputs)
+        bind = bind_decode if contract.window is None else bind_decode_answer
+        self._decode = bind(contract.answers)
 
     @property
     def backend(self) -> Backend:
@@ -87,6 +94,18 @@ class Stream:
         with self._shared.lock:
             self._shared.take(self)
             return self._shared.backend
+
+    @property
+    def answered(self) -> bool:
+        """Whether the last step gave an answer: always, unless the model has a window."""
+        window = self.model.contract.window
+        if window is None:
+            return True
+        with self._shared.lock:
+            owned = self._shared.owner is self
+            parked = int.from_bytes(self._parked[PHASE_NAME], "little")
+            frame = self._shared.backend.frame if owned else parked
+        return window.answers(window.reduced(frame) - 1)
 
     def reset(self) -> None:
         """Begin a new sequence: write the initial states."""
@@ -101,7 +120,8 @@ class Stream:
                 tuple in the contract's order.
 
         Returns:
-            [outputs] float32; if there are several outputs, a dict of them by name.
+            [outputs] float32; if there are several outputs, a dict of them by name. NaN: no answer
+            at this frame, which only models with a window have.
 
         Raises:
             BadInputError: ``x`` has the wrong shape or dtype, holds NaN or infinity, or is outside
@@ -117,15 +137,15 @@ class Stream:
                 inputs: a dict of such arrays by name, or a tuple in the contract's order.
 
         Returns:
-            [steps, outputs] float32; if there are several outputs, a dict of them by name.
+            [steps, outputs] float32; if there are several outputs, a dict of them by name. NaN in
+            the rows of frames without an answer.
 
         Raises:
             BadInputError: as :meth:`step`, or the inputs differ in length.
         """
         contract = self.model.contract
         frames = stored_frames(check_inputs(x, contract.inputs), contract.inputs)
-        stored = b"".join(map(self.step_bytes, frames))
-        outputs = decode_sequence(stored, len(frames), contract.outputs)
+        outputs = decode_sequence(list(map(self.step_bytes, frames)), contract.answers)
         return outputs if len(outputs) > 1 else outputs[contract.output.name]
 
     def state_bytes(self) -> dict[str, bytes]:

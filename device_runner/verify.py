@@ -26,7 +26,7 @@ class Verification:
 
     Args:
         backend, backend_version: the runtime's name and version.
-        steps: number of steps that were compared.
+        steps: number of steps that were compared: those with an answer.
         rms: root mean square error of the first output, or of a further one that is worse; see
             :class:`~device_runner.model.contract.Tolerance` for the unit.
         max_abs: the largest error, likewise.
@@ -113,22 +113,25 @@ def verify(stream: Stream) -> Verification:
         y = stream.run(sequence)
         given.append(y if isinstance(y, dict) else {OUTPUT_NAME: y})
     stream.reset()
+    answered = golden.answered(stream.model.contract.window)
+    own = {name: np.concatenate([y[name] for y in given])[answered] for name in golden.outputs}
+    references = {name: values[answered] for name, values in golden.outputs.items()}
+    first = references[OUTPUT_NAME]
     rms, max_abs, agreement = 0.0, 0.0, 1.0
-    spread = np.ptp(golden.y)
-    for name, reference in golden.outputs.items():
+    spread = np.ptp(first)
+    for name, reference in references.items():
         # Outputs may differ in units, so their errors count as shares of their spread.
         scale = 1.0 if name == OUTPUT_NAME else float(spread / (np.ptp(reference) or spread or 1))
-        own = compare(np.concatenate([y[name] for y in given]), reference)
+        errors = compare(own[name], reference)
         # np.maximum passes a NaN on, max() may not.
-        rms, max_abs = np.maximum((rms, max_abs), (scale * own[0], scale * own[1]))
-    decided = _lead(golden.y) > TIE * spread
+        rms, max_abs = np.maximum((rms, max_abs), (scale * errors[0], scale * errors[1]))
+    decided = _lead(first) > TIE * spread
     if decided.any():
-        first = np.concatenate([y[OUTPUT_NAME] for y in given])
-        agreement = compare(first[decided], golden.y[decided])[2]
+        agreement = compare(own[OUTPUT_NAME][decided], first[decided])[2]
     return Verification(
         backend=stream.backend.name,
         backend_version=stream.backend.version,
-        steps=golden.steps,
+        steps=len(first),
         rms=float(rms),
         max_abs=float(max_abs),
         argmax_agreement=agreement,

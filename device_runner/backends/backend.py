@@ -18,16 +18,14 @@ import ctypes
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
+from device_runner.backends.host_step import HostMemory, HostStep
+from device_runner.backends.windowed_step import WindowedStep
 from device_runner.errors import BadModelError, one_line
-from device_runner.model.contract import Contract
 from device_runner.model.names import PHASE_NAME
 from device_runner.model.phases import phase_bytes
 from device_runner.model.step_file import StepModel
-
-# Views are written with this slice, as [:] makes a new one each time.
-_WHOLE = slice(None)
 
 
 @dataclass(frozen=True)
@@ -88,6 +86,11 @@ class Backend(abc.ABC):
         self.advance()
         return self.get()
 
+    @property
+    def frame(self) -> int:
+        """Number of the next frame since the reset, as Window.reduced counts it; 0 without one."""
+        return 0
+
     @abc.abstractmethod
     def read_state(self) -> dict[str, bytes]:
         """Return the state that the next step starts from, as stored, by state name."""
@@ -99,18 +102,6 @@ class Backend(abc.ABC):
     def placement(self) -> Placement | None:
         """Return where the operators run, or None if the runtime does not tell."""
         return None
-
-
-class HostMemory(NamedTuple):
-    """Where a signature's tensors lie in memory, as writable byte views by signature name.
-
-    ``inputs`` has the model's inputs and the states that it takes, ``outputs`` the outputs and the
-    states that it gives. ``invoke`` computes the latter from the former.
-    """
-
-    inputs: Mapping[str, memoryview]
-    outputs: Mapping[str, memoryview]
-    invoke: Callable[[], None]
 
 
 def view_of_memory(address: int, size: int, owner: object) -> memoryview:
@@ -142,18 +133,27 @@ class HostMemoryBackend(Backend):
         self._contract = model.contract
         self._phases = model.contract.phases
         self._phase = 0
+        self._windowed: WindowedStep | None = None
         steps = [
-            _HostStep(model.contract, memories[name], self._carried(phase))
+            HostStep(model.contract, memories[name], self._carried(phase))
             for phase, name in enumerate(self._phases)
         ]
         if len(steps) == 1:
             # Bound once, not looked up at each step: every Python instruction counts here.
-            (one,) = steps
+            one: HostStep | WindowedStep = steps[0]
+            if model.contract.window is not None:
+                carried = self._carried(0)
+                one = WindowedStep(model.contract, memories[self._phases[0]], carried)
+                self._windowed = one
             self.put, self.invoke = one.put, one.invoke
             self.advance, self.get = one.advance, one.get
             self.step = one.step  # type: ignore[assignment, method-assign]
         else:
             self._bind_phases(steps)
+
+    @property
+    def frame(self) -> int:
+        return 0 if self._windowed is None else self._windowed.frame
 
     def _carried(self, phase: int) -> list[tuple[memoryview, memoryview]]:
         """List for each state that a phase gives where it goes and where it comes from.
@@ -172,7 +172,7 @@ class HostMemoryBackend(Backend):
                     pairs.append((self.memories[name].inputs[state.name], given[state.name]))
         return pairs
 
-    def _bind_phases(self, steps: Sequence[_HostStep]) -> None:
+    def _bind_phases(self, steps: Sequence[HostStep]) -> None:
         """Bind the four calls and the step if each phase of a cycle has its own."""
         count = len(steps)
         whole = [step.step for step in steps]
@@ -205,132 +205,19 @@ class HostMemoryBackend(Backend):
         states = {
             state.name: self._state_view(state.name).tobytes() for state in self._contract.states
         }
-        return {**states, PHASE_NAME: phase_bytes(self._phase)} if len(self._phases) > 1 else states
+        if self._windowed is None and len(self._phases) == 1:
+            return states
+        return {**states, PHASE_NAME: phase_bytes(self._phase or self.frame)}
 
     def write_state(self, state: Mapping[str, bytes]) -> None:
         for memory in self.memories.values():
             for spec in self._contract.states:
                 if spec.name in memory.inputs:
                     memory.inputs[spec.name][:] = state[spec.name]
-        if len(self._phases) > 1:
+        if self._windowed is not None:
+            self._windowed.go_to(int.from_bytes(state[PHASE_NAME], "little"))
+        elif len(self._phases) > 1:
             self._phase = int.from_bytes(state[PHASE_NAME], "little") % len(self._phases)
-
-
-class _HostStep:
-    """The four calls, and all as one, on one signature's memory.
-
-    Args:
-        carried: pairs of where a state goes and where it comes from.
-    """
-
-    def __init__(
-        self,
-        contract: Contract,
-        memory: HostMemory,
-        carried: Sequence[tuple[memoryview, memoryview]],
-    ) -> None:
-        frames = [memory.inputs[spec.name] for spec in contract.inputs]
-        results = [memory.outputs[spec.name] for spec in contract.outputs]
-        self.invoke = memory.invoke
-        self.advance = _bind_advance(carried)
-        # One input and one output need no loop: every Python instruction counts here.
-        self.put = _bind_put(frames[0]) if len(frames) == 1 else _bind_put_several(frames)
-        self.get: Callable[[], bytes] = (
-            results[0].tobytes if len(results) == 1 else lambda: b"".join(results)
-        )
-        self.step: Callable[[Any], bytes] = (
-            _bind_step(frames[0], results[0], memory.invoke, carried)
-            if len(frames) == len(results) == 1
-            else self._four_calls
-        )
-
-    def _four_calls(self, frame: Any) -> bytes:
-        self.put(frame)
-        self.invoke()
-        self.advance()
-        return self.get()
-
-
-def _bind_put(view: memoryview) -> Callable[[Any], None]:
-    whole = _WHOLE
-
-    def put(frame: Any) -> None:
-        view[whole] = frame
-
-    return put
-
-
-def _bind_put_several(views: Sequence[memoryview]) -> Callable[[Any], None]:
-    places = frame_places([view.nbytes for view in views])
-    pairs = list(zip(views, places, strict=True))
-
-    def put(frame: Any) -> None:
-        frame = memoryview(frame)
-        for view, place in pairs:
-            view[:] = frame[place]
-
-    return put
-
-
-def frame_places(sizes: Sequence[int]) -> list[slice]:
-    """Find where in a frame each input's bytes are, from their sizes."""
-    ends = list(itertools.accumulate(sizes))
-    return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-
-
-def _bind_step(
-    x: memoryview,
-    y: memoryview,
-    invoke: Callable[[], None],
-    states: Sequence[tuple[memoryview, memoryview]],
-) -> Callable[[Any], bytes]:
-    """Bind the whole step as one closure over byte views: the fastest that a Python loop gets.
-
-    It is written out for one and for two states, which most cells have: a loop costs as much as the
-    copy in it.
-    """
-    read = y.tobytes  # twice as fast as bytes(y)
-    whole = _WHOLE
-
-    if len(states) == 1:
-        ((state_in, state_out),) = states
-
-        def step(frame: Any) -> bytes:
-            x[whole] = frame
-            invoke()
-            state_in[whole] = state_out
-            return read()
-
-    elif len(states) == 2:
-        (first_in, first_out), (second_in, second_out) = states
-
-        def step(frame: Any) -> bytes:
-            x[whole] = frame
-            invoke()
-            first_in[whole] = first_out
-            second_in[whole] = second_out
-            return read()
-
-    else:
-        advance = _bind_advance(states)
-
-        def step(frame: Any) -> bytes:
-            x[whole] = frame
-            invoke()
-            advance()
-            return read()
-
-    return step
-
-
-def _bind_advance(states: Sequence[tuple[memoryview, memoryview]]) -> Callable[[], None]:
-    whole = _WHOLE
-
-    def advance() -> None:
-        for state_in, state_out in states:
-            state_in[whole] = state_out
-
-    return advance
 
 
 def distribution_version(name: str) -> str:

@@ -12,7 +12,6 @@ import functools
 from typing import Any
 
 from device_runner.backends.backend import (
-    HostMemory,
     HostMemoryBackend,
     LoadOptions,
     Placement,
@@ -20,6 +19,7 @@ from device_runner.backends.backend import (
     view_of_memory,
 )
 from device_runner.backends.delegation import placement_of
+from device_runner.backends.host_step import HostMemory
 from device_runner.backends.known_failures import known_failure
 from device_runner.errors import BadModelError
 from device_runner.model.flatbuffer import Graph

@@ -27,8 +27,8 @@ from device_runner.backends.backend import (
     LoadOptions,
     Placement,
     distribution_version,
-    frame_places,
 )
+from device_runner.backends.host_step import frame_places
 from device_runner.backends.native_output import STDERR, STDOUT, captured
 from device_runner.errors import BadModelError, MissingRuntimeError, one_line
 from device_runner.model.names import STEP_SIGNATURE

@@ -14,10 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runner.backends.backend import Backend, LoadOptions, distribution_version, frame_places
+from device_runner.backends.backend import Backend, LoadOptions, distribution_version
+from device_runner.backends.host_step import frame_places
 from device_runner.backends.native_output import STDERR, captured
 from device_runner.errors import BadModelError, MissingRuntimeError, one_line
-from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.contract import Contract
+from device_runner.model.names import PHASE_NAME, STEP_SIGNATURE
+from device_runner.model.phases import phase_bytes
 from device_runner.model.step_file import StepModel
 
 NAME = "micro"
@@ -105,6 +108,7 @@ class MicroBackend(Backend):
             targets.append((x, x.reshape(-1).view(np.uint8).data, place, inputs[spec.name]))
         numbers = [outputs[spec.name] for spec in contract.outputs]
         results: list[NDArray[Any]] = []
+        self._lanes = lanes = None if contract.window is None else _Lanes(contract)
 
         def put(frame: Any) -> None:
             frame = memoryview(frame)
@@ -118,21 +122,62 @@ class MicroBackend(Backend):
             results[:] = [get_output(number) for number in numbers]
             for name in names:
                 states[name] = get_output(outputs[name])
+            if lanes is not None:
+                results[:] = lanes.turn(results, states)
             for name in names:
                 set_input(states[name], inputs[name])
 
         self.put, self.advance = put, advance
         self.invoke = interpreter.invoke
         self.get = lambda: b"".join([y.tobytes() for y in results])
-        self.write_state({state.name: state.initial_bytes() for state in contract.states})
+        self.write_state(contract.initial_state())
+
+    @property
+    def frame(self) -> int:
+        return 0 if self._lanes is None else self._lanes.frame
 
     def read_state(self) -> dict[str, bytes]:
-        return {name: array.tobytes() for name, array in self._states.items()}
+        states = {name: array.tobytes() for name, array in self._states.items()}
+        return states if self._lanes is None else {**states, PHASE_NAME: phase_bytes(self.frame)}
 
     def write_state(self, state: Mapping[str, bytes]) -> None:
         for name, spec in self._specs.items():
             self._states[name] = np.frombuffer(state[name], spec.dtype).reshape(spec.shape)
             self.interpreter.set_input(self._states[name], self._inputs[name])
+        if self._lanes is not None:
+            frame = int.from_bytes(state[PHASE_NAME], "little")
+            self._lanes.frame = self._lanes.window.reduced(frame)
+
+
+class _Lanes:
+    """The rows of a window's answers and beginnings; see :mod:`device_runner.model.window`.
+
+    Args:
+        contract: it has a window.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        if contract.window is None:
+            raise ValueError("the contract has no window")
+        self.window = contract.window
+        self.frame = 0
+        self._turns = self.window.turns()
+        self._initial = {
+            state.name: np.frombuffer(state.initial_bytes(), state.dtype).reshape(state.shape)
+            for state in contract.states
+        }
+
+    def turn(
+        self, results: list[NDArray[Any]], states: Mapping[str, NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        """Return the frame's answer, if it has one, and begin a row of the states anew."""
+        answering, beginning, self.frame = self._turns[self.frame]
+        if beginning is not None:
+            for name, initial in self._initial.items():
+                states[name][beginning] = initial[beginning]
+        if answering is None:
+            return []
+        return [array[answering] for array in results] if self.window.lanes else results
 
 
 def _interpreter(runtime: Any, model: StepModel, arena: int) -> Any:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from device_runner.backends.backend import HostMemory, HostMemoryBackend, LoadOptions, refused
+from device_runner.backends.backend import HostMemoryBackend, LoadOptions, refused
+from device_runner.backends.host_step import HostMemory
 from device_runner.errors import BadModelError, MissingRuntimeError, one_line
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import StepModel

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from device_runner.backends.backend import HostMemory, HostMemoryBackend, LoadOptions
+from device_runner.backends.backend import HostMemoryBackend, LoadOptions
+from device_runner.backends.host_step import HostMemory
 from device_runner.errors import BadModelError, one_line
 from device_runner.model.constants import INDEX_DTYPES, quantization, read_constant
 from device_runner.model.flatbuffer import Graph, Operator, Tensor

@@ -3,17 +3,20 @@
 The promise is a signature ``step(x, state...) -> (y, state...)``, perhaps with further named inputs
 and outputs. A state's input and output have the same name, shape, dtype, scale and zero point, so
 that the loop can hand the bytes on. For states that are not updated at every step, see
-:mod:`device_runner.model.phases`.
+:mod:`device_runner.model.phases`; for models that answer for their last frames,
+:mod:`device_runner.model.window`.
 
 A frame as bytes is the bytes of all inputs one after another, in the contract's order. The bytes of
 a step's outputs are likewise.
+
+Format 3 added ``window``. A contract of format 2 is read as one without a window.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +25,11 @@ from device_runner.errors import BadModelError
 from device_runner.model.names import INPUT_NAME, OUTPUT_NAME, PHASE_NAME, RESERVED_NAMES
 from device_runner.model.phases import LONGEST_CYCLE, phase_bytes, phase_signatures
 from device_runner.model.tensor_spec import StateSpec, TensorSpec, spec_from_json
+from device_runner.model.window import Window, check_window, window_from_json
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+# The format before it, which lacks the field "window".
+EARLIER_FORMAT_VERSION = 2
 CONTRACT_FILE = "contract.json"
 
 
@@ -71,6 +77,8 @@ class Contract:
         versions: versions of the packages that made it, by name.
         front_end: how raw input (text, sound) becomes the frames of x, as JSON; None if x is the
             raw input.
+        window: for which frames the model answers, and how; None if it answers each frame for all
+            frames since the reset.
         format_version: version of these fields' format.
 
     Example:
@@ -112,6 +120,7 @@ class Contract:
     recipe_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     front_end: dict[str, Any] | None = None
+    window: Window | None = None
     format_version: int = FORMAT_VERSION
 
     @property
@@ -125,6 +134,13 @@ class Contract:
         return self.outputs[0]
 
     @property
+    def answers(self) -> tuple[TensorSpec, ...]:
+        """The outputs as one answer has them: a single row if the model has lanes."""
+        if self.window is None or not self.window.lanes:
+            return self.outputs
+        return tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in self.outputs)
+
+    @property
     def phases(self) -> tuple[str, ...]:
         """The signature of each step of a cycle: that of step t is phases[t % len(phases)]."""
         return phase_signatures({state.name: state.period for state in self.states})
@@ -132,9 +148,11 @@ class Contract:
     def initial_state(self) -> dict[str, bytes]:
         """Return the state that a sequence starts from, as stored, by state name.
 
-        With several phases it also holds the number of the next one, under PHASE_NAME.
+        With several phases it also holds the number of the next one, under PHASE_NAME; with a
+        window, that of the next frame.
         """
-        phase = {PHASE_NAME: phase_bytes(0)} if len(self.phases) > 1 else {}
+        counts = self.window is not None or len(self.phases) > 1
+        phase = {PHASE_NAME: phase_bytes(0)} if counts else {}
         return {**{state.name: state.initial_bytes() for state in self.states}, **phase}
 
     def to_json(self) -> str:
@@ -159,6 +177,8 @@ class Contract:
                     "units": tuple(raw["units"]),
                     "channels": tuple(raw["channels"]),
                     "tolerance": Tolerance(**raw["tolerance"]),
+                    "window": window_from_json(raw.get("window")),
+                    "format_version": FORMAT_VERSION,
                 }
             )
         except KeyError as error:
@@ -187,8 +207,9 @@ class Contract:
         """
         _check_names(self)
         _check_tensors(self)
+        _check_window(self)
         for state in self.states:
-            _check_initial(state)
+            _check_initial(state, self.window)
         _check_other_fields(self)
 
 
@@ -202,7 +223,12 @@ def _checked_object(text: str) -> dict[str, Any]:
         ) from error
     if not isinstance(raw, dict):
         raise BadModelError(f"{CONTRACT_FILE} holds no object; export the model again")
-    if raw.get("format_version") != FORMAT_VERSION:
+    if raw.get("format_version") == EARLIER_FORMAT_VERSION:
+        if "window" in raw:
+            raise BadModelError(
+                f"{CONTRACT_FILE} has the unknown field 'window'; export the model again"
+            )
+    elif raw.get("format_version") != FORMAT_VERSION:
         raise BadModelError(
             f"contract format {raw.get('format_version')!r} is not {FORMAT_VERSION}; "
             "use the edgestep version that made this file, or export it again"
@@ -261,7 +287,26 @@ def _check_tensors(contract: Contract) -> None:
     )
 
 
-def _check_initial(state: StateSpec) -> None:
+def _check_window(contract: Contract) -> None:
+    """Check that a window's numbers fit each other, and its lanes the tensors."""
+    window = contract.window
+    if window is None:
+        return
+    try:
+        check_window(window)
+    except ValueError as error:
+        raise BadModelError(f"{CONTRACT_FILE}: {error}; export the model again") from None
+    _require(len(contract.phases) == 1, "a window and states with periods do not go together")
+    if not window.lanes:
+        return
+    for spec in (*contract.outputs, *contract.states):
+        _require(
+            spec.shape[:1] == (window.lanes,),
+            f"'{spec.name}' has the shape {spec.shape}, the window {window.lanes} lanes",
+        )
+
+
+def _check_initial(state: StateSpec, window: Window | None) -> None:
     """Check that the initial values are "zeros", or have the state's size and dtype."""
     if isinstance(state.initial, str):
         _require(
@@ -270,7 +315,7 @@ def _check_initial(state: StateSpec) -> None:
         )
         return
     _require(
-        len(state.initial) == math.prod(state.shape),
+        len(state.initial) == math.prod(state.shape) // (window.lanes or 1 if window else 1),
         f"state '{state.name}' has {len(state.initial)} initial values for shape {state.shape}",
     )
     values = np.array(state.initial, np.float64)

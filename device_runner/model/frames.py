@@ -146,6 +146,29 @@ def _bind_encode_token(
     return encode
 
 
+def bind_decode_answer(specs: Sequence[TensorSpec]) -> Callable[[bytes], StepValues]:
+    """Make the function that does what :func:`bind_decode` says, and turns b"" into NaN.
+
+    Args:
+        specs: of the outputs as an answer has them (:attr:`Contract.answers`).
+    """
+    decode = bind_decode(specs)
+    nothing = [np.full(spec.frame_shape, np.nan, _real_dtype(spec)) for spec in specs]
+    names = [spec.name for spec in specs]
+
+    def decode_answer(stored: bytes) -> StepValues:
+        if stored:
+            return decode(stored)
+        copies = [values.copy() for values in nothing]
+        return copies[0] if len(copies) == 1 else dict(zip(names, copies, strict=True))
+
+    return decode_answer
+
+
+def _real_dtype(spec: TensorSpec) -> np.dtype[Any]:
+    return np.dtype(spec.dtype if spec.scale is None else np.float32)
+
+
 def bind_decode(specs: Sequence[TensorSpec]) -> Callable[[bytes], StepValues]:
     """Make the function that turns the outputs' bytes into real values."""
     if len(specs) == 1:
@@ -184,9 +207,27 @@ def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], NDArray[Any]]:
 
 
 def decode_sequence(
+    stored: Sequence[bytes], specs: Sequence[TensorSpec]
+) -> dict[str, NDArray[Any]]:
+    """Return the outputs of several steps by name, given the bytes of each.
+
+    A step without bytes has no answer: its values are NaN.
+    """
+    answered = np.array([len(one) > 0 for one in stored], bool)
+    answers = _decode_answers(b"".join(stored), int(answered.sum()), specs)
+    if answered.all():
+        return answers
+    outputs = {}
+    for name, values in answers.items():
+        outputs[name] = np.full((len(stored), *values.shape[1:]), np.nan, values.dtype)
+        outputs[name][answered] = values
+    return outputs
+
+
+def _decode_answers(
     stored: bytes, steps: int, specs: Sequence[TensorSpec]
 ) -> dict[str, NDArray[Any]]:
-    """Return the outputs of several steps by name, given their bytes step after step."""
+    """Return the outputs of steps that all have some, given their bytes step after step."""
     table = np.frombuffer(stored, np.uint8).reshape(steps, -1 if steps else 1)
     outputs, start = {}, 0
     for spec in specs:

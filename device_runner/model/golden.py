@@ -13,6 +13,7 @@ from device_runner.errors import BadModelError, one_line
 from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.names import GOLDEN_LENGTHS, INPUT_NAME, OUTPUT_NAME
 from device_runner.model.tensor_spec import TOKEN_DTYPE, TensorSpec
+from device_runner.model.window import Window
 
 GOLDEN_FILE = "golden.npz"
 # Golden outputs may be rounded by at most this share of the tolerance.
@@ -28,7 +29,8 @@ class Golden:
     Args:
         inputs: by name in the contract's order, [steps, *frame shape] each: float32 in real units,
             or int32 [steps, 1] token ids.
-        outputs: by name in the contract's order, [steps, outputs] each, float32.
+        outputs: by name in the contract's order, [steps, outputs] each, float32. Of a model with a
+            window, the rows of frames without an answer are NaN.
         lengths: steps of each sequence, by which the arrays are cut. The state is reset before each
             sequence.
 
@@ -57,6 +59,22 @@ class Golden:
     def steps(self) -> int:
         """Number of steps in all sequences."""
         return sum(self.lengths)
+
+    def answered(self, window: Window | None) -> NDArray[np.bool_]:
+        """Tell for each step whether it has an answer; ``window`` is the contract's.
+
+        Example:
+            >>> golden = Golden({"x": np.zeros((7, 1))}, {"y": np.zeros((7, 1))}, (4, 3))
+            >>> golden.answered(Window(steps=2, hop=1, lanes=2)).astype(int).tolist()
+            [0, 1, 1, 1, 0, 1, 1]
+        """
+        answered = np.full(self.steps, window is None)
+        start = 0
+        for length in self.lengths:
+            if window is not None:
+                answered[start : start + length][window.answered_frames(length)] = True
+            start += length
+        return answered
 
     def sequences(self) -> list[dict[str, NDArray[Any]]]:
         """The inputs of each sequence by name."""
@@ -126,21 +144,36 @@ def read_golden(data: bytes, contract: Contract) -> Golden:
         ) from error
     if not lengths or min(lengths) < 1:
         raise BadModelError(f"{GOLDEN_FILE} has an empty sequence; export the model again")
-    for spec in (*contract.inputs, *contract.outputs):
-        _check({**inputs, **outputs}[spec.name], spec, sum(lengths))
-    return Golden(inputs, outputs, lengths)
+    golden = Golden(inputs, outputs, lengths)
+    if max(lengths) < (contract.window.steps if contract.window else 1):
+        raise BadModelError(
+            f"{GOLDEN_FILE} has no sequence as long as the window; export the model again"
+        )
+    for spec in contract.inputs:
+        _check(inputs[spec.name], spec, golden, None)
+    for spec in contract.answers:
+        _check(outputs[spec.name], spec, golden, contract.window)
+    return golden
 
 
 def _values(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
     return array.astype(np.float32 if spec.vocabulary is None else TOKEN_DTYPE)
 
 
-def _check(array: NDArray[Any], spec: TensorSpec, steps: int) -> None:
-    expected = (steps, *spec.frame_shape)
-    if array.shape != expected or not np.isfinite(array).all():
+def _check(array: NDArray[Any], spec: TensorSpec, golden: Golden, window: Window | None) -> None:
+    """Check an array's shape, that it has values at the steps with an answer, and no others."""
+    expected = (golden.steps, *spec.frame_shape)
+    # The shape first: lengths may say more steps than fit into memory.
+    answered = golden.answered(window) if array.shape == expected else np.zeros(0, bool)
+    if array.shape != expected or not np.isfinite(array[answered]).all():
         raise BadModelError(
             f"{GOLDEN_FILE}: {spec.name} has shape {array.shape} or holds NaN; "
             f"expected {expected}; export the model again"
+        )
+    if not np.isnan(array[~answered]).all():
+        raise BadModelError(
+            f"{GOLDEN_FILE}: {spec.name} has values at steps without an answer; "
+            "export the model again"
         )
     if spec.vocabulary is not None and (array.min() < 0 or array.max() >= spec.vocabulary):
         raise BadModelError(
@@ -162,7 +195,9 @@ def _smaller_if_fine(values: NDArray[Any], tolerance: float) -> NDArray[Any]:
 
     That saves half of the bytes, which are a twentieth of a small model's file."""
     half = _to_float16(values)
-    fine = np.abs(half.astype(np.float32) - values).max() <= FINER_THAN_TOLERANCE * tolerance
+    errors = np.abs(half.astype(np.float32) - values)
+    # NaN stands for no answer, in both.
+    fine = np.fmax.reduce(errors.ravel(), initial=0.0) <= FINER_THAN_TOLERANCE * tolerance
     return half if fine else values
 
 

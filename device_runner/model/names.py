@@ -4,7 +4,8 @@ STEP_SIGNATURE = "step"
 # The first input and the first output; others have the model's own names.
 INPUT_NAME = "x"
 OUTPUT_NAME = "y"
-# In a stream's states, where in the cycle its next step is, if there are several phases.
+# In a stream's states, where in the cycle its next step is, if there are several phases; the number
+# of the next frame, if the model has a window.
 PHASE_NAME = "phase"
 # The only array of a golden file that is neither an input nor an output.
 GOLDEN_LENGTHS = "lengths"

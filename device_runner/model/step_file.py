@@ -73,6 +73,15 @@ class StepModel:
                 "or reference, or train it with periods of 1"
             )
 
+    def require_no_lanes(self, reader: str) -> None:
+        """Raise BadModelError for a reader that cannot begin a row of a state anew."""
+        if self.contract.window is not None and self.contract.window.lanes:
+            raise BadModelError(
+                f"{self.path} has a lane for each window under way, which {reader} cannot begin "
+                "anew; step it with litert, tflite-runtime, tensorflow or reference, or convert "
+                "the model with --carry"
+            )
+
     @functools.cached_property
     def phase_graphs(self) -> dict[str, Graph]:
         """The graph of each signature that steps, by its name."""
@@ -123,10 +132,9 @@ def load_step_model(path: str | Path) -> StepModel:
         check_phases(phase_graphs(flatbuffer, graph, contract), contract)
         # Not splitlines(): a label may hold what that takes for a line end.
         labels = tuple(_text(members, LABELS_FILE).removesuffix("\n").split("\n"))
-        if len(labels) != contract.output.shape[-1]:
+        if len(labels) != (outputs := contract.answers[0].shape[-1]):
             raise BadModelError(
-                f"{len(labels)} labels for {contract.output.shape[-1]} outputs; "
-                "export the model again"
+                f"{len(labels)} labels for {outputs} outputs; export the model again"
             )
         golden = read_golden(_member(members, GOLDEN_FILE), contract)
     except BadModelError as error:

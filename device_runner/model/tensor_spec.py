@@ -82,13 +82,16 @@ class StateSpec(TensorSpec):
         name, shape, dtype, scale, zero_point: as for :class:`TensorSpec`. Any static shape is
             allowed. An int32 or int64 state may have no scale: it is a position or a count.
         vocabulary: None.
-        initial: "zeros", or the initial values in the stored dtype, flattened.
+        initial: "zeros", or the initial values in the stored dtype, flattened; those of one row of
+            the first axis, if all rows begin alike (see :mod:`device_runner.model.window`).
         period: in steps. The state is updated at steps 0, ``period``, 2 * ``period``... of a
             sequence.
 
     Example:
         >>> StateSpec("h", (1, 2), "int8", scale=0.5, zero_point=-7).initial_bytes()
         b'\\xf9\\xf9'
+        >>> StateSpec("h", (3, 2), "int8", scale=0.5, zero_point=-7, initial=(1, 2)).initial_bytes()
+        b'\\x01\\x02\\x01\\x02\\x01\\x02'
     """
 
     initial: str | tuple[float, ...] = "zeros"
@@ -99,8 +102,12 @@ class StateSpec(TensorSpec):
         if isinstance(self.initial, str):
             values = np.full(self.shape, self.zero_point or 0, self.dtype)
         else:
-            values = np.array(self.initial, self.dtype).reshape(self.shape)
+            values = np.resize(np.array(self.initial, self.dtype), self.shape)
         return values.tobytes()
+
+    def initial_row(self, lanes: int) -> bytes:
+        """Return the bytes that one of several rows of the first axis begins with."""
+        return self.initial_bytes()[: self.byte_count // lanes]
 
 
 Spec = TypeVar("Spec", bound=TensorSpec)

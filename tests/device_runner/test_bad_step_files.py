@@ -206,7 +206,7 @@ CONTRACT = {
     "not-text": (lambda w: w.zipped(contract_json=b"\xff\xfe"), "not text"),
     "not-an-object": (lambda w: w.zipped(contract_json=b"[]"), "no object"),
     "nested": (lambda w: w.zipped(contract_json=b"[" * 100_000), "JSON"),
-    "format": (contract_with(format_version=3), "contract format 3"),
+    "format": (contract_with(format_version=4), "contract format 4"),
     "earlier-format": (contract_with(format_version=1), "contract format 1"),
     "unknown-field": (contract_with(flavour="x"), "unknown field 'flavour'"),
     "unknown-field-of-two-lines": (contract_with(**{"a\nb": 1}), "unknown field"),

@@ -1,0 +1,141 @@
+"""The four calls of a step that answers for its last frames; see :mod:`device_runner.model.window`.
+
+A lane begins anew in ``advance``, when its state has just been handed on. So the state that the
+next step starts from, which can be saved, is already the one that the contract describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from device_runner.backends.host_step import HostMemory, HostStep
+from device_runner.model.contract import Contract
+from device_runner.model.window import Window
+
+_WHOLE = slice(None)
+
+#: A row of a state's memory, and the bytes that it begins with.
+_Beginning = tuple[memoryview, bytes]
+
+
+class _Turn(NamedTuple):
+    """See :class:`device_runner.model.window.Turn`: what to write, what to return, what follows."""
+
+    beginning: tuple[_Beginning, ...]
+    read: Callable[[], bytes]
+    following: int
+
+
+class WindowedStep:
+    """The four calls, and all as one, on the memory of a model with a window.
+
+    ``get`` and ``step`` return b"" at a frame without an answer.
+
+    Args:
+        contract: it has a window.
+        memory: of the signature "step".
+        carried: pairs of where a state goes and where it comes from.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        memory: HostMemory,
+        carried: Sequence[tuple[memoryview, memoryview]],
+    ) -> None:
+        if contract.window is None:
+            raise ValueError("the contract has no window")
+        self.window = contract.window
+        #: The next frame's number, as Window.reduced counts it.
+        self.frame = 0
+        self._turns = _turns(contract, self.window, memory)
+        self._read: Callable[[], bytes] = bytes
+        plain = HostStep(contract, memory, carried)
+        self.put, self.invoke = plain.put, plain.invoke
+        self._carry = plain.advance
+        self.step: Callable[[Any], bytes] = (
+            self._bind_step(memory.inputs[contract.input.name], memory.invoke, carried)
+            if len(contract.inputs) == 1 and 1 <= len(carried) <= 2
+            else self._four_calls
+        )
+
+    def go_to(self, frame: int) -> None:
+        """Set the next frame's number."""
+        self.frame = self.window.reduced(frame)
+
+    def advance(self) -> None:
+        """Hand the state on, begin a lane anew, and count the frame."""
+        self._carry()
+        beginning, self._read, self.frame = self._turns[self.frame]
+        for row, initial in beginning:
+            row[:] = initial
+
+    def get(self) -> bytes:
+        """Return the bytes of the last frame's answer, or none."""
+        return self._read()
+
+    def _four_calls(self, frame: Any) -> bytes:
+        self.put(frame)
+        self.invoke()
+        self.advance()
+        return self._read()
+
+    def _bind_step(
+        self,
+        x: memoryview,
+        invoke: Callable[[], None],
+        states: Sequence[tuple[memoryview, memoryview]],
+    ) -> Callable[[Any], bytes]:
+        """Bind the whole step as one closure, as :mod:`device_runner.backends.host_step` does."""
+        turns, whole = self._turns, _WHOLE
+        (first_in, first_out), (last_in, last_out) = states[0], states[-1]
+        two = len(states) > 1
+
+        def step(frame: Any) -> bytes:
+            beginning, read, following = turns[self.frame]
+            x[whole] = frame
+            invoke()
+            first_in[whole] = first_out
+            if two:
+                last_in[whole] = last_out
+            for row, initial in beginning:
+                row[whole] = initial
+            self.frame = following
+            return read()
+
+        return step
+
+
+def _turns(contract: Contract, window: Window, memory: HostMemory) -> list[_Turn]:
+    """Bind the turns of a window to rows of a step's memory."""
+    lanes = max(window.lanes, 1)
+    outputs = [_rows(memory.outputs[spec.name], lanes) for spec in contract.outputs]
+    reads = [_bind_read([rows[lane] for rows in outputs]) for lane in range(lanes)]
+    beginnings: list[tuple[_Beginning, ...]] = []
+    if window.lanes:
+        states = [
+            (_rows(memory.inputs[state.name], lanes), state.initial_row(lanes))
+            for state in contract.states
+        ]
+        beginnings = [
+            tuple((rows[lane], initial) for rows, initial in states) for lane in range(lanes)
+        ]
+    return [
+        _Turn(
+            () if turn.beginning is None else beginnings[turn.beginning],
+            bytes if turn.answering is None else reads[turn.answering],
+            turn.following,
+        )
+        for turn in window.turns()
+    ]
+
+
+def _rows(view: memoryview, count: int) -> list[memoryview]:
+    """Cut a tensor's memory into the rows of its first axis."""
+    size = view.nbytes // count
+    return [view[row * size : (row + 1) * size] for row in range(count)]
+
+
+def _bind_read(views: Sequence[memoryview]) -> Callable[[], bytes]:
+    return views[0].tobytes if len(views) == 1 else lambda: b"".join(views)
