@@ -20,7 +20,11 @@ def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(data)
+        with partial.open("wb") as file:
+            file.write(data)
+            # Without this, a power loss may leave the new name with no content.
+            file.flush()
+            os.fsync(file.fileno())
         if mode is not None:
             partial.chmod(mode)
         os.replace(partial, path)

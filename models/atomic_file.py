@@ -22,6 +22,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     try:
         with partial.open("wb") as stream:
             yield stream
+            # Without this, a power loss may leave the new name with no content.
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import tf_keras as keras
 from numpy.typing import NDArray
 
 from models.atomic_file import replacing
-from models.errors import ModelsError
+from models.errors import DamagedCheckpointError
 from models.history import TrainingHistory
 
 _FACTS = "facts"
@@ -32,15 +31,17 @@ def open_checkpoint(file: Path) -> Iterator[tuple[Any, Mapping[str, NDArray[Any]
     """Read what :func:`write_checkpoint` wrote: its facts and its arrays.
 
     Raises:
-        ModelsError: the file is damaged, or the block cannot use what is in it.
+        DamagedCheckpointError: the file is damaged, or the block cannot use what is in it.
     """
     try:
         with np.load(file, allow_pickle=False) as arrays:
+            # NumPy reads no further than an array's last byte, where no checksum is compared yet.
+            if damaged := arrays.zip.testzip():
+                raise ValueError(f"{damaged} is damaged")
             yield json.loads(str(arrays[_FACTS])), arrays
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ModelsError(
-            f"{file}: the checkpoint cannot be read ({error}); remove it to train anew"
-        ) from error
+    # NumPy and zipfile raise errors of any type for damaged files.
+    except Exception as error:
+        raise DamagedCheckpointError(file, " ".join(str(error).split())[:200]) from error
 
 
 class Checkpoint:
@@ -52,7 +53,7 @@ class Checkpoint:
         file: read here where it exists, and written by :meth:`save`; None keeps all in memory.
 
     Raises:
-        ModelsError: the file is damaged, or of another network.
+        DamagedCheckpointError: the file is damaged, or of another network.
     """
 
     def __init__(self, network: keras.Model, optimizer: Any, file: Path | None) -> None:

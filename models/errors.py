@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
@@ -28,6 +29,18 @@ class MissingDataError(ModelsError):
     """A data set, or the package that brings it, is not there."""
 
     exit_code = 4
+
+
+class DamagedCheckpointError(ModelsError):
+    """A checkpoint that an interrupted training left cannot be used.
+
+    Attributes:
+        file: the checkpoint.
+    """
+
+    def __init__(self, file: Path, reason: str) -> None:
+        super().__init__(f"{file}: the checkpoint cannot be read ({reason})")
+        self.file = file
 
 
 class DivergedError(ModelsError):

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from device_runner.atomic_write import write_atomically
+from device_runner.errors import one_line
+from pipeline.errors import PipelineError
+
+_ANEW = "remove it, and run what made it again"
 
 
 def write_json(path: Path, facts: Any) -> None:
@@ -22,8 +26,38 @@ def write_json_lines(path: Path, items: Iterable[dict[str, Any]]) -> None:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Read what :func:`write_json_lines` wrote."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
+    """Read what :func:`write_json_lines` wrote.
+
+    Raises:
+        PipelineError: the file cannot be read, or a line is not a whole object.
+    """
+    return [
+        _object(line, f"{path}: line {number}")
+        for number, line in enumerate(_text(path).splitlines(), 1)
+        if line
+    ]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object that :func:`write_json` wrote; errors as :func:`read_json_lines`."""
+    return _object(_text(path), str(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path}: cannot be read ({one_line(error)}); {_ANEW}") from error
+
+
+def _object(text: str, place: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PipelineError(f"{place} is damaged ({one_line(error)}); {_ANEW}") from error
+    if not isinstance(found, dict):
+        raise PipelineError(f"{place} is damaged (it holds no object); {_ANEW}")
+    return found
 
 
 def place(source: Path, target: Path) -> None:

@@ -37,7 +37,7 @@ def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -
         if not fresh:
             skipped.append(f"{subject} {stage}")
 
-    workspace = Workspace(runs_dir / recipe.name, again, announce)
+    workspace = Workspace(runs_dir / recipe.name, again, announce, console.print)
     start = time.monotonic()
     progress = Progress(
         TextColumn("{task.description}"),

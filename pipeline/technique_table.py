@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from typing import Any
 from pydantic import Field
 
 from convert.model_metrics import ModelMetrics
+from device_runner.errors import one_line
 from models.metrics import MetricDescription
 from pipeline.errors import PipelineError
-from pipeline.files import read_json_lines
+from pipeline.files import read_json, read_json_lines
 from pipeline.networks import models_by_file
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.stages.bench import RESULTS_FILE
@@ -86,13 +86,20 @@ def measured(recipe: Recipe, runs_dir: Path) -> dict[tuple[str, str], Measured]:
     names = models_by_file(recipe)
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in read_json_lines(path):
-        if result["file"] not in names:
+        file = str(result.get("file"))
+        if file not in names:
             raise PipelineError(
-                f"{path}: holds '{result['file']}', which is not of the recipe as it stands; "
+                f"{path}: holds {file[:100]!r}, which is not of the recipe as it stands; "
                 "run the recipe again"
             )
-        grouped[names[result["file"]]].append(result)
-    return {key: _measured(*key, grouped[key]) for key in names.values() if key in grouped}
+        grouped[names[file]].append(result)
+    try:
+        return {key: _measured(*key, grouped[key]) for key in names.values() if key in grouped}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PipelineError(
+            f"{path}: a result is damaged ({type(error).__name__}: {one_line(error)}); "
+            "run the recipe again"
+        ) from error
 
 
 def _measured(model: str, scheme: str, results: list[dict[str, Any]]) -> Measured:
@@ -217,7 +224,7 @@ def _technique_row(item: Comparison | Finding, runs_dir: Path) -> str:
         path = runs_dir / FINDINGS_FOLDER / Path(item.benchmark).with_suffix(".json").name
         if not path.exists():
             return f"| {item.name} | {NOT_MEASURED} | | | | {command} |"
-        found = json.loads(path.read_text())
+        found = read_json(path)
         cells = [found.get(column, "") for column in ("case", "bytes", "p50", "score")]
         return f"| {item.name} | {' | '.join(cells)} | {command} |"
     recipe = load_recipe(Path(item.recipe))

@@ -72,6 +72,20 @@ class Workshop:
 
                 load_tensorflow()
             with self.track(work.subject, work.name) as report:
-                work.build(folder, report)
+                self._build(work, folder, report)
 
         return self.workspace.stage(work.name, work.subject, work.settings(), sources, build)
+
+    def _build(self, work: Work, folder: Path, report: Report) -> None:
+        """Build, and begin anew where a checkpoint of an interrupted attempt is damaged."""
+        from models.errors import DamagedCheckpointError
+
+        while True:
+            try:
+                return work.build(folder, report)
+            except DamagedCheckpointError as error:
+                # A checkpoint that is not of this stage would be refused again without end.
+                if not error.file.is_relative_to(folder) or not error.file.exists():
+                    raise
+                self.workspace.warn(f"{error.message}; it is removed")
+                error.file.unlink()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
+from pipeline.manifest import damage, sync_folder, write_manifest
 from pipeline.source_trace import Sources
 
 try:
@@ -39,6 +40,7 @@ class Workspace:
         folder: where everything goes.
         again: names of stages to do again even if they are done.
         announce: called with (subject, stage name, whether it is computed now).
+        warn: called with one line of text about a result that is made again.
     """
 
     def __init__(
@@ -46,10 +48,12 @@ class Workspace:
         folder: Path,
         again: Iterable[str] = (),
         announce: Callable[[str, str, bool], None] = lambda *_: None,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.folder = folder
         self.again = frozenset(again)
         self.announce = announce
+        self.warn = warn
         folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -78,7 +82,7 @@ class Workspace:
         sources: Sources,
         build: Callable[[Path], None],
     ) -> Stage:
-        """Do a stage unless it is done.
+        """Do a stage unless it is done and its files are as they were written.
 
         Args:
             name: what the stage does ("train").
@@ -99,8 +103,12 @@ class Workspace:
         key = digest(facts)
         parent = self.folder / "stages" / subject
         final = parent / f"{name}-{key}"
-        if name in self.again and final.exists():
-            shutil.rmtree(final)
+        if final.exists():
+            what = damage(final)
+            if what:
+                self.warn(f"{final}: {what}; it is made again")
+            if what or name in self.again:
+                shutil.rmtree(final)
         fresh = not final.exists()
         self.announce(subject, name, fresh)
         if fresh:
@@ -108,7 +116,9 @@ class Workspace:
             partial.mkdir(parents=True, exist_ok=True)
             build(partial)
             (partial / "depends_on.json").write_text(json.dumps(facts, indent=1))
+            write_manifest(partial)
             os.replace(partial, final)
+            sync_folder(parent)
         return Stage(final, key)
 
 
