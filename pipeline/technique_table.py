@@ -224,8 +224,8 @@ def _technique_row(item: Comparison | Finding, runs_dir: Path) -> str:
         path = runs_dir / FINDINGS_FOLDER / Path(item.benchmark).with_suffix(".json").name
         if not path.exists():
             return f"| {item.name} | {NOT_MEASURED} | | | | {command} |"
-        found = read_json(path)
-        cells = [found.get(column, "") for column in ("case", "bytes", "p50", "score")]
+        record = read_json(path)
+        cells = [str(record.get(column, "")) for column in ("case", "bytes", "p50", "score")]
         return f"| {item.name} | {' | '.join(cells)} | {command} |"
     recipe = load_recipe(Path(item.recipe))
     command = f"`edgestep run {item.recipe}`"
