@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.data_function import call_data_function
-from calibration.errors import CalibrationError
-
-SEQUENCE_COLUMN = "sequence"
+from calibration.errors import CalibrationError, one_line
+from calibration.tables import SEQUENCE_COLUMN, read_csv, read_parquet
 
 #: For each sequence, arrays [steps, channels] by input name.
 Sequences = list[dict[str, NDArray[Any]]]
@@ -74,7 +73,7 @@ def load_sequences(source: str, inputs: Sequence[InputShape]) -> Sequences:
             raise
         # NumPy and pandas raise many types for damaged files, such as zlib.error and pyarrow's.
         except Exception as error:
-            raise CalibrationError(f"{source}: cannot be read ({_one_line(error)})") from error
+            raise CalibrationError(f"{source}: cannot be read ({one_line(error)})") from error
     elif ":" in source:
         raw = call_data_function(source)
     else:
@@ -182,36 +181,23 @@ def _split(array: NDArray[Any], item: InputShape) -> list[NDArray[Any]]:
 
 
 def _read_table(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
-    try:
-        import pandas
-
-        table = (
-            pandas.read_parquet(path)
-            if path.suffix.lower() == ".parquet"
-            else pandas.read_csv(path)
-        )
-    except ImportError as error:
-        raise CalibrationError(
-            f"{path}: reading tables needs pandas, and Parquet pyarrow too ({_one_line(error)}); "
-            "install them with 'pip install edgestep[tables]'"
-        ) from error
-    groups = [table]
-    if SEQUENCE_COLUMN in table.columns:
-        groups = [
-            group.drop(columns=SEQUENCE_COLUMN)
-            for _, group in table.groupby(SEQUENCE_COLUMN, sort=False)
-        ]
+    """Cut a table into sequences, and its columns into inputs."""
+    table, keys = (read_parquet if path.suffix.lower() == ".parquet" else read_csv)(path)
     widths = [item.values for item in inputs]
-    if groups and groups[0].shape[1] != sum(widths):
+    if table.shape[1] != sum(widths):
         raise CalibrationError(
-            f"{path}: {groups[0].shape[1]} columns apart from '{SEQUENCE_COLUMN}', but the model "
+            f"{path}: {table.shape[1]} columns apart from '{SEQUENCE_COLUMN}', but the model "
             f"takes {sum(widths)} values a step"
         )
+    groups = [table]
+    if keys is not None:
+        rows: dict[str, list[int]] = {}
+        for row, key in enumerate(keys):
+            rows.setdefault(key, []).append(row)
+        groups = [table[one] for one in rows.values()]
     ends = np.cumsum(widths)[:-1]
     names = [item.name for item in inputs]
-    return [
-        dict(zip(names, np.split(group.to_numpy(), ends, axis=1), strict=True)) for group in groups
-    ]
+    return [dict(zip(names, np.split(group, ends, axis=1), strict=True)) for group in groups]
 
 
 def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, NDArray[Any]]:
@@ -223,27 +209,8 @@ def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, 
     for item in inputs:
         if item.name not in given:
             raise CalibrationError(f"{source}: a sequence lacks the input '{item.name}'")
-        values = np.asarray(given[item.name])
-        if values.dtype.kind not in "fiub":
-            raise CalibrationError(f"{source}: the input '{item.name}' does not hold numbers")
-        # Tables hold a step's values in one row; a single value may have no axis of its own.
-        if values.ndim <= 2 and values.size == len(values) * item.values:
-            values = values.reshape(-1, *item.shape)
-        if values.shape[1:] != item.shape:
-            raise CalibrationError(
-                f"{source}: a sequence of shape {values.shape} does not fit the input "
-                f"'{item.name}', which takes {_size(item)} a step"
-            )
-        if not np.isfinite(values).all():
-            raise CalibrationError(f"{source}: the input '{item.name}' holds NaN or infinity")
-        if item.vocabulary is not None:
-            if values.min(initial=0) < 0 or values.max(initial=0) >= item.vocabulary:
-                raise CalibrationError(
-                    f"{source}: token ids from {values.min()} to {values.max()}; the model knows "
-                    f"0 to {item.vocabulary - 1}"
-                )
-            values = values.astype(np.int32)
-        found[item.name] = values if item.vocabulary is not None else values.astype(np.float32)
+        values = _numbers(given[item.name], item, source)
+        found[item.name] = values
         steps = max(steps, len(values))
     for item in inputs:
         values = found[item.name]
@@ -257,13 +224,62 @@ def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, 
     return found
 
 
+def _numbers(given: Any, item: InputShape, source: str) -> NDArray[Any]:
+    """Bring one input's values of one sequence into its shape and dtype."""
+    if np.ma.is_masked(given):  # type: ignore[no-untyped-call]
+        raise CalibrationError(
+            f"{source}: the input '{item.name}' is a masked array with values left out; "
+            "cut the sequence there, or fill them in"
+        )
+    values = np.asarray(given)
+    if values.dtype.kind not in "fiub":
+        raise CalibrationError(f"{source}: the input '{item.name}' does not hold numbers")
+    # Tables hold a step's values in one row; a single value may have no axis of its own.
+    if values.ndim in (1, 2) and values.size == len(values) * item.values:
+        values = values.reshape(-1, *item.shape)
+    if values.shape[1:] != item.shape:
+        raise CalibrationError(
+            f"{source}: a sequence of shape {values.shape} does not fit the input "
+            f"'{item.name}', which takes {_size(item)} a step"
+        )
+    if (step := _first(~np.isfinite(values))) is not None:
+        raise CalibrationError(
+            f"{source}: the input '{item.name}' holds NaN or infinity, first at step {step}"
+        )
+    if item.vocabulary is not None:
+        return _token_ids(values, item, source)
+    if (step := _first(np.abs(values) > np.finfo(np.float32).max)) is not None:
+        raise CalibrationError(
+            f"{source}: the input '{item.name}' holds values that are too large for float32, "
+            f"first at step {step}; scale them"
+        )
+    return values.astype(np.float32)
+
+
+def _token_ids(values: NDArray[Any], item: InputShape, source: str) -> NDArray[Any]:
+    highest = (item.vocabulary or 0) - 1
+    if values.min(initial=0) < 0 or values.max(initial=0) > highest:
+        raise CalibrationError(
+            f"{source}: token ids from {values.min()} to {values.max()}; the model knows "
+            f"0 to {highest}"
+        )
+    if (step := _first(values != np.rint(values))) is not None:
+        raise CalibrationError(
+            f"{source}: the input '{item.name}' takes token ids, whole numbers; at step {step} it "
+            "holds a fraction"
+        )
+    return values.astype(np.int32)
+
+
+def _first(wrong: NDArray[Any]) -> int | None:
+    """Return the first step at which something is wrong, counted from 0; None if nothing is."""
+    steps = wrong.reshape(len(wrong), -1).any(-1) if wrong.size else np.zeros(0, bool)
+    return int(steps.argmax()) if steps.any() else None
+
+
 def _axes(item: InputShape) -> str:
     return "channels" if len(item.shape) == 1 else ", ".join(map(str, item.shape))
 
 
 def _size(item: InputShape) -> str:
     return f"{item.values} values" if len(item.shape) == 1 else f"values of shape {item.shape}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

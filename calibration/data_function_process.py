@@ -55,9 +55,16 @@ def _use_working_directory() -> None:
 
 
 def _arrays(sequence: Any) -> dict[str | None, Any]:
-    if isinstance(sequence, Mapping):
-        return {str(name): np.asarray(values) for name, values in sequence.items()}
-    return {FIRST_INPUT: np.asarray(sequence)}
+    named = sequence if isinstance(sequence, Mapping) else {FIRST_INPUT: sequence}
+    for values in named.values():
+        if np.ma.is_masked(values):
+            raise ValueError(
+                "a sequence is a masked array with values left out; cut it there, or fill them in"
+            )
+    return {
+        name if name is FIRST_INPUT else str(name): np.asarray(values)
+        for name, values in named.items()
+    }
 
 
 def _write(sequences: list[Any], folder: Path) -> None:

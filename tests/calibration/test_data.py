@@ -5,7 +5,13 @@ import sys
 import numpy as np
 import pytest
 
-from calibration.data import InputShape, load_sequences, random_sequences, without_padding
+from calibration.data import (
+    InputShape,
+    fit_sequences,
+    load_sequences,
+    random_sequences,
+    without_padding,
+)
 from calibration.errors import CalibrationError
 
 X = (InputShape("x", (3,)),)
@@ -74,6 +80,9 @@ def crashes():
 def objects():
     return [numpy.array([None, 1], dtype=object)]
 
+def masked():
+    return [numpy.ma.masked_invalid([[1.0, numpy.nan, 2.0]])]
+
 def one_too_few():
     return [numpy.ones((5, 2))]
 """
@@ -95,6 +104,7 @@ def test_a_function(tmp_path, monkeypatch):
         ("my_frames:leaves_silently", "exit code 0"),
         ("my_frames:crashes", "exit code -11"),
         ("my_frames:objects", "not numbers"),
+        ("my_frames:masked", "masked array"),
         ("my_frames:one_too_few", "takes 3 values"),
         ("my_frames:not_there", "not_there"),
         ("nothing_there:frames", "nothing_there"),
@@ -140,7 +150,9 @@ def test_a_function_may_use_ours_beside_a_folder_of_model_files(tmp_path, monkey
     [
         (np.zeros((4, 5)), X, "takes 3 values"),
         (np.zeros((2, 2, 2, 3)), X, "not a sequence"),
-        (np.full((4, 3), np.nan), X, "NaN"),
+        (np.array([[1, 2, 3], [1, np.nan, 3]]), X, "NaN or infinity, first at step 1"),
+        (np.array([[1, 2, 3], [1, 1e39, 3]]), X, "too large for float32, first at step 1"),
+        (np.array([0.0, 1.5]), TOKENS, "at step 1 it holds a fraction"),
         (np.array([0, 5]), TOKENS, "token ids from 0 to 5"),
         (np.zeros((0, 3)), X, "no sequence in it"),
         (np.array([["a", "b", "c"]]), X, "does not hold numbers"),
@@ -178,3 +190,49 @@ def test_random_sequences_fit_the_inputs():
     assert one["t"].min() >= 1
     assert one["t"].max() < 4
     assert not np.array_equal(one["x"], two["x"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,c\n1,2,3\n4,5,6,7\n", "line 3 has 4 values, but the first line names 3"),
+        ("a,b,c\n1,2,3,4\n4,5,6,7\n", "line 2 has 4 values"),
+        ("a,b,c\n1,2,3\n4,5\n", "line 3 has 2 values"),
+        ("1,2,3\n4,5,6\n", "line 1 holds numbers; it must name the columns"),
+        ("sequence,a,b,c\n1,1,2,3\n,1,2,3\n", "line 3: its column 'sequence' is empty"),
+        ("a,b,c\n1,2,3\n4,,6\n", "line 3: '' is not a number"),
+        ("a,b,c\n1,2,3\n4,x,6\n", "line 3: 'x' is not a number"),
+        ("a,b,c\n1,2,3\n4,1e39,6\n", "too large for float32, first at step 1"),
+        ("a,b,c\n1,2,3\n4,nan,6\n", "NaN or infinity, first at step 1"),
+        ("a;b;c\n1;2;3\n", "values separated by commas"),
+        ("a,b\n1,2\n", "2 columns apart from 'sequence', but the model takes 3"),
+        ("", "it is empty"),
+        ('a,b,c\n"1,2,3\n', "cannot be read"),
+    ],
+)
+def test_a_table_that_would_lose_or_shift_values_is_one_line(tmp_path, text, message):
+    path = tmp_path / "d.csv"
+    path.write_text(text)
+    with pytest.raises(CalibrationError, match=message) as caught:
+        load_sequences(str(path), X)
+    assert "\n" not in caught.value.message
+
+
+def test_a_table_without_column_names_may_number_them(tmp_path):
+    (tmp_path / "d.csv").write_bytes(b"\xef\xbb\xbf0,1,2\n1,2,3\n\n4,5,6\n")
+    (only,) = load_sequences(str(tmp_path / "d.csv"), X)
+    np.testing.assert_array_equal(only["x"], [[1, 2, 3], [4, 5, 6]])
+
+
+def test_a_parquet_table_without_a_sequence_number_is_one_line(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    table = pandas.DataFrame({"sequence": [1.0, None], "a": [1, 2], "b": [1, 2], "c": [1, 2]})
+    table.to_parquet(tmp_path / "d.parquet")
+    with pytest.raises(CalibrationError, match="row 1: its column 'sequence' is empty"):
+        load_sequences(str(tmp_path / "d.parquet"), X)
+
+
+def test_a_masked_array_is_one_line():
+    with pytest.raises(CalibrationError, match="masked array"):
+        fit_sequences([np.ma.masked_invalid([[1.0, np.nan, 2.0]])], X)
