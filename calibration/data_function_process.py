@@ -57,7 +57,7 @@ def _use_working_directory() -> None:
 def _arrays(sequence: Any) -> dict[str | None, Any]:
     named = sequence if isinstance(sequence, Mapping) else {FIRST_INPUT: sequence}
     for values in named.values():
-        if np.ma.is_masked(values):
+        if np.ma.is_masked(values):  # type: ignore[no-untyped-call]
             raise ValueError(
                 "a sequence is a masked array with values left out; cut it there, or fill them in"
             )
