@@ -14,6 +14,7 @@ import click
 
 from device_runner.commands import CommandEntry
 from device_runner.errors import DeviceRunnerError, did_you_mean
+from device_runner.printable import printable
 
 DISK_ERRORS = {
     errno.ENOSPC: "free space there or choose another folder",
@@ -25,6 +26,13 @@ DISK_ERRORS = {
     errno.ENOENT: "make its folder first or choose another",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EEXIST: "a file is in the way; choose another folder",
+}
+# What the whole machine or process has run out of.
+SYSTEM_ERRORS = {
+    errno.EAGAIN: "this machine has no processes left for that; end other programs, then try again",
+    errno.ENOMEM: "this machine has no memory left for that; end other programs, or give less data",
+    errno.EMFILE: "this process has too many files open; allow more with 'ulimit -n'",
+    errno.ENFILE: "this machine has too many files open; end other programs, then try again",
 }
 INTERRUPTED_EXIT_CODE = 130
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
@@ -84,12 +92,22 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            # It may quote a name from a file, a device or a recipe.
+            error.message = printable(error.message)
+            raise
+        except MemoryError as error:
+            raise DeviceRunnerError(
+                "this machine has no memory left for that; end other programs, or give less data"
+            ) from error
         except KeyboardInterrupt:
             click.echo(self.interrupted, err=True)
             ctx.exit(INTERRUPTED_EXIT_CODE)
         except BrokenPipeError:
             raise
         except OSError as error:
+            if error.errno in SYSTEM_ERRORS:
+                raise DeviceRunnerError(SYSTEM_ERRORS[error.errno]) from error
             if error.errno not in DISK_ERRORS:
                 raise
             place = error.filename or "the output"

@@ -18,11 +18,16 @@ from typing import Any
 
 import asyncssh
 
+from device_runner.printable import printable
 from pipeline.errors import DeviceError
 from pipeline.remote.inventory import Device
 
 CONNECT_TIMEOUT_S = 20.0
 COMMAND_TIMEOUT_S = 60.0
+# What a command may write: ours write some lines.
+OUTPUT_BYTES = 256 * 1024
+# What a small file may hold.
+SMALL_FILE_BYTES = 4096
 # A connection that leaves three keep-alives unanswered is lost.
 KEEPALIVE_S = 10.0
 
@@ -55,16 +60,28 @@ class Connection:
         self._ssh, self._sftp = ssh, sftp
 
     async def run(self, command: str) -> Completed:
-        """Run a shell command line to its end."""
+        """Run a shell command line to its end.
+
+        Raises:
+            RemoteFileError: it writes more than OUTPUT_BYTES.
+        """
         with _watched():
             # The login shell may be any shell; the commands are for the POSIX shell.
-            done = await asyncio.wait_for(
-                self._ssh.run(f"exec sh -c {shlex.quote(command)}", stdin=asyncssh.DEVNULL),
-                COMMAND_TIMEOUT_S,
+            return await asyncio.wait_for(
+                self._run(f"exec sh -c {shlex.quote(command)}"), COMMAND_TIMEOUT_S
             )
-        if done.exit_status is None:
+
+    async def _run(self, command: str) -> Completed:
+        async with self._ssh.create_process(
+            command, stdin=asyncssh.DEVNULL, encoding=None
+        ) as process:
+            output, errors = await asyncio.gather(
+                _bounded(process.stdout), _bounded(process.stderr)
+            )
+            await process.wait_closed()
+        if process.exit_status is None:
             raise LostConnectionError("a command was cut off")
-        return Completed(done.exit_status, str(done.stdout), str(done.stderr))
+        return Completed(process.exit_status, output, errors)
 
     async def put(self, file: Path, path: str) -> None:
         """Copy a local file to ``path``, which appears when it is whole."""
@@ -84,12 +101,12 @@ class Connection:
         except asyncssh.SFTPNoSuchFile:
             return None
 
-    async def read(self, path: str, offset: int = 0) -> bytes:
-        """Read a file from ``offset`` on; b"" if there is no such file."""
+    async def read(self, path: str, limit: int = SMALL_FILE_BYTES, offset: int = 0) -> bytes:
+        """Read at most ``limit`` bytes of a file from ``offset`` on; b"" if it is not there."""
         try:
             with _watched():
                 async with self._sftp.open(path, "rb") as file:
-                    content = await file.read(-1, offset)
+                    content = await file.read(limit, offset)
         except asyncssh.SFTPNoSuchFile:
             return b""
         return content if isinstance(content, bytes) else content.encode()
@@ -174,6 +191,17 @@ def _known_hosts(device: Device) -> list[str] | bytes:
     return [str(path) for path in usual if os.access(path, os.R_OK)] or b""
 
 
+async def _bounded(stream: asyncssh.SSHReader[bytes]) -> str:
+    """Read what a command writes to its end."""
+    parts, size = [], 0
+    while part := await stream.read(OUTPUT_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > OUTPUT_BYTES:
+            raise RemoteFileError("a command there writes without end")
+    return b"".join(parts).decode(errors="replace")
+
+
 @contextlib.contextmanager
 def _watched() -> Iterator[None]:
     """Turn AsyncSSH's errors into ours; a missing file's stays as it is."""
@@ -193,4 +221,4 @@ def _watched() -> Iterator[None]:
 
 def _text(error: Exception) -> str:
     """Write an error in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(error, 300) or type(error).__name__

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from device_runner.printable import printable
 from pipeline.errors import DeviceError
 from pipeline.remote.connection import Connection, RemoteFileError
 from pipeline.remote.inventory import Device
@@ -70,7 +71,7 @@ class DeviceFolder:
                 "'python3 -m venv ~/edgestep && ~/edgestep/bin/pip install numpy click "
                 "ai-edge-litert' there and add --python '~/edgestep/bin/python'"
             )
-        return f"Python {version} on {machine}"
+        return f"Python {version} on {printable(machine, 40)}"
 
     async def install(self, connection: Connection, files: Mapping[str, Path]) -> None:
         """Make the folder and copy the missing files.
@@ -112,7 +113,14 @@ class DeviceFolder:
                 f"{self.name}: cannot make a folder in {self.device.folder} "
                 f"({last_line(made.errors)}); name another as 'folder' in the inventory"
             )
-        self.path = made.output.splitlines()[-1]
+        # A login shell may print a greeting first.
+        path = (made.output.splitlines() or [""])[-1]
+        if not path.startswith("/") or Path(path).name != Path(self.path).name:
+            raise DeviceError(
+                f"{self.name}: it does not tell where its folder is, but "
+                f"'{printable(path, 100)}'; see what its shell prints at login"
+            )
+        self.path = path
 
     async def clean_up(self, connection: Connection) -> None:
         """End the programs that run in the folder, and remove it."""
@@ -143,4 +151,5 @@ def quoted_path(path: str) -> str:
 
 def last_line(text: str) -> str:
     """Return the last line that a program printed."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no word")
+    lines = (printable(line, 300) for line in reversed(text.splitlines()))
+    return next((line for line in lines if line), "no word")

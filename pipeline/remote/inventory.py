@@ -14,16 +14,28 @@ from pipeline.errors import InventoryError
 from pipeline.names import FileName
 from pipeline.toml_settings import read_toml
 
-# [user@]host[:port]; an IPv6 address in brackets. A host does not begin with "-" and has no blanks.
+# [user@]host[:port]; an IPv6 address in brackets.
 _ADDRESS = re.compile(
     r"(?:(?P<user>[^@\s-][^@\s]*)@)?(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^@\s:\[\]-][^@\s:\[\]]*)"
     r"(?::(?P<port>\d+))?"
 )
+# ~/.ssh/config may hand both to a shell (ProxyCommand with %h and %r): nothing that means something
+# there.
+_HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*\$?")
 
 
-def _is_word(text: str) -> str:
-    if not text or text.startswith("-") or re.search(r"\s|[\0-\x1f]", text):
-        raise ValueError("it must be one word that does not begin with '-'")
+def _is_host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise ValueError(
+            "it must be a name or address: letters, digits and '.', '-', '_', ':', '%'"
+        )
+    return text
+
+
+def _is_user(text: str) -> str:
+    if not _USER.fullmatch(text):
+        raise ValueError("it must be a user's name: letters, digits and '.', '-', '_', '+', '@'")
     return text
 
 
@@ -39,7 +51,8 @@ def _is_backend(name: str) -> str:
     return name
 
 
-_Word = Annotated[str, AfterValidator(_is_word)]
+_Host = Annotated[str, AfterValidator(_is_host)]
+_User = Annotated[str, AfterValidator(_is_user)]
 _Cpu = Annotated[int, Field(ge=0)]
 
 
@@ -59,9 +72,9 @@ class Device(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: _Word
+    host: _Host
     port: int | None = Field(None, ge=1, le=65535)
-    user: _Word | None = None
+    user: _User | None = None
     key: Path | None = None
     known_hosts: Path | None = None
     python: str = Field("python3", min_length=1, pattern=r"^[^\n\x00-]")

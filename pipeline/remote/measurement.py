@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from device_runner.printable import printable
 from pipeline.errors import DeviceError
 from pipeline.remote.connection import LostConnectionError, RemoteFileError, connect
 from pipeline.remote.inventory import Device
@@ -75,6 +76,16 @@ async def measure(
                     ) from error
                 report(f"connection lost ({error}); connecting again in {delay:g} s")
                 await asyncio.sleep(delay)
+            # OSError: a result could not be kept here.
+            except (DeviceError, OSError):
+                raise
+            # Whatever a device does, the others' results stay.
+            except Exception as error:
+                raise DeviceError(
+                    f"{name}: its answers cannot be read ({type(error).__name__}: "
+                    f"{printable(error, 200)})",
+                    3,
+                ) from error
     finally:
         if run.folder.leaves_traces:
             await _clean_up_anew(run)

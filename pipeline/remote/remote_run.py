@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -12,15 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from device_runner.commands.progress import PROGRESS_VARIABLE
+from device_runner.errors import one_line
+from device_runner.printable import printable
 from pipeline.bundle import BUNDLE_NAME
 from pipeline.errors import DeviceError
 from pipeline.remote.connection import Connection
+from pipeline.remote.device_answers import (
+    LONGEST_RESULT_BYTES,
+    exit_code,
+    process_number,
+    read_result,
+)
 from pipeline.remote.device_folder import DeviceFolder, last_line, quoted_path
 from pipeline.remote.inventory import Device
 
 # How often a run is started, if it vanishes.
 STARTS = 3
 INVALID = 5
+# How much of the end of the program's messages is read.
+MESSAGE_BYTES = 64 * 1024
 
 Report = Callable[[str], None]
 Keep = Callable[[dict[str, Any]], None]
@@ -83,19 +92,21 @@ class RemoteRun:
         while True:
             if not self.starts or not await self._is_there(connection):
                 await self._start(connection)
-            exit_code = await self._follow(connection)
-            if exit_code is not None:
+            ended = await self._follow(connection)
+            if ended is not None:
                 break
             self.report("the run has vanished from the device; starting it again")
-        if exit_code not in (0, INVALID) or len(self.results) < len(self.job.models):
-            raise await self._failure(connection, exit_code)
+        if ended not in (0, INVALID) or len(self.results) < len(self.job.models):
+            raise await self._failure(connection, ended)
 
     def raise_if_invalid(self) -> None:
         """Raise DeviceError if a result must not be trusted."""
         for result in self.results:
             if not result["valid"]:
                 raise DeviceError(
-                    f"{self.name}: {result['file']}: {result['invalid_reason']}", INVALID
+                    f"{self.name}: {printable(result['file'])}: "
+                    f"{printable(result['invalid_reason'])}",
+                    INVALID,
                 )
 
     @property
@@ -160,14 +171,14 @@ class RemoteRun:
     async def _is_there(self, connection: Connection) -> bool:
         """Tell whether the last run has ended by itself or still runs."""
         names = await connection.sizes(self._run_folder) or {}
-        if _exit_code(names) is not None:
+        if exit_code(names) is not None:
             return True
         # After a restart of the device, the number may belong to another process.
-        number = (await connection.read(f"{self._run_folder}/pid")).decode().strip()
+        number = process_number(await connection.read(f"{self._run_folder}/pid"))
         if number and await connection.link(f"/proc/{number}/cwd") == self._run_folder:
             return True
         # The run may have ended since the first look.
-        return _exit_code(await connection.sizes(self._run_folder) or {}) is not None
+        return exit_code(await connection.sizes(self._run_folder) or {}) is not None
 
     async def _follow(self, connection: Connection) -> int | None:
         """Take results until the run ends; return its exit code, or None if it has vanished."""
@@ -176,40 +187,54 @@ class RemoteRun:
         while True:
             there = await self._is_there(connection)
             names = await connection.sizes(self._run_folder) or {}
-            exit_code = _exit_code(names)
+            ended = exit_code(names)
             if names != seen:
                 seen = names
-                if self.job.paced or exit_code is not None:
+                if self.job.paced or ended is not None:
                     await self._take_results(connection)
                 await self._tell_progress(connection)
-            if exit_code is not None or not there:
-                return exit_code
+            if ended is not None or not there:
+                return ended
             await asyncio.sleep(delay)
             delay = min(2 * delay, self.patience.longest_look)
 
     async def _take_results(self, connection: Connection) -> None:
-        content = await connection.read(f"{self._run_folder}/results.jsonl")
+        limit = LONGEST_RESULT_BYTES * len(self.job.models)
+        content = await connection.read(f"{self._run_folder}/results.jsonl", limit)
+        if len(content) == limit:
+            raise DeviceError(
+                f"{self.name}: sent more than {limit >> 20} MB of results, which are not ours", 3
+            )
         lines = content[: content.rfind(b"\n") + 1].splitlines()
         for line in lines[self.lines_taken :]:
             self.lines_taken += 1
+            if len(self.results) == len(self.job.models):
+                raise DeviceError(f"{self.name}: sent more results than there are models", 3)
             try:
-                result = {**json.loads(line), "device": self.name}
-            except (ValueError, TypeError) as error:
-                raise DeviceError(f"{self.name}: sent a damaged result ({error})", 3) from error
+                result = {**read_result(line), "device": self.name}
+            except ValueError as error:
+                raise DeviceError(
+                    f"{self.name}: sent a damaged result ({one_line(error)}); run it again", 3
+                ) from error
             self.results.append(result)
             self.keep(result)
 
     async def _tell_progress(self, connection: Connection) -> None:
-        told = re.findall(
-            r"^(.+: \d+ ?%)$", (await connection.read(f"{self._run_folder}/errors")).decode(), re.M
-        )
+        told = re.findall(r"^(.{1,300}: \d+ ?%)$", await self._messages(connection), re.M)
         if told and told[-1] != self.said:
-            self.said = told[-1]
+            self.said = printable(told[-1])
             self.report(self.said)
 
-    async def _failure(self, connection: Connection, exit_code: int) -> DeviceError:
+    async def _messages(self, connection: Connection) -> str:
+        """Return the end of what the program has written to its standard error."""
+        path = f"{self._run_folder}/errors"
+        size = (await connection.sizes(self._run_folder) or {}).get("errors", 0)
+        start = max(0, size - MESSAGE_BYTES)
+        return (await connection.read(path, MESSAGE_BYTES, start)).decode(errors="replace")
+
+    async def _failure(self, connection: Connection, ended: int) -> DeviceError:
         """Say why the program failed, in its own words if it had any."""
-        errors = (await connection.read(f"{self._run_folder}/errors")).decode(errors="replace")
+        errors = await self._messages(connection)
         said = re.findall(r"^Error: (.+)$", errors, re.M)
         if await self.folder.free_kilobytes(connection) == 0:
             return DeviceError(
@@ -219,25 +244,20 @@ class RemoteRun:
             )
         if said:
             # The user does not know our folders on the device, where the models are.
-            told = re.sub(r"\.\./(\d+/)?", "", said[-1])
-            return DeviceError(f"{self.name}: {told}", exit_code or 1)
-        if exit_code > 128:
+            told = re.sub(r"\.\./(\d+/)?", "", printable(said[-1], 500))
+            return DeviceError(f"{self.name}: {told}", ended or 1)
+        if ended > 128:
             return DeviceError(
-                f"{self.name}: the program was ended there by signal {exit_code - 128}; "
+                f"{self.name}: the program was ended there by signal {ended - 128}; "
                 "9 is most often too little memory",
                 1,
             )
         return DeviceError(
-            f"{self.name}: the program failed there with exit code {exit_code} "
-            f"({last_line(errors)})",
-            exit_code or 1,
+            f"{self.name}: the program failed there with exit code {ended} ({last_line(errors)})",
+            ended or 1,
         )
 
 
 def _place(index: int, file: Path) -> str:
     """Return a model's place in the folder: files of one name may come from different folders."""
     return f"{index}/{file.name}"
-
-
-def _exit_code(names: dict[str, int]) -> int | None:
-    return next((int(name[7:]) for name in names if name.startswith("exited-")), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from device_runner.cli import main
+from device_runner.errors import BadModelError
 from tests.device_runner.command_line import (
     LITERT,
     SHORT,
@@ -130,3 +132,25 @@ def test_real_interrupt_of_a_long_bench(int8_file, tmp_path):
     assert [line for line in stderr.splitlines() if "XNNPACK" not in line] == [main.interrupted]
     assert stdout == ""
     assert output.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "no memory left"),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "no processes left"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "no memory left"),
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (BadModelError("name\x1b[2J\nWARNING \u202e reversed"), "name?[2J WARNING ? reversed"),
+    ],
+)
+def test_what_a_machine_lacks_or_a_file_holds_ends_in_one_line(
+    error, said, int8_file, invoke, error_line, monkeypatch
+):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("device_runner.commands.inspect.load_step_model", fail)
+    line = error_line(invoke("inspect", int8_file))
+    assert said in line
+    assert line.isprintable()

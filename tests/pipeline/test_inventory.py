@@ -100,7 +100,10 @@ def test_an_inventory(write, monkeypatch):
         ("[devices.pi]\nuser = 'pi'", "[devices.pi]: the key 'host' is missing"),
         ("[devices.pi]\nhots = 'pi'", "unknown key 'hots'; there are: host, port"),
         ("[devices.pi]\nhost = 'pi'\npassword = 'x'", "unknown key 'password'"),
-        ("[devices.pi]\nhost = '-oProxyCommand=x'", "'host' is wrong: it must be one word"),
+        (
+            "[devices.pi]\nhost = '-oProxyCommand=x'",
+            "'host' is wrong: it must be a name or address",
+        ),
         ("[devices.pi]\nhost = 'pi'\nport = 0", "'port' is wrong"),
         ("[devices.pi]\nhost = 'pi'\nfolder = 'tmp'", "'folder' is wrong: it must be a path on"),
         ("[devices.pi]\nhost = 'pi'\nbackend = 'litrt'", "'backend' is wrong: there are: auto"),
