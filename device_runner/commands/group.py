@@ -94,7 +94,7 @@ class CommandGroup(click.Group):
             return super().invoke(ctx)
         except click.ClickException as error:
             # It may quote a name from a file, a device or a recipe.
-            error.message = printable(error.message)
+            error.message = printable(error.message)  # type: ignore[misc]
             raise
         except MemoryError as error:
             raise DeviceRunnerError(
