@@ -26,6 +26,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+LARGEST_TOML_BYTES = 4 * 1024**2
+
 Error = TypeVar("Error", bound=click.ClickException)
 Settings = TypeVar("Settings")
 
@@ -96,9 +98,17 @@ def read_toml(path: Path, error_class: type[Error]) -> dict[str, Any]:
         click.ClickException: of ``error_class``; the file cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise error_class(f"{path}: is no file; name a TOML file")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_TOML_BYTES + 1)
+        if len(content) > LARGEST_TOML_BYTES:
+            raise error_class(f"{path}: is larger than any file of settings")
+        return tomllib.loads(content.decode())
     except FileNotFoundError:
         raise
+    except RecursionError as error:
+        raise error_class(f"{path}: cannot be read as TOML (it is nested too deeply)") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise error_class(f"{path}: cannot be read as TOML ({error})") from error
 

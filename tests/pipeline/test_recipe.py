@@ -156,6 +156,9 @@ def test_recipes_of_the_project_are_valid(path):
             GOOD + 'name = "me"\ndistil = { teacher = "me" }\n',
             "'me' learns from itself",
         ),
+        pytest.param("a = " + "[" * 20_000, "it is nested too deeply", id="deep list"),
+        pytest.param("a = " + "{a = " * 20_000, "it is nested too deeply", id="deep tables"),
+        pytest.param("#" * 5_000_000, "larger than any file of settings", id="large"),
         ("name = ", "cannot be read as TOML"),
     ],
 )
