@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from convert.targets import target_names
+from device_runner.commands.options import force_option
 from device_runner.model.step_file import load_step_model
+from device_runner.output_file import OutputKind, check_replaceable
 
 
 @click.command("check")
@@ -39,8 +41,9 @@ def check(file: Path, target: str, runtime: str | None, as_json: bool) -> None:
 @click.option("--min-runtime", type=click.IntRange(10), metavar="N",
               help="The oldest Edge TPU runtime that must load the result.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@force_option
 def compile_edgetpu(
-    file: Path, output: Path | None, min_runtime: int | None, as_json: bool
+    file: Path, output: Path | None, min_runtime: int | None, as_json: bool, force: bool
 ) -> None:
     """Compile the int8 step model FILE with edgetpu_compiler, and keep its contract.
 
@@ -56,6 +59,7 @@ def compile_edgetpu(
     if static.problems or not any(one.status == "maps" for one in static.operators):
         raise static.error()
     output = output or file.with_name(f"{file.stem}_edgetpu.tflite")
+    check_replaceable(output, OutputKind.STEP_MODEL, force)
     compiled, report = compile_for_edgetpu(model, output, min_runtime)
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
     if not as_json:
@@ -67,7 +71,8 @@ def compile_edgetpu(
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=".",
               show_default=True, help="The folder to write into.")  # fmt: skip
 @click.option("--prefix", metavar="NAME", help="What all names in C begin with; default: FILE's.")
-def export_c_command(file: Path, output: Path, prefix: str | None) -> None:
+@force_option
+def export_c_command(file: Path, output: Path, prefix: str | None, force: bool) -> None:
     """Write the step model FILE as C for TensorFlow Lite Micro.
 
     The model as an array, the state loop in plain C, and an example that binds both to TensorFlow
@@ -75,7 +80,7 @@ def export_c_command(file: Path, output: Path, prefix: str | None) -> None:
     """
     from convert.exporters.c import export_c
 
-    written = export_c(load_step_model(file), output, prefix)
+    written = export_c(load_step_model(file), output, prefix, force)
     measured = written.measured
     for path in written.files:
         click.echo(f"{path}: {path.stat().st_size:,} bytes")

@@ -19,6 +19,10 @@ from convert.targets.check import check_graph
 from convert.targets.profile import get_profile
 from device_runner.atomic_write import write_atomically
 from device_runner.model.step_file import StepModel
+from device_runner.output_file import OutputKind, check_replaceable
+
+# What follows the prefix in the files' names.
+ENDINGS = ("_model.c", "_step.h", "_step.c", "_tflm.cc")
 
 
 @dataclass(frozen=True)
@@ -34,15 +38,19 @@ class CExport:
     measured: MicroMeasurement
 
 
-def export_c(model: StepModel, folder: Path, prefix: str | None = None) -> CExport:
+def export_c(
+    model: StepModel, folder: Path, prefix: str | None = None, force: bool = False
+) -> CExport:
     """Write a step model as C.
 
     Args:
         model: a step model that TensorFlow Lite Micro takes (int8, int16x8 or float32).
         folder: where PREFIX_model.c, PREFIX_step.h, PREFIX_step.c and PREFIX_tflm.cc are written.
         prefix: the prefix of all names; by default the model's file name.
+        force: whether to replace files of these names that are not ours.
 
     Raises:
+        OptionError: such a file is there.
         TargetMismatchError: an operator or dtype is not in TensorFlow Lite Micro.
         MissingRuntimeError: ``tflite-micro`` is not installed.
         VerificationError: tflite-micro does not compute what the float model does.
@@ -54,6 +62,8 @@ def export_c(model: StepModel, folder: Path, prefix: str | None = None) -> CExpo
     report = check_graph(model.graph, model.flatbuffer, get_profile("micro"), None, str(model.path))
     if not report.fits:
         raise report.error()
+    for name in ENDINGS:
+        check_replaceable(folder / f"{prefix}{name}", OutputKind.C_SOURCE, force)
     measured = measure_on_micro(model)
     files = []
     for name, text in c_texts(model, prefix, measured.arena_bytes, measured.version).items():

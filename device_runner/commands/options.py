@@ -17,6 +17,10 @@ backend_option = click.option(
     help=f"Runtime: {', '.join(BACKENDS)}, or auto for the first installed.",
 )  # fmt: skip
 
+force_option = click.option(
+    "--force", is_flag=True, help="Replace a file of another kind that is there."
+)
+
 
 def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how a runtime loads a model; the command gets ``options``."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from device_runner.commands.options import force_option
+from device_runner.output_file import OutputKind, check_replaceable
 from pipeline.bundle import BUNDLE_NAME, write_bundle
 
 
@@ -17,10 +19,12 @@ def device_group() -> None:
 @device_group.command()
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), default=BUNDLE_NAME,
               show_default=True, help="The file to write.")  # fmt: skip
-def bundle(output: Path) -> None:
+@force_option
+def bundle(output: Path, force: bool) -> None:
     """Write the on-device program as one file, to be copied to a device.
 
     It needs Python 3.10 or newer there, numpy, click and one runtime.
     """
+    check_replaceable(output, OutputKind.PROGRAM, force)
     write_bundle(output)
     click.echo(f"{output}: {output.stat().st_size:,} bytes; run it with 'python3 {output.name}'")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from device_runner.commands.options import force_option
 from device_runner.model.step_file import load_step_model
+from device_runner.output_file import OutputKind, check_replaceable
 
 
 @click.command("restore-contract")
@@ -14,13 +16,18 @@ from device_runner.model.step_file import load_step_model
 @click.argument("original", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write; default: COMPILED itself.")  # fmt: skip
-def restore_contract_command(compiled: Path, original: Path, output: Path | None) -> None:
+@force_option
+def restore_contract_command(
+    compiled: Path, original: Path, output: Path | None, force: bool
+) -> None:
     """Make a step model again of what edgetpu_compiler wrote.
 
     COMPILED is the compiler's file, ORIGINAL the step model that it was given.
     """
     from convert.exporters.edgetpu import restore_contract
 
+    if output is not None and output != compiled:
+        check_replaceable(output, OutputKind.STEP_MODEL, force)
     model = restore_contract(compiled, load_step_model(original), output or compiled)
     operators = ", ".join(operator.name for operator in model.graph.operators)
     click.echo(f"{model.path}: {model.file_bytes:,} bytes; operators: {operators}")

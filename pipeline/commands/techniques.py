@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from device_runner.commands.options import force_option
+from device_runner.output_file import OutputKind, check_replaceable
+
 
 @click.command("techniques")
 @click.option("--runs-dir", type=click.Path(file_okay=False, path_type=Path), default="runs",
@@ -13,7 +16,8 @@ import click
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               default="docs/techniques.md", show_default=True,
               help="The file to write.")  # fmt: skip
-def techniques_command(runs_dir: Path, output: Path) -> None:
+@force_option
+def techniques_command(runs_dir: Path, output: Path, force: bool) -> None:
     """Write the table of what each cell and each technique costs and buys, from finished runs.
 
     What is not yet measured is listed with the command that measures it.
@@ -21,5 +25,6 @@ def techniques_command(runs_dir: Path, output: Path) -> None:
     from device_runner.atomic_write import write_atomically
     from pipeline.technique_table import load_techniques, technique_document
 
+    check_replaceable(output, OutputKind.TECHNIQUES, force)
     write_atomically(output, technique_document(load_techniques(), runs_dir).encode())
     click.echo(output)
