@@ -72,10 +72,12 @@ def generate(
         end_id: the token at which to stop; it is not yielded.
 
     Raises:
-        BadInputError: the prompt is empty or not in the vocabulary.
+        BadInputError: the prompt is empty or not in the vocabulary, or too short for a model that
+            answers for its last tokens, or the model does not answer at every token.
     """
     if not len(prompt):
         raise BadInputError("there is no text to go on from; give a prompt")
+    _check_window(stream.model, len(prompt))
     generator = np.random.default_rng(seed)
     stream.reset()
     for token in prompt:
@@ -103,6 +105,23 @@ def translate(stream: Stream, tokenizer: Tokenizer, text: str, length: int) -> s
         )
     prompt = [*tokenizer.encode(text), tokenizer.separator_id]
     return tokenizer.decode(generate(stream, prompt, length, end_id=tokenizer.end_id))
+
+
+def _check_window(model: StepModel, tokens: int) -> None:
+    """Check that a model has an answer after a prompt of so many tokens, and after each one."""
+    window = model.contract.window
+    if window is None:
+        return
+    if window.hop > 1:
+        raise BadInputError(
+            f"{model.path} answers every {window.hop} tokens, and text needs each; convert the "
+            "model with --hop 1"
+        )
+    if tokens < window.steps:
+        raise BadInputError(
+            f"the text to go on from has {tokens} tokens, and {model.path} answers for its last "
+            f"{window.steps}; give a longer one"
+        )
 
 
 def _draw(logits: NDArray[Any], temperature: float, generator: np.random.Generator) -> int:

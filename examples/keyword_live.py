@@ -44,6 +44,8 @@ class KeywordSpotter:
     def __call__(self, frame: NDArray[Any]) -> tuple[str, float] | None:
         """The keyword that this frame made certain, with its mean probability."""
         logits = np.asarray(self.stream.step(frame))
+        if not self.stream.answered:  # a model with a window, before its end
+            return None
         exponentials = np.exp(logits - logits.max())
         self.recent.append(exponentials / exponentials.sum())
         if len(self.recent) < self.frames:

@@ -34,3 +34,15 @@ def test_a_kept_step_model_is_as_one_made_now(step_models, request, cell, scheme
         return [(spec.name, spec.shape, spec.dtype) for spec in specs]
 
     assert specs_of(made) == specs_of(kept)
+
+
+def test_a_kept_step_model_with_a_window_is_as_one_made_now(request, tmp_path):
+    from tests.windowed_steps import windowed, windowed_model
+
+    made = windowed_model(windowed(7, 3), tmp_path, "int8")
+    kept_path = KEPT_STEP_MODELS / made.path.name
+    if request.config.getoption("--write-step-models"):
+        shutil.copyfile(made.path, kept_path)
+    kept = load_step_model(kept_path)
+    assert kept.contract == made.contract
+    assert verify(Stream(kept, "litert")).failure is None

@@ -58,11 +58,13 @@ class CTensor:
         macro: prefix of its macros' names.
         type: C type of the stored values.
         real_type: C type of the values in real units.
-        size: number of values.
+        size: number of values; of an output, those of one answer.
+        row: number of values in one lane of a model with a window; otherwise all.
         grid: None where the values are stored as they are.
         number_in, number_out: the tensor's position among the graph's inputs and outputs; None
             if it is not on that side.
-        initial: a state's initial values, as literals; empty if all are zero.
+        initial: a state's initial values, as literals; empty if all are zero. With lanes, those
+            of one.
         zero: the literal that stores zero.
     """
 
@@ -71,6 +73,7 @@ class CTensor:
     type: str
     real_type: str
     size: int
+    row: int
     grid: CGrid | None
     number_in: int | None
     number_out: int | None
@@ -94,7 +97,7 @@ def c_texts(model: StepModel, prefix: str, arena: int, version: str) -> dict[str
     tensors = _tensors(model, prefix)
     inputs, outputs, states = (
         [tensors[spec.name] for spec in specs]
-        for specs in (contract.inputs, contract.outputs, contract.states)
+        for specs in (contract.inputs, contract.answers, contract.states)
     )
     values = {
         "prefix": prefix,
@@ -108,6 +111,7 @@ def c_texts(model: StepModel, prefix: str, arena: int, version: str) -> dict[str
         "arena_bytes": arena,
         "micro_version": version,
         "frame_period_us": round(contract.frame_period_s * 1e6),
+        "window": contract.window,
         "labels": model.labels or ("",),
         "inputs": inputs,
         "outputs": outputs,
@@ -145,8 +149,9 @@ def _tensors(model: StepModel, prefix: str) -> dict[str, CTensor]:
     """Return the C tensors by their names in the contract."""
     contract, graph = model.contract, model.graph
     signature = graph.signature(STEP_SIGNATURE)
+    lanes = max(contract.window.lanes, 1) if contract.window else 1
     found = {}
-    for spec in (*contract.inputs, *contract.outputs, *contract.states):
+    for spec in (*contract.inputs, *contract.answers, *contract.states):
         if spec.dtype not in C_TYPES:
             raise NotExportableError(f"'{spec.name}' is {spec.dtype}, which C does not have")
         name = c_name(spec.name)
@@ -157,10 +162,11 @@ def _tensors(model: StepModel, prefix: str) -> dict[str, CTensor]:
             type=C_TYPES[spec.dtype],
             real_type=C_TYPES[spec.dtype] if spec.scale is None else "float",
             size=math.prod(spec.shape),
+            row=math.prod(spec.shape) // (lanes if isinstance(spec, StateSpec) else 1),
             grid=_grid(spec),
             number_in=None if first is None else graph.inputs.index(first),
             number_out=None if second is None else graph.outputs.index(second),
-            initial=_initial(spec),
+            initial=_initial(spec, lanes),
             zero=c_literal(0.0) if spec.dtype == "float32" else str(spec.zero_point or 0),
         )
     names = [tensor.name for tensor in found.values()]
@@ -177,10 +183,10 @@ def _grid(spec: TensorSpec) -> CGrid | None:
     return CGrid(*(c_literal(float(number)) for number in numbers))
 
 
-def _initial(spec: TensorSpec) -> tuple[str, ...]:
+def _initial(spec: TensorSpec, lanes: int) -> tuple[str, ...]:
     if not isinstance(spec, StateSpec) or isinstance(spec.initial, str):
         return ()
-    values = np.frombuffer(spec.initial_bytes(), spec.dtype)
+    values = np.frombuffer(spec.initial_row(lanes), spec.dtype)
     return tuple(c_literal(value) for value in values.tolist())
 
 

@@ -3,13 +3,15 @@
 ONNX has no separate names for inputs and outputs. So inputs and outputs (``x``, ``y``) and incoming
 states (``h``) keep their names, and outgoing states get the suffix ``_out`` (``h_out``).
 Shapes and dtypes are the step model's. The metadata property ``model_sha256`` says which step
-model the file was made from.
+model the file was made from. If the model has a window, ``window_steps``, ``window_hop`` and
+``window_lanes`` say when a row of the states begins anew and which row of the outputs is the answer
+(:class:`device_runner.model.window.Window`): that is the caller's part.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from convert.errors import NotExportableError
@@ -79,6 +81,8 @@ def to_onnx(model: StepModel) -> bytes:
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    onnx.helper.set_model_props(made, {HASH_PROPERTY: model.sha256})
+    window = {} if model.contract.window is None else asdict(model.contract.window)
+    properties = {f"window_{name}": str(number) for name, number in window.items()}
+    onnx.helper.set_model_props(made, {HASH_PROPERTY: model.sha256, **properties})
     onnx.checker.check_model(made, full_check=True)
     return bytes(made.SerializeToString(deterministic=True))

@@ -36,7 +36,8 @@ def stream_frames(
     state), serial:PORT[@BAUD] for CSV lines on a serial port, or, for models of sound, wav:FILE or
     mic. A line holds the values of all inputs one after another; of a model of tokens, one id.
     Where several samples of a sensor make a frame, a line may hold one of them.
-    Printed after each frame: its number, the winning label and all outputs.
+    Printed after each frame: its number, the winning label and all outputs. A model that answers
+    for its last frames prints answers only.
 
     Models of text read text:FILE, or lines of text on standard input: each line is a sequence of
     its own. Printed after each line (or token: its number in the line comes second) is the same.
@@ -46,6 +47,7 @@ def stream_frames(
     if source.startswith("text:") or is_text(stream.model.contract.front_end):
         _stream_text(stream, source, each_token)
         return
+    said, taken = False, 0
     with open_source(source, stream.model.contract) as frames:
         for number, frame in frames:
             if frame is None:
@@ -55,8 +57,13 @@ def stream_frames(
                 y = stream.step(frame)
             except BadInputError as error:
                 raise BadInputError(f"line {number}: {error.message}") from error
-            click.echo(f"{number},{_decision(stream, y)}")
-            sys.stdout.flush()
+            taken += 1
+            if stream.answered:
+                said = True
+                click.echo(f"{number},{_decision(stream, y)}")
+                sys.stdout.flush()
+    if not said:
+        _tell_no_answer(stream, "the input ended", taken)
 
 
 def _stream_text(stream: Stream, source: str, each_token: bool) -> None:
@@ -65,13 +72,30 @@ def _stream_text(stream: Stream, source: str, each_token: bool) -> None:
         for number, line in enumerate(lines, 1):
             stream.reset()
             tokens = tokenizer.encode(line).tolist()
+            answer: StepValues | None = None
             for position, token in enumerate(tokens, 1):
                 y = stream.step(token)
+                if not stream.answered:
+                    continue
+                answer = y
                 if each_token:
                     click.echo(f"{number},{position},{_decision(stream, y)}")
-                elif position == len(tokens):
-                    click.echo(f"{number},{_decision(stream, y)}")
+            if answer is None:
+                _tell_no_answer(stream, f"line {number} ended", len(tokens))
+            elif not each_token:
+                click.echo(f"{number},{_decision(stream, answer)}")
             sys.stdout.flush()
+
+
+def _tell_no_answer(stream: Stream, what: str, frames: int) -> None:
+    """Say on standard error that an input was shorter than the model's window."""
+    window = stream.model.contract.window
+    if window is not None:
+        click.echo(
+            f"{what} after {frames} frames, without an answer: the model answers for the last "
+            f"{window.steps} frames, so first at the frame {window.steps} after a reset",
+            err=True,
+        )
 
 
 def _decision(stream: Stream, y: StepValues) -> str:

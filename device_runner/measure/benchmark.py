@@ -37,6 +37,7 @@ from device_runner.measure.result import (
     PlacementFacts,
     RunFacts,
     RunSettings,
+    WindowFacts,
 )
 from device_runner.stream import Stream
 from device_runner.verify import Verification, verify
@@ -156,6 +157,7 @@ class _Session:
     ) -> Measured:
         front_end, warnings = _measure_front_end(stream)
         reasons = [throttled] if throttled else []
+        window = stream.model.contract.window
         reasons += _doubts(stream, verification, latency, self.percentile)
         result: BenchResult = {
             **run,
@@ -167,6 +169,7 @@ class _Session:
             "latency_ns": _latency_facts(latency),
             "front_end_ns": None if front_end is None else cast(LatencyFacts, asdict(front_end)),
             "energy": _measure_energy(stream),
+            "window": cast("WindowFacts | None", window and asdict(window)),
         }
         return Measured(result, latency.samples)
 

@@ -139,6 +139,14 @@ class EnergyFacts(TypedDict):
     joules_per_step: float
 
 
+class WindowFacts(TypedDict):
+    """See :class:`device_runner.model.window.Window`."""
+
+    steps: int
+    hop: int
+    lanes: int
+
+
 class RunFacts(TypedDict):
     """What the results of one run share."""
 
@@ -187,10 +195,12 @@ class BenchResult(_KnownResult, total=False):
 
     All times are integer nanoseconds unless named otherwise. If a result must not be trusted,
     ``valid`` is False and ``invalid_reason`` says why. ``front_end_ns`` is the time to make a frame
-    from sound, before the step, if the model takes sound.
+    from sound, before the step, if the model takes sound. ``window`` says for which frames the
+    model answers, if not for each; a step is a frame, with an answer or not.
     """
 
     front_end_ns: LatencyFacts | None
+    window: WindowFacts | None
 
 
 class DeviceResult(BenchResult):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import cast
 
 from device_runner.measure.result import BackToBackFacts, BenchResult, LatencyFacts, PacedFacts
+from device_runner.model.inspection import window_in_words
+from device_runner.model.window import Window
 
 _LARGEST = "p99.9 (or the largest percentile that has enough samples)."
 
@@ -106,6 +108,9 @@ def _remarks(result: BenchResult) -> list[str]:
             f"{result['file']}: {len(on_cpu)} of {len(on_cpu) + len(delegated)} operators are "
             f"on the CPU, not on {placement['accelerator']}: {', '.join(sorted(set(on_cpu)))}"
         )
+    if window := result.get("window"):
+        said = window_in_words(Window(**window))
+        lines.append(f"{result['file']}: {said}; a step is a frame, with an answer or not")
     if front_end := result.get("front_end_ns"):
         lines.append(
             f"{result['file']}: its front end takes {_microseconds(_median(front_end))} (p50) "

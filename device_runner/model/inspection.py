@@ -10,6 +10,7 @@ from typing import Any
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import StepModel
 from device_runner.model.tensor_spec import StateSpec, TensorSpec
+from device_runner.model.window import Window
 
 # Longer lists of channels or labels are shortened in the text.
 NAMES_SHOWN = 7
@@ -61,6 +62,8 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
         f"  out  {_spec(contract.output)}  {contract.output_meaning}: {_some(model.labels)}",
         *(f"  out  {_spec(spec)}" for spec in contract.outputs[1:]),
     ]
+    if contract.window is not None:
+        lines.insert(3, f"  window: {window_in_words(contract.window)}")
     lines += [
         f"  state {_spec(state)}  initial {_initial(state)}; in and out identical"
         + (f"; updated every {state.period} steps" if state.period > 1 else "")
@@ -93,6 +96,22 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
         f"same decision at {tolerance.argmax_agreement:.0%}"
     )
     return "\n".join(lines)
+
+
+def window_in_words(window: Window) -> str:
+    """Say which frames have an answer, and how it is computed.
+
+    Example:
+        >>> window_in_words(Window(steps=50, hop=1, lanes=50))
+        'answers for the last 50 frames, every frame, 50 lanes'
+        >>> window_in_words(Window(steps=50, hop=25, lanes=0))
+        'answers for the last 50 frames, every 25 frames, the whole window at once'
+    """
+    hop = "frame" if window.hop == 1 else f"{window.hop} frames"
+    steps = "frame alone" if window.steps == 1 else f"{window.steps} frames"
+    lanes = f"{window.lanes} lane{'' if window.lanes == 1 else 's'}"
+    how = lanes if window.lanes else "the whole window at once"
+    return f"answers for the last {steps}, every {hop}, {how}"
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -73,13 +73,13 @@ class StepModel:
                 "or reference, or train it with periods of 1"
             )
 
-    def require_no_lanes(self, reader: str) -> None:
+    def require_no_window(self, reader: str) -> None:
         """Raise BadModelError for a reader that cannot begin a row of a state anew."""
-        if self.contract.window is not None and self.contract.window.lanes:
+        if self.contract.window is not None:
             raise BadModelError(
-                f"{self.path} has a lane for each window under way, which {reader} cannot begin "
-                "anew; step it with litert, tflite-runtime, tensorflow or reference, or convert "
-                "the model with --carry"
+                f"{self.path} answers for its last frames, which {reader} does not keep count of; "
+                "step it with litert, tflite-runtime, tensorflow or reference, or convert the "
+                "model with --carry"
             )
 
     @functools.cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,11 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 from convert.exporters.c import export_c
-from convert.exporters.c_source import C_TYPES, c_literal, c_string
+from convert.exporters.c_source import C_TYPES, c_literal, c_string, c_texts
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from pipeline.cli import main
+from tests.windowed_steps import frames as random_frames
+from tests.windowed_steps import windowed, windowed_model
 
 needs_micro = pytest.mark.skipif(
     importlib.util.find_spec("tflite_micro") is None,
@@ -49,20 +52,16 @@ class Loop:
             for name, index in signature.outputs.items()
         }
         self.fails = False
-        backend = Stream(model, "litert").backend
-        states = [state.name for state in model.contract.states]
+        memory = Stream(model, "litert").backend.memories[STEP_SIGNATURE]
 
         def invoke(_) -> int:
             if self.fails:
                 return 7
-            backend.write_state({name: self.inputs[name].tobytes() for name in states})
-            backend.put(self.inputs["x"].tobytes())
-            backend.invoke()
-            backend.advance()
-            self.outputs["y"][...] = np.frombuffer(backend.get(), self.outputs["y"].dtype)
-            for name, stored in backend.read_state().items():
-                out = self.outputs[name]
-                out[...] = np.frombuffer(stored, out.dtype).reshape(out.shape)
+            for name, array in self.inputs.items():
+                memory.inputs[name][:] = array.tobytes()
+            memory.invoke()
+            for name, out in self.outputs.items():
+                out[...] = np.frombuffer(memory.outputs[name], out.dtype).reshape(out.shape)
             for array in self.inputs.values():
                 array.view(np.uint8)[...] = 0xAA  # an arena may be overwritten while it computes
             return 0
@@ -80,14 +79,15 @@ class Loop:
             )  # fmt: skip
 
         self.runtime = Runtime(ins, outs, INVOKE(invoke), None)
-        self.state = ctypes.create_string_buffer(sum(a.nbytes for n, a in self.inputs.items()))
+        # Room for a counter of frames, too.
+        self.state = ctypes.create_string_buffer(8 + sum(a.nbytes for a in self.inputs.values()))
 
     def reset(self) -> None:
         self.library[f"{self.prefix}_reset"](self.state)
 
     def step(self, x: np.ndarray) -> tuple[int, np.ndarray]:
         x = np.ascontiguousarray(x, np.float32)
-        y = np.zeros(self.outputs["y"].size, np.float32)
+        y = np.full(math.prod(self.model.contract.answers[0].shape), np.nan, np.float32)
         code = self.library[f"{self.prefix}_step"](
             ctypes.byref(self.runtime), self.state,
             x.ctypes.data_as(ctypes.c_void_p), y.ctypes.data_as(ctypes.c_void_p),
@@ -128,11 +128,41 @@ def test_the_compiled_loop_steps_as_the_stream(step_models, vowels, tmp_path, ce
     assert bytes(array) == model.flatbuffer
 
 
+@needs_gcc
+@pytest.mark.parametrize(
+    ("scheme", "steps", "hop", "in_lanes"),
+    [("int8", 7, 3, True), ("float32", 5, 1, True), ("float32", 4, 2, False)],
+)
+def test_the_compiled_loop_answers_for_its_last_frames(tmp_path, scheme, steps, hop, in_lanes):
+    model = windowed_model(windowed(steps, hop, in_lanes), tmp_path, scheme)
+    for name, text in c_texts(model, "net", 20_000, "9").items():
+        (tmp_path / name).write_text(text)
+    loop, stream = Loop(tmp_path, "net", model), Stream(model, "litert")
+    x = random_frames(5 * steps)
+    expected = stream.run(x)
+    for count in (steps + 1, len(x)):
+        loop.reset()
+        found = []
+        for frame in x[:count]:
+            code, y = loop.step(frame)
+            assert code == 0
+            assert loop.library["net_answered"](loop.state) == np.isfinite(y).all()
+            found.append(y)
+        np.testing.assert_array_equal(np.array(found), expected[:count])
+    if in_lanes and shutil.which("g++"):
+        compile_example(tmp_path)
+
+
 @needs_micro
 def test_the_example_is_well_formed(step_models, tmp_path):
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed")
     export_c(load_step_model(step_models("gru", "int8")), tmp_path, "net")
+    compile_example(tmp_path)
+
+
+def compile_example(tmp_path: Path) -> None:
+    """Compile net_tflm.cc against a fake of TensorFlow Lite Micro."""
     fake = Path(__file__).parent / "fake_tflm.h"
     for header in ("micro_interpreter", "micro_mutable_op_resolver"):
         path = tmp_path / "tensorflow/lite/micro" / f"{header}.h"

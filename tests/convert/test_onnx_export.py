@@ -15,9 +15,11 @@ from device_runner.backends import load_backend
 from device_runner.errors import VerificationError
 from device_runner.model.contract import Tolerance
 from device_runner.model.step_file import load_step_model
+from device_runner.stream import Stream
 from pipeline.cli import main
 from tests.conftest import VARIANTS
 from tests.operator_graphs import GRAPHS, operator_model, outputs, random_frames
+from tests.windowed_steps import windowed, windowed_model
 
 
 def copied(path, folder):
@@ -41,6 +43,17 @@ def test_every_cell_is_the_float_model_in_onnx_runtime(step_models, tmp_path, ce
     assert [tensor.name for tensor in made.graph.input] == ["x", *states]
     assert {tensor.name for tensor in made.graph.output} == {"y", *(f"{s}_out" for s in states)}
     assert {p.key: p.value for p in made.metadata_props} == {"model_sha256": model.sha256}
+
+
+def test_a_window_is_told_in_the_metadata_and_stepped(tmp_path):
+    model = windowed_model(windowed(7, 3), tmp_path)
+    path = model.path.with_suffix(".onnx")
+    assert export_onnx(model, path).failure is None
+    told = {p.key: p.value for p in onnx.load(path).metadata_props}
+    del told["model_sha256"]
+    assert told == {"window_steps": "7", "window_hop": "3", "window_lanes": "3"}
+    wanted = Stream(model, "litert").run(model.golden.x)
+    np.testing.assert_allclose(Stream(model, "onnxruntime").run(model.golden.x), wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -31,6 +31,7 @@ from device_runner.measure.result import (
     PacedFacts,
     PlacementFacts,
     RunSettings,
+    WindowFacts,
 )
 from device_runner.measure.result_table import format_results
 from device_runner.stream import Stream
@@ -62,6 +63,7 @@ PUBLISHED = {
     "settings": RunSettings,
     "placement": PlacementFacts,
     "energy": EnergyFacts,
+    "window": WindowFacts,
     "$conditions": Conditions,
     "$latency": LatencyFacts,
     "$back_to_back": BackToBackFacts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from device_runner.errors import BadInputError
 from device_runner.front_ends.text import Tokenizer, describe_characters
 from device_runner.generation import generate, generating_tokenizer, tokenizer_of, translate
+from device_runner.model.step_file import load_step_model
+from device_runner.model.window import Window
 from device_runner.stream import Stream
 
 LITERT = ("--backend", "litert")
@@ -131,6 +134,21 @@ def test_sample_and_translate_print_text(text_models, invoke):
     translated = invoke("translate", text_models["float32"], *LITERT, input="Save\nDelete\n")
     assert translated.exit_code == 0, translated.output
     assert len(translated.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("window", "part"),
+    [(Window(5, 2, 0), "answers every 2 tokens"), (Window(5, 1, 0), "answers for its last 5")],
+)
+def test_a_text_model_with_a_window_needs_a_prompt_as_long(text_models, window, part):
+    model = load_step_model(text_models["float32"])
+    contract = replace(model.contract, window=window)
+    stream = Stream(replace(model, contract=contract), "litert")
+    with pytest.raises(BadInputError, match=part):
+        list(generate(stream, [2, 3, 4], 5))
+    if window.hop == 1:
+        whole = list(generate(Stream(model, "litert"), [2, 3, 4, 5, 2], 5))
+        assert list(generate(stream, [2, 3, 4, 5, 2], 5)) == whole
 
 
 @pytest.mark.parametrize("command", ["sample", "translate"])
