@@ -1,4 +1,4 @@
-"""Convert a Keras or PyTorch model file to a step model file that fits a target.
+"""Convert a model file of Keras, PyTorch or ONNX to a step model file that fits a target.
 
 TensorFlow is not imported until a file is converted.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibration.data import Sequences, fit_sequences, load_sequences
+from convert.importers import NO_HINTS, ImportHints, import_model
 from device_runner.errors import MissingRuntimeError, VerificationError
 from models.tensorflow_log import quiet
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from convert.import_conversion.conversion import Conversion
     from convert.import_conversion.description import Facts
     from convert.import_conversion.windows import WindowDifference
+    from convert.importers.imported import ImportedModel
     from convert.schemes.spec import SchemeSpec
     from convert.targets.report import TargetReport
     from device_runner.model.step_file import StepModel
@@ -61,6 +63,7 @@ def convert_file(
     *,
     scheme: str | None = None,
     architecture: str | Path | None = None,
+    hints: ImportHints = NO_HINTS,
     frame_period_s: float | None = None,
     labels: Sequence[str] = (),
     channels: Sequence[str] = (),
@@ -71,16 +74,16 @@ def convert_file(
     """Make a step model file of a trained model, verify it, and check it for a target.
 
     Args:
-        path: a .keras or .h5 file, the folder of a Keras SavedModel, or PyTorch weights.
+        path: a .keras, .h5 or .onnx file, the folder of a Keras SavedModel, or PyTorch weights.
         target: "cpu", "gpu", "edgetpu" or "micro".
         data: real sequences to calibrate and prove with: a file or ``module:function`` as
             :func:`calibration.data.load_sequences` takes it, or a list of arrays [steps, channels]
             (of dicts of them by input). None: random numbers, and the file says so.
         scheme: such as "int8"; None for the target's cheapest that the model survives.
         architecture: a TOML file with the layers of a PyTorch state_dict.
+        hints: the states and fixed inputs of an ONNX network, where it does not tell them.
         frame_period_s: seconds between two frames, the deadline of a step.
-        labels: what each value of the first output stands for.
-        channels: what each value of the first input is.
+        labels, channels: what each value of the first output, and of the first input, stands for.
         units: what the channels are measured in.
         output: the file to write; by default beside ``path``, with the scheme in its name.
         tell: receives one line of text whenever there is news.
@@ -105,7 +108,7 @@ def convert_file(
     facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
     wanted = _checked_names(target, scheme)
     path, say = Path(path), tell or _say_nothing
-    conversion = _prepare(path, architecture, data, facts)
+    conversion = _prepare(import_model(path, architecture, hints), data, facts)
     _tell_of_original(path, conversion, say)
     model, refused = _export(conversion, target, wanted, path, output)
     for name, reason in refused.items():
@@ -147,17 +150,14 @@ def _checked_names(target: str, scheme: str | None) -> SchemeSpec | None:
 
 
 def _prepare(
-    path: Path,
-    architecture: str | Path | None,
+    imported: ImportedModel,
     data: str | Path | Sequence[Any] | None,
     facts: Facts,
 ) -> Conversion:
-    """Import a model file and compare its float step with the original."""
+    """Compare an imported model's float step with the original."""
     from convert.import_conversion.conversion import prepare, step_inputs
-    from convert.importers import import_model
     from convert.step.step_module import StepModule
 
-    imported = import_model(path, architecture)
     with quiet():
         module = StepModule(imported.graph)
     sequences: Sequences | None = None
@@ -170,6 +170,8 @@ def _prepare(
 
 def _tell_of_original(path: Path, conversion: Conversion, say: Tell) -> None:
     say(f"{path}: {conversion.imported.framework}; {conversion.proof}")
+    if conversion.imported.understood:
+        say(f"  {conversion.imported.understood}")
     for text in conversion.changed:
         say(f"  {text}")
     if conversion.is_random:

@@ -1,4 +1,4 @@
-"""``edgestep convert``: a trained model of Keras or PyTorch as a step model."""
+"""``edgestep convert``: a trained model of Keras, PyTorch or ONNX as a step model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from convert.file_conversion import convert_file
-from convert.importers import FILE_KINDS, FOLDER, FileKind
+from convert.importers import FILE_KINDS, FOLDER, FileKind, ImportHints
 from convert.layers import LAYERS, OWN
 from convert.schemes import SCHEMES
 from convert.targets import target_names
@@ -21,6 +21,17 @@ def _list_layers(context: click.Context, _: click.Parameter, wanted: bool) -> No
         return
     click.echo("\n".join(sorted({name.removeprefix(OWN) for name in LAYERS})))
     context.exit()
+
+
+def _pairs(
+    context: click.Context, option: click.Parameter, texts: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    """Split NAME=VALUE at the last sign, as names of ONNX may hold any character."""
+    parts = [text.rpartition("=") for text in texts]
+    for text, (name, _, value) in zip(texts, parts, strict=True):
+        if not (name and value):
+            raise click.BadParameter(f"'{text}' is not {option.metavar}", context, option)
+    return tuple((name, value) for name, _, value in parts)
 
 
 def _named(kind: FileKind) -> str:
@@ -51,6 +62,12 @@ quantized, verified on every installed runtime, and checked for the target.
               help="Use random numbers where there is no data; the file says so.")  # fmt: skip
 @click.option("--architecture", type=click.Path(path_type=Path), metavar="TOML",
               help="The layers of a PyTorch state_dict.")  # fmt: skip
+@click.option("--state", "states", multiple=True, metavar="IN=OUT", callback=_pairs,
+              help="An input of an ONNX network that is a state, and the output that is its new "
+                   "value; where names or connections do not tell.")  # fmt: skip
+@click.option("--bind", "bindings", multiple=True, metavar="NAME=VALUE", callback=_pairs,
+              help="An input of an ONNX network that stays the same (sr=16000), or the size of an "
+                   "axis.")  # fmt: skip
 @click.option("--frame-period", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
               help="Time between two frames, the deadline of a step.")  # fmt: skip
 @click.option("--labels", metavar="A,B,...", help="What the first output's values stand for.")
@@ -68,6 +85,8 @@ def convert_command(
     data: str | None,
     random_calibration: bool,
     architecture: Path | None,
+    states: tuple[tuple[str, str], ...],
+    bindings: tuple[tuple[str, str], ...],
     frame_period: float | None,
     labels: str | None,
     channels: str | None,
@@ -86,6 +105,7 @@ def convert_command(
         data,
         scheme=scheme,
         architecture=architecture,
+        hints=ImportHints(states, bindings),
         frame_period_s=frame_period,
         labels=_names(labels),
         channels=_names(channels),

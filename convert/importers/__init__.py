@@ -10,6 +10,7 @@ does not import TensorFlow.
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -32,6 +33,7 @@ class FileKind(NamedTuple):
         source: what they are.
         reading: how they are read.
         described: whether a separate file must describe their layers.
+        hinted: whether ``implementation`` takes hints as well.
     """
 
     implementation: str
@@ -39,6 +41,7 @@ class FileKind(NamedTuple):
     source: str
     reading: str
     described: bool = False
+    hinted: bool = False
 
 
 FILE_KINDS: dict[str, FileKind] = {
@@ -63,15 +66,43 @@ FILE_KINDS: dict[str, FileKind] = {
         "`torch.load(weights_only=True)`",
         described=True,
     ),
+    "onnx": FileKind(
+        "onnx.importer.import_onnx",
+        (".onnx",),
+        "an ONNX network, over sequences or a step already",
+        "operators from a table of ours; ONNX Runtime is the reference",
+        hinted=True,
+    ),
 }
 
 
-def import_model(path: str | Path, architecture: str | Path | None = None) -> ImportedModel:
+@dataclass(frozen=True)
+class ImportHints:
+    """What the user says of an ONNX network.
+
+    Attributes:
+        states: inputs that are states, each with the output that is its new value.
+        bindings: inputs that stay the same with their values, or named axes with their sizes.
+    """
+
+    states: tuple[tuple[str, str], ...] = ()
+    bindings: tuple[tuple[str, str], ...] = ()
+
+
+NO_HINTS = ImportHints()
+
+
+def import_model(
+    path: str | Path,
+    architecture: str | Path | None = None,
+    hints: ImportHints = NO_HINTS,
+) -> ImportedModel:
     """Read a trained model of one of FILE_KINDS.
 
     Args:
         architecture: a TOML that describes the layers, for files that hold weights alone
             (:mod:`convert.importers.pytorch`).
+        hints: what the user says of an ONNX network.
 
     Raises:
         SourceModelError: the file is missing, damaged, or not of a known format.
@@ -89,6 +120,12 @@ def import_model(path: str | Path, architecture: str | Path | None = None) -> Im
     module, _, function = kind.implementation.rpartition(".")
     read = getattr(importlib.import_module(f"convert.importers.{module}"), function)
     arguments = (path, Path(architecture)) if architecture is not None else (path,)
+    if kind.hinted:
+        return cast("ImportedModel", read(*arguments, hints))
+    if hints != NO_HINTS:
+        raise SourceModelError(
+            f"{path}: --state and --bind are for ONNX networks; this is {kind.source}"
+        )
     return cast("ImportedModel", read(*arguments))
 
 

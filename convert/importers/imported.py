@@ -44,6 +44,7 @@ class ImportedModel:
             or the id of a padding token. None if the model skips none.
         window: steps of the windows that its input is fixed to, each begun with zero states. None
             if it takes sequences of any length, or keeps its state from call to call.
+        understood: how inputs and outputs were understood, in words, where that is not plain.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ImportedModel:
     changed: tuple[str, ...] = ()
     padding: float | None = None
     window: int | None = None
+    understood: str = ""
 
 
 def imported_network(

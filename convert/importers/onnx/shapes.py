@@ -1,0 +1,399 @@
+"""Operators that move values: shapes, axes, joins and cuts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from convert.importers.onnx.elementwise import one_step
+from convert.importers.onnx.value import Call, Frames, Known, Plan, Value, stateless
+from convert.layers.layer_rule import Joined
+
+# No constant that a graph computes is larger.
+CONSTANT_LIMIT = 2**24
+
+
+def constant(call: Call) -> Known:
+    """Give a constant."""
+    for name, dtype in (("value", None), ("value_float", "f4"), ("value_floats", "f4"),
+                        ("value_int", "i8"), ("value_ints", "i8")):  # fmt: skip
+        if (given := call.attribute(name)) is not None:
+            return Known((np.asarray(given, dtype),))
+    raise call.refusal("holds no numbers")
+
+
+def filled(call: Call) -> Known:
+    """Give a constant of a shape: ConstantOfShape."""
+    shape = [int(n) for n in call.constant(0).ravel()]
+    value = np.asarray(call.attribute("value", np.zeros(1, np.float32)))
+    _check_size(call, shape)
+    return Known((np.full(shape, value.ravel()[0], value.dtype),))
+
+
+def _check_size(call: Call, shape: Any) -> None:
+    if any(n < 0 for n in shape) or math.prod(int(n) for n in shape) > CONSTANT_LIMIT:
+        raise call.refusal(f"gives a value of shape {list(shape)}, which is too large")
+
+
+def shape_of(call: Call) -> Known:
+    """Give a value's shape over a whole sequence."""
+    shape = call.value().full_shape(call.steps)
+    end = call.attribute("end")
+    return Known((np.array(shape[call.attribute("start", 0) : end], np.int64),))
+
+
+def size_of(call: Call) -> Known:
+    """Give the number of a value's elements."""
+    return Known((np.array(math.prod(call.value().full_shape(call.steps)), np.int64),))
+
+
+def numbered(call: Call) -> Known:
+    """Give start, start + delta...: Range."""
+    start, limit, delta = (call.constant(position).ravel()[0] for position in range(3))
+    count = max(math.ceil((limit - start) / delta), 0)
+    _check_size(call, [count])
+    return Known((start + delta * np.arange(count, dtype=start.dtype),))
+
+
+def _reshaped(call: Call, whole: list[int]) -> Plan:
+    """Plan a change to a shape that holds for a whole sequence."""
+    value = call.value()
+    if value.axis is None:
+        return stateless(lambda x, *_: tf.reshape(x, whole), None)
+    before = value.full_shape(call.steps)
+    length = before[value.axis]
+    ahead = math.prod(before[: value.axis])
+    axis = next(
+        (
+            place
+            for place, size in enumerate(whole)
+            if size == length and math.prod(whole[:place]) == ahead
+        ),
+        None,
+    )
+    if axis is None:
+        raise call.refusal(
+            f"mixes time with other axes ({_text(before, value.axis)} becomes {whole}), which one "
+            "step cannot do"
+        )
+    step = [1 if place == axis else size for place, size in enumerate(whole)]
+    target = tuple(-1 if place == axis else size for place, size in enumerate(whole))
+    return stateless(lambda x, *_: tf.reshape(x, step), axis, frames=value.frames, target=target)
+
+
+def _text(shape: tuple[int, ...], axis: int) -> str:
+    sizes = ["time" if place == axis else str(size) for place, size in enumerate(shape)]
+    return f"[{', '.join(sizes)}]"
+
+
+def reshape(call: Call) -> Plan:
+    """Change the shape."""
+    given = call.integers("shape", 1)
+    if given is None:
+        raise call.refusal("has no shape")
+    before = call.value().full_shape(call.steps)
+    keep_zero = bool(call.attribute("allowzero", 0))
+    whole = [
+        before[place] if size == 0 and not keep_zero else size for place, size in enumerate(given)
+    ]
+    if -1 in whole:
+        rest = math.prod(size for size in whole if size != -1)
+        whole[whole.index(-1)] = math.prod(before) // max(rest, 1)
+    if math.prod(whole) != math.prod(before):
+        raise call.refusal(f"cannot make {whole} of {list(before)}")
+    return _reshaped(call, whole)
+
+
+def flatten(call: Call) -> Plan:
+    """Make a matrix of a value."""
+    before = call.value().full_shape(call.steps)
+    axis = call.attribute("axis", 1)
+    axis = axis if axis >= 0 else axis + len(before)
+    return _reshaped(call, [math.prod(before[:axis]), math.prod(before[axis:])])
+
+
+def squeeze(call: Call) -> Plan:
+    """Remove axes of size 1."""
+    value = call.value()
+    before = value.full_shape(call.steps)
+    axes = call.integers("axes", 1)
+    if axes is None:
+        gone = {place for place, size in enumerate(before) if size == 1}
+    else:
+        gone = {call.axis_of(axis) for axis in axes}
+    if any(before[place] != 1 for place in gone):
+        raise call.refusal("removes an axis of more than one value")
+    step = [size for place, size in enumerate(value.shape) if place not in gone]
+    axis = value.axis
+    if axis is not None:
+        axis -= sum(place < axis for place in gone)
+    return stateless(lambda x, *_: tf.reshape(x, step), axis, frames=value.frames)
+
+
+def unsqueeze(call: Call) -> Plan:
+    """Add axes of size 1."""
+    value = call.value()
+    axes = call.integers("axes", 1) or []
+    rank = len(value.shape) + len(axes)
+    added = {call.axis_of(axis, rank) for axis in axes}
+    sizes = iter(value.shape)
+    step = [1 if place in added else next(sizes) for place in range(rank)]
+    axis = value.axis
+    if axis is not None:
+        axis = [place for place in range(rank) if place not in added][axis]
+    return stateless(lambda x, *_: tf.reshape(x, step), axis, frames=value.frames)
+
+
+def transpose(call: Call) -> Plan:
+    """Reorder the axes; a reshape does where only axes of size 1 move."""
+    value = call.value()
+    order = [int(n) for n in call.attribute("perm", list(range(len(value.shape)))[::-1])]
+    axis = None if value.axis is None else order.index(value.axis)
+    wide = [place for place in order if value.shape[place] != 1]
+    if wide == sorted(wide):
+        step = [value.shape[place] for place in order]
+        return stateless(lambda x: tf.reshape(x, step), axis, frames=value.frames)
+    return stateless(lambda x: tf.transpose(x, order), axis, frames=value.frames)
+
+
+def expand(call: Call) -> Plan:
+    """Repeat along axes of size 1."""
+    value = call.value()
+    given = [int(n) for n in call.constant(1).ravel()]
+    _check_size(call, given)
+    rank = max(len(given), len(value.shape))
+    axis = None if value.axis is None else value.axis + rank - len(value.shape)
+    if axis is not None and len(given) >= rank - axis:
+        given[axis - rank] = 1
+    shape = list(np.broadcast_shapes(tuple(given), value.shape))
+    return stateless(lambda x, _: tf.broadcast_to(x, shape), axis, frames=value.frames)
+
+
+def tile(call: Call) -> Plan:
+    """Repeat a value along its axes."""
+    value = call.value()
+    times = [int(n) for n in call.constant(1).ravel()]
+    _check_size(call, [n * m for n, m in zip(times, value.shape, strict=True)])
+    if value.axis is not None and times[value.axis] != 1:
+        raise call.refusal("repeats the steps of the sequence")
+    return stateless(lambda x, _: tf.tile(x, times), value.axis, frames=value.frames)
+
+
+def concat(call: Call) -> Plan:
+    """Join values; a product after it may take the parts one by one."""
+    axis = call.axis_of(int(call.attribute("axis", 1)))
+    timed = [value for _, value in call.varying() if value.axis is not None]
+    operands = {}
+    time, frames = None, Frames()
+    if timed:
+        time, frames = timed[0].axis, timed[0].frames
+        if axis == time or any(value.axis != time for value in timed):
+            raise call.refusal(
+                "joins along time; a stream keeps what came before as a state: give the network "
+                "as a step with that state, or pad with zeros in front of a convolution"
+            )
+        if any(value.frames[:2] != frames[:2] for value in timed):
+            raise call.refusal("joins steps that are not the same ones; pad convolutions in front")
+        for position, value in enumerate(call.values):
+            if value is None or value.axis is not None or value.shape[time or 0] == 1:
+                continue
+            if value.constant is None:
+                raise call.refusal("joins a step with a value that has another number of steps")
+            operands[position] = one_step(call, value.constant, time or 0)
+    last = axis == len(call.value().shape) - 1
+    known = not call.varying()
+
+    def compute(parts: tuple[Any, ...], states: Any) -> Any:
+        given = [part for part in parts if part is not None]
+        if known or not last:
+            return (tf.concat([_tensor(part) for part in given], axis),), ()
+        flat: list[Any] = []
+        for part in given:
+            flat += part.parts if isinstance(part, Joined) else [tf.convert_to_tensor(part)]
+        return (Joined(tuple(flat)) if len(flat) > 1 else flat[0],), ()
+
+    return Plan(compute, (time,), frames, operands=operands, takes_deferred=True)
+
+
+def _tensor(value: Any) -> Any:
+    if isinstance(value, Joined):
+        return tf.concat(value.parts, -1)
+    return value
+
+
+def split(call: Call) -> Plan:
+    """Cut a value into parts along an axis."""
+    value = call.value()
+    axis = call.axis_of(int(call.attribute("axis", 0)))
+    if axis == value.axis:
+        raise call.refusal("cuts the sequence into parts")
+    sizes = call.integers("split", 1)
+    if sizes is None:
+        count = int(call.attribute("num_outputs", len(call.node.outputs)))
+        width = -(-value.shape[axis] // count)
+        sizes = [width] * (count - 1) + [value.shape[axis] - width * (count - 1)]
+
+    def compute(operands: tuple[Any, ...], states: Any) -> Any:
+        even = len(sizes) if len(set(sizes)) == 1 else sizes
+        return tf.split(operands[0], even, axis), ()
+
+    return Plan(compute, (value.axis,) * len(sizes), value.frames)
+
+
+def cut(call: Call) -> Plan:
+    """Take a range along axes: Slice. Along time, all of it, its end, or without its ends."""
+    value = call.value()
+    starts, ends = call.integers("starts", 1) or [], call.integers("ends", 2) or []
+    axes = call.integers("axes", 3) or list(range(len(starts)))
+    strides = call.integers("steps", 4) or [1] * len(starts)
+    before = value.full_shape(call.steps)
+    ranges = [slice(None)] * len(before)
+    frames, axis, sums_up = value.frames, value.axis, False
+    for start, end, place, stride in zip(starts, ends, axes, strides, strict=True):
+        place = call.axis_of(place)
+        found = slice(start, None if stride < 0 and end < -before[place] else end, stride)
+        if place != value.axis:
+            ranges[place] = found
+            continue
+        first, last, stride = found.indices(before[place])
+        if stride != 1 or last <= first:
+            raise call.refusal("takes every so manieth step, or steps backwards, or none")
+        dropped = before[place] - last
+        if last - first == 1 and dropped == frames.right and call.steps > 1:
+            axis, sums_up, frames = None, True, Frames()
+        else:
+            frames = Frames(frames.left - first, frames.right - dropped, frames.zeros)
+    taken = [found for found in ranges if found != slice(None)]
+    sliced = tuple(ranges)
+
+    def compute(x: Any, *_: Any) -> Any:
+        return tf.convert_to_tensor(x)[sliced] if taken else tf.identity(x)
+
+    return stateless(compute, axis, frames=frames, sums_up=sums_up)
+
+
+def gather(call: Call) -> Plan:
+    """Take by number along an axis; rows of a constant table by token ids."""
+    table, numbers = call.value(0), call.value(1)
+    axis = call.axis_of(int(call.attribute("axis", 0)))
+    if table.constant is not None and numbers.constant is None:
+        time = None if numbers.axis is None else numbers.axis + axis
+        rows = table.constant
+        return stateless(
+            lambda _, ids: tf.gather(rows, tf.cast(ids, tf.int32), axis=axis), time,
+            frames=numbers.frames,
+        )  # fmt: skip
+    chosen = np.asarray(call.constant(1))
+    length = table.full_shape(call.steps)[axis]
+    chosen = np.where(chosen < 0, chosen + length, chosen)
+    if chosen.size and (chosen.min() < 0 or chosen.max() >= length):
+        raise call.refusal("takes a row that is not there")
+    time = table.axis
+    if time == axis:
+        return _one_frame(call, table, chosen, length)
+    if time is not None and time > axis:
+        time += chosen.ndim - 1
+
+    def compute(x: Any, _: Any) -> Any:
+        if chosen.ndim == 0:
+            # A slice: every integer runtime has it.
+            return x[(slice(None),) * axis + (int(chosen),)]
+        return tf.gather(x, chosen.astype(np.int32), axis=axis)
+
+    return stateless(compute, time, frames=table.frames)
+
+
+def _one_frame(call: Call, value: Value, chosen: Any, length: int) -> Plan:
+    """Take the last step of a sequence."""
+    if chosen.size != 1 or int(chosen.ravel()[0]) != length - 1 - value.frames.right:
+        raise call.refusal("takes steps of the sequence that are not its last one")
+    shape = list(value.shape)
+    axis = value.axis or 0
+    shape[axis : axis + 1] = chosen.shape
+    return stateless(lambda x, _: tf.reshape(x, shape), None, sums_up=True)
+
+
+def pad(call: Call) -> Plan:
+    """Add zeros or other values around; along time, zeros at the start."""
+    value = call.value()
+    given = call.integers("pads", 1) or []
+    axes = call.integers("axes", 3) or list(range(len(value.shape)))
+    axes = [call.axis_of(axis) for axis in axes]
+    mode = call.attribute("mode", "constant")
+    filler = 0.0
+    if call.optional(2) is not None:
+        filler = float(np.asarray(call.constant(2)).ravel()[0])
+    filler = float(call.attribute("value", filler))
+    sides = [[0, 0] for _ in value.shape]
+    for place, axis in enumerate(axes):
+        sides[axis] = [given[place], given[place + len(axes)]]
+    frames = value.frames
+    if value.axis is not None and any(sides[value.axis]):
+        left, right = sides[value.axis]
+        zeros = mode == "constant" and filler == 0 and (frames.left <= 0 or frames.zeros)
+        frames = Frames(frames.left + left, frames.right + right, zeros)
+        sides[value.axis] = [0, 0]
+    _check_size(call, [size + sum(side) for size, side in zip(value.shape, sides, strict=True)])
+    return stateless(_padding(call, sides, mode, filler), value.axis, frames=frames)
+
+
+def _padding(call: Call, sides: list[list[int]], mode: str, filler: float) -> Callable[..., Any]:
+    """Pad axes by joins and cuts, which every integer runtime has."""
+    if mode not in ("constant", "reflect", "edge"):
+        raise call.refusal(f"pads with mode '{mode}'")
+
+    def compute(x: Any, *_: Any) -> Any:
+        x = tf.convert_to_tensor(x)
+        for axis, (before, after) in enumerate(sides):
+            size = int(x.shape[axis])
+            ahead = (slice(None),) * axis
+            if before < 0 or after < 0:
+                x = x[(*ahead, slice(max(-before, 0), size - max(-after, 0)))]
+            parts = [x]
+            if mode == "constant":
+                for extra, place in ((before, 0), (after, len(parts))):
+                    if extra > 0:
+                        shape = [extra if at == axis else int(n) for at, n in enumerate(x.shape)]
+                        parts.insert(place if place == 0 else len(parts), _full(x, shape, filler))
+            else:
+                first = [x[(*ahead, slice(n, n + 1))] for n in _mirrored(before, mode)]
+                last = [x[(*ahead, slice(size - 1 - n, size - n))] for n in _mirrored(after, mode)]
+                parts = [*reversed(first), x, *last]
+            x = tf.concat(parts, axis) if len(parts) > 1 else parts[0]
+        return x
+
+    return compute
+
+
+def _mirrored(count: int, mode: str) -> list[int]:
+    """Return how far from the edge the values beyond it are taken, outwards."""
+    return [number + 1 if mode == "reflect" else 0 for number in range(max(count, 0))]
+
+
+def _full(x: Any, shape: list[int], filler: float) -> Any:
+    return tf.constant(np.full(shape, filler), x.dtype)
+
+
+ROWS = {
+    "Concat": concat,
+    "Constant": constant,
+    "ConstantOfShape": filled,
+    "Expand": expand,
+    "Flatten": flatten,
+    "Gather": gather,
+    "Pad": pad,
+    "Range": numbered,
+    "Reshape": reshape,
+    "Shape": shape_of,
+    "Size": size_of,
+    "Slice": cut,
+    "Split": split,
+    "Squeeze": squeeze,
+    "Tile": tile,
+    "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
+}

@@ -1,0 +1,119 @@
+"""Small ONNX networks of random weights, as exporters write them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+onnx = __import__("pytest").importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+UNITS, CHANNELS = 8, 3
+
+
+def values(seed, *shape, scale=0.5):
+    return (np.random.default_rng(seed).normal(size=shape) * scale).astype(np.float32)
+
+
+def recurrence(kind, units=UNITS, channels=CHANNELS, ways=1, seed=0):
+    gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[kind] * units
+    return {
+        "W": values(seed, ways, gates, channels),
+        "R": values(seed + 1, ways, gates, units),
+        "B": values(seed + 2, ways, 2 * gates),
+    }
+
+
+def node(kind, inputs, outputs, **attributes):
+    return helper.make_node(kind, inputs.split(" "), outputs.split(" "), **attributes)
+
+
+def model(nodes, inputs, outputs, constants, opset=17):
+    def port(name, shape, kind=TensorProto.FLOAT):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [port(*item) for item in inputs],
+        [port(*item) for item in outputs],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    onnx.checker.check_model(made)
+    return made
+
+
+def sequence(kind="LSTM", time="time", opset=17, **attributes):
+    """A recurrence over [batch, time, channels] and a product of each step, as torch exports it."""
+    nodes = [
+        node("Transpose", "x", "xt", perm=[1, 0, 2]),
+        node(kind, "xt W R B", "Y", hidden_size=UNITS, **attributes),
+        node("Squeeze", "Y one", "Ys"),
+        node("Transpose", "Ys", "Yt", perm=[1, 0, 2]),
+        node("MatMul", "Yt D", "m"),
+        node("Add", "m b", "y"),
+    ]
+    constants = {**recurrence(kind), "one": np.array([1]), "D": values(5, 8, 2), "b": values(6, 2)}
+    return model(nodes, [("x", ["batch", time, 3])], [("y", ["batch", time, 2])], constants, opset)
+
+
+def window(steps=20):
+    """A GRU fixed to windows of some steps, whose last output is classified."""
+    nodes = [
+        node("Transpose", "x", "xt", perm=[1, 0, 2]),
+        node("GRU", "xt W R B", "Y", hidden_size=UNITS, linear_before_reset=0),
+        node("Reshape", "Y shape", "Ys"),
+        node("Transpose", "Ys", "Yt", perm=[1, 0, 2]),
+        node("Gather", "Yt last", "h", axis=1),
+        node("Gemm", "h D b", "m", transB=1),
+        node("Softmax", "m", "y"),
+    ]
+    constants = {
+        **recurrence("GRU"), "shape": np.array([steps, 1, 8]), "last": np.array(-1),
+        "D": values(5, 4, 8), "b": values(6, 4),
+    }  # fmt: skip
+    return model(nodes, [("x", [1, steps, 3])], [("y", [1, 4])], constants)
+
+
+def step(names=("h_in", "c_in", "h_out", "c_out")):
+    """An LSTM that takes its states and gives new ones."""
+    h, c, new_h, new_c = names
+    nodes = [
+        node("Unsqueeze", "x zero", "xt"),
+        node("LSTM", f"xt W R B  {h} {c}", f"Y {new_h} {new_c}", hidden_size=UNITS),
+        node("Squeeze", f"{new_h} zero", "hs"),
+        node("Gemm", "hs D b", "y", transB=1),
+    ]
+    constants = {
+        **recurrence("LSTM"), "zero": np.array([0]), "D": values(5, 2, 8), "b": values(6, 2),
+    }  # fmt: skip
+    state = [1, 1, UNITS]
+    return model(
+        nodes,
+        [("x", [1, 3]), (h, state), (c, state)],
+        [("y", [1, 2]), (new_h, state), (new_c, state)],
+        constants,
+    )
+
+
+def causal_convolution():
+    """Two convolutions over time, padded at the start and cut at the end, and a GRU."""
+    nodes = [
+        node("Transpose", "x", "xc", perm=[0, 2, 1]),
+        node("Pad", "xc pads", "xp"),
+        node("Conv", "xp K1 k1", "a", kernel_shape=[3]),
+        node("Relu", "a", "ar"),
+        node("Conv", "ar K2 k2", "b1", kernel_shape=[3], dilations=[2], pads=[4, 4]),
+        node("Slice", "b1 from to axis", "b2"),
+        node("LeakyRelu", "b2", "br", alpha=0.1),
+        node("Transpose", "br", "bt", perm=[2, 0, 1]),
+        node("GRU", "bt W R B", "Y", hidden_size=UNITS, linear_before_reset=1),
+        node("Squeeze", "Y one", "Ys"),
+        node("Transpose", "Ys", "y", perm=[1, 0, 2]),
+    ]
+    constants = {
+        **recurrence("GRU", channels=5), "pads": np.array([0, 0, 2, 0, 0, 0]),
+        "K1": values(7, 4, 3, 3), "k1": values(8, 4), "K2": values(9, 5, 4, 3), "k2": values(4, 5),
+        "from": np.array([0]), "to": np.array([-4]), "axis": np.array([2]), "one": np.array([1]),
+    }  # fmt: skip
+    return model(nodes, [("x", [1, "T", 3])], [("y", [1, "T", 8])], constants)

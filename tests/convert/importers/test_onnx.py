@@ -1,0 +1,158 @@
+"""ONNX networks, stepped and held against ONNX Runtime."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from calibration.data import random_sequences
+from convert.errors import SourceModelError, UnsupportedLayerError
+from convert.import_conversion.conversion import prepare, step_inputs
+from convert.import_conversion.description import Facts
+from convert.import_conversion.original import original_outputs
+from convert.importers import ImportHints, import_model
+from convert.step.step_module import StepModule
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+from convert.importers.onnx.importer import imported_graph  # noqa: E402
+from convert.importers.onnx.pairs import words  # noqa: E402
+from tests.convert.importers import onnx_networks as networks  # noqa: E402
+
+STEPS = 12
+
+
+def largest_error(imported):
+    """Step the float module eagerly; the largest error as a share of the output's range."""
+    module = StepModule(imported.graph)
+    (sequence,) = random_sequences(step_inputs(module), 3, 1, STEPS)
+    wanted = original_outputs(imported, module, sequence)
+    states = {
+        name: tf.zeros((1, *state.shape)) if state.initial is None else state.initial[None]
+        for name, state in module.states.items()
+    }
+    outputs = {name: [] for name in module.outputs}
+    for number in range(STEPS):
+        inputs = [tf.reshape(sequence[one.name][number], one.shape) for one in module.inputs]
+        given = module.step(*inputs, *states.values())
+        states = {name: given[name] for name in states}
+        for name, values in outputs.items():
+            values.append(given[name][0].numpy())
+    return max(
+        np.abs(np.stack(values) - wanted[name].reshape(np.shape(values))).max()
+        / max(np.ptp(wanted[name]), 1e-3)
+        for name, values in outputs.items()
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        networks.sequence,
+        lambda: networks.sequence("GRU", time=20, linear_before_reset=1),
+        networks.window,
+        networks.step,
+        networks.causal_convolution,
+    ],
+    ids=["sequence", "fixed", "window", "step", "convolution"],
+)
+def test_a_network_is_stepped_as_onnx_runtime_computes_it(make):
+    assert largest_error(imported_graph(make(), "net")) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [
+        ("RNN", {"activations": ["Relu"]}),
+        ("RNN", {"activations": ["Affine"], "activation_alpha": [0.5], "activation_beta": [0.1]}),
+        ("GRU", {"activations": ["HardSigmoid", "Softsign"], "linear_before_reset": 1}),
+        ("LSTM", {"activations": ["Sigmoid", "Relu", "Tanh"]}),
+        ("LSTM", {"activations": ["HardSigmoid", "Tanh", "Tanh"]}),
+        ("LSTM", {"clip": 0.5}),
+        ("GRU", {"clip": 0.5}),
+        ("LSTM", {"input_forget": 1}),
+    ],
+)
+def test_attributes_of_a_recurrence_are_kept(kind, attributes):
+    assert largest_error(imported_graph(networks.sequence(kind, **attributes), "net")) < 1e-5
+
+
+def test_a_network_fixed_to_windows_says_so():
+    assert imported_graph(networks.window(20), "net").window == 20
+    assert imported_graph(networks.sequence(), "net").window is None
+
+
+def test_states_are_found_by_connection_and_as_the_user_says():
+    strange = ("q", "r", "s", "t")
+    for states in ((), (("q", "s"), ("r", "t"))):
+        imported = imported_graph(networks.step(strange), "net", ImportHints(states))
+        assert [one.state.name for one in imported.graph.carried] == ["q", "r"]
+    assert "'q' comes back as 's'" in imported.understood
+    # The hidden state of an LSTM is at most 1.
+    assert [one.state.bound for one in imported.graph.carried] == [1.0, None]
+
+
+@pytest.mark.parametrize(
+    ("taken", "given"),
+    [("h0", "hn"), ("stateN", "state"), ("conv_cache", "conv_cache_out"), ("prev.h", "next.h")],
+)
+def test_words_of_a_state_are_the_same_for_its_input_and_output(taken, given):
+    assert words(taken)[:1] == words(given)[:1] or {taken, given} == {"h0", "hn"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "line"),
+    [
+        ({"direction": "reverse"}, "runs backwards over time"),
+        ({"activations": ["Own", "Tanh", "Tanh"]}, "has the activation 'own'"),
+    ],
+)
+def test_what_has_no_step_is_refused_in_one_line(attributes, line):
+    made = networks.sequence("LSTM")
+    for name, value in attributes.items():
+        made.graph.node[1].attribute.append(onnx.helper.make_attribute(name, value))
+    with pytest.raises(UnsupportedLayerError, match=line):
+        imported_graph(made, "net")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"",
+        lambda data: data[:200],
+        lambda data: b"version https://git-lfs.github.com/spec/v1\n",
+        lambda data: b"PK\x03\x04" + data,
+        lambda data: b"\x0a" * 4000,
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, spoil):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(spoil(networks.step().SerializeToString()))
+    with pytest.raises(SourceModelError) as raised:
+        import_model(path)
+    assert str(path) in raised.value.message
+    assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", "gone.bin", ""])
+def test_weights_outside_of_the_folder_are_not_read(tmp_path, location):
+    (tmp_path / "weights.bin").write_bytes(bytes(4096))
+    made = networks.step()
+    tensor = made.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = tensor.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", location
+    path = tmp_path / "folder" / "net.onnx"
+    path.parent.mkdir()
+    path.write_bytes(made.SerializeToString())
+    with pytest.raises(SourceModelError, match=r"folder|beside"):
+        import_model(path)
+
+
+def test_a_step_becomes_an_int8_file_that_is_verified(tmp_path):
+    imported = imported_graph(networks.step(), "net")
+    conversion = prepare(imported, Facts(), None)
+    assert conversion.float_error < 1e-5
+    model = conversion.export("int8", tmp_path / "net.tflite")
+    assert [state.name for state in model.contract.states] == ["c_in", "h_in"]
