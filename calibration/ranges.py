@@ -18,6 +18,8 @@ FORMAT_VERSION = 3
 # Number of bins of the collected histogram, and of the coarser saved one.
 COLLECTED_BINS = 4096
 SAVED_BINS = 1024
+# A state that holds the largest value so far begins with this, float32's lowest value.
+NOTHING_YET = float(np.finfo(np.float32).min)
 PERCENTILES = (0.01, 0.1, 1.0, 99.0, 99.9, 99.99)
 
 
@@ -147,6 +149,11 @@ class RangeCollector:
         Raises:
             CalibrationError: a value is NaN or infinite.
         """
+        if values.min() == NOTHING_YET:
+            # It stands for no value, so it has no part in the range.
+            values = values[values > NOTHING_YET]
+            if not values.size:
+                values = np.zeros(1, values.dtype)
         low, high = float(values.min()), float(values.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise CalibrationError(

@@ -13,7 +13,7 @@ import tf_keras as keras
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
 from convert.evaluation import drift
-from convert.schemes import apply_scheme, load_scheme, parse_scheme
+from convert.schemes import apply_scheme, load_scheme, parse_scheme, parts_in_float
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
 from convert.step.contract_fields import contract_fields
@@ -39,7 +39,7 @@ VERSIONED = ("edgestep", "tensorflow", "tf_keras", "litert-quantizer", "ai-edge-
 
 def float_step(network: keras.Model, fold_embedding: bool | None = None) -> FloatStep:
     """Lower a network to its float32 step graph (see convert.step.step_module.StepModule)."""
-    return step_of(StepModule(keras_step_graph(network), fold_embedding))
+    return step_of(StepModule(keras_step_graph(network), fold_embedding, named=False))
 
 
 def step_of(module: StepModule) -> FloatStep:
@@ -49,7 +49,8 @@ def step_of(module: StepModule) -> FloatStep:
         module.state_bounds,
         initial=module.initial,
         vocabularies=module.vocabularies,
-        float_only=module.float_only,
+        layers=module.layers if module.named else (),
+        float_states=module.float_states,
         periods=module.periods,
     )
 
@@ -103,7 +104,8 @@ def export_step(
         raise ContractViolationError(f"{spec} needs a step graph that was trained for it")
     scheme_graph = apply_scheme(spec, step, ranges)
     wanted = load_scheme(spec.base)
-    wanted.check_dtypes(read_graph(scheme_graph))
+    parts = parts_in_float(spec, step)
+    wanted.check_dtypes(read_graph(scheme_graph), mixed=bool(parts.operators))
     flatbuffer = with_phases(scheme_graph, step.periods)
     spread, classifies = facts.spread, facts.classifies
     draft = draft_model(
@@ -116,6 +118,8 @@ def export_step(
     if verification.failure:
         raise verification.error(path)
     metrics = facts.evaluate(stream)
+    if parts.reasons:
+        metrics["mixed"] = dict(parts.reasons)
     if scheme_graph != step.flatbuffer:
         metrics["drift"] = drift(stream, step, facts.streams).to_json()
     least = tolerance_of(wanted.tolerance, spread, classifies)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
 from convert.qat_settings import QATSettings
-from convert.schemes.scheme import FloatStep
+from convert.schemes.scheme import FloatStep, LayerName
 from convert.schemes.spec import SchemeSpec
 from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
@@ -49,8 +49,10 @@ def save_step(folder: Path, step: FloatStep) -> None:
         "limits": step.limits,
         "initial": {name: np.asarray(value).tolist() for name, value in step.initial.items()},
         "vocabularies": step.vocabularies,
-        "float_only": step.float_only,
         "periods": step.periods,
+        "layers": step.layers,
+        "float_states": sorted(step.float_states),
+        "kept_float": sorted(step.kept_float),
     }
     (folder / STEP_FILE).write_bytes(step.flatbuffer)
     (folder / LIMITS_FILE).write_text(json.dumps(facts))
@@ -68,8 +70,10 @@ def load_step(folder: Path) -> FloatStep:
         limits,
         {name: np.array(value, np.float32) for name, value in facts["initial"].items()},
         facts["vocabularies"],
-        float_only=tuple(facts["float_only"]),
         periods=facts["periods"],
+        layers=tuple(LayerName(*layer) for layer in facts["layers"]),
+        float_states=frozenset(facts["float_states"]),
+        kept_float=frozenset(facts["kept_float"]),
     )
 
 

@@ -24,6 +24,7 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.operators.in_tensorflow import ACTIVATE, SIMULATED
+from convert.schemes.mixed import float_parts, mixed_sentence
 from convert.schemes.scheme import FloatStep
 from convert.tflite_editor import TfliteEditor
 from device_runner.model.constants import INDEX_DTYPES, read_constant
@@ -121,6 +122,11 @@ class SimulatedNetwork(keras.Model):
         self._inputs, self._outputs = dict(signature.inputs), dict(signature.outputs)
         self._states = [name for name in self._inputs if name in self._outputs]
         _check(graph, len(self._states))
+        if reasons := float_parts(graph, step, 8).reasons:
+            raise UnsupportedLayerError(
+                f"{mixed_sentence(reasons)}; such a step is not trained quantization-aware, "
+                "quantize it after training"
+            )
         self._names = [tensor.name for tensor in graph.tensors]
         self._initial = dict(step.initial)
         # For states that are not updated at each step: from the tensor of the new value to that of

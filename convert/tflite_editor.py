@@ -125,6 +125,21 @@ class TfliteEditor:
         graph.operators.append(operator)
         return index
 
+    def read_instead(self, position: int, replaced: Mapping[int, int]) -> None:
+        """Let one operator read other tensors.
+
+        Args:
+            position: the operator's position in the graph.
+            replaced: maps a tensor to the one that it reads in its place.
+        """
+        operator = self.tree.subgraphs[0].operators[position]
+        operator.inputs = _renamed(operator.inputs, replaced)
+
+    def set_float(self, index: int) -> None:
+        """Make a quantized tensor one of float32."""
+        tensor = self.tree.subgraphs[0].tensors[index]
+        tensor.type, tensor.quantization = _schema().TensorType.FLOAT32, None
+
     def set_outputs(self, outputs: Mapping[str, int]) -> None:
         """Set the tensors that the first subgraph's signature gives.
 

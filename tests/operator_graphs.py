@@ -29,6 +29,7 @@ def _batched(x, h):
 
 # Operator (and what of it): a function of x [1, 6] and h [1, 8] whose graph holds it.
 GRAPHS = {
+    "ABS": lambda x, h: tf.abs(h),
     "ADD": lambda x, h: h + ROW,
     "ADD with RELU": lambda x, h: tf.nn.relu(h + ROW),
     "BATCH_MATMUL": _batched,
@@ -37,6 +38,7 @@ GRAPHS = {
     ),
     "CONCATENATION": lambda x, h: tf.concat([x, h], -1),
     "DIV": lambda x, h: ROW / (h * h + 1.0),
+    "ELU": lambda x, h: tf.nn.elu(h * 3.0),
     "EXP": lambda x, h: tf.exp(h),
     "FULLY_CONNECTED": lambda x, h: tf.matmul(x, INPUT_MATRIX) + ROW[0],
     "FULLY_CONNECTED with RELU6": lambda x, h: tf.nn.relu6(tf.matmul(h, MATRIX) * 1.0),
@@ -44,8 +46,11 @@ GRAPHS = {
         tf.reshape(h, (1, 2, 4)), MATRIX[:4], 1
     ),
     "GATHER": lambda x, h: tf.gather(h, [5, 0, 5], axis=1),
+    "GELU": lambda x, h: tf.nn.gelu(h * 3.0, approximate=False),
     "LEAKY_RELU": lambda x, h: tf.nn.leaky_relu(h, 0.3),
+    "LOG": lambda x, h: tf.math.log(h * h + 0.1),
     "LOGISTIC": lambda x, h: tf.sigmoid(h * 20.0),
+    "LOG_SOFTMAX": lambda x, h: tf.nn.log_softmax(h * 3.0),
     "MAXIMUM": lambda x, h: tf.maximum(h, ROW),
     "MEAN": lambda x, h: tf.reduce_mean(h, -1),
     "MINIMUM": lambda x, h: tf.minimum(h, ROW),

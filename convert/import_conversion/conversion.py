@@ -16,7 +16,7 @@ from convert.import_conversion.proof import float_error, float_stream
 from convert.import_conversion.windows import WindowDifference, window_difference
 from convert.importers.imported import VALUES, ImportedModel
 from convert.scheme_choice import candidates
-from convert.schemes import load_scheme, needs_ranges, parse_scheme
+from convert.schemes import needs_ranges, parse_scheme
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
 from convert.step.step_graph import Kind
@@ -73,8 +73,6 @@ class Conversion:
         """Write the step model in the given scheme; errors as :func:`convert.export.export`."""
         spec = parse_scheme(scheme) if isinstance(scheme, str) else scheme
         if needs_ranges(spec) and self._ranges is None:
-            if load_scheme(spec.base).needs_ranges:
-                self.step.check_integers()
             with quiet():
                 streams = long_streams(self.sequences, CALIBRATION_STEPS, RANDOM_SEED)
                 self._ranges = self.step.calibrate(streams)

@@ -9,7 +9,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from convert.layers.layer_rule import in_float
+
 Function = Callable[[Any], tf.Tensor]
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
@@ -27,9 +31,72 @@ def hard_silu(x: tf.Tensor) -> tf.Tensor:
     return x * hard_sigmoid_3(x)
 
 
+@in_float
 def softsign(x: tf.Tensor) -> tf.Tensor:
     """x / (1 + |x|)."""
-    return x / (1.0 + tf.abs(x))
+    return x / (1.0 + tf.maximum(x, -x))
+
+
+@in_float
+def elu(x: tf.Tensor, alpha: float = 1.0) -> tf.Tensor:
+    """Compute x where it is positive, else alpha * (e^x - 1)."""
+    if alpha == 1:
+        return tf.nn.elu(x)
+    above = tf.nn.relu(x)
+    return above + alpha * tf.nn.elu(x - above)
+
+
+@in_float
+def selu(x: tf.Tensor) -> tf.Tensor:
+    """Scaled ELU; G. Klambauer et al., "Self-normalizing neural networks" (2017)."""
+    above = tf.nn.relu(x)
+    return SELU_SCALE * above + SELU_SCALE * SELU_ALPHA * tf.nn.elu(x - above)
+
+
+@in_float
+def softplus(x: tf.Tensor) -> tf.Tensor:
+    """log(1 + e^x), in a form that does not overflow."""
+    size = tf.maximum(x, -x)
+    return tf.nn.relu(x) + tf.math.log(1.0 + tf.exp(-size))
+
+
+@in_float
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """x * the normal distribution's Phi(x); D. Hendrycks and K. Gimpel, "GELU" (2016)."""
+    return tf.nn.gelu(x, approximate=False)
+
+
+@in_float
+def exponential(x: tf.Tensor) -> tf.Tensor:
+    """e^x."""
+    return tf.exp(x)
+
+
+@in_float
+def mish(x: tf.Tensor) -> tf.Tensor:
+    """x * tanh(softplus(x)); D. Misra, "Mish" (2019)."""
+    return x * tf.tanh(softplus(x))
+
+
+@in_float
+def log_softmax(x: tf.Tensor) -> tf.Tensor:
+    """log(softmax(x)) over the channels."""
+    return tf.nn.log_softmax(x)
+
+
+@in_float
+def thresholded_relu(
+    x: tf.Tensor, threshold: float, slope: float = 0.0, top: float | None = None
+) -> tf.Tensor:
+    """Compute x above the threshold, at most ``top``; slope * (x - threshold) below it.
+
+    The runtimes' comparison gives booleans, which few targets take. This is 1 above the threshold
+    and 0 up to it, as any difference of two floats times 1e30 is above 6."""
+    above = tf.nn.relu6((x - threshold) * 1e30) * (1 / 6)
+    result = x * above
+    if top is not None:
+        result = tf.minimum(tf.nn.relu(result), top)
+    return result - slope * tf.nn.relu(threshold - x) if slope else result
 
 
 def leaky_relu(x: tf.Tensor, slope: Any = 0.2) -> tf.Tensor:
@@ -45,7 +112,7 @@ def leaky_relu(x: tf.Tensor, slope: Any = 0.2) -> tf.Tensor:
     return x
 
 
-def minimum(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+def minimum(a: tf.Tensor, b: Any) -> tf.Tensor:
     """Return the smaller one. The quantizer does not know MINIMUM in integers."""
     return a - tf.nn.relu(a - b)
 
@@ -57,7 +124,13 @@ def capped_relu(x: tf.Tensor, top: float) -> tf.Tensor:
 
 # The form to use where TFLite has no operator for Keras' own, or one that few runtimes have.
 FORMS: dict[Any, Function] = {
+    keras.activations.elu: elu,
+    keras.activations.exponential: exponential,
+    keras.activations.gelu: gelu,
     keras.activations.hard_sigmoid: hard_sigmoid,
+    keras.activations.mish: mish,
+    keras.activations.selu: selu,
+    keras.activations.softplus: softplus,
     keras.activations.softsign: softsign,
     tf.nn.leaky_relu: leaky_relu,
 }
@@ -73,6 +146,7 @@ BOUNDS: dict[Any, tuple[float, float]] = {
     softsign: (-1.0, 1.0),
     tf.nn.relu6: (0.0, 6.0),
 }
+
 
 # The low end of those that have no high one.
 LOW_ENDS: dict[Any, float] = {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 from numpy.typing import NDArray
+
+from convert.step.scopes import FLOAT_SCOPE
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class State:
         bound: largest magnitude that the equations allow, or None.
         initial: values at the start of a sequence in real units, of ``shape``; None for zeros.
         period: the state is updated at steps 0, period, 2 * period... and read at every step.
+        in_float: whether it stays in float32 in every scheme, as no integers hold it.
     """
 
     name: str
@@ -27,6 +31,7 @@ class State:
     bound: float | None = None
     initial: NDArray[Any] | None = None
     period: int = 1
+    in_float: bool = False
 
 
 class Scaled(NamedTuple):
@@ -119,7 +124,8 @@ class StepRule:
         sums_up: whether its output stands for the whole sequence so far (a recurrence without
             return_sequences, a mean over time) instead of for one step. A tuple with one entry per
             output if they differ.
-        float_only: why it cannot be computed in integers, and what to do; "" if it can.
+        float_only: why a part of it, marked with :func:`in_float`, is computed in float32 in every
+            scheme; "" if nothing is.
         changed: what the step does differently from the layer in Keras, in words; "" if nothing.
     """
 
@@ -129,6 +135,19 @@ class StepRule:
     sums_up: bool | tuple[bool, ...] = False
     float_only: str = ""
     changed: str = ""
+
+
+def in_float(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a computation that stays in float32 in every scheme.
+
+    Integers would round each of its operators; so only what goes in and comes out is rounded."""
+
+    @functools.wraps(function)
+    def marked(*values: Any, **options: Any) -> Any:
+        with tf.name_scope(FLOAT_SCOPE):
+            return function(*values, **options)
+
+    return marked
 
 
 def described(layer: Any) -> str:

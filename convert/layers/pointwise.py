@@ -9,11 +9,18 @@ import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
-from convert.layers.activations import capped_relu, leaky_relu, step_form
-from convert.layers.layer_rule import Lookup, StepRule, described, product, stateless
+from convert.layers.activations import capped_relu, elu, leaky_relu, step_form, thresholded_relu
+from convert.layers.activations import minimum as smaller
+from convert.layers.layer_rule import Lookup, StepRule, described, in_float, product, stateless
 from models.layers import TokenEmbedding
 
+JUMP = "integers have no operator that jumps at a threshold"
 PADDING_REMOVED = "a step is never padding: give only real steps (Keras would skip the padded ones)"
+
+
+def exponential_linear(layer: keras.layers.ELU, node: Any) -> StepRule:
+    """Compute x where it is positive, else alpha * (e^x - 1)."""
+    return stateless(lambda value: elu(value, float(layer.alpha)))
 
 
 def same(layer: keras.layers.Layer, node: Any) -> StepRule:
@@ -68,17 +75,25 @@ def sloped_relu(layer: keras.layers.LeakyReLU, node: Any) -> StepRule:
 
 
 def relu(layer: keras.layers.ReLU, node: Any) -> StepRule:
-    """Compute max(x, 0), with a slope below 0 or a largest value."""
+    """Compute max(x, 0), with a slope below 0, a largest value, or a threshold."""
     top, slope = layer.max_value, float(layer.negative_slope)
-    if layer.threshold or (slope and top is not None):
+    threshold = float(layer.threshold or 0.0)
+    if threshold:
         return stateless(
-            layer,
-            float_only=f"{described(layer)} has a threshold, or a slope and a largest value, which "
-            "integer operators do not compute",
+            in_float(lambda value: thresholded_relu(value, threshold, slope, top)),
+            float_only=JUMP,
         )
     if top is None:
         return stateless(lambda value: leaky_relu(value, slope) if slope else tf.nn.relu(value))
+    if slope:
+        return stateless(lambda value: smaller(leaky_relu(value, slope), float(top)))
     return stateless(lambda value: capped_relu(value, float(top)) if top else layer(value))
+
+
+def jumping_relu(layer: Any, node: Any) -> StepRule:
+    """Compute x where it is above theta, else 0."""
+    theta = float(layer.theta)
+    return stateless(in_float(lambda value: thresholded_relu(value, theta)), float_only=JUMP)
 
 
 def removed(layer: keras.layers.Layer, node: Any) -> StepRule:

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
-from convert.layers.layer_rule import Scaled, StepRule, described, stateless
+from convert.layers.layer_rule import Scaled, StepRule, described, in_float, stateless
 from models.layers import Normalization
 
 
@@ -88,6 +88,6 @@ def layer_normalization(layer: keras.layers.LayerNormalization, node: Any) -> St
         return result + layer.beta if layer.center else result
 
     return stateless(
-        step,
+        in_float(step),
         float_only="a variance spans more orders of magnitude than integers of 8 or 16 bits hold",
     )

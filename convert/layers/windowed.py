@@ -13,16 +13,22 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from calibration.ranges import NOTHING_YET
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import BOUNDS, LOW_ENDS, low_end, step_form
-from convert.layers.layer_rule import LayerValues, State, StepRule, described, stateless
+from convert.layers.layer_rule import (
+    LayerValues,
+    State,
+    StepRule,
+    described,
+    in_float,
+    stateless,
+)
 
 ALTERNATIVES = (
     "a step has no future frames; use padding='causal', or ZeroPadding1D((n, 0)) in front of "
     "padding='valid', and train again"
 )
-# Nearly the lowest value that float32 holds, but finite.
-LOWEST = float(np.finfo(np.float32).min)
 
 
 def _past_steps(layer: Any, node: Any, size: int, dilation: int = 1) -> int:
@@ -193,6 +199,7 @@ def running_mean(layer: keras.layers.GlobalAveragePooling1D, node: Any) -> StepR
     """Step the mean over all steps so far: mean + (x - mean) / n."""
     channels = int(node.input_shapes[-1])
 
+    @in_float
     def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
         mean, count = states
         count = count + 1.0
@@ -201,17 +208,20 @@ def running_mean(layer: keras.layers.GlobalAveragePooling1D, node: Any) -> StepR
 
     return StepRule(
         step,
-        (State("mean", (channels,)), State("count", (1,))),
+        (State("mean", (channels,), in_float=True), State("count", (1,), in_float=True)),
         sums_up=True,
         float_only=(
-            f"{described(layer)} divides by the number of steps, which integers of 8 or 16 bits "
-            "do not hold (a recurrence's last output they do)"
+            "what a step adds to a mean over all steps becomes smaller than the rounding of 8 or "
+            "16 bits"
         ),
     )
 
 
 def running_max(layer: keras.layers.GlobalMaxPooling1D, node: Any) -> StepRule:
-    """Step the largest value of each channel so far."""
+    """Step the largest value of each channel so far.
+
+    If the layer before does not tell where it can begin, it begins at the lowest value that float32
+    holds; in integers, at the lowest of its grid."""
     channels = int(node.input_shapes[-1])
     lowest = _lowest(node.keras_inputs[0])
 
@@ -219,18 +229,8 @@ def running_max(layer: keras.layers.GlobalMaxPooling1D, node: Any) -> StepRule:
         largest = tf.maximum(states[0], inputs[0])
         return (largest,), (largest,)
 
-    initial = np.full((channels,), LOWEST if lowest is None else lowest, np.float32)
-    return StepRule(
-        step,
-        (State("max", (channels,), initial=initial),),
-        sums_up=True,
-        float_only=""
-        if lowest is not None
-        else (
-            f"{described(layer)} begins below every value, which has no integer; put a layer with "
-            "a bounded activation (tanh, relu) in front of it, or"
-        ),
-    )
+    initial = np.full((channels,), NOTHING_YET if lowest is None else lowest, np.float32)
+    return StepRule(step, (State("max", (channels,), initial=initial),), sums_up=True)
 
 
 def _lowest(tensor: Any) -> float | None:

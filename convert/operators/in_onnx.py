@@ -169,21 +169,42 @@ def _leaky_relu(to: OnnxGraph, operator: Operator) -> None:
     to.add("LeakyRelu", [to.name(operator.inputs[0])], to.name(operator.outputs[0]), alpha=alpha)
 
 
+def _gelu(to: OnnxGraph, operator: Operator) -> None:
+    if operator.options["approximate"]:
+        raise NotExportableError(
+            f"{to.model.path}: GELU by a hyperbolic tangent has no ONNX form here; "
+            "add it to convert/operators/in_onnx.py"
+        )
+    x = to.name(operator.inputs[0])
+    root, one, half = (to.constant(value, np.float32) for value in (np.sqrt(0.5), 1.0, 0.5))
+    twice_phi = to.add("Add", [to.add("Erf", [to.add("Mul", [x, root])]), one])
+    to.add("Mul", [to.add("Mul", [x, half]), twice_phi], to.name(operator.outputs[0]))
+
+
+def _log_softmax(to: OnnxGraph, operator: Operator) -> None:
+    to.add("LogSoftmax", [to.name(operator.inputs[0])], to.name(operator.outputs[0]), axis=-1)
+
+
 def _relu6(to: OnnxGraph, operator: Operator) -> None:
     limits = [to.constant(limit, np.float32) for limit in (0.0, 6.0)]
     to.add("Clip", [to.name(operator.inputs[0]), *limits], to.name(operator.outputs[0]))
 
 
 LOWERINGS: dict[str, Lower] = {
+    "ABS": _same("Abs"),
     "ADD": _activated("Add"),
     "BATCH_MATMUL": _batch_matmul,
     "CONCATENATION": _concatenation,
     "DIV": _activated("Div"),
+    "ELU": _same("Elu"),
     "EXP": _same("Exp"),
     "FULLY_CONNECTED": _fully_connected,
     "GATHER": _gather,
+    "GELU": _gelu,
     "LEAKY_RELU": _leaky_relu,
+    "LOG": _same("Log"),
     "LOGISTIC": _same("Sigmoid"),
+    "LOG_SOFTMAX": _log_softmax,
     "MAXIMUM": _same("Max"),
     "MEAN": _reduce("ReduceMean"),
     "MINIMUM": _same("Min"),

@@ -14,6 +14,7 @@ from convert.schemes.spec import SchemeSpec, spec_of_words
 
 if TYPE_CHECKING:
     from calibration.ranges import Ranges
+    from convert.schemes.mixed import FloatParts
     from convert.schemes.scheme import FloatStep, Scheme
 
 
@@ -78,6 +79,15 @@ def load_scheme(base: str) -> Scheme:
 def needs_ranges(spec: SchemeSpec) -> bool:
     """Tell whether a scheme needs a calibrated step graph."""
     return spec.compensated or load_scheme(spec.base).needs_ranges
+
+
+def parts_in_float(spec: SchemeSpec, step: FloatStep) -> FloatParts:
+    """Find what stays in float32 in an integer scheme; nothing in others, which are float."""
+    from convert.schemes.mixed import FORMS, FloatParts, float_parts
+    from device_runner.model.flatbuffer import read_graph
+
+    bits = {f"int{bits}": bits for bits in FORMS}.get(load_scheme(spec.base).state_dtype)
+    return float_parts(read_graph(step.flatbuffer), step, bits) if bits else FloatParts()
 
 
 def apply_scheme(spec: SchemeSpec, step: FloatStep, ranges: Ranges | None = None) -> bytes:

@@ -7,6 +7,7 @@ kernels for it are plain C.
 from __future__ import annotations
 
 from calibration.ranges import Ranges
+from convert.schemes.mixed import float_parts
 from convert.schemes.quantizer import quantize_integers
 from convert.schemes.rounding import prepared
 from convert.schemes.scheme import FloatStep, Scheme, ToleranceShare
@@ -19,14 +20,15 @@ BITS = 16
 
 def apply(step: FloatStep, ranges: Ranges | None, spec: SchemeSpec) -> bytes:
     """Quantize the float step graph with calibrated ranges."""
-    step.check_integers()
+    graph = read_graph(step.flatbuffer)
+    parts = float_parts(graph, step, BITS)
     limits = tensor_limits(
-        read_graph(step.flatbuffer), ranges, step.state_bounds, spec.range_method, BITS
+        graph, ranges, step.state_bounds, spec.range_method, BITS, parts.operators
     )
     # 16-bit tensors are symmetric around zero.
     both_sides = {name: max(-low, high) for name, (low, high) in limits.items()}
     symmetric = {name: (-magnitude, magnitude) for name, magnitude in both_sides.items()}
-    return quantize_integers(prepared(step, ranges, spec), symmetric, BITS, spec)
+    return quantize_integers(prepared(step, ranges, spec), symmetric, BITS, spec, parts)
 
 
 SCHEME = Scheme(

@@ -7,6 +7,7 @@ channel, for weights and bias each) would take up a quarter of a small model's f
 from __future__ import annotations
 
 from calibration.ranges import Ranges
+from convert.schemes.mixed import float_parts
 from convert.schemes.quantizer import quantize_integers
 from convert.schemes.rounding import prepared
 from convert.schemes.scheme import FloatStep, Scheme, ToleranceShare
@@ -19,11 +20,12 @@ BITS = 8
 
 def apply(step: FloatStep, ranges: Ranges | None, spec: SchemeSpec) -> bytes:
     """Quantize the float step graph with its own limits or calibrated ranges."""
-    step.check_integers()
+    graph = read_graph(step.flatbuffer)
+    parts = float_parts(graph, step, BITS)
     limits = step.limits or tensor_limits(
-        read_graph(step.flatbuffer), ranges, step.state_bounds, spec.range_method, BITS
+        graph, ranges, step.state_bounds, spec.range_method, BITS, parts.operators
     )
-    return quantize_integers(prepared(step, ranges, spec), limits, BITS, spec)
+    return quantize_integers(prepared(step, ranges, spec), limits, BITS, spec, parts)
 
 
 SCHEME = Scheme(

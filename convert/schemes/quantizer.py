@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.errors import ContractViolationError
+from convert.schemes.mixed import FORMS, FloatParts, repaired
 from convert.schemes.spec import SchemeSpec
 from convert.tflite_editor import TfliteEditor
 from device_runner.model.constants import read_constant
@@ -24,24 +26,30 @@ from device_runner.model.flatbuffer import Graph, Tensor, read_graph
 from device_runner.operators import OPERATORS
 from device_runner.operators.row import Form
 
-FORMS = {8: Form.INT8, 16: Form.INT16}
+# Versions of the operators at the borders of what stays in float32.
+CONVERSIONS = {8: {"DEQUANTIZE": 2, "QUANTIZE": 1}, 16: {"DEQUANTIZE": 3, "QUANTIZE": 2}}
 
 
 def quantize_integers(
-    flatbuffer: bytes, limits: dict[str, tuple[float, float]], bits: int, spec: SchemeSpec
+    flatbuffer: bytes,
+    limits: dict[str, tuple[float, float]],
+    bits: int,
+    spec: SchemeSpec,
+    parts: FloatParts,
 ) -> bytes:
     """Quantize all activations to ``bits``-bit integers and weights to int8.
 
     Args:
         limits: real range of every activation, by tensor name.
+        parts: what stays in float32.
 
     Raises:
         ContractViolationError: an operator of the graph has no known form in these integers.
     """
-    versions = _versions(FORMS[bits])
+    versions = _versions(FORMS[bits]) | CONVERSIONS[bits]
     graph = read_graph(flatbuffer)
-    for operator in graph.operators:
-        if operator.name not in versions:
+    for place, operator in enumerate(graph.operators):
+        if FORMS[bits] not in OPERATORS[operator.name].versions and place not in parts.operators:
             # The converter joins the names of what it fuses into one operator.
             name = graph.tensors[operator.outputs[0]].name.split(";")[0][:80]
             raise ContractViolationError(
@@ -62,8 +70,17 @@ def quantize_integers(
             weight_num_bits=8,
             weight_granularity=_granularity(qtyping, spec),
         )
+        for place in sorted(parts.operators):
+            # An operator is named by its outputs.
+            names = [graph.tensors[index].name for index in graph.operators[place].outputs]
+            worker.update_quantization_recipe(
+                regex=f"^{re.escape(''.join(f'{name};' for name in names))}$",
+                operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+                algorithm_key="no_quantize",
+            )
 
-    return _with_versions(_quantize(flatbuffer, configure, calibration), versions)
+    quantized = _with_versions(_quantize(flatbuffer, configure, calibration), versions)
+    return repaired(quantized, parts.states) if parts.operators else quantized
 
 
 def _gathered(graph: Graph, flatbuffer: bytes) -> dict[str, tuple[float, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -26,6 +26,18 @@ class ToleranceShare:
     argmax_agreement: float
 
 
+class LayerName(NamedTuple):
+    """A layer of a step.
+
+    Attributes:
+        name: its name.
+        float_only: why a part of it stays in float32 in every scheme; "" if none does.
+    """
+
+    name: str
+    float_only: str = ""
+
+
 @dataclass(frozen=True)
 class FloatStep:
     """The float32 step graph of a network: what calibration rolls out and schemes start from.
@@ -38,7 +50,10 @@ class FloatStep:
         initial: values in real units that a state begins a sequence with, by state name, in the
             state's shape; other states begin with zeros.
         vocabularies: number of token ids, by the name of each input that takes them.
-        float_only: why the step cannot be computed in integers; empty if it can.
+        layers: the step's layers by their places, which the names of its tensors tell
+            (:mod:`convert.step.scopes`); empty if they tell none.
+        float_states: names of the states that stay in float32 in every scheme.
+        kept_float: places of layers that stay in float32 as a whole, because somebody chose so.
         periods: steps from one update to the next, by name, of states that are not updated at each
             step. The flatbuffer updates all states; :mod:`convert.step.phase_signatures` makes the
             steps that leave some out.
@@ -49,7 +64,9 @@ class FloatStep:
     limits: dict[str, tuple[float, float]] | None = None
     initial: dict[str, NDArray[Any]] = field(default_factory=dict)
     vocabularies: dict[str, int] = field(default_factory=dict)
-    float_only: tuple[str, ...] = ()
+    layers: tuple[LayerName, ...] = ()
+    float_states: frozenset[str] = frozenset()
+    kept_float: frozenset[int] = frozenset()
     periods: dict[str, int] = field(default_factory=dict)
 
     def calibrate(
@@ -59,11 +76,6 @@ class FloatStep:
         return roll_out(
             self.flatbuffer, streams, progress, self.initial, self.periods, self.state_bounds
         )
-
-    def check_integers(self) -> None:
-        """Raise ContractViolationError if an integer scheme cannot be right."""
-        if self.float_only:
-            raise ContractViolationError(f"{self.float_only[0]}; use the scheme dynamic or float32")
 
 
 @dataclass(frozen=True)
@@ -91,19 +103,23 @@ class Scheme:
     tolerance: ToleranceShare
     limit: ToleranceShare
 
-    def check_dtypes(self, graph: Graph) -> None:
+    def check_dtypes(self, graph: Graph, mixed: bool = False) -> None:
         """Check a graph's dtypes.
+
+        Args:
+            mixed: whether parts of it stay in float32; then it may convert between dtypes.
 
         Raises:
             ContractViolationError: a dtype is not the scheme's, or an operator converts dtypes.
         """
         if self.all_dtypes is None:
             return
+        dtypes = self.all_dtypes | {"float32"} if mixed else self.all_dtypes
         for tensor in graph.tensors:
-            if tensor.dtype not in self.all_dtypes:
+            if tensor.dtype not in dtypes:
                 raise ContractViolationError(
                     f"tensor '{tensor.name}' is {tensor.dtype} in scheme {self.name}"
                 )
         for operator in graph.operators:
-            if operator.name in ("QUANTIZE", "DEQUANTIZE", "CAST"):
+            if operator.name in ("QUANTIZE", "DEQUANTIZE", "CAST") and not mixed:
                 raise ContractViolationError(f"{operator.name} in the {self.name} step graph")

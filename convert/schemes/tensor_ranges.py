@@ -13,16 +13,23 @@ The special rules of a recurrent graph:
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from calibration.methods import choose_range
 from calibration.ranges import Ranges
 from calibration.state_magnitudes import MARGIN
 from convert.errors import ContractViolationError
-from device_runner.model.flatbuffer import Graph
+from device_runner.model.flatbuffer import Graph, Operator
 from device_runner.operators import OPERATORS
 
 
 def tensor_limits(
-    graph: Graph, ranges: Ranges | None, bounds: dict[str, float], method: str, bits: int
+    graph: Graph,
+    ranges: Ranges | None,
+    bounds: dict[str, float],
+    method: str,
+    bits: int,
+    in_float: Collection[int] = (),
 ) -> dict[str, tuple[float, float]]:
     """Choose the range (low, high) in real units of each activation, by tensor name.
 
@@ -32,6 +39,7 @@ def tensor_limits(
         bounds: largest magnitudes of states that the equations allow, by state name.
         method: how a range is chosen, a name in calibration.methods.METHODS; not used for states.
         bits: width of the stored integers, 8 or 16.
+        in_float: positions of the operators that stay in float32, whose tensors need no range.
 
     Raises:
         ContractViolationError: there are no ranges.
@@ -50,14 +58,15 @@ def tensor_limits(
             limits[name] = symmetric_limits(magnitude, bits)
             if state not in bounds:
                 unbounded[name] = limits[name]
-    for op in graph.operators:
+    operators = [op for place, op in enumerate(graph.operators) if place not in in_float]
+    for op in operators:
         factors = [graph.tensors[index].name for index in op.inputs if index >= 0]
         if op.name == "MUL" and any(_is_gate(limits.get(name)) for name in factors):
             for name in factors:
                 if name in unbounded:
                     limits[graph.tensors[op.outputs[0]].name] = unbounded[name]
     states = {name for names in ranges.states.values() for name in names}
-    return {**limits, **_shared(graph, ranges, limits, states, bits)}
+    return {**limits, **_shared(graph, operators, ranges, limits, states, bits)}
 
 
 def _is_gate(limit: tuple[float, float] | None) -> bool:
@@ -67,6 +76,7 @@ def _is_gate(limit: tuple[float, float] | None) -> bool:
 
 def _shared(
     graph: Graph,
+    operators: Sequence[Operator],
     ranges: Ranges,
     limits: dict[str, tuple[float, float]],
     states: set[str],
@@ -84,7 +94,7 @@ def _shared(
 
     for names in ranges.states.values():
         join(list(names))
-    for op in graph.operators:
+    for op in operators:
         if op.name in OPERATORS and OPERATORS[op.name].one_grid:
             join([graph.tensors[index].name for index in (*op.inputs, *op.outputs) if index >= 0])
     found = {}

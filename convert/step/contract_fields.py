@@ -86,7 +86,8 @@ def _state(name: str, tensor: Tensor, initial: NDArray[Any] | None) -> StateSpec
         raise ContractViolationError(
             f"state '{name}' of shape {spec.shape} has initial values of shape {np.shape(initial)}"
         )
-    stored = spec.quantize(initial).ravel().tolist()
+    with np.errstate(over="ignore"):  # the lowest value of float32 becomes that of the grid
+        stored = spec.quantize(initial).ravel().tolist()
     return StateSpec(**_facts(name, tensor), initial=tuple(stored))
 
 

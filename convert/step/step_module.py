@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,9 @@ from numpy.typing import NDArray
 
 from convert.errors import ContractViolationError
 from convert.layers.layer_rule import Lookup, State, plain
+from convert.schemes.scheme import LayerName
 from convert.step.distinct_outputs import with_own_outputs
+from convert.step.scopes import layer_scope
 from convert.step.step_graph import Place, StepGraph
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.names import STEP_SIGNATURE
@@ -30,6 +34,7 @@ class StepModule(tf.Module):
         fold_embedding: whether the products of an embedding and the recurrence after it become one
             table, so that the step has no input product. None: if the table is not much larger than
             what it replaces (:mod:`convert.layers.recurrent`).
+        named: whether the tensors' names tell the layer (:mod:`convert.step.scopes`).
 
     Attributes:
         inputs: what the step takes besides the states.
@@ -41,8 +46,11 @@ class StepModule(tf.Module):
             summary.
     """
 
-    def __init__(self, graph: StepGraph, fold_embedding: bool | None = None) -> None:
+    def __init__(
+        self, graph: StepGraph, fold_embedding: bool | None = None, named: bool = True
+    ) -> None:
         super().__init__()
+        self.named = named
         self._fold = fold_embedding
         # Tracked by tf.Module, so that the weights become constants of the graph.
         self.owner = graph.owner
@@ -88,9 +96,14 @@ class StepModule(tf.Module):
         return {item.name: item.vocabulary for item in self.inputs if item.vocabulary is not None}
 
     @property
-    def float_only(self) -> tuple[str, ...]:
-        """Why the step cannot be computed in integers; empty if it can."""
-        return _once(item.rule.float_only for item in self.graph.instructions)
+    def float_states(self) -> frozenset[str]:
+        """Names of the states that stay in float32 in every scheme."""
+        return frozenset(name for name, state in self.states.items() if state.in_float)
+
+    @property
+    def layers(self) -> tuple[LayerName, ...]:
+        """What the step's computations are, by their places."""
+        return tuple(LayerName(one.layer, one.rule.float_only) for one in self.graph.instructions)
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -101,6 +114,10 @@ class StepModule(tf.Module):
             if item.rule.changed
         )
 
+    def _scope(self, number: int) -> AbstractContextManager[Any]:
+        """Return the name scope of a computation, by its place in the step."""
+        return tf.name_scope(layer_scope(number)) if self.named else contextlib.nullcontext()
+
     def _step(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         count = len(self.inputs)
         places = [item.place for item in self.inputs]
@@ -108,12 +125,13 @@ class StepModule(tf.Module):
         state = dict(zip(self.states, tensors[count:], strict=True))
         values.update((one.taken, state[one.state.name]) for one in self.graph.carried)
         results: dict[str, tf.Tensor] = {}
-        for item in self.graph.instructions:
+        for number, item in enumerate(self.graph.instructions):
             inputs = tuple(values[place] for place in item.inputs)
-            if not item.rule.takes_deferred:
-                inputs = tuple(plain(value) for value in inputs)
             old = tuple(state[own.name] for own in item.states)
-            outputs, new = item.rule.step(inputs, old)
+            with self._scope(number):
+                if not item.rule.takes_deferred:
+                    inputs = tuple(plain(value) for value in inputs)
+                outputs, new = item.rule.step(inputs, old)
             outputs = tuple(
                 value._replace(fold=self._fold) if isinstance(value, Lookup) else value
                 for value in outputs

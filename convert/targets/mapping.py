@@ -88,6 +88,9 @@ def graph_problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> I
                 f"input '{printable(tensor.name)}' has the shape {list(tensor.shape)}; "
                 "export it with a fixed one"
             )
+    dtypes = {tensor.dtype for tensor in used_tensors(graph) if not tensor.constant_bytes}
+    if "float32" in dtypes - profile.dtypes and dtypes & {"int8", "int16"} & profile.dtypes:
+        yield f"a mixed graph: parts stay in float32, {profile.name} takes whole integer graphs"
     if profile.own_output_tensors and len(set(graph.outputs)) < len(graph.outputs):
         yield "two outputs are one tensor; give each its own, or leave one out"
     if profile.operators is not None and graph.subgraph_count > 1:

@@ -80,12 +80,12 @@ class TargetReport:
     def error(self) -> TargetMismatchError:
         """Make the error for a file that does not fit."""
         first = self.first_refused
-        why = (
-            f"operator {first.index}, {first.name}: {'; '.join(first.reasons)}"
-            if first
-            else "; ".join(self.problems)
+        why = list(self.problems)
+        if first:
+            why.append(f"operator {first.index}, {first.name}: {'; '.join(first.reasons)}")
+        return TargetMismatchError(
+            f"{self.file} does not fit {self.target}: {'; '.join(why)}; {self.advice}"
         )
-        return TargetMismatchError(f"{self.file} does not fit {self.target}: {why}; {self.advice}")
 
 
 def format_report(report: TargetReport) -> str:

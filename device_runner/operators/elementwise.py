@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -42,6 +43,18 @@ def _binary(function: Callable[..., Array], activated: bool = True, counts: bool
     return compute
 
 
+def _elu(x: Array) -> Array:
+    return np.where(x < 0, np.expm1(np.minimum(x, 0)), x)
+
+
+def _gelu(operator: Operator, operands: Values) -> Values:
+    (x,) = real(operator, operands, 1)
+    if operator.options["approximate"]:
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+        return [x * (1 + np.tanh(inner)) / 2]
+    return [x * (1 + np.reshape([math.erf(v) for v in np.ravel(x) / math.sqrt(2)], x.shape)) / 2]
+
+
 def _sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-x)))
 
@@ -56,10 +69,14 @@ def _activated(tag: int) -> Options:
 
 
 ROWS = (
+    OperatorRow("ABS", 5, _unary(np.abs)),
     OperatorRow("ADD", 5, _binary(np.add), _activated(11), versions=integers(2, 3)),
     OperatorRow("DIV", 2, _binary(np.divide, counts=False), _activated(29)),
+    OperatorRow("ELU", 1, _unary(_elu)),
     OperatorRow("EXP", 2, _unary(np.exp)),
+    OperatorRow("GELU", 2, _gelu, Options(116, (Field(0, "approximate", "?"),))),
     OperatorRow("LEAKY_RELU", 2, _leaky_relu, Options(75, (Field(0, "alpha", "f"),))),
+    OperatorRow("LOG", 2, _unary(np.log)),
     OperatorRow(
         "LOGISTIC", 3, _unary(_sigmoid), versions=integers(2, 3), prescribed=(0.0, 255 / 256)
     ),

@@ -39,8 +39,15 @@ def _softmax(operator: Operator, operands: Values) -> Values:
     return [powers / powers.sum(-1, keepdims=True)]
 
 
+def _log_softmax(operator: Operator, operands: Values) -> Values:
+    (x,) = real(operator, operands, 1)
+    below = x - x.max(-1, keepdims=True)
+    return [below - np.log(np.exp(below).sum(-1, keepdims=True))]
+
+
 ROWS = (
     OperatorRow("AVERAGE_POOL_2D", options=_POOLING),
+    OperatorRow("LOG_SOFTMAX", 2, _log_softmax),
     OperatorRow("MAX_POOL_2D", options=_POOLING),
     OperatorRow("MEAN", 3, _reduce(np.mean), _KEEP_DIMS),
     OperatorRow(

@@ -17,7 +17,7 @@ from convert.quantization_aware import (
     train_quantization_aware,
 )
 from convert.schemes import parse_scheme
-from convert.schemes.scheme import FloatStep
+from convert.schemes.scheme import FloatStep, LayerName
 from convert.schemes.tensor_ranges import tensor_limits
 from convert.simulation import SimulatedNetwork
 from device_runner.model.flatbuffer import read_graph
@@ -246,7 +246,14 @@ def test_several_inputs_are_not_simulated():
 def test_all_of_a_step_is_saved(tmp_path):
     """Every field of it, so that a new one is not forgotten."""
     _, step = simulated_hand_made("tokens", simulate=True)
-    whole = replace(step, float_only=("layer 'a' sums up",), periods={"h": 2}, initial={})
+    whole = replace(
+        step,
+        periods={"h": 2},
+        initial={},
+        layers=(LayerName("a", "sums up"),),
+        float_states=frozenset({"h"}),
+        kept_float=frozenset({0}),
+    )
     defaults = FloatStep(b"", {})
     for field in fields(FloatStep):
         if field.name != "initial":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from convert.errors import ContractViolationError, UnsupportedLayerError
+from convert.errors import UnsupportedLayerError
 from convert.import_conversion.conversion import prepare
 from convert.import_conversion.description import Facts
 from convert.import_conversion.original import original_outputs
@@ -149,7 +149,7 @@ def test_a_state_begins_where_its_maximum_can():
     )
     module = StepModule(keras_step_graph(network))
     np.testing.assert_array_equal(module.initial["max_1"], np.full((1, 4), -1, np.float32))
-    assert module.float_only == ()
+    assert not module.float_states
 
 
 def test_the_reference_is_not_the_network_that_is_stepped_in_keras_3(tmp_path):
@@ -195,10 +195,11 @@ def test_an_activation_that_integers_lack_is_named(vowels, tmp_path):
     network = keras.Sequential(
         [
             keras.layers.InputLayer((None, 12)),
-            keras.layers.SimpleRNN(4, activation="softsign", return_sequences=True),
+            keras.layers.SimpleRNN(4, activation="softsign", return_sequences=True, name="soft"),
         ]
     )
     sequences = [{"x": sequence} for sequence in vowels.train.sequences[:5]]
     conversion = prepare(imported(network, "tf_keras"), Facts(), sequences)
-    with pytest.raises(ContractViolationError, match=r"contains ABS .* use the scheme dynamic"):
-        conversion.export("int8", tmp_path / "int8.tflite")
+    model = conversion.export("int8", tmp_path / "int8.tflite")
+    assert model.contract.metrics["mixed"] == {"soft": "there is no NEG, DIV in 8-bit integers"}
+    assert [state.dtype for state in model.contract.states] == ["int8"]
