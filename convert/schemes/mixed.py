@@ -1,8 +1,9 @@
 """Decide which operators of a step graph stay in float32 in an integer scheme.
 
-Three kinds of operators do: those that a layer marks (:func:`convert.layers.layer_rule.in_float`),
-because rounding within them would ruin the result; those without a form in integers; and those
-that read or write a state that stays in float32. What goes into such a part is dequantized, and
+These do: operators that a layer marks (:func:`convert.layers.layer_rule.in_float`), and layers that
+say so as a whole, because rounding within them would ruin the result; operators without a form in
+integers, with their layer if it has neither products nor states; and operators that read or write a
+state that stays in float32. What goes into such a part is dequantized, and
 what comes out is quantized. All other states keep their integers.
 """
 
@@ -23,6 +24,8 @@ from device_runner.operators.row import Form, Grid
 FORMS = {8: Form.INT8, 16: Form.INT16}
 # Element by element, or passing values on: cheap in float32, and a rounding less.
 _CHEAP = frozenset({"ADD", "MUL", "SUB", "RELU", "MAXIMUM", "LOGISTIC", "TANH"})
+
+_PRODUCTS = frozenset({"BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,11 @@ def float_parts(graph: Graph, step: FloatStep, bits: int) -> FloatParts:
     }
     taken = {signature.inputs[name] for name in states}
     given = {signature.outputs[name] for name in states}
+    whole = step.kept_float | _layers_in_float(graph, step, places, bits)
     chosen = {
         place
         for place, operator in enumerate(graph.operators)
-        if places[place] in step.kept_float
+        if places[place] in whole
         or taken & {*operator.inputs}
         or given & {*operator.outputs}
         or is_in_float(_name(graph, operator))
@@ -134,6 +138,27 @@ def operator_layers(graph: Graph) -> dict[int, int | None]:
         if layer is not None:
             by_tensor.update(dict.fromkeys(operator.outputs, layer))
     return found
+
+
+def _layers_in_float(
+    graph: Graph, step: FloatStep, places: Mapping[int, int | None], bits: int
+) -> set[int]:
+    """List the layers that stay in float32 as a whole.
+
+    A layer says so itself, or it has neither products nor states and lacks an integer form."""
+    signature = graph.signature(STEP_SIGNATURE)
+    states = {signature.inputs[name] for name in signature.inputs if name in signature.outputs}
+    found = {number for number, layer in enumerate(step.layers) if layer.float_only}
+    small, lacking = set(range(len(step.layers))), set()
+    for place, operator in enumerate(graph.operators):
+        number = places[place]
+        if number is None:
+            continue
+        if operator.name in _PRODUCTS or states & {*operator.inputs}:
+            small.discard(number)
+        if not _has_form(operator, bits):
+            lacking.add(number)
+    return found | (small & lacking)
 
 
 def _states_of(

@@ -308,7 +308,7 @@ def softsign(x: Any) -> Any:
 
 def soft_plus(x: Any) -> Any:
     """log(1 + exp(x)) without overflow."""
-    return tf.nn.relu(x) + tf.math.log(1.0 + tf.exp(-tf.abs(x)))
+    return activations.softplus(x)
 
 
 ROWS: dict[str, Rule] = {

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from calibration.ranges import NOTHING_YET
 from convert.importers.onnx.elementwise import Rule
 from convert.importers.onnx.value import Call, Plan, Value, stateless
 from convert.layers.layer_rule import State
-from convert.layers.windowed import LOWEST
 
 # How to reduce axes of one step.
 REDUCE: dict[str, Callable[[Any, list[int], bool], Any]] = {
@@ -27,8 +27,7 @@ REDUCE: dict[str, Callable[[Any, list[int], bool], Any]] = {
     "ReduceLogSum": lambda x, axes, keep: tf.math.log(tf.reduce_sum(x, axes, keep)),
 }
 COUNT = (
-    "divides by the number of steps, which integers of 8 or 16 bits do not hold (a recurrence's "
-    "last output they do)"
+    "what a step adds to a mean over all steps becomes smaller than the rounding of 8 or 16 bits"
 )
 VARIANCE = "a variance spans more orders of magnitude than integers of 8 or 16 bits hold"
 
@@ -91,15 +90,13 @@ def _over_time(call: Call, kind: str, axes: list[int], keep: bool) -> Plan:
         return (tf.reshape(new[0], shape),), new
 
     if kind == "ReduceMax":
-        lowest = np.full((size,), LOWEST, np.float32)
-        reason = f"{call.node.described} begins below every value, which has no integer;"
+        lowest = np.full((size,), NOTHING_YET, np.float32)
         states: tuple[State, ...] = (State("max", (size,), initial=lowest),)
-        return Plan(compute, (None,), states=states, sums_up=True, float_only=reason)
+        return Plan(compute, (None,), states=states, sums_up=True)
     if kind == "ReduceSum":
         return Plan(compute, (None,), states=(State("sum", (size,)),), sums_up=True)
-    reason = f"{call.node.described} {COUNT}"
-    states = (State("mean", (size,)), State("count", (1,)))
-    return Plan(compute, (None,), states=states, sums_up=True, float_only=reason)
+    states = (State("mean", (size,), in_float=True), State("count", (1,), in_float=True))
+    return Plan(compute, (None,), states=states, sums_up=True, float_only=COUNT)
 
 
 def _global(kind: str) -> Rule:
