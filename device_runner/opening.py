@@ -6,7 +6,8 @@ from pathlib import Path
 
 from device_runner.backends.backend import LoadOptions
 from device_runner.containment import loading
-from device_runner.model.step_file import load_step_model
+from device_runner.model.foreign_model import load_any_model
+from device_runner.model.step_file import StepModel, load_step_model
 from device_runner.stream import Stream
 
 
@@ -15,8 +16,21 @@ def open_stream(file: str | Path, backend: str, options: LoadOptions) -> Stream:
 
     A failing runtime fails within :func:`device_runner.containment.loading`.
     """
-    model = load_step_model(file)
-    with loading(file):
+    return _opened(load_step_model(file), backend, options)
+
+
+def open_any_stream(
+    file: str | Path, backend: str, options: LoadOptions, data: str | Path | None = None
+) -> Stream:
+    """Open a stream of any TFLite file, with or without a contract; see :func:`open_stream`.
+
+    ``data`` holds frames for a file without a contract.
+    """
+    return _opened(load_any_model(file, data), backend, options)
+
+
+def _opened(model: StepModel, backend: str, options: LoadOptions) -> Stream:
+    with loading(model.path):
         stream = Stream(model, backend, options)
         stream.step_bytes(bytes(sum(spec.byte_count for spec in model.contract.inputs)))
         stream.reset()

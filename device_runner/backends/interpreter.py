@@ -60,7 +60,7 @@ class InterpreterBackend(HostMemoryBackend):
         signature = graph.signature(key)
         number = signature.subgraph
         wrapper = self.interpreter._interpreter
-        if several:
+        if several or number:
             # The public way to one of several subgraphs, a signature runner, copies all inputs and
             # outputs.
             wrapper.AllocateTensors(number)
@@ -71,8 +71,15 @@ class InterpreterBackend(HostMemoryBackend):
         invoke = functools.partial(wrapper.Invoke.__func__, wrapper, number)
         # The wrapper reads the model's bytes, which only the interpreter owns.
         invoke.owner = self.interpreter  # type: ignore[attr-defined]
+        inputs = {name: self._view(index, number) for name, index in signature.inputs.items()}
+        if not all(graph.tensors[index].static_shape for index in signature.outputs.values()):
+            # A file without a contract: only a step gives these outputs their memory, which stays
+            # where it is as long as its size does.
+            for view in inputs.values():
+                view[:] = bytes(view.nbytes)
+            invoke()
         return HostMemory(
-            inputs={name: self._view(index, number) for name, index in signature.inputs.items()},
+            inputs=inputs,
             outputs={name: self._view(index, number) for name, index in signature.outputs.items()},
             invoke=invoke,
         )

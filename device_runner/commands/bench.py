@@ -20,7 +20,7 @@ from device_runner.measure import benchmark
 from device_runner.measure.latency import PERCENTILES, BenchSettings
 from device_runner.measure.paced import PacedSettings
 from device_runner.measure.result import BenchResult
-from device_runner.opening import open_stream
+from device_runner.opening import open_any_stream
 from device_runner.stream import Stream
 
 
@@ -34,6 +34,8 @@ from device_runner.stream import Stream
               help="Rounds in which the models take turns.")  # fmt: skip
 @click.option("--warmup", type=click.FloatRange(0, 60), default=BenchSettings.warmup_s,
               show_default=True, help="Untimed run-up of each model, in seconds.")  # fmt: skip
+@click.option("--data", metavar="FILE",
+              help="Frames (.npy, .npz, .csv) of files without a contract; zeros.")  # fmt: skip
 @click.option("--paced", is_flag=True,
               help="One frame per frame period, sleeping between; models in turn.")  # fmt: skip
 @click.option("--period", type=click.FloatRange(0, 3600, min_open=True),
@@ -57,6 +59,7 @@ def bench(
     files: tuple[str, ...],
     backend: str,
     options: LoadOptions,
+    data: str | None,
     percentile: str | None,
     cpus: tuple[int, ...],
     realtime: int | None,
@@ -66,6 +69,9 @@ def bench(
     **how: Any,
 ) -> None:
     """Measure what one step of each model costs on this device.
+
+    FILES are step models, or any TFLite files: their states are fed back where they can be told by
+    equal shapes, and the result says that nothing was verified.
 
     Back to back, models taking turns; or, with --paced, at the pace of real use. A result that
     must not be trusted is marked INVALID, with the reason, and makes the exit code 5.
@@ -77,7 +83,7 @@ def bench(
     )
     results = _Results(output, samples, as_json)
     with scheduled(cpus, realtime):
-        streams = [open_stream(file, backend, options) for file in files]
+        streams = [open_any_stream(file, backend, options, data) for file in files]
         keep_samples = samples is not None
         if how["paced"]:
             pace = PacedSettings(how["duration"], how["period"], keep_samples)

@@ -1,4 +1,4 @@
-"""``inspect``: what is in a step model, or the graph of any TFLite file."""
+"""``inspect``: what is in a step model, or in any other TFLite file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from device_runner.commands.options import json_option
 from device_runner.errors import BadModelError
 from device_runner.model import inspection
 from device_runner.model.flatbuffer import read_graph
-from device_runner.model.step_file import load_step_model, read_bytes
+from device_runner.model.step_file import has_contract, load_step_model, read_bytes
 
 
 @click.command("inspect")
@@ -20,9 +20,19 @@ from device_runner.model.step_file import load_step_model, read_bytes
               help="Draw the graph of any TFLite file, for Graphviz or as text.")  # fmt: skip
 @json_option
 def inspect(file: str, graph: str | None, as_json: bool) -> None:
-    """Show a step model's signature, states, operators, sizes and metrics."""
+    """Show a step model's signature, states, operators, sizes and metrics.
+
+    Of any other TFLite file: its inputs, outputs and operators, the states that can be recognised,
+    and what it keeps inside from step to step.
+    """
     if graph is not None:
         _draw(file, graph)
+        return
+    if not has_contract(read_bytes(file)):
+        from device_runner.model.foreign_inspection import format_foreign, inspect_foreign
+
+        found = inspect_foreign(file)
+        click.echo(json.dumps(found, indent=1) if as_json else format_foreign(found))
         return
     model = load_step_model(file)
     facts = inspection.inspect_model(model)

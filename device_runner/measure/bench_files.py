@@ -12,7 +12,7 @@ from device_runner.measure.latency import BenchSettings
 from device_runner.measure.paced import PacedSettings
 from device_runner.measure.result import BenchResult
 from device_runner.measure.scheduling import scheduled
-from device_runner.opening import open_stream
+from device_runner.opening import open_any_stream
 
 
 def bench_files(
@@ -21,6 +21,7 @@ def bench_files(
     settings: BenchSettings | PacedSettings | None = None,
     circumstances: Circumstances | None = None,
     options: LoadOptions | None = None,
+    data: str | Path | None = None,
 ) -> list[BenchResult]:
     """Verify step models and measure what one step of each costs on this machine.
 
@@ -28,11 +29,13 @@ def bench_files(
     of real use, one after the other.
 
     Args:
-        files: paths of .tflite step models, or one path.
+        files: paths of .tflite files, or one path. A file without a contract is stepped, but not
+            verified; its result says so in ``unverified``.
         backend: name of the runtime, or "auto".
         settings: how many steps or seconds to measure; None for the command's defaults.
         circumstances: CPUs and real-time priority, and a percentile that must be reported.
         options: threads, delegate, device.
+        data: frames (.npy, .npz or .csv) for files without a contract; None for zeros.
 
     Returns:
         One result per file, in the order of ``files``, in the form that
@@ -55,7 +58,7 @@ def bench_files(
     options, how = options or LoadOptions(), settings or BenchSettings()
     around = circumstances or Circumstances(threads=options.threads)
     with scheduled(around.cpus, around.realtime):
-        streams = [open_stream(path, backend, options) for path in paths]
+        streams = [open_any_stream(path, backend, options, data) for path in paths]
         if isinstance(how, PacedSettings):
             return [bench_paced(stream, how, around).result for stream in streams]
         return [measured.result for measured in bench(streams, how, around)]

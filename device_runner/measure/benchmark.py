@@ -111,7 +111,9 @@ class _Session:
         circumstances: Circumstances,
     ) -> None:
         self.streams, self.percentile = streams, circumstances.percentile
-        self.verifications = [verify(stream) for stream in streams]
+        self.verifications = [
+            verify(stream) if stream.model.unverified is None else None for stream in streams
+        ]
         facts = {
             "mode": mode,
             **settings,
@@ -152,7 +154,7 @@ class _Session:
         run: RunFacts,
         throttled: str | None,
         stream: Stream,
-        verification: Verification,
+        verification: Verification | None,
         latency: ModelLatency | PacedLatency,
     ) -> Measured:
         front_end, warnings = _measure_front_end(stream)
@@ -163,7 +165,8 @@ class _Session:
             **run,
             "warnings": run["warnings"] + warnings,
             **_model_facts(stream),
-            "verification": verification.to_json(),
+            "verification": None if verification is None else verification.to_json(),
+            "unverified": stream.model.unverified,
             "valid": not reasons,
             "invalid_reason": "; ".join(reasons) or None,
             "latency_ns": _latency_facts(latency),
@@ -236,13 +239,13 @@ def _measure_front_end(stream: Stream) -> tuple[Latency | None, list[str]]:
 
 def _doubts(
     stream: Stream,
-    verification: Verification,
+    verification: Verification | None,
     latency: ModelLatency | PacedLatency,
     percentile: float | None,
 ) -> list[str]:
     """List why a result must not be trusted."""
     doubts = []
-    if verification.failure:
+    if verification is not None and verification.failure:
         doubts.append(verification.failure)
     placement = stream.backend.placement()
     if placement and stream.backend.wants_accelerator and not placement.delegated:

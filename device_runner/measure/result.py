@@ -182,7 +182,8 @@ class ModelFacts(TypedDict):
 
 
 class _KnownResult(RunFacts, ModelFacts):
-    verification: dict[str, Any]
+    # None for a file without a contract: see BenchResult.unverified.
+    verification: dict[str, Any] | None
     valid: bool
     invalid_reason: str | None
     # The former if RunSettings.mode is "back-to-back", the latter if it is "paced".
@@ -196,11 +197,13 @@ class BenchResult(_KnownResult, total=False):
     All times are integer nanoseconds unless named otherwise. If a result must not be trusted,
     ``valid`` is False and ``invalid_reason`` says why. ``front_end_ns`` is the time to make a frame
     from sound, before the step, if the model takes sound. ``window`` says for which frames the
-    model answers, if not for each; a step is a frame, with an answer or not.
+    model answers, if not for each; a step is a frame, with an answer or not. ``unverified`` says
+    why nothing tells whether the outputs are right, for a TFLite file without a contract.
     """
 
     front_end_ns: LatencyFacts | None
     window: WindowFacts | None
+    unverified: str | None
 
 
 class DeviceResult(BenchResult):

@@ -121,6 +121,8 @@ def _remarks(result: BenchResult) -> list[str]:
             f"{result['file']}: {energy['joules_per_step'] * 1e6:.3g} microjoules "
             f"per step, the idle part included ({energy['meter']})"
         )
+    if unverified := result.get("unverified"):
+        lines.append(f"UNVERIFIED {result['file']}: {unverified}")
     if not result["valid"]:
         lines.append(f"INVALID {result['file']}: {result['invalid_reason']}")
     return lines

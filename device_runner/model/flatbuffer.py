@@ -35,6 +35,7 @@ class Tensor:
         sparse: whether the data is in TFLite's sparse encoding.
         quantized_axis: the axis that several scales run along.
         constant_start: where in the file a constant's data begins.
+        is_variable: whether a runtime keeps its values from step to step.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Tensor:
     sparse: bool
     quantized_axis: int
     constant_start: int
+    is_variable: bool = False
 
     @property
     def byte_count(self) -> int | None:
@@ -211,6 +213,7 @@ def _tensor(index: int, table: Table, buffers: list[tuple[int, int]]) -> Tensor:
         sparse=table.table(6) is not None,
         quantized_axis=axis,
         constant_start=start,
+        is_variable=bool(table.integer(5, "b", 0)),
     )
     if tensor.sparse:
         return tensor  # its buffer only holds the nonzero blocks

@@ -44,6 +44,8 @@ class StepModel:
         contract: what the model promises.
         labels: what each value of the first output stands for.
         golden: sequences to verify a device with.
+        unverified: why there is nothing to verify it with, in words; None for a step model. Then
+            the contract is made up from the graph, and ``golden`` holds inputs alone.
 
     Example::
 
@@ -58,6 +60,7 @@ class StepModel:
     contract: Contract
     labels: tuple[str, ...]
     golden: Golden
+    unverified: str | None = None
 
     @property
     def sha256(self) -> str:
@@ -140,6 +143,13 @@ def load_step_model(path: str | Path) -> StepModel:
     except BadModelError as error:
         raise BadModelError(f"{path}: {error.message}") from error
     return StepModel(Path(path), flatbuffer, len(data), graph, contract, labels, golden)
+
+
+def has_contract(data: bytes) -> bool:
+    """Tell whether a file is, or once was, a step model; another TFLite file has no contract.
+
+    A file whose ZIP was cut off or changed still holds the name of a member."""
+    return any(name.encode() in data for name in (CONTRACT_FILE, GOLDEN_FILE))
 
 
 def split_step_file(data: bytes) -> tuple[bytes, dict[str, bytes]]:

@@ -17,7 +17,7 @@ from device_runner.errors import MissingRuntimeError
 from device_runner.measure.result import BenchResult
 from device_runner.measure.result_log import append_result, check_appendable
 from device_runner.measure.result_table import format_results
-from device_runner.model.step_file import load_step_model
+from device_runner.model.foreign_model import load_any_model
 from pipeline.errors import DeviceError
 
 # Options of bench for this side.
@@ -67,6 +67,8 @@ def _bench(
         return
     if local["samples"]:
         raise click.UsageError("--samples works on this device only; leave it or --host out")
+    if local["data"]:
+        raise click.UsageError("--data works on this device only; leave it or --host out")
     check_backend(local["backend"])
     _bench_remotely(
         hosts,
@@ -126,7 +128,7 @@ def _bench_remotely(
     if python:
         devices = {name: one.model_copy(update={"python": python}) for name, one in devices.items()}
     for model in models:
-        load_step_model(model)
+        load_any_model(model)
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
         check_appendable(output)
