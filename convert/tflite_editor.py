@@ -1,4 +1,4 @@
-"""Edit a TFLite flatbuffer; the only file that knows the schema's tree of objects.
+"""Edit a TFLite flatbuffer; with tflite_objects the only file that knows the schema's objects.
 
 :func:`device_runner.model.flatbuffer.read_graph` reads and checks a flatbuffer; tensors and
 operators have the same numbers here. A flatbuffer that this module wrote is written again byte by
@@ -11,23 +11,23 @@ import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.tflite_objects import (
+    as_bytes,
+    index_array,
+    new_tensor,
+    operator_code,
+    referred_subgraphs,
+    renamed,
+    schema_module,
+    tensor_maps,
+    written,
+)
 from device_runner.model.tflite_schema import OPERATOR_NAMES
 
-FILE_IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
-# The largest number that the schema's old field for an operator holds.
-LARGEST_OLD_CODE = 127
-
-
-def _schema() -> Any:
-    # Imported here: the schema's module is long, and most commands change no flatbuffer.
-    from ai_edge_litert import schema_py_generated
-
-    return schema_py_generated
 
 
 class TfliteEditor:
@@ -51,8 +51,11 @@ class TfliteEditor:
     """
 
     def __init__(self, flatbuffer: bytes) -> None:
-        schema = _schema()
+        schema = schema_module()
         self.tree: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer, 0))
+        # Files of converters before TensorFlow 2.4 have the old field alone.
+        for code in self.tree.operatorCodes:
+            code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
         # A model above a megabyte may have its weights after the flatbuffer. They move when it is
         # written again, so they are taken in.
         for buffer in self.tree.buffers:
@@ -62,7 +65,7 @@ class TfliteEditor:
 
     def flatbuffer(self) -> bytes:
         """Write the flatbuffer as it is now."""
-        return _written(self.tree)
+        return written(self.tree)
 
     def raise_versions(self, versions: Mapping[str, int]) -> None:
         """Give each operator at least the version under its name, or 1."""
@@ -79,7 +82,7 @@ class TfliteEditor:
         if sum(tensor.buffer == other.buffer for other in tensors) > 1:
             tensor.buffer = self._add_buffer(values)
         else:
-            self.tree.buffers[tensor.buffer].data = _as_bytes(values)
+            self.tree.buffers[tensor.buffer].data = as_bytes(values)
 
     def drop_operators(self, positions: Collection[int], replaced: Mapping[int, int]) -> None:
         """Remove operators, and the operator codes that are then unused.
@@ -91,11 +94,12 @@ class TfliteEditor:
         graph = self.tree.subgraphs[0]
         kept = [one for place, one in enumerate(graph.operators) if place not in positions]
         for operator in kept:
-            operator.inputs = _renamed(operator.inputs, replaced)
+            operator.inputs = renamed(operator.inputs, replaced)
         graph.operators = kept
-        used = sorted({operator.opcodeIndex for operator in kept})
+        everything = [one for part in self.tree.subgraphs for one in part.operators or []]
+        used = sorted({operator.opcodeIndex for operator in everything})
         self.tree.operatorCodes = [self.tree.operatorCodes[index] for index in used]
-        for operator in kept:
+        for operator in everything:
             operator.opcodeIndex = used.index(operator.opcodeIndex)
 
     def add_copy(self, source: int, name: str) -> int:
@@ -108,12 +112,12 @@ class TfliteEditor:
         Returns:
             The index of the copy.
         """
-        schema, graph = _schema(), self.tree.subgraphs[0]
+        schema, graph = schema_module(), self.tree.subgraphs[0]
         original = graph.tensors[source]
         shape = np.array(original.shape, np.int32)
-        sizes = _tensor(f"{name}/shape", schema.TensorType.INT32, [len(shape)])
+        sizes = new_tensor(f"{name}/shape", schema.TensorType.INT32, [len(shape)])
         sizes.buffer = self._add_buffer(shape)
-        graph.tensors += [sizes, _tensor(f"{name}/own", original.type, shape)]
+        graph.tensors += [sizes, new_tensor(f"{name}/own", original.type, shape)]
         index = len(graph.tensors) - 1
         operator = schema.OperatorT()
         operator.opcodeIndex = self._code(OPERATOR_NAMES.index("RESHAPE"))
@@ -149,7 +153,7 @@ class TfliteEditor:
         signature = next(item for item in self.tree.signatureDefs if item.subgraphIndex == 0)
         for item in signature.outputs:
             item.tensorIndex = outputs[item.name.decode()]
-        self.tree.subgraphs[0].outputs = _indices(item.tensorIndex for item in signature.outputs)
+        self.tree.subgraphs[0].outputs = index_array(item.tensorIndex for item in signature.outputs)
 
     def add_part(
         self,
@@ -171,20 +175,20 @@ class TfliteEditor:
         graph = self.tree.subgraphs[0]
         chosen = [copy.copy(graph.operators[position]) for position in operators]
         for operator in chosen:
-            operator.inputs = _renamed(operator.inputs, replaced)
+            operator.inputs = renamed(operator.inputs, replaced)
         read = {int(i) for one in chosen for i in (*one.inputs, *one.outputs) if i >= 0}
         kept = sorted(read | {*inputs.values(), *outputs.values()})
         place = {index: position for position, index in enumerate(kept)}
         for operator in chosen:
-            operator.inputs = _renamed(operator.inputs, place)
-            operator.outputs = _renamed(operator.outputs, place)
-        subgraph = _schema().SubGraphT()
+            operator.inputs = renamed(operator.inputs, place)
+            operator.outputs = renamed(operator.outputs, place)
+        subgraph = schema_module().SubGraphT()
         subgraph.name = key.encode()
         # Tensors refer to buffers by number, so the buffers are shared.
         subgraph.tensors = [graph.tensors[index] for index in kept]
         subgraph.operators = chosen
-        subgraph.inputs = _indices(place[index] for index in inputs.values())
-        subgraph.outputs = _indices(place[index] for index in outputs.values())
+        subgraph.inputs = index_array(place[index] for index in inputs.values())
+        subgraph.outputs = index_array(place[index] for index in outputs.values())
         self.tree.subgraphs.append(subgraph)
         self._add_signature(
             key,
@@ -192,6 +196,151 @@ class TfliteEditor:
             {name: place[index] for name, index in inputs.items()},
             {name: place[index] for name, index in outputs.items()},
         )
+
+    def begin_with(self, number: int) -> None:
+        """Make a subgraph the first one, and drop those that it does not refer to."""
+        graphs = self.tree.subgraphs
+        kept, pending = [number], [number]
+        while pending:
+            for operator in graphs[pending.pop()].operators or []:
+                for other in referred_subgraphs(operator).values():
+                    if other not in kept:
+                        kept.append(other)
+                        pending.append(other)
+        place = {old: new for new, old in enumerate(kept)}
+        self.tree.subgraphs = [graphs[old] for old in kept]
+        for graph in self.tree.subgraphs:
+            for operator in graph.operators or []:
+                for field, other in referred_subgraphs(operator).items():
+                    setattr(operator.builtinOptions, field, place[other])
+        self.tree.signatureDefs = []
+
+    def subgraphs_of(self, position: int) -> dict[str, int]:
+        """Return the subgraphs that an operator refers to, by the name of the options' field."""
+        return referred_subgraphs(self.tree.subgraphs[0].operators[position])
+
+    def variables(self, number: int) -> dict[int, str]:
+        """Name the variables of a subgraph by the tensors that hold their handles."""
+        graph = self.tree.subgraphs[number]
+        found = {}
+        for operator in graph.operators or []:
+            if self._name_of(operator) == "VAR_HANDLE":
+                options = operator.builtinOptions
+                parts = (options.container, options.sharedName)
+                found[int(operator.outputs[0])] = "/".join((part or b"").decode() for part in parts)
+        return found
+
+    def options_of(self, position: int) -> dict[str, Any]:
+        """Return an operator's options by the schema's names; empty if it has none."""
+        options = self.tree.subgraphs[0].operators[position].builtinOptions
+        return {} if options is None else dict(vars(options))
+
+    def set_shapes(self, shapes: Mapping[int, Sequence[int]]) -> None:
+        """Give tensors a fixed shape."""
+        for index, shape in shapes.items():
+            tensor = self.tree.subgraphs[0].tensors[index]
+            tensor.shape, tensor.shapeSignature = np.array(shape, np.int32), None
+
+    def make_constant(self, index: int, values: NDArray[Any]) -> None:
+        """Give a tensor that was computed or handed in these values."""
+        tensor = self.tree.subgraphs[0].tensors[index]
+        tensor.buffer, tensor.isVariable = self._add_buffer(values), False
+
+    def rename_tensors(self, names: Mapping[int, str]) -> None:
+        """Give tensors of the first subgraph other names."""
+        for index, name in names.items():
+            self.tree.subgraphs[0].tensors[index].name = name.encode()
+
+    def make_plain(self, index: int) -> None:
+        """Make a tensor that a runtime kept from step to step one that is handed in."""
+        self.tree.subgraphs[0].tensors[index].isVariable = False
+
+    def add_tensor(
+        self, name: str, shape: Sequence[int], like: int, values: NDArray[Any] | None = None
+    ) -> int:
+        """Append a tensor of another one's dtype, constant if it has values.
+
+        Args:
+            like: a tensor of the first subgraph; its quantization is taken over, too.
+
+        Returns:
+            Its index.
+        """
+        graph = self.tree.subgraphs[0]
+        tensor = new_tensor(name, graph.tensors[like].type, shape)
+        tensor.quantization = graph.tensors[like].quantization
+        if values is not None:
+            tensor.buffer = self._add_buffer(values)
+        graph.tensors.append(tensor)
+        return len(graph.tensors) - 1
+
+    def add_indices(self, name: str, values: Sequence[int] | int) -> int:
+        """Append an int32 constant; return its index."""
+        tensor = new_tensor(name, schema_module().TensorType.INT32, np.shape(values))
+        tensor.buffer = self._add_buffer(np.array(values, np.int32))
+        self.tree.subgraphs[0].tensors.append(tensor)
+        return len(self.tree.subgraphs[0].tensors) - 1
+
+    def insert_operator(
+        self,
+        position: int,
+        name: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: tuple[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Insert an operator of version 1 before the one at ``position``.
+
+        ``options`` are the schema's table, such as "SplitOptions", and its fields.
+        """
+        schema, operator = schema_module(), schema_module().OperatorT()
+        operator.opcodeIndex = self._code(OPERATOR_NAMES.index(name))
+        operator.inputs, operator.outputs = index_array(inputs), index_array(outputs)
+        if options is not None:
+            kind, fields = options
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+            operator.builtinOptions = getattr(schema, f"{kind}T")()
+            for field, value in fields.items():
+                setattr(operator.builtinOptions, field, value)
+        self.tree.subgraphs[0].operators.insert(position, operator)
+
+    def inline(self, position: int, number: int, arguments: Sequence[int]) -> list[int]:
+        """Insert a subgraph's operators before ``position`` of the first.
+
+        Args:
+            arguments: the first subgraph's tensors for the subgraph's inputs.
+
+        Returns:
+            The first subgraph's tensors for the subgraph's outputs.
+        """
+        graph, inner = self.tree.subgraphs[0], self.tree.subgraphs[number]
+        place = dict(zip(map(int, inner.inputs), arguments, strict=True))
+        for index, original in enumerate(inner.tensors):
+            if index not in place:
+                tensor = copy.copy(original)
+                tensor.name = f"{(tensor.name or b'').decode()}/{len(graph.tensors)}".encode()
+                place[index] = len(graph.tensors)
+                graph.tensors.append(tensor)
+        inlined = [copy.copy(operator) for operator in inner.operators]
+        for operator in inlined:
+            operator.inputs = renamed(operator.inputs, place)
+            operator.outputs = renamed(operator.outputs, place)
+        graph.operators[position:position] = inlined
+        return [place[int(index)] for index in inner.outputs]
+
+    def rename_outputs(self, replaced: Mapping[int, int]) -> None:
+        """Let the first subgraph give other tensors in place of some outputs."""
+        graph = self.tree.subgraphs[0]
+        graph.outputs = renamed(graph.outputs, replaced)
+
+    def set_ports(self, inputs: Mapping[str, int], outputs: Mapping[str, int], key: str) -> None:
+        """Set the first subgraph's inputs and outputs, and give it a signature of its own."""
+        graph = self.tree.subgraphs[0]
+        graph.inputs, graph.outputs = index_array(inputs.values()), index_array(outputs.values())
+        self.set_signature(key, inputs, outputs)
+
+    def _name_of(self, operator: Any) -> str:
+        return OPERATOR_NAMES[self.tree.operatorCodes[operator.opcodeIndex].builtinCode]
 
     def set_signature(
         self, key: str, inputs: Mapping[str, int], outputs: Mapping[str, int]
@@ -203,14 +352,14 @@ class TfliteEditor:
     def _add_signature(
         self, key: str, subgraph: int, inputs: Mapping[str, int], outputs: Mapping[str, int]
     ) -> None:
-        signature = _schema().SignatureDefT()
+        signature = schema_module().SignatureDefT()
         signature.signatureKey, signature.subgraphIndex = key.encode(), subgraph
-        signature.inputs, signature.outputs = _tensor_maps(inputs), _tensor_maps(outputs)
+        signature.inputs, signature.outputs = tensor_maps(inputs), tensor_maps(outputs)
         self.tree.signatureDefs.append(signature)
 
     def _add_buffer(self, values: NDArray[Any]) -> int:
-        buffer = _schema().BufferT()
-        buffer.data = _as_bytes(values)
+        buffer = schema_module().BufferT()
+        buffer.data = as_bytes(values)
         self.tree.buffers.append(buffer)
         return len(self.tree.buffers) - 1
 
@@ -219,7 +368,7 @@ class TfliteEditor:
         for index, code in enumerate(self.tree.operatorCodes):
             if code.builtinCode == number:
                 return index
-        self.tree.operatorCodes.append(_operator_code(number, 1))
+        self.tree.operatorCodes.append(operator_code(number, 1))
         return len(self.tree.operatorCodes) - 1
 
 
@@ -230,58 +379,16 @@ def naming_model(codes: Iterable[tuple[int, int]], use: bool = False) -> bytes:
         codes: schema number and version of each operator.
         use: whether the graph also has one operator of each.
     """
-    schema = _schema()
+    schema = schema_module()
     model = schema.ModelT()
     model.version = SCHEMA_VERSION
-    model.operatorCodes = [_operator_code(number, version) for number, version in codes]
+    model.operatorCodes = [operator_code(number, version) for number, version in codes]
     graph = schema.SubGraphT()
-    graph.tensors, graph.inputs, graph.outputs = [_tensor("x", 0, [1, 1])], [0], [0]
+    graph.tensors, graph.inputs, graph.outputs = [new_tensor("x", 0, [1, 1])], [0], [0]
     graph.operators = []
     for index in range(len(model.operatorCodes) if use else 0):
         operator = schema.OperatorT()
         operator.opcodeIndex, operator.inputs, operator.outputs = index, [0], [0]
         graph.operators.append(operator)
     model.subgraphs, model.buffers = [graph], [schema.BufferT()]
-    return _written(model)
-
-
-def _written(tree: Any) -> bytes:
-    builder = flatbuffers.Builder()
-    builder.Finish(tree.Pack(builder), file_identifier=FILE_IDENTIFIER)
-    return bytes(builder.Output())
-
-
-def _operator_code(number: int, version: int) -> Any:
-    code = _schema().OperatorCodeT()
-    code.deprecatedBuiltinCode = min(number, LARGEST_OLD_CODE)
-    code.builtinCode, code.version = number, version
-    return code
-
-
-def _tensor(name: str, kind: int, shape: Any) -> Any:
-    tensor = _schema().TensorT()
-    tensor.name, tensor.type, tensor.shape = name.encode(), kind, np.array(shape, np.int32)
-    # Buffer 0 is empty by the schema's rule.
-    tensor.buffer = 0
-    return tensor
-
-
-def _tensor_maps(tensors: Mapping[str, int]) -> list[Any]:
-    items = []
-    for name, index in tensors.items():
-        item = _schema().TensorMapT()
-        item.name, item.tensorIndex = name.encode(), index
-        items.append(item)
-    return items
-
-
-def _renamed(tensors: Iterable[int], names: Mapping[int, int]) -> NDArray[np.int32]:
-    return _indices(names.get(int(index), int(index)) for index in tensors)
-
-
-def _indices(tensors: Iterable[int]) -> NDArray[np.int32]:
-    return np.array([int(index) for index in tensors], np.int32)
-
-
-def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.frombuffer(values.tobytes(), np.uint8)
+    return written(model)

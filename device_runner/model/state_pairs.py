@@ -62,6 +62,7 @@ class StepPorts:
         subgraph: the subgraph of the step.
         inputs, outputs: tensors by name, the states' left out.
         states: the pairs.
+        order: all outputs' tensors in the order of the graph.
         unclear: candidates that could not be told apart, in words; empty if there are none.
     """
 
@@ -70,6 +71,7 @@ class StepPorts:
     inputs: dict[str, int]
     outputs: dict[str, int]
     states: tuple[StatePair, ...]
+    order: tuple[int, ...]
     unclear: str = ""
 
 
@@ -116,6 +118,7 @@ def find_ports(
         free_inputs,
         free_outputs,
         tuple(pairs.values()),
+        graph.outputs,
         unclear,
     )
 

@@ -25,6 +25,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "convert": CommandEntry(
         "pipeline.convert_command.convert_command", MODEL, "Make a step model of a trained model."
     ),
+    "adopt": CommandEntry(
+        "pipeline.commands.adopt.adopt_command", MODEL, "Make a step model of another TFLite file."
+    ),
     "check": CommandEntry(
         "pipeline.target_commands.check", MODEL, "Tell whether a model fits a target."
     ),
