@@ -251,6 +251,30 @@ class TfliteEditor:
         for index, name in names.items():
             self.tree.subgraphs[0].tensors[index].name = name.encode()
 
+    def drop_unused(self) -> None:
+        """Remove the first subgraph's tensors that nothing uses, and let no two share a buffer.
+
+        A quantizer changes constants in their buffers."""
+        graph = self.tree.subgraphs[0]
+        lists = [part for one in graph.operators for part in (one.inputs, one.outputs)]
+        maps = [item for one in self.tree.signatureDefs for item in (*one.inputs, *one.outputs)]
+        used = {int(index) for part in (*lists, graph.inputs, graph.outputs) for index in part}
+        kept = sorted(index for index in used if index >= 0)
+        place = {index: position for position, index in enumerate(kept)}
+        graph.tensors = [graph.tensors[index] for index in kept]
+        for operator in graph.operators:
+            operator.inputs = renamed(operator.inputs, place)
+            operator.outputs = renamed(operator.outputs, place)
+        graph.inputs, graph.outputs = renamed(graph.inputs, place), renamed(graph.outputs, place)
+        for item in maps:
+            item.tensorIndex = place[item.tensorIndex]
+        buffers: list[Any] = [self.tree.buffers[0]]
+        for tensor in graph.tensors:
+            content = copy.copy(self.tree.buffers[tensor.buffer])
+            tensor.buffer = len(buffers)
+            buffers.append(content)
+        self.tree.buffers, self.tree.metadata = buffers, None
+
     def make_plain(self, index: int) -> None:
         """Make a tensor that a runtime kept from step to step one that is handed in."""
         self.tree.subgraphs[0].tensors[index].isVariable = False
@@ -260,11 +284,8 @@ class TfliteEditor:
     ) -> int:
         """Append a tensor of another one's dtype, constant if it has values.
 
-        Args:
-            like: a tensor of the first subgraph; its quantization is taken over, too.
-
-        Returns:
-            Its index.
+        ``like`` is a tensor of the first subgraph; its quantization is taken over, too. Returns the
+        new tensor's index.
         """
         graph = self.tree.subgraphs[0]
         tensor = new_tensor(name, graph.tensors[like].type, shape)
@@ -313,7 +334,7 @@ class TfliteEditor:
         Returns:
             The first subgraph's tensors for the subgraph's outputs.
         """
-        graph, inner = self.tree.subgraphs[0], self.tree.subgraphs[number]
+        graph, inner = (self.tree.subgraphs[which] for which in (0, number))
         place = dict(zip(map(int, inner.inputs), arguments, strict=True))
         for index, original in enumerate(inner.tensors):
             if index not in place:

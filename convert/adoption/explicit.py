@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from convert.adoption.fused import with_explicit_cells
 from convert.adoption.loops import without_loops
-from convert.adoption.settled import settled
+from convert.adoption.settled import settled, without_idle
 from convert.adoption.variables import InnerState, with_explicit_variables
 from convert.errors import SourceModelError
 from convert.step.distinct_outputs import with_own_outputs
@@ -128,7 +128,12 @@ def _with_ports(
          **{name: pair[1] for name, pair in states.items()}},
         STEP_SIGNATURE,
     )  # fmt: skip
-    changed = _with_single_names(settled(with_own_outputs(editor.flatbuffer()), whole))
+    changed = settled(with_own_outputs(without_idle(editor.flatbuffer())), whole)
+    if read_graph(changed).subgraph_count == 1:
+        editor = TfliteEditor(changed)
+        editor.drop_unused()
+        changed = editor.flatbuffer()
+    changed = _with_single_names(changed)
     names, kept_inside = {**inputs, **outputs}, tuple(states)[len(ports.states) :]
     return ExplicitStep(changed, ports, names, kept_inside, initial)
 

@@ -48,6 +48,7 @@ def with_explicit_cells(
         SourceModelError: an operator keeps a state that cannot be taken out exactly.
     """
     states: list[InnerState] = []
+    number = 0
     while True:
         graph = read_graph(flatbuffer)
         positions = [
@@ -57,7 +58,8 @@ def with_explicit_cells(
         ]
         if not positions:
             return flatbuffer, states
-        cell = _Cell(flatbuffer, graph, positions[0], len(states), integers)
+        cell = _Cell(flatbuffer, graph, positions[0], number, integers)
+        number += 1
         states += cell.states
         flatbuffer = cell.editor.flatbuffer()
 
@@ -200,8 +202,7 @@ class _Cell:
 
     def _state(self, name: str, taken: int, given: int) -> None:
         self.editor.make_plain(taken)
-        whole = f"{name}_{self.number + len(self.states)}"
-        self.states.append(InnerState(whole, taken, given))
+        self.states.append(InnerState(f"{name}_{self.number}", taken, given))
 
     def _give(self, h: int) -> None:
         """Let the operator's output hold the new h."""

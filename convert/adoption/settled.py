@@ -52,6 +52,23 @@ def settled(flatbuffer: bytes, whole: bool = False) -> bytes:
     return flatbuffer
 
 
+def without_idle(flatbuffer: bytes) -> bytes:
+    """Remove the operators whose results nothing uses."""
+    graph = read_graph(flatbuffer)
+    used, idle = set(graph.outputs), set()
+    for position in reversed(range(len(graph.operators))):
+        operator = graph.operators[position]
+        if operator.outputs and not used & set(operator.outputs):
+            idle.add(position)
+        else:
+            used.update(operator.inputs)
+    if not idle:
+        return flatbuffer
+    editor = TfliteEditor(flatbuffer)
+    editor.drop_operators(idle, {})
+    return editor.flatbuffer()
+
+
 def _foldable(graph: Graph, whole: bool) -> list[int]:
     """List the positions of the operators whose result no input changes."""
     constant = {tensor.index for tensor in graph.tensors if tensor.constant_bytes}

@@ -141,6 +141,5 @@ def _initial(flatbuffer: bytes, begins: dict[str, Tensor], variable: str) -> NDA
 
 
 def _name(variable: str, number: int) -> str:
-    words = [part for part in variable.split("/") if part]
-    plain = words[-1] if words else ""
-    return f"state_{number}" if not plain.isidentifier() else f"{plain}_{number}"
+    plain = "_".join(part for part in variable.split("/") if part)
+    return plain if plain.isidentifier() else f"state_{number}"

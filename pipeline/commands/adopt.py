@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import numpy as np
 
 from convert.schemes import SCHEMES
 from device_runner.containment import contained, stepping
@@ -69,11 +70,13 @@ def adopt_command(
     answers = verify_on_runtimes([model.path])
     good = [one["backend"] for one in answers if not one["failure"]]
     inputs = "the data given" if data else "random inputs"
+    spread = float(np.ptp(model.golden.y)) or 1.0
+    error = max((one["rms"] for one in answers if not one["failure"]), default=0.0) / spread
     click.echo(
         f"{model.path}: {model.file_bytes:,} bytes, {model.contract.scheme}, "
         f"states {', '.join(one.name for one in model.contract.states) or 'none'}; as the file "
-        f"itself computes on litert, on {inputs}: the same on {', '.join(good) or 'no runtime'}; "
-        "not verified against a trained model"
+        f"itself computes on litert, on {inputs}, to {error:.1g} rms of its outputs' spread on "
+        f"{', '.join(good) or 'no runtime'}; not verified against a trained model"
     )
     for one in answers:
         if one["failure"]:
