@@ -8,7 +8,9 @@ import click
 import numpy as np
 
 from convert.schemes import SCHEMES
+from device_runner.commands.options import force_option
 from device_runner.containment import contained, stepping
+from device_runner.output_file import OutputKind, check_replaceable
 
 
 def _pairs(
@@ -40,6 +42,7 @@ def _pairs(
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write; default: FILE with 'step' or the scheme in its "
                    "name.")  # fmt: skip
+@force_option
 @contained
 def adopt_command(
     file: Path,
@@ -51,6 +54,7 @@ def adopt_command(
     frame_period: float | None,
     labels: str | None,
     output: Path | None,
+    force: bool,
 ) -> None:
     """Write a step contract into a copy of FILE, a TFLite file that edgestep did not make.
 
@@ -63,6 +67,8 @@ def adopt_command(
     from convert.verify import verify_on_runtimes
     from device_runner.errors import VerificationError
 
+    if output is not None:
+        check_replaceable(output, OutputKind.STEP_MODEL, force)
     names = tuple(part.strip() for part in labels.split(",")) if labels else ()
     wishes = Wishes(states, signature, scheme, data, random_calibration, frame_period, names)
     with stepping(file):
