@@ -8,7 +8,7 @@ byte if nothing is changed.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,6 @@ from convert.tflite_objects import (
     written,
 )
 from device_runner.model.tflite_schema import OPERATOR_NAMES
-
-SCHEMA_VERSION = 3
 
 
 class TfliteEditor:
@@ -137,12 +135,12 @@ class TfliteEditor:
             replaced: maps a tensor to the one that it reads in its place.
         """
         operator = self.tree.subgraphs[0].operators[position]
-        operator.inputs = _renamed(operator.inputs, replaced)
+        operator.inputs = renamed(operator.inputs, replaced)
 
     def set_float(self, index: int) -> None:
         """Make a quantized tensor one of float32."""
         tensor = self.tree.subgraphs[0].tensors[index]
-        tensor.type, tensor.quantization = _schema().TensorType.FLOAT32, None
+        tensor.type, tensor.quantization = schema_module().TensorType.FLOAT32, None
 
     def set_outputs(self, outputs: Mapping[str, int]) -> None:
         """Set the tensors that the first subgraph's signature gives.
@@ -391,25 +389,3 @@ class TfliteEditor:
                 return index
         self.tree.operatorCodes.append(operator_code(number, 1))
         return len(self.tree.operatorCodes) - 1
-
-
-def naming_model(codes: Iterable[tuple[int, int]], use: bool = False) -> bytes:
-    """Make a TFLite file that names operators without computing anything.
-
-    Args:
-        codes: schema number and version of each operator.
-        use: whether the graph also has one operator of each.
-    """
-    schema = schema_module()
-    model = schema.ModelT()
-    model.version = SCHEMA_VERSION
-    model.operatorCodes = [operator_code(number, version) for number, version in codes]
-    graph = schema.SubGraphT()
-    graph.tensors, graph.inputs, graph.outputs = [new_tensor("x", 0, [1, 1])], [0], [0]
-    graph.operators = []
-    for index in range(len(model.operatorCodes) if use else 0):
-        operator = schema.OperatorT()
-        operator.opcodeIndex, operator.inputs, operator.outputs = index, [0], [0]
-        graph.operators.append(operator)
-    model.subgraphs, model.buffers = [graph], [schema.BufferT()]
-    return written(model)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 FILE_IDENTIFIER = b"TFL3"
 # The largest number that the schema's old field for an operator holds.
 LARGEST_OLD_CODE = 127
+SCHEMA_VERSION = 3
 
 
 def schema_module() -> Any:
@@ -71,3 +72,25 @@ def index_array(tensors: Iterable[int]) -> NDArray[np.int32]:
 
 def as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.frombuffer(values.tobytes(), np.uint8)
+
+
+def naming_model(codes: Iterable[tuple[int, int]], use: bool = False) -> bytes:
+    """Make a TFLite file that names operators without computing anything.
+
+    Args:
+        codes: schema number and version of each operator.
+        use: whether the graph also has one operator of each.
+    """
+    schema = schema_module()
+    model = schema.ModelT()
+    model.version = SCHEMA_VERSION
+    model.operatorCodes = [operator_code(number, version) for number, version in codes]
+    graph = schema.SubGraphT()
+    graph.tensors, graph.inputs, graph.outputs = [new_tensor("x", 0, [1, 1])], [0], [0]
+    graph.operators = []
+    for index in range(len(model.operatorCodes) if use else 0):
+        operator = schema.OperatorT()
+        operator.opcodeIndex, operator.inputs, operator.outputs = index, [0], [0]
+        graph.operators.append(operator)
+    model.subgraphs, model.buffers = [graph], [schema.BufferT()]
+    return written(model)

@@ -25,7 +25,7 @@ from typing import Any
 
 from convert.targets import DATA, MICRO_FILE, RUNTIMES_FILE, VERSIONS_FILE
 from convert.targets.runtimes import version_key
-from convert.tflite_editor import naming_model
+from convert.tflite_objects import naming_model
 from device_runner.model.tflite_schema import CUSTOM_OPERATOR, OPERATOR_NAMES
 
 # Higher than the highest version of any operator today.

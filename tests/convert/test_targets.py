@@ -25,7 +25,8 @@ from convert.targets.runtimes import (
     release_of,
     version_key,
 )
-from convert.tflite_editor import TfliteEditor, naming_model
+from convert.tflite_editor import TfliteEditor
+from convert.tflite_objects import naming_model
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import load_step_model
 from device_runner.model.tflite_schema import OPERATOR_NAMES
