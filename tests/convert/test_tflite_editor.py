@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convert.tflite_editor import TfliteEditor, naming_model
+from convert.tflite_editor import TfliteEditor
+from convert.tflite_objects import naming_model
 from device_runner.model.constants import read_constant
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import load_step_model
