@@ -24,12 +24,12 @@ from convert.importers.imported import (
 from convert.importers.layer_list import (
     KERAS_CELLS,
     KERAS_LAYERS,
-    MASK_OPERATIONS,
-    OPERATIONS,
     relaxed,
 )
 from convert.layers import refusal
 from convert.layers.activations import hard_sigmoid_3, hard_silu
+from convert.layers.operation_call import Slot, TensorOperation, named_arguments, with_slots
+from convert.layers.operations import IN_KERAS, unknown_operation
 from models.tensorflow_log import quiet
 
 # Activations that Keras 3 computes differently from tf_keras, or that tf_keras lacks.
@@ -124,11 +124,9 @@ def _rebuilt(model: Any) -> tf_keras.Model:
     def _call(node: Any) -> None:
         operation = node.operation
         if id(operation) not in layers:
-            layers[id(operation)] = _layer(operation)
+            layers[id(operation)] = _layer(operation, node)
         layer = layers[id(operation)]
-        # Masks come as keyword arguments; a step has none.
-        given = [value(item) for item in _tensors(node.arguments.args)]
-        results = as_list(layer(given if len(given) > 1 else given[0]))
+        results = _called(layer, node, value)
         copy = getattr(operation, "get_weights", None)
         if copy is not None and not isinstance(layer, tf_keras.layers.Normalization):
             weights = copy()
@@ -139,7 +137,7 @@ def _rebuilt(model: Any) -> tf_keras.Model:
                 )
             layer.set_weights(weights)
         outputs = _tensors(node.outputs)
-        flat = tf.nest.flatten(results)
+        flat = tf.nest.flatten(as_list(results))
         if len(flat) != len(outputs):
             raise UnsupportedLayerError(
                 f"layer '{operation.name}' ({_kind(operation)}) gives {len(outputs)} outputs in "
@@ -151,6 +149,47 @@ def _rebuilt(model: Any) -> tf_keras.Model:
     return tf_keras.Model(inputs, outputs, name=model.name)
 
 
+def _called(layer: Any, node: Any, value: Callable[[Any], Any]) -> Any:
+    """Call a rebuilt layer as the original is called at a node.
+
+    Args:
+        value: finds what was made of a tensor of the original.
+    """
+    given, named = node.arguments.args, _named(node)
+    if isinstance(layer, TensorOperation | tf_keras.Model):
+        values = [value(tensor) for tensor in _tensors([given, named])]
+        return layer(values if len(values) > 1 else values[0])
+
+    def rebuilt(item: Any) -> Any:
+        if isinstance(item, list | tuple):
+            return [rebuilt(one) for one in item]
+        return value(item) if hasattr(item, "_keras_history") else item
+
+    return layer(*map(rebuilt, given), **{key: rebuilt(item) for key, item in named.items()})
+
+
+def _named(node: Any) -> dict[str, Any]:
+    """Return a call's keyword arguments that hold tensors; a step has no masks."""
+    named = node.arguments.kwargs.items()
+    return {key: item for key, item in named if key != "mask" and _tensors(item)}
+
+
+def _operation(operation: Any, node: Any) -> TensorOperation:
+    """Describe an operation of keras.ops, called once."""
+    tensors = _tensors([node.arguments.args, _named(node)])
+    places = {id(tensor): number for number, tensor in reversed(list(enumerate(tensors)))}
+
+    def slot(item: Any) -> Slot | None:
+        return Slot(places[id(item)]) if id(item) in places else None
+
+    arguments = named_arguments(operation.call, node.arguments.args, node.arguments.kwargs)
+    options = {key: item for key, item in vars(operation).items() if key[0] != "_"}
+    options.pop("name", None)
+    outputs = [tuple(tensor.shape) for tensor in _tensors(node.outputs)]
+    held = with_slots({**arguments, **options}, slot)
+    return TensorOperation(operation.name, _kind(operation), held, outputs)
+
+
 def _tensors(nested: Any) -> list[Any]:
     """List all symbolic tensors in arguments, in order."""
     if isinstance(nested, dict):
@@ -160,21 +199,21 @@ def _tensors(nested: Any) -> list[Any]:
     return [nested] if hasattr(nested, "_keras_history") else []
 
 
-def _layer(operation: Any) -> Any:
-    """Make the tf_keras layer that computes an operation of Keras 3, without its weights."""
+def _layer(operation: Any, node: Any = None) -> Any:
+    """Make the tf_keras layer that computes an operation of Keras 3, without its weights.
+
+    Args:
+        node: where it is called; None for a layer within a wrapper.
+    """
     import keras
 
     kind = _kind(operation)
     if isinstance(operation, keras.Model):
         return _rebuilt(operation)
     if not isinstance(operation, keras.Layer):
-        if kind not in OPERATIONS:
-            what = "a mask" if kind in MASK_OPERATIONS else f"keras.ops {kind}"
-            raise UnsupportedLayerError(
-                f"layer '{operation.name}' computes {what} outside of Keras' layers, which is not "
-                "stepped; replace it by a Keras layer"
-            )
-        return getattr(tf_keras.layers, OPERATIONS[kind])(name=operation.name)
+        if kind not in IN_KERAS:
+            raise unknown_operation(operation.name, f"keras.ops {kind}")
+        return _operation(operation, node)
     if kind not in KERAS_LAYERS | KERAS_CELLS or not hasattr(tf_keras.layers, kind):
         raise refusal(operation.name, kind)
     made = getattr(tf_keras.layers, kind)

@@ -13,16 +13,16 @@ from typing import Any
 from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.importers.training_parts import without_training_parts
 from convert.layers import LAYERS, OWN, refusal
-from convert.layers.joining import FUNCTIONS
+from convert.layers.operations import IN_KERAS, IN_TENSORFLOW, unknown_operation
 
 KERAS_CELLS = {"GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"}
 CONTAINERS = {"Functional", "InputLayer", "Model", "Sequential"}
-# Arithmetic between Keras 3 layers, by class: the layer that computes the same.
-OPERATIONS = {"Add": "Add", "Subtract": "Subtract", "Multiply": "Multiply"}
 # Operations that Keras 3 computes masks with; a step has no masks.
 MASK_OPERATIONS = {"Any", "ExpandDims", "LogicalAnd", "NotEqual", "Squeeze"}
 # How Keras writes what JSON lacks.
-VALUES = {"__keras_tensor__", "__numpy__", "__tensor__", "__tuple__"}
+VALUES = {
+    "__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__", "__tuple__",
+}  # fmt: skip
 KERAS_LAYERS = {name for name in LAYERS if not name.startswith(OWN)}
 # No real list of layers is deeper or longer.
 DEPTH_LIMIT, ITEM_LIMIT = 64, 2_000_000
@@ -85,20 +85,14 @@ def _check(item: dict[str, Any]) -> None:
     module = item.get("module") or "keras"
     if not isinstance(registered, str) or not isinstance(module, str):
         raise SourceModelError("its list of layers is damaged: a class has no name")
-    if kind == "TFOpLambda":
+    if kind in ("TFOpLambda", "SlicingOpLambda"):
         function = inner.get("function") if isinstance(inner, dict) else None
-        if function not in FUNCTIONS:
-            raise UnsupportedLayerError(
-                f"layer '{name}' computes tf.{str(function)[:60]} outside of Keras' layers "
-                "(TFOpLambda), which is not stepped; replace it by a Keras layer"
-            )
+        if function not in IN_TENSORFLOW:
+            raise unknown_operation(name, f"tf.{function}")
         return
-    if module.startswith("keras.src.ops"):
-        if kind not in OPERATIONS and kind not in MASK_OPERATIONS:
-            raise UnsupportedLayerError(
-                f"layer '{name}' computes keras.ops {kind} outside of Keras' layers, which is not "
-                "stepped; replace it by a Keras layer"
-            )
+    if module.startswith("keras.src.ops."):
+        if kind not in IN_KERAS and kind not in MASK_OPERATIONS:
+            raise unknown_operation(name, f"keras.ops {kind}")
         return
     if kind == "function":
         if module != "builtins" or not isinstance(inner, str):

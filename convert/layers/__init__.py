@@ -90,9 +90,9 @@ LAYERS: dict[str, LayerEntry] = {
     "Masking": LayerEntry("pointwise.masking", WITHOUT_EFFECT),
     "SpatialDropout1D": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
 }
-# Nobody writes this layer: it is how tf_keras stores ``a + b``.
-OPERATOR_LAYER = "TFOpLambda"
-OPERATOR_RULE = "joining.operator_on_tensors"
+# Nobody writes these layers: they are how ``a + b`` and ``y[:, -1]`` are kept.
+OPERATION_LAYERS = {"SlicingOpLambda", "TensorOperation", "TFOpLambda"}
+OPERATION_RULE = "operations.operation_on_tensors"
 
 _ATTENTION = (
     "attends to the whole sequence, so a step would need the future; use a recurrent layer, or a "
@@ -135,8 +135,8 @@ def step_rule(layer: Any, node: Any) -> StepRule:
     for kind in type(layer).__mro__:
         if kind.__name__ in REFUSED:
             raise refusal(layer.name, kind.__name__)
-        if kind.__name__ == OPERATOR_LAYER:
-            return _rule(OPERATOR_RULE)(layer, node)
+        if kind.__name__ in OPERATION_LAYERS:
+            return _rule(OPERATION_RULE)(layer, node)
         if (name := registered_name(kind)) in LAYERS:
             return _rule(LAYERS[name].implementation)(layer, node)
     raise refusal(layer.name, type(layer).__name__)

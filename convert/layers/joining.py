@@ -29,25 +29,6 @@ multiply = _merged(tf.multiply)
 maximum = _merged(tf.maximum)
 minimum = _merged(smaller)
 
-# Arithmetic between layers that can be stepped, by tf_keras' name of the function.
-FUNCTIONS: dict[str, Callable[[Any, Any], StepRule]] = {
-    "__operators__.add": add,
-    "math.add": add,
-    "math.subtract": subtract,
-    "math.multiply": multiply,
-}
-
-
-def operator_on_tensors(layer: Any, node: Any) -> StepRule:
-    """Step ``a + b``, ``a - b`` and ``a * b`` of two layers' outputs, written without a layer."""
-    name = layer.get_config()["function"]
-    if name not in FUNCTIONS or len(node.keras_inputs) != 2:
-        raise UnsupportedLayerError(
-            f"{described(layer)} computes tf.{str(name)[:60]} outside of Keras' layers, which is "
-            "not stepped; replace it by a Keras layer (Add, Multiply, Rescaling)"
-        )
-    return FUNCTIONS[name](layer, node)
-
 
 def average(layer: keras.layers.Average, node: Any) -> StepRule:
     """Step the mean of two or more layers."""

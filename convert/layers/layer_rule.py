@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -72,7 +73,9 @@ Value = Any
 def plain(value: Value) -> tf.Tensor:
     """Return the value as a tensor: scaled and shifted, looked up, its parts joined."""
     if isinstance(value, Scaled):
-        return value.value * value.scale + value.shift
+        scaled = value.value * value.scale
+        moves = not isinstance(value.shift, np.ndarray) or value.shift.any()
+        return scaled + value.shift if moves else scaled
     if isinstance(value, Lookup):
         return look_up(value.table, value.token)
     if isinstance(value, Joined):
