@@ -37,6 +37,10 @@ class SchemeWordsError(ConvertError):
     exit_code = 2
 
 
+class UnknownLayerError(UnknownNameError):
+    """The step has no such layer; the message suggests the nearest."""
+
+
 class UnknownTargetError(UnknownNameError):
     """There is no such target; the message suggests the nearest."""
 

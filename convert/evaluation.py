@@ -110,12 +110,21 @@ def first_output(outputs: StepValues) -> NDArray[np.float32]:
     return outputs[OUTPUT_NAME] if isinstance(outputs, dict) else outputs
 
 
-def _run_float(step: FloatStep, quantized: StepModel, frames: Any) -> NDArray[np.float32]:
-    """Step the float graph through ``frames`` without a reset and return its outputs."""
+def float_stream_of(step: FloatStep, quantized: StepModel) -> Stream:
+    """Open a stream of the float step that a step model was made of.
+
+    Args:
+        step: the float step.
+        quantized: the step model, whose window and shapes it takes.
+    """
     flatbuffer = with_phases(step.flatbuffer, step.periods)
     graph = read_graph(flatbuffer)
     contract = replace(quantized.contract, **contract_fields(graph, step))
     model = replace(quantized, flatbuffer=flatbuffer, graph=graph, contract=contract)
     with quiet():
-        stream = Stream(model, "litert")
-    return first_output(stream.run(frames))
+        return Stream(model, "litert")
+
+
+def _run_float(step: FloatStep, quantized: StepModel, frames: Any) -> NDArray[np.float32]:
+    """Step the float graph through ``frames`` without a reset and return its outputs."""
+    return first_output(float_stream_of(step, quantized).run(frames))

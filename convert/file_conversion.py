@@ -5,6 +5,7 @@ TensorFlow is not imported until a file is converted.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from calibration.data import Sequences, fit_sequences, load_sequences
 from convert.importers import NO_HINTS, ImportHints, import_model
+from convert.targets.profile import get_profile
 from device_runner.errors import MissingRuntimeError, VerificationError
 from models.tensorflow_log import quiet
 
@@ -44,6 +46,11 @@ class ConvertedFile:
         verified: how each installed runtime did on it, as
             :func:`convert.verify.verify_on_runtimes` gives it.
         report: the check against the target, operator by operator.
+
+    Example::
+
+        made = convert_file("net.keras", "cpu", data=sequences, frame_period_s=0.02)
+        print(made.path, made.model.contract.scheme)
     """
 
     path: Path
@@ -69,6 +76,8 @@ def convert_file(
     channels: Sequence[str] = (),
     units: str = "",
     output: str | Path | None = None,
+    in_float: Sequence[str] = (),
+    explain: bool = False,
     tell: Tell | None = None,
 ) -> ConvertedFile:
     """Make a step model file of a trained model, verify it, and check it for a target.
@@ -86,34 +95,32 @@ def convert_file(
         labels, channels: what each value of the first output, and of the first input, stands for.
         units: what the channels are measured in.
         output: the file to write; by default beside ``path``, with the scheme in its name.
+        in_float: names of layers that stay in float32 in an integer scheme.
+        explain: whether to tell the error of each layer and scheme, and the cheapest mend.
         tell: receives one line of text whenever there is news.
 
     Returns:
         The file that was written, and what is known about it.
 
     Raises:
-        click.ClickException: the conversion fails; the message is one line that says why and what
-            to do. Among them MissingRuntimeError (the workstation's packages are not installed),
-            SourceModelError, UnsupportedLayerError, CalibrationError, and VerificationError or
-            TargetMismatchError where the file was written but must not be used.
-
-    Example::
-
-        made = convert_file("net.keras", "cpu", data=sequences, frame_period_s=0.02)
-        print(made.path, made.model.contract.scheme)
+        click.ClickException: the conversion fails; one line says why and what to do. Among them are
+            MissingRuntimeError, SourceModelError, UnsupportedLayerError, CalibrationError; and
+            VerificationError or TargetMismatchError: the file was written but must not be used.
     """
     load_workstation_packages()
+    from convert.import_conversion.conversion import keep_in_float
     from convert.import_conversion.description import Facts
 
     facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
     wanted = _checked_names(target, scheme)
     path, say = Path(path), tell or _say_nothing
     conversion = _prepare(import_model(path, architecture, hints), data, facts)
+    keep_in_float(conversion, in_float)
     _tell_of_original(path, conversion, say)
-    model, refused = _export(conversion, target, wanted, path, output)
-    for name, reason in refused.items():
-        say(f"  not {name}: {reason}")
-    verified, report = _check(model, target, say)
+    if explain:
+        _explain(conversion, wanted, say)
+    model, refused = _export(conversion, target, wanted, path, output, say)
+    verified, report = _check(model, target, conversion.is_random, say)
     found = conversion.float_error, conversion.window, conversion.changed
     return ConvertedFile(model.path, model, *found, refused, verified, report)
 
@@ -174,8 +181,6 @@ def _tell_of_original(path: Path, conversion: Conversion, say: Tell) -> None:
         say(f"  {conversion.imported.understood}")
     for text in conversion.changed:
         say(f"  {text}")
-    if conversion.is_random:
-        say("  warning: calibrated on random numbers; say --data FILE for real use")
 
 
 def _export(
@@ -184,6 +189,7 @@ def _export(
     scheme: SchemeSpec | None,
     path: Path,
     output: str | Path | None,
+    say: Tell,
 ) -> tuple[StepModel, dict[str, str]]:
     """Write the step model, by default beside ``path`` and named after its scheme."""
     from convert.import_conversion.conversion import export_first
@@ -192,25 +198,53 @@ def _export(
     folder = (Path(output) if output else path).parent
     written = Path(output) if output else folder / f"{path.stem}.partial.tflite"
     model, refused = export_first(conversion, target, scheme, written)
+    for name, reason in refused.items():
+        say(f"  not {name}: {reason}")
     if output is None:
         used = parse_scheme(model.contract.scheme).file_part
         model = replace(model, path=written.replace(folder / f"{path.stem}-{used}.tflite"))
     return model, refused
 
 
-def _check(model: StepModel, target: str, say: Tell) -> tuple[list[dict[str, Any]], TargetReport]:
+def _explain(conversion: Conversion, scheme: SchemeSpec | None, say: Tell) -> None:
+    """Tell the errors by scheme and by layer; of int8 if no integer scheme is asked for."""
+    from convert.import_conversion.layer_errors import Trial, explain
+    from convert.schemes import load_scheme, parse_scheme
+
+    if scheme is None or load_scheme(scheme.base).state_dtype == "float32":
+        scheme = parse_scheme("int8")
+    data = (
+        "data kept from calibration"
+        if conversion.held_out.sequences
+        else "the data that calibrates"
+    )
+    if conversion.is_random:
+        data = "random numbers, which tell nothing of real use"
+    say(f"  errors against the float32 step, as shares of the output's spread, on {data}:")
+    explain(Trial(conversion, conversion.measured), scheme, lambda text: say(f"  {text}"))
+
+
+def _check(
+    model: StepModel, target: str, is_random: bool, say: Tell
+) -> tuple[list[dict[str, Any]], TargetReport]:
     """Verify a file on every installed runtime, and check it against the target."""
+    from convert.import_conversion.held_out import held_out_sentence
+    from convert.schemes.mixed import mixed_sentence
     from convert.targets.check import check_file
     from convert.verify import verify_on_runtimes
 
-    path = model.path
+    path, metrics, scheme = model.path, model.contract.metrics, model.contract.scheme
     verified = verify_on_runtimes([path])
     report = check_file(path, target)
     states = ", ".join(state.name for state in model.contract.states)
     runtimes = ", ".join(one["backend"] for one in verified if not one["failure"])
+    if mixed := mixed_sentence(metrics.get("mixed", {})):
+        say(f"  {mixed}")
+    if not is_random:
+        say(f"  {held_out_sentence(metrics, scheme)}")
     say(
-        f"{path}: {model.file_bytes:,} bytes, {model.contract.scheme}, states {states or 'none'}; "
-        f"verified on {runtimes or 'no runtime'}; "
+        f"{path}: {model.file_bytes:,} bytes, {scheme}, states {states or 'none'}; "
+        f"{'computed alike' if is_random else 'verified'} on {runtimes or 'no runtime'}; "
         f"{'fits' if report.fits else 'does not fit'} {target}"
     )
     failures = [f"{one['backend']}: {one['failure']}" for one in verified if one["failure"]]
@@ -220,4 +254,11 @@ def _check(model: StepModel, target: str, say: Tell) -> tuple[list[dict[str, Any
         raise VerificationError(f"{path}: no runtime here computes it right; do not use it")
     if not report.fits:
         raise report.error()
+    if command := get_profile(target).next_command:
+        say(f"  next: {command} {shlex.quote(str(path))}")
+    if is_random:
+        say(
+            f"{path}: accuracy unknown: calibrated on random numbers, which tell nothing of real "
+            "use; convert again with --data FILE"
+        )
     return verified, report

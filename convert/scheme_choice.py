@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convert.errors import ContractViolationError
-from convert.model_metrics import ModelMetrics
+from convert.model_metrics import Drift, ModelMetrics
 from convert.schemes import parse_scheme
 from convert.schemes.spec import SchemeSpec
 from convert.targets.profile import get_profile
@@ -62,11 +62,15 @@ def refusal(metrics: ModelMetrics) -> str | None:
             f"is worse by {lost / abs(reference):.1%} in {metric.name} "
             f"({metric.text(metrics.score)} against {metric.text(reference)})"
         )
-    drift = metrics.drift
-    if not drift:
-        return None
-    # If decisions do not count, how far the outputs stray does.
-    decides = metric.name == ACCURACY.name
+    return drift_refusal(metrics.drift, metric.name == ACCURACY.name) if metrics.drift else None
+
+
+def drift_refusal(drift: Drift, decides: bool) -> str | None:
+    """Say why a step model strays too far over a long stream without reset; None if it does not.
+
+    Args:
+        decides: whether decisions count; if they do not, how far the outputs stray does.
+    """
     if decides and drift.argmax_agreement < DECISIONS_KEPT:
         return (
             f"decides as the float model at only {drift.argmax_agreement:.0%} of "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
@@ -12,7 +11,6 @@ from convert.importers import FILE_KINDS, FOLDER, FileKind, ImportHints
 from convert.layers import LAYERS, OWN
 from convert.schemes import SCHEMES
 from convert.targets import target_names
-from convert.targets.profile import get_profile
 
 
 def _list_layers(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -75,6 +73,10 @@ quantized, verified on every installed runtime, and checked for the target.
 @click.option("--units", metavar="TEXT", default="", help="What they are measured in.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write; default: MODEL with the scheme in its name.")  # fmt: skip
+@click.option("--in-float", multiple=True, metavar="LAYER",
+              help="A layer that stays in float32 in an integer scheme.")  # fmt: skip
+@click.option("--explain", is_flag=True,
+              help="Print the error by layer and by scheme, and the cheapest mend.")  # fmt: skip
 @click.option("--list-layers", is_flag=True, is_eager=True, expose_value=False,
               callback=_list_layers,
               help="Print the layers that can be stepped, and end.")  # fmt: skip
@@ -92,6 +94,8 @@ def convert_command(
     channels: str | None,
     units: str,
     output: Path | None,
+    in_float: tuple[str, ...],
+    explain: bool,
 ) -> None:
     """Convert as the options say; HELP is its help."""
     if data is None and not random_calibration:
@@ -99,7 +103,7 @@ def convert_command(
             "real sequences are needed for calibration and proof: give --data FILE, "
             "or --random-calibration to do without"
         )
-    made = convert_file(
+    convert_file(
         model,
         target,
         data,
@@ -111,10 +115,10 @@ def convert_command(
         channels=_names(channels),
         units=units,
         output=output,
+        in_float=in_float,
+        explain=explain,
         tell=click.echo,
     )
-    if command := get_profile(target).next_command:
-        click.echo(f"  next: {command} {shlex.quote(str(made.path))}")
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from calibration.data import InputShape, Sequences, random_sequences, without_padding
 from calibration.ranges import Ranges
@@ -11,17 +13,22 @@ from calibration.rollout import long_streams
 from convert.errors import ContractViolationError
 from convert.export import export_step, step_of
 from convert.import_conversion.description import Facts, description_of, with_facts
+from convert.import_conversion.held_out import HeldOut, split, step_error
+from convert.import_conversion.layer_errors import Trial, in_float, worst_layer
 from convert.import_conversion.original import GOLDEN_STEPS, golden_of
 from convert.import_conversion.proof import float_error, float_stream
 from convert.import_conversion.windows import WindowDifference, window_difference
 from convert.importers.imported import VALUES, ImportedModel
-from convert.scheme_choice import candidates
-from convert.schemes import needs_ranges, parse_scheme
+from convert.model_metrics import Drift as ModelDrift
+from convert.scheme_choice import candidates, drift_refusal
+from convert.schemes import load_scheme, needs_ranges, parse_scheme, parts_in_float
+from convert.schemes.mixed import mixed_sentence
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
 from convert.step.step_graph import Kind
 from convert.step.step_module import StepModule
 from convert.step_model_facts import StepModelFacts
+from convert.targets.profile import get_profile
 from device_runner.errors import VerificationError
 from device_runner.model.step_file import StepModel
 from device_runner.stream import Stream
@@ -38,6 +45,7 @@ class Conversion:
     """An imported model whose float step computes what the original does.
 
     Attributes:
+        sequences: what calibrates; the rest of the data is ``held_out``.
         float_error: largest error of the float step against the original, on random and on given
             data, as a share of the output's range.
         window: how far the step is from the original asked window by window, if the model was
@@ -52,6 +60,7 @@ class Conversion:
     is_random: bool
     float_error: float
     window: WindowDifference | None = None
+    held_out: HeldOut = field(default_factory=lambda: HeldOut([]))
     _ranges: Ranges | None = field(default=None)
 
     @property
@@ -69,14 +78,38 @@ class Conversion:
         """What the step model does differently from the file, in words."""
         return (*self.imported.changed, *self.module.changed)
 
-    def export(self, scheme: str | SchemeSpec, path: Path) -> StepModel:
-        """Write the step model in the given scheme; errors as :func:`convert.export.export`."""
-        spec = parse_scheme(scheme) if isinstance(scheme, str) else scheme
-        if needs_ranges(spec) and self._ranges is None:
+    @property
+    def measured(self) -> Sequences:
+        """The data that errors are measured on: what is held out, or all if nothing is."""
+        return self.held_out.sequences or self.sequences
+
+    @property
+    def decides(self) -> bool:
+        """Whether the first output is a decision."""
+        return self.description.output_meaning != VALUES
+
+    def ranges_for(self, spec: SchemeSpec) -> Ranges | None:
+        """Return the calibrated ranges, which are made once; None if the scheme needs none."""
+        if not needs_ranges(spec):
+            return None
+        if self._ranges is None:
             with quiet():
                 streams = long_streams(self.sequences, CALIBRATION_STEPS, RANDOM_SEED)
                 self._ranges = self.step.calibrate(streams)
-        return export_step(self.step, self.description, spec, path, self._ranges)
+        return self._ranges
+
+    def export(self, scheme: str | SchemeSpec, path: Path) -> StepModel:
+        """Write the step model in the given scheme; errors as :func:`convert.export.export`."""
+        spec = parse_scheme(scheme) if isinstance(scheme, str) else scheme
+        description = self.description
+        if self.held_out.sequences:
+            description = replace(description, evaluate=self._evaluate)
+        return export_step(self.step, description, spec, path, self.ranges_for(spec))
+
+    def _evaluate(self, stream: Stream) -> dict[str, Any]:
+        """Add the error on data kept from calibration to a step model's metrics."""
+        error = step_error(stream, self.step, self.held_out.sequences, self.decides)
+        return {**self.description.evaluate(stream), "held_out": error.facts(self.held_out)}
 
 
 def step_inputs(module: StepModule) -> tuple[InputShape, ...]:
@@ -110,15 +143,17 @@ def prepare(
     given = sequences or _random(imported, module, 1, RANDOM_SEQUENCES, RANDOM_STEPS)
     if imported.padding is not None:
         given = without_padding(given, module.inputs[0].name, imported.padding)
-    golden = golden_of(imported, module, given)
-    description = description_of(imported, module, facts, given, golden, is_random)
+    # Random numbers tell nothing of real use, whichever of them calibrate.
+    seen, held = (given, HeldOut([])) if is_random else split(given)
+    golden = golden_of(imported, module, seen)
+    description = description_of(imported, module, facts, seen, golden, is_random)
     stream = float_stream(step, description)
     random = _random(imported, module, 0, 2, GOLDEN_STEPS)
     error = float_error(imported, module, stream, golden, random)
     window = _window(imported, module, stream, None if is_random else given, description)
     if window is not None:
         description = with_facts(description, window.facts())
-    return Conversion(imported, module, step, description, given, is_random, error, window)
+    return Conversion(imported, module, step, description, seen, is_random, error, window, held)
 
 
 def _random(
@@ -149,6 +184,12 @@ def _window(
     return window_difference(imported, module, stream, sequences, data, decides)
 
 
+def keep_in_float(conversion: Conversion, layers: Sequence[str]) -> None:
+    """Let layers stay in float32 in integer schemes; UnknownLayerError if there is none such."""
+    if layers:
+        conversion.step = in_float(conversion.step, layers)
+
+
 def export_first(
     conversion: Conversion, target: str, scheme: SchemeSpec | None, path: Path
 ) -> tuple[StepModel, dict[str, str]]:
@@ -161,14 +202,47 @@ def export_first(
         ContractViolationError: the model survives none of the target's schemes.
     """
     if scheme is not None:
+        _check_mixed(conversion, target, scheme)
         return conversion.export(scheme, path), {}
     refused: dict[str, str] = {}
-    for candidate in candidates(target):
-        if candidate.qat:
-            continue
+    tried = [candidate for candidate in candidates(target) if not candidate.qat]
+    for candidate in tried:
         try:
-            return conversion.export(candidate, path), refused
-        except (ContractViolationError, VerificationError) as error:
+            _check_mixed(conversion, target, candidate)
+            model = conversion.export(candidate, path)
+        except ContractViolationError as error:
             refused[str(candidate)] = error.message
+            continue
+        except VerificationError as error:
+            refused[str(candidate)] = f"{error.message}{_and_worst_layer(conversion, candidate)}"
+            continue
+        problem = _strays(conversion, model)
+        if problem is None or candidate == tried[-1]:
+            return model, refused
+        refused[str(candidate)] = f"{problem}{_and_worst_layer(conversion, candidate)}"
     reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
     raise ContractViolationError(f"no scheme of the target {target} is left: {reasons}")
+
+
+def _check_mixed(conversion: Conversion, target: str, scheme: SchemeSpec) -> None:
+    """Raise ContractViolationError if a target of integers cannot take a step's parts in float."""
+    reasons = parts_in_float(scheme, conversion.step).reasons
+    if reasons and "float32" not in get_profile(target).dtypes:
+        raise ContractViolationError(
+            f"{mixed_sentence(reasons)}, and {target} takes whole integer graphs; put relu, tanh or "
+            "sigmoid, or nothing, in their place and train again, or take another target"
+        )
+
+
+def _strays(conversion: Conversion, model: StepModel) -> str | None:
+    """Say how far a step model strays from the float one on the calibration data, if too far."""
+    drift = ModelDrift.read(model.contract.metrics.get("drift") or {"steps": 0, "rms": 0.0})
+    return None if conversion.is_random else drift_refusal(drift, conversion.decides)
+
+
+def _and_worst_layer(conversion: Conversion, scheme: SchemeSpec) -> str:
+    """Name the layer that a scheme loses most in, to be added to a sentence."""
+    if load_scheme(scheme.base).state_dtype == "float32":
+        return ""
+    found = worst_layer(Trial(conversion, conversion.measured), scheme)
+    return f"; {found}" if found else ""

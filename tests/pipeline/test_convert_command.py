@@ -62,6 +62,9 @@ def test_without_data_random_numbers_must_be_asked_for(tmp_path):
     assert result.exit_code == 0, result.output
     contract = load_step_model(tmp_path / "model-int8.tflite").contract
     assert "random numbers" in contract.metrics["calibration_warning"]
+    assert "held_out" not in contract.metrics
+    assert "verified" not in result.output
+    assert "accuracy unknown" in result.output.splitlines()[-1]
     # Its matrices are rounded over what it computes on the data.
     scheme = "dynamic:compensated"
     result = _convert(path, "--target", "cpu", "--random-calibration", "--scheme", scheme)
@@ -73,11 +76,41 @@ def test_what_integers_cannot_hold_is_converted_otherwise(tmp_path, frames):
     path = _saved(TENSORFLOW, "GlobalAveragePooling1D", tmp_path)
     result = _convert(path, "--target", "edgetpu", "--data", frames)
     assert result.exit_code == 3
-    assert "divides by the number of steps" in result.output
+    assert "mixed: parts of 'global_average_pooling1d" in result.output
+    assert "edgetpu takes whole integer graphs" in result.output
     assert not list(tmp_path.glob("*.tflite"))
     result = _convert(path, "--target", "cpu", "--data", frames)
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "model-dynamic.tflite").exists()
+    assert "mixed: parts of 'global_average_pooling1d" in result.output
+    assert (tmp_path / "model-int8.tflite").exists()
+
+
+def test_what_int8_loses_is_told_by_layer_and_scheme(tmp_path):
+    import tf_keras as keras
+
+    keras.utils.set_random_seed(6)
+    memory = keras.layers.GRU(6, return_sequences=True, name="memory")
+    head = keras.layers.Dense(2, activation="softmax", name="head")
+    keras.Sequential([keras.layers.Input((None, 3)), memory, head]).save(tmp_path / "model.keras")
+    walks = np.random.default_rng(2).normal(0, 0.3, (10, 30, 3)).cumsum(1)
+    np.save(tmp_path / "walks.npy", walks.astype(np.float32))
+    options = "--target", "cpu", "--data", tmp_path / "walks.npy", "--scheme", "int8"
+    result = _convert(tmp_path / "model.keras", *options, "--explain", "--in-float", "head")
+    assert result.exit_code == 0, result.output
+    assert "on data kept from calibration (2 of 10 sequences): rms" in result.output
+    assert "decisions changed" in result.output
+    lines = [line.split() for line in result.output.splitlines()]
+    begins = [line[0] for line in lines if line]
+    assert {"int8", "int8:per-channel", "int16x8", "dynamic", "memory"} <= set(begins)
+    assert begins.count("head") == 0
+    assert "cheapest mend:" in result.output
+    assert "mixed: parts of 'head' stay in float32 (chosen)" in result.output
+    held = load_step_model(tmp_path / "model-int8.tflite").contract.metrics["held_out"]
+    assert held["steps"] == 60
+    assert 0 < held["rms"] < 0.05
+    result = _convert(tmp_path / "model.keras", *options, "--in-float", "haed")
+    assert result.exit_code == 2
+    assert "head" in result.output
 
 
 def test_errors_have_their_exit_codes(tmp_path, frames):
