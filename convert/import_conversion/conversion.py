@@ -229,8 +229,8 @@ def _check_mixed(conversion: Conversion, target: str, scheme: SchemeSpec) -> Non
     reasons = parts_in_float(scheme, conversion.step).reasons
     if reasons and "float32" not in get_profile(target).dtypes:
         raise ContractViolationError(
-            f"{mixed_sentence(reasons)}, and {target} takes whole integer graphs; put relu, tanh or "
-            "sigmoid, or nothing, in their place and train again, or take another target"
+            f"{mixed_sentence(reasons)}, and {target} takes whole integer graphs; train with relu, "
+            "tanh, sigmoid or nothing in their place, or take another target"
         )
 
 
