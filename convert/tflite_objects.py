@@ -91,6 +91,11 @@ def naming_model(codes: Iterable[tuple[int, int]], use: bool = False) -> bytes:
     for index in range(len(model.operatorCodes) if use else 0):
         operator = schema.OperatorT()
         operator.opcodeIndex, operator.inputs, operator.outputs = index, [0], [0]
+        if model.operatorCodes[index].builtinCode == schema.BuiltinOperator.VAR_HANDLE:
+            # TensorFlow Lite Micro reads these options whether they are there or not.
+            operator.builtinOptionsType = schema.BuiltinOptions.VarHandleOptions
+            operator.builtinOptions = schema.VarHandleOptionsT()
+            operator.builtinOptions.container = operator.builtinOptions.sharedName = b"v"
         graph.operators.append(operator)
     model.subgraphs, model.buffers = [graph], [schema.BufferT()]
     return written(model)

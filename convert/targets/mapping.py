@@ -11,7 +11,9 @@ from convert.targets.operator_rules import OPERATOR_RULES
 from convert.targets.profile import OperatorProfile, Profile
 from convert.targets.runtimes import LITERT, Runtime, release_of, version_key
 from device_runner.backends.known_failures import known_failure
+from device_runner.errors import BadModelError
 from device_runner.model.flatbuffer import Graph, Operator, Tensor
+from device_runner.model.foreign_model import check_variables
 from device_runner.model.names import STEP_SIGNATURE
 
 # Backends by distribution, to look up their known failures.
@@ -50,7 +52,7 @@ def _tensor_reasons(tensor: Tensor, profile: Profile) -> Iterator[str]:
     what = f"'{printable(tensor.name)}'"
     if not dtype_fits(tensor, profile):
         yield f"{what} is {tensor.dtype}"
-    if not tensor.static_shape:
+    if not tensor.static_shape and not profile.open_shapes:
         yield f"{what} has no fixed shape"
     if profile.inner_axes is not None:
         outer = tensor.shape[: -profile.inner_axes]
@@ -83,7 +85,7 @@ def graph_problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> I
     """Give the problems of the graph as a whole."""
     for index in graph.inputs:
         tensor = graph.tensors[index]
-        if not tensor.static_shape or 0 in tensor.shape:
+        if (not tensor.static_shape and not profile.open_shapes) or 0 in tensor.shape:
             yield (
                 f"input '{printable(tensor.name)}' has the shape {list(tensor.shape)}; "
                 "export it with a fixed one"
@@ -93,11 +95,24 @@ def graph_problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> I
         yield f"a mixed graph: parts stay in float32, {profile.name} takes whole integer graphs"
     if profile.own_output_tensors and len(set(graph.outputs)) < len(graph.outputs):
         yield "two outputs are one tensor; give each its own, or leave one out"
-    if profile.operators is not None and graph.subgraph_count > 1:
+    try:
+        check_variables(graph)
+    except BadModelError as error:
+        yield error.message
+    stepped = {signature.subgraph for signature in graph.signatures}
+    if profile.operators is not None and (
+        len(stepped) > 1 or (graph.subgraph_count > 1 and not profile.control_flow)
+    ):
         yield (
             f"{graph.subgraph_count} subgraphs (control flow, or phases of a hierarchical stack); "
             f"{profile.name} takes one"
         )
+    elif profile.operators is not None and graph.subgraph_count > 1:
+        # The first subgraph's operators are checked one by one; these are the others'.
+        here = {operator.name for operator in graph.operators}
+        for name in dict.fromkeys(name for name, _ in graph.operator_codes):
+            if name not in here and name not in profile.operators:
+                yield f"{profile.name} has no {printable(name)}, which a further subgraph uses"
     elif runtime:
         # The first subgraph's operators are checked one by one; these are the others'.
         here = {(operator.name, operator.version) for operator in graph.operators}

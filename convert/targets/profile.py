@@ -57,6 +57,9 @@ class Profile:
         inner_axes: how many innermost axes of a tensor may be longer than 1; None for any number.
         tensorflow_lite: the release whose operator versions the target knows; None for any.
         own_output_tensors: whether every output must have a tensor of its own.
+        open_shapes: whether a batch or a number of steps may be left open (-1 in a signature); the
+            runtime resizes it, or takes it as 1.
+        control_flow: whether further subgraphs are taken that loops, branches and CALL_ONCE call.
         all_rules: names of rules that hold for every operator.
         compiled_operator: what the target's compiler puts in place of the operators it took.
         next_command: what to run with a step model made for it; None if the file is all that is
@@ -78,6 +81,8 @@ class Profile:
     inner_axes: int | None = None
     tensorflow_lite: str | None = None
     own_output_tensors: bool = False
+    open_shapes: bool = False
+    control_flow: bool = False
     all_rules: tuple[str, ...] = ()
     compiled_operator: str | None = None
     next_command: str | None = None

@@ -7,6 +7,7 @@ about a microcontroller.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -29,8 +30,10 @@ SMALLEST_ARENA_BYTES = 16 * 1024
 LARGEST_ARENA_BYTES = 64 * 1024 * 1024
 ARENA_STEP_BYTES = 64
 # What the runtime writes to standard error if the arena is too small, and of what it used.
-_TOO_SMALL = re.compile(r"missing: \d+|[Ff]ailed to allocate")
+_TOO_SMALL = re.compile(r"missing: \d+|[Ff]ailed to allocate|Too many buffers")
 _USED = re.compile(r"Arena allocation total (\d+) bytes")
+# Operators whose kernel crashes if the arena is too small.
+_CRASHING = frozenset(("UNIDIRECTIONAL_SEQUENCE_LSTM",))
 # The reason comes last, in two lines: what does not fit, and in which operator.
 _REASON_LINES = 2
 
@@ -42,7 +45,7 @@ def load(model: StepModel, options: LoadOptions) -> MicroBackend:
     runtime, version = _runtime(), probe()
     arena = SMALLEST_ARENA_BYTES
     while True:
-        interpreter, log = _with_log(_interpreter, runtime, model, arena)
+        interpreter, log = _with_log(_tried, runtime, model, arena)
         if not isinstance(interpreter, Exception):
             arena, interpreter = _smallest(runtime, model, interpreter, arena)
             return MicroBackend(version, interpreter, model, arena)
@@ -194,6 +197,19 @@ def _interpreter(runtime: Any, model: StepModel, arena: int) -> Any:
     return interpreter
 
 
+def _tried(runtime: Any, model: StepModel, arena: int) -> Any:
+    """Return what :func:`_interpreter` does, first tried in a child where it may crash."""
+    names = {operator.name for operator in model.graph.operators}
+    if names & _CRASHING and hasattr(os, "fork"):
+        child = os.fork()
+        if child == 0:
+            os._exit(isinstance(_interpreter(runtime, model, arena), Exception))
+        if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+            os.write(STDERR, b"crashed: failed to allocate\n")
+            return RuntimeError("crashed")
+    return _interpreter(runtime, model, arena)
+
+
 def _smallest(runtime: Any, model: StepModel, interpreter: Any, arena: int) -> tuple[int, Any]:
     """Find the smallest arena, and an interpreter with it.
 
@@ -205,7 +221,7 @@ def _smallest(runtime: Any, model: StepModel, interpreter: Any, arena: int) -> t
     too_small = int(used.group(1)) // ARENA_STEP_BYTES * ARENA_STEP_BYTES if used else 0
     while arena - too_small > ARENA_STEP_BYTES:
         middle = (too_small + arena) // 2 // ARENA_STEP_BYTES * ARENA_STEP_BYTES
-        found, _ = _with_log(_interpreter, runtime, model, middle)
+        found, _ = _with_log(_tried, runtime, model, middle)
         if isinstance(found, Exception):
             too_small = middle
         else:
