@@ -109,9 +109,9 @@ def graph_problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> I
         )
     elif profile.operators is not None and graph.subgraph_count > 1:
         # The first subgraph's operators are checked one by one; these are the others'.
-        here = {operator.name for operator in graph.operators}
+        used = {operator.name for operator in graph.operators}
         for name in dict.fromkeys(name for name, _ in graph.operator_codes):
-            if name not in here and name not in profile.operators:
+            if name not in used and name not in profile.operators:
                 yield f"{profile.name} has no {printable(name)}, which a further subgraph uses"
     elif runtime:
         # The first subgraph's operators are checked one by one; these are the others'.
