@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -79,8 +79,23 @@ def plain(value: Value) -> tf.Tensor:
     if isinstance(value, Lookup):
         return look_up(value.table, value.token)
     if isinstance(value, Joined):
-        return tf.concat([plain(part) for part in value.parts], -1)
+        return joined([plain(part) for part in value.parts])
     return value
+
+
+def in_rows(value: tf.Tensor, rows: int) -> tf.Tensor:
+    """Return a value [1, ...] or [rows, ...] as [rows, ...].
+
+    A GATHER copies bytes, so it is exact in every dtype; an addition that broadcasts is not."""
+    if value.shape[0] == rows:
+        return value
+    return tf.gather(value, np.zeros(rows, np.int32))
+
+
+def joined(parts: Sequence[tf.Tensor], axis: int = -1) -> tf.Tensor:
+    """Join values along an axis; those of one row are repeated for the rows of the others."""
+    rows = max(int(part.shape[0]) for part in parts)
+    return tf.concat([in_rows(part, rows) for part in parts], axis)
 
 
 def look_up(table: Any, token: tf.Tensor) -> tf.Tensor:
@@ -117,6 +132,9 @@ class StepRule:
     """How to compute one layer's time step.
 
     There is no time axis: where the layer has [batch, steps, channels], its step has [1, channels].
+    States may have several rows, which are independent sequences. Then what depends on them has as
+    many rows, and what depends on the inputs alone has one: element-wise operators and products
+    take both, :func:`joined` joins them.
 
     Attributes:
         step: (inputs, states) -> (outputs, new states), each a tuple; states in the order of

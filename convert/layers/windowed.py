@@ -22,6 +22,7 @@ from convert.layers.layer_rule import (
     StepRule,
     described,
     in_float,
+    joined,
     stateless,
 )
 
@@ -80,7 +81,7 @@ def _window(
     def look(value: tf.Tensor, states: LayerValues) -> tuple[tf.Tensor, LayerValues]:
         if not reach:
             return value, ()
-        row = tf.concat([states[0], value], -1)
+        row = joined([states[0], value])
         past = row[:, channels:]
         if dilation == 1:
             return row, (past,)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from convert.errors import ContractViolationError
-from convert.layers.layer_rule import Lookup, State, plain
+from convert.layers.layer_rule import Lookup, State, in_rows, plain
 from convert.schemes.scheme import LayerName
 from convert.step.distinct_outputs import with_own_outputs
 from convert.step.scopes import layer_scope
@@ -35,6 +35,9 @@ class StepModule(tf.Module):
             table, so that the step has no input product. None: if the table is not much larger than
             what it replaces (:mod:`convert.layers.recurrent`).
         named: whether the tensors' names tell the layer (:mod:`convert.step.scopes`).
+        rows: of every state and every output. They are independent sequences that get the same
+            input, such as the lanes of a window. The input has one row, and so has all that depends
+            on it alone: it is computed once for all rows.
 
     Attributes:
         inputs: what the step takes besides the states.
@@ -47,11 +50,16 @@ class StepModule(tf.Module):
     """
 
     def __init__(
-        self, graph: StepGraph, fold_embedding: bool | None = None, named: bool = True
+        self,
+        graph: StepGraph,
+        fold_embedding: bool | None = None,
+        named: bool = True,
+        rows: int = 1,
     ) -> None:
         super().__init__()
         self.named = named
         self._fold = fold_embedding
+        self.rows = rows
         # Tracked by tf.Module, so that the weights become constants of the graph.
         self.owner = graph.owner
         self.graph = graph
@@ -65,7 +73,7 @@ class StepModule(tf.Module):
             input_signature=[
                 *(item.spec for item in self.inputs),
                 *(
-                    tf.TensorSpec((1, *state.shape), tf.float32, name=name)
+                    tf.TensorSpec((rows, *state.shape), tf.float32, name=name)
                     for name, state in self.states.items()
                 ),
             ],
@@ -78,7 +86,8 @@ class StepModule(tf.Module):
 
     @property
     def initial(self) -> dict[str, NDArray[Any]]:
-        """Initial values of the states that do not begin with zeros, [1, *state shape]."""
+        """Initial values of the states that do not begin with zeros, [1, *state shape] for any
+        number of rows."""
         return {
             name: state.initial[np.newaxis]
             for name, state in self.states.items()
@@ -138,11 +147,11 @@ class StepModule(tf.Module):
             )
             values.update(zip(item.outputs, outputs, strict=True))
             results.update(zip((own.name for own in item.states), new, strict=True))
+        given = {name: plain(values[place]) for name, place in self.graph.outputs}
         carried = {one.state.name: plain(values[one.given]) for one in self.graph.carried}
         return {
-            **{name: plain(values[place]) for name, place in self.graph.outputs},
-            **carried,
-            **results,
+            name: in_rows(value, self.rows)
+            for name, value in {**given, **carried, **results}.items()
         }
 
 
