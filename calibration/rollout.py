@@ -29,6 +29,7 @@ def roll_out(
     initial: Mapping[str, NDArray[Any]] | None = None,
     periods: Mapping[str, int] | None = None,
     bounded: Collection[str] = (),
+    skipped: int = 0,
 ) -> Ranges:
     """Step a float32 step model through streams and collect the range of each tensor.
 
@@ -46,13 +47,14 @@ def roll_out(
         periods: steps from one update to the next, by state name; others have 1. The model computes
             all states at every step; only those that are due are handed on.
         bounded: names of states whose range the equations give; they need no trial.
+        skipped: how many steps at the beginning of each stream are stepped but not collected.
 
     Raises:
         CalibrationError: there is no data, it does not fit the model's inputs, or the model
             computes NaN or infinity.
     """
     total = sum(map(steps_of, streams))
-    if not total:
+    if total <= skipped * len(streams):
         raise CalibrationError("no calibration data; give at least one sequence")
     model = FloatModel(step_model, initial, periods, keep_tensors=True)
     watch = _Watch(model)
@@ -66,7 +68,7 @@ def roll_out(
             progress(done, passes * total)
 
     for stream in streams:
-        _roll_out_one(model, stream, watch, step_done)
+        _roll_out_one(model, stream, watch, step_done, skipped)
     ranges = watch.ranges(total, max(map(steps_of, streams)))
     largest = {name: ranges.state_magnitude(name) for name in ranges.states if name not in bounded}
     if tried := {name: value for name, value in largest.items() if value > 0}:
@@ -114,6 +116,8 @@ class _Watch:
             CalibrationError: a value is NaN or infinite.
         """
         for index, values in self._block.items():
+            if not values:
+                continue
             stacked = np.stack(values)
             self._collectors[index].add(stacked)
             if index in self._moments:
@@ -139,14 +143,19 @@ class _Watch:
 
 
 def _roll_out_one(
-    model: FloatModel, stream: StreamInputs, watch: _Watch, step_done: Callable[[], None]
+    model: FloatModel,
+    stream: StreamInputs,
+    watch: _Watch,
+    step_done: Callable[[], None],
+    skipped: int,
 ) -> None:
     """Step the model through one stream, from the initial states."""
     states = dict(model.beginnings)
     length = steps_of(stream)
     for position, frame in enumerate(model.frames(stream)):
         model.step(frame, states)
-        watch.look()
+        if position >= skipped:
+            watch.look()
         states |= model.due(position)
         if (position + 1) % BLOCK_STEPS == 0 or position + 1 == length:
             watch.add_block()

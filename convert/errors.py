@@ -15,6 +15,12 @@ class UnsupportedLayerError(ConvertError):
     """A layer or operator cannot be stepped or simulated."""
 
 
+class WindowOptionError(ConvertError):
+    """What is wanted of a model's window contradicts itself or the model."""
+
+    exit_code = 2
+
+
 class SourceModelError(ConvertError):
     """The model to import is missing, damaged, unsafe to read, or not what it claims to be."""
 

@@ -27,6 +27,8 @@ from models.tasks.task import Task
 from models.tensorflow_log import quiet
 
 DRIFT_STEPS = 10_000
+# With a window nothing is older than it: so many answers tell.
+DRIFT_ANSWERS = 1000
 DRIFT_SEED = 7
 
 
@@ -83,20 +85,27 @@ def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> Drift:
         sequences: sequences as ``Stream.run`` takes them; they are chained until long enough.
 
     """
-    frames = long_streams(sequences, DRIFT_STEPS, DRIFT_SEED, streams=1)[0]
+    window = step.window
+    steps = DRIFT_STEPS
+    if window is not None:
+        steps = min(steps, window.steps + DRIFT_ANSWERS * window.hop)
+    frames = long_streams(sequences, steps, DRIFT_SEED, streams=1)[0]
     if isinstance(frames, dict):
-        frames = {name: values[:DRIFT_STEPS] for name, values in frames.items()}
+        frames = {name: values[:steps] for name, values in frames.items()}
     else:
-        frames = frames[:DRIFT_STEPS]
+        frames = frames[:steps]
     reference = _run_float(step, stream.model, frames)
     stream.reset()
     outputs = first_output(stream.run(frames))
     stream.reset()
+    if window is not None:
+        answered = list(window.answered_frames(steps))
+        outputs, reference = outputs[answered], reference[answered]
     spread = float(reference.max() - reference.min()) or 1.0
-    tenth = DRIFT_STEPS // 10
+    tenth = max(1, len(reference) // 10)
     rms, largest, agreement = compare(outputs, reference)
     return Drift(
-        steps=DRIFT_STEPS,
+        steps=steps,
         rms=round(rms / spread, 5),
         rms_first_tenth=round(compare(outputs[:tenth], reference[:tenth])[0] / spread, 5),
         rms_last_tenth=round(compare(outputs[-tenth:], reference[-tenth:])[0] / spread, 5),

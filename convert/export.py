@@ -27,6 +27,7 @@ from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.graph_checks import check_contract, check_phases, phase_graphs
 from device_runner.model.step_file import StepModel, pack
+from device_runner.model.window import Window
 from device_runner.stream import Stream
 from device_runner.verify import verify
 from models.network import Architecture
@@ -42,8 +43,10 @@ def float_step(network: keras.Model, fold_embedding: bool | None = None) -> Floa
     return step_of(StepModule(keras_step_graph(network), fold_embedding, named=False))
 
 
-def step_of(module: StepModule) -> FloatStep:
-    """Convert a step module to its float32 step graph."""
+def step_of(
+    module: StepModule, window: Window | None = None, one_row: bytes | None = None
+) -> FloatStep:
+    """Convert a step module to its float32 step graph; ``window`` and ``one_row`` as there."""
     return FloatStep(
         to_float_graph(module),
         module.state_bounds,
@@ -52,6 +55,8 @@ def step_of(module: StepModule) -> FloatStep:
         layers=module.layers if module.named else (),
         float_states=module.float_states,
         periods=module.periods,
+        window=window,
+        one_row=one_row,
     )
 
 
@@ -160,6 +165,7 @@ def draft_model(
         recipe_hash=recipe_hash,
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
         front_end=facts.front_end,
+        window=step.window,
     )
     contract.validate()
     check_contract(graph, contract)

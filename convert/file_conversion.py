@@ -20,7 +20,8 @@ from models.tensorflow_log import quiet
 if TYPE_CHECKING:
     from convert.import_conversion.conversion import Conversion
     from convert.import_conversion.description import Facts
-    from convert.import_conversion.windows import WindowDifference
+    from convert.import_conversion.window_choice import Meaning, WindowWish
+    from convert.import_conversion.window_report import WindowReport
     from convert.importers.imported import ImportedModel
     from convert.schemes.spec import SchemeSpec
     from convert.targets.report import TargetReport
@@ -39,8 +40,8 @@ class ConvertedFile:
         model: its content, with the contract.
         float_error: largest error of the float step against the original framework, as a share of
             the output's range.
-        window: how far the step is from the original asked window by window, if the model was
-            trained on windows; else None.
+        window: what it costs to keep the model's window, and how far the state carried on would be
+            from it; None if it has no window.
         changed: what the step model does differently from the original, in words.
         refused: why each cheaper scheme was not taken, by scheme.
         verified: how each installed runtime did on it, as
@@ -56,7 +57,7 @@ class ConvertedFile:
     path: Path
     model: StepModel
     float_error: float
-    window: WindowDifference | None
+    window: WindowReport | None
     changed: tuple[str, ...]
     refused: dict[str, str]
     verified: list[dict[str, Any]]
@@ -75,6 +76,9 @@ def convert_file(
     labels: Sequence[str] = (),
     channels: Sequence[str] = (),
     units: str = "",
+    window: int | None = None,
+    hop: int | None = None,
+    carry: bool = False,
     output: str | Path | None = None,
     in_float: Sequence[str] = (),
     explain: bool = False,
@@ -94,6 +98,10 @@ def convert_file(
         frame_period_s: seconds between two frames, the deadline of a step.
         labels, channels: what each value of the first output, and of the first input, stands for.
         units: what the channels are measured in.
+        window: answer for so many last frames, each time as the original does from its initial
+            state; None: for as many as the model is fixed to, if it is.
+        hop: frames from one answer to the next; None: 1.
+        carry: carry the state on instead, though the model is fixed to windows.
         output: the file to write; by default beside ``path``, with the scheme in its name.
         in_float: names of layers that stay in float32 in an integer scheme.
         explain: whether to tell the error of each layer and scheme, and the cheapest mend.
@@ -110,11 +118,16 @@ def convert_file(
     load_workstation_packages()
     from convert.import_conversion.conversion import keep_in_float
     from convert.import_conversion.description import Facts
+    from convert.import_conversion.window_choice import WindowWish, choose_meaning
 
+    wish = WindowWish(window, hop, carry)
+    wish.check()
     facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
     wanted = _checked_names(target, scheme)
     path, say = Path(path), tell or _say_nothing
-    conversion = _prepare(import_model(path, architecture, hints), data, facts)
+    imported = import_model(path, architecture, hints, whole=True)
+    meaning = _about(path, lambda: choose_meaning(imported, wish))
+    conversion = _prepare(imported, meaning, data, facts)
     keep_in_float(conversion, in_float)
     _tell_of_original(path, conversion, say)
     if explain:
@@ -158,6 +171,7 @@ def _checked_names(target: str, scheme: str | None) -> SchemeSpec | None:
 
 def _prepare(
     imported: ImportedModel,
+    meaning: Meaning,
     data: str | Path | Sequence[Any] | None,
     facts: Facts,
 ) -> Conversion:
@@ -166,13 +180,23 @@ def _prepare(
     from convert.step.step_module import StepModule
 
     with quiet():
-        module = StepModule(imported.graph)
+        module = StepModule(meaning.graph)
     sequences: Sequences | None = None
     if isinstance(data, str | Path):
         sequences = load_sequences(str(data), step_inputs(module))
     elif data is not None:
         sequences = fit_sequences(data, step_inputs(module))
-    return prepare(imported, facts, sequences, module)
+    return prepare(imported, facts, sequences, module, meaning)
+
+
+def _about(path: Path, choose: Callable[[], Meaning]) -> Meaning:
+    """Choose how to step the model of a file; its errors begin with the file."""
+    from convert.errors import ConvertError
+
+    try:
+        return choose()
+    except ConvertError as error:
+        raise type(error)(f"{path}: {error.message}") from error
 
 
 def _tell_of_original(path: Path, conversion: Conversion, say: Tell) -> None:

@@ -71,6 +71,13 @@ quantized, verified on every installed runtime, and checked for the target.
 @click.option("--labels", metavar="A,B,...", help="What the first output's values stand for.")
 @click.option("--channels", metavar="A,B,...", help="What the first input's values are.")
 @click.option("--units", metavar="TEXT", default="", help="What they are measured in.")
+@click.option("--window", type=click.IntRange(1), metavar="FRAMES",
+              help="Answer for so many last frames; default: what the model is fixed to, if it "
+                   "is.")  # fmt: skip
+@click.option("--hop", type=click.IntRange(1), metavar="FRAMES",
+              help="Frames from one answer of a window to the next; default: 1.")  # fmt: skip
+@click.option("--carry", is_flag=True,
+              help="Never reset the state, though the model was trained on windows.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write; default: MODEL with the scheme in its name.")  # fmt: skip
 @click.option("--in-float", multiple=True, metavar="LAYER",
@@ -93,6 +100,9 @@ def convert_command(
     labels: str | None,
     channels: str | None,
     units: str,
+    window: int | None,
+    hop: int | None,
+    carry: bool,
     output: Path | None,
     in_float: tuple[str, ...],
     explain: bool,
@@ -114,6 +124,9 @@ def convert_command(
         labels=_names(labels),
         channels=_names(channels),
         units=units,
+        window=window,
+        hop=hop,
+        carry=carry,
         output=output,
         in_float=in_float,
         explain=explain,

@@ -15,9 +15,11 @@ from convert.export import export_step, step_of
 from convert.import_conversion.description import Facts, description_of, with_facts
 from convert.import_conversion.held_out import HeldOut, split, step_error
 from convert.import_conversion.layer_errors import Trial, in_float, worst_layer
-from convert.import_conversion.original import GOLDEN_STEPS, golden_of
+from convert.import_conversion.original import GOLDEN_STEPS, chained_from, golden_of
 from convert.import_conversion.proof import float_error, float_stream
-from convert.import_conversion.windows import WindowDifference, window_difference
+from convert.import_conversion.window_choice import Meaning
+from convert.import_conversion.window_report import WindowReport, costs_of
+from convert.import_conversion.windows import window_difference
 from convert.importers.imported import VALUES, ImportedModel
 from convert.model_metrics import Drift as ModelDrift
 from convert.scheme_choice import candidates, drift_refusal
@@ -31,6 +33,7 @@ from convert.step_model_facts import StepModelFacts
 from convert.targets.profile import get_profile
 from device_runner.errors import VerificationError
 from device_runner.model.step_file import StepModel
+from device_runner.model.window import Window, lanes_needed
 from device_runner.stream import Stream
 from models.tensorflow_log import quiet
 
@@ -38,6 +41,10 @@ CALIBRATION_STEPS = 4000
 RANDOM_SEED = 20
 # How much random data to draw if none is given: sequences, and steps in each.
 RANDOM_SEQUENCES, RANDOM_STEPS = 8, 64
+# How many windows to calibrate on at least, and at most where each is computed as a whole.
+LEAST_WINDOWS, MOST_WHOLE_WINDOWS = 32, 256
+# How many frames beyond the first window the float step is held against the original.
+PROOF_FRAMES = 256
 
 
 @dataclass
@@ -47,9 +54,8 @@ class Conversion:
     Attributes:
         sequences: what calibrates; the rest of the data is ``held_out``.
         float_error: largest error of the float step against the original, on random and on given
-            data, as a share of the output's range.
-        window: how far the step is from the original asked window by window, if the model was
-            trained on windows.
+            data, as a share of the output's range. With a window the original is asked for each.
+        window: what its window costs, kept and carried on, if it has one.
     """
 
     imported: ImportedModel
@@ -59,19 +65,19 @@ class Conversion:
     sequences: Sequences
     is_random: bool
     float_error: float
-    window: WindowDifference | None = None
+    window: WindowReport | None = None
     held_out: HeldOut = field(default_factory=lambda: HeldOut([]))
     _ranges: Ranges | None = field(default=None)
 
     @property
     def proof(self) -> str:
         """Say in one line how the step compares with the original."""
-        if self.window is not None:
-            return self.window.sentence
-        return (
-            "stepped it computes what the original does, largest error "
-            f"{self.float_error:.1g} of the output's range"
-        )
+        computes = f"computes what the original does, largest error {self.float_error:.1g}"
+        if self.window is None:
+            return f"stepped it {computes} of the output's range"
+        if self.window.kept:
+            return f"{self.window.sentence}; it {computes} of the output's range"
+        return self.window.sentence
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -94,8 +100,7 @@ class Conversion:
             return None
         if self._ranges is None:
             with quiet():
-                streams = long_streams(self.sequences, CALIBRATION_STEPS, RANDOM_SEED)
-                self._ranges = self.step.calibrate(streams)
+                self._ranges = self.step.calibrate(_calibration_streams(self.sequences, self.step))
         return self._ranges
 
     def export(self, scheme: str | SchemeSpec, path: Path) -> StepModel:
@@ -112,6 +117,25 @@ class Conversion:
         return {**self.description.evaluate(stream), "held_out": error.facts(self.held_out)}
 
 
+def _calibration_streams(sequences: Sequences, step: FloatStep) -> Sequences:
+    """Choose what to roll the step out over.
+
+    With lanes, that is single windows, as a lane's state is never older. A whole window is computed
+    at each step, so that few steps will do."""
+    window = step.window
+    if window is None:
+        return long_streams(sequences, CALIBRATION_STEPS, RANDOM_SEED)
+    steps, count = window.steps, max(LEAST_WINDOWS, CALIBRATION_STEPS // window.steps)
+    if not window.lanes:
+        count = min(count, MOST_WHOLE_WINDOWS)
+        return [chained_from(sequences, 0, steps - 1 + count)]
+    chained = long_streams(sequences, count * steps, RANDOM_SEED, streams=1)[0]
+    return [
+        {name: values[start : start + steps] for name, values in chained.items()}
+        for start in range(0, count * steps, steps)
+    ]
+
+
 def step_inputs(module: StepModule) -> tuple[InputShape, ...]:
     """Return the inputs that calibration data must have."""
     return tuple(
@@ -125,35 +149,56 @@ def prepare(
     facts: Facts,
     sequences: Sequences | None,
     module: StepModule | None = None,
+    meaning: Meaning | None = None,
 ) -> Conversion:
     """Make the float step and compare it with the original.
 
     Args:
         sequences: real data, as :func:`calibration.data.load_sequences` gives it; None:
             random data.
+        module: the step of one row of ``meaning``, if it is made already.
+        meaning: how the model is stepped; None: with its state carried on.
 
     Raises:
         UnsupportedLayerError: a layer cannot be stepped.
         VerificationError: the float step does not compute what the original does.
     """
+    meaning = meaning or Meaning(imported.step_graph)
     with quiet():
-        module = module or StepModule(imported.graph)
-        step = step_of(module)
+        module = module or StepModule(meaning.graph)
+        one_row = step_of(module)
+        step = _windowed(meaning, one_row)
     is_random = sequences is None
-    given = sequences or _random(imported, module, 1, RANDOM_SEQUENCES, RANDOM_STEPS)
+    length = max(RANDOM_STEPS, meaning.window.steps if meaning.window else 0)
+    given = sequences or _random(imported, module, 1, RANDOM_SEQUENCES, length)
     if imported.padding is not None:
         given = without_padding(given, module.inputs[0].name, imported.padding)
     # Random numbers tell nothing of real use, whichever of them calibrate.
     seen, held = (given, HeldOut([])) if is_random else split(given)
-    golden = golden_of(imported, module, seen)
+    golden = golden_of(imported, module, seen, meaning.window)
     description = description_of(imported, module, facts, seen, golden, is_random)
     stream = float_stream(step, description)
-    random = _random(imported, module, 0, 2, GOLDEN_STEPS)
-    error = float_error(imported, module, stream, golden, random)
-    window = _window(imported, module, stream, None if is_random else given, description)
-    if window is not None:
-        description = with_facts(description, window.facts())
-    return Conversion(imported, module, step, description, seen, is_random, error, window, held)
+    random = _random_proof(imported, module, meaning.window)
+    error = float_error(imported, module, stream, golden, random, meaning.window)
+    report = None
+    if meaning.window is not None or imported.window is not None:
+        report = _report(
+            imported, module, meaning, one_row, stream, None if is_random else given, description
+        )
+    if report is not None:
+        description = with_facts(description, report.facts())
+    return Conversion(imported, module, step, description, seen, is_random, error, report, held)
+
+
+def _windowed(meaning: Meaning, one_row: FloatStep) -> FloatStep:
+    """Return the step that keeps a meaning's window, from that of one row."""
+    window = meaning.window
+    if window is None:
+        return one_row
+    if window.lanes < 2:
+        return replace(one_row, window=window)
+    module = StepModule(meaning.graph, rows=window.lanes)
+    return step_of(module, window, one_row.flatbuffer)
 
 
 def _random(
@@ -166,22 +211,53 @@ def _random(
     return without_padding(found, module.inputs[0].name, imported.padding)
 
 
-def _window(
+def _random_proof(imported: ImportedModel, module: StepModule, window: Window | None) -> Sequences:
+    """Draw what the float step is held against the original on, besides the golden sequences."""
+    if window is None:
+        return _random(imported, module, 0, 2, GOLDEN_STEPS)
+    # Enough frames for every lane to begin anew and to answer again.
+    return _random(imported, module, 0, 1, window.steps + min(window.cycle, PROOF_FRAMES) + 1)
+
+
+def _report(
     imported: ImportedModel,
     module: StepModule,
+    meaning: Meaning,
+    one_row: FloatStep,
     stream: Stream,
     sequences: Sequences | None,
     description: StepModelFacts,
-) -> WindowDifference | None:
-    """Measure the difference, on random numbers if no sequences are given."""
-    if imported.window is None:
-        return None
+) -> WindowReport | None:
+    """Compare a window that is kept with the state carried on, or the other way round.
+
+    Args:
+        module: of one row; ``one_row`` is its step.
+        stream: of the step as it is exported.
+        sequences: data to measure the difference on; None: random numbers.
+    """
+    window, kept = meaning.window, meaning.window is not None
+    trained = imported.window is not None
+    if window is not None and not window.lanes:
+        (cost,) = costs_of([stream])
+        return WindowReport(window, True, trained, cost, reason=meaning.reason)
+    if window is None:
+        if imported.window is None or Kind.SUMMARY not in module.output_kinds.values():
+            return None
+        window = Window(imported.window, 1, lanes_needed(imported.window, 1))
+        other = float_stream(_windowed(replace(meaning, window=window), one_row), description)
+        streams = [other, stream]
+    else:
+        streams = [stream, float_stream(one_row, description)]
     data = "the data given"
     if sequences is None:
         data = "random numbers"
-        sequences = _random(imported, module, 2, RANDOM_SEQUENCES, 4 * imported.window)
+        sequences = _random(imported, module, 2, RANDOM_SEQUENCES, 4 * window.steps)
     decides = description.output_meaning != VALUES
-    return window_difference(imported, module, stream, sequences, data, decides)
+    difference = window_difference(
+        imported, module, streams[1], sequences, data, decides, window.steps
+    )
+    cost, carried = costs_of(streams)
+    return WindowReport(window, kept, trained, cost, carried, difference)
 
 
 def keep_in_float(conversion: Conversion, layers: Sequence[str]) -> None:

@@ -87,7 +87,8 @@ def description_of(
         output_meaning=meaning,
         normalization={},
         golden=golden,
-        spread=float(np.ptp(golden.y)) or 1.0,
+        # Of a window's golden outputs only the answers are numbers.
+        spread=float(np.nanmax(golden.y) - np.nanmin(golden.y)) or 1.0,
         classifies=meaning != VALUES and outputs > 1,
         streams=sequences,
         evaluate=lambda stream: {

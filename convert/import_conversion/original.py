@@ -13,9 +13,14 @@ from convert.importers.imported import ImportedModel
 from convert.step.step_graph import Kind
 from convert.step.step_module import StepModule
 from device_runner.model.golden import Golden, golden_input
+from device_runner.model.window import Window
 from models.tensorflow_log import quiet
 
 GOLDEN_SEQUENCES, GOLDEN_STEPS = 3, 16
+# About how many golden frames a model with a window has, unless its window is longer.
+GOLDEN_FRAMES = 96
+# How many windows the original computes in one batch.
+WINDOW_BATCH = 64
 
 # By input or output name, each [steps, values].
 ByName = dict[str, NDArray[Any]]
@@ -47,6 +52,15 @@ def original_outputs(imported: ImportedModel, module: StepModule, sequence: ByNa
     return found
 
 
+def outputs_of_original(
+    imported: ImportedModel, module: StepModule, sequence: ByName, window: Window | None
+) -> ByName:
+    """Return what the stream must give, asked window by window if there is a window."""
+    if window is None:
+        return original_outputs(imported, module, sequence)
+    return windowed_outputs(imported, module, window, sequence)
+
+
 def run_original(
     imported: ImportedModel, module: StepModule, sequences: Sequence[ByName]
 ) -> list[NDArray[Any]]:
@@ -68,18 +82,90 @@ def run_original(
         return imported.reference(inputs)
 
 
-def golden_of(imported: ImportedModel, module: StepModule, sequences: Sequences) -> Golden:
+def window_answers(
+    imported: ImportedModel, module: StepModule, windows: Sequence[ByName]
+) -> ByName:
+    """Ask the original for windows of equal length.
+
+    Returns:
+        Its answer at the end of each window, [windows, *output shape] by output.
+    """
+    batches = [
+        run_original(imported, module, windows[start : start + WINDOW_BATCH])
+        for start in range(0, len(windows), WINDOW_BATCH)
+    ]
+    found = {}
+    for position, name in enumerate(module.outputs):
+        values = np.concatenate([batch[position] for batch in batches])
+        found[name] = values[:, -1] if module.output_kinds[name] is Kind.STEP else values
+    return found
+
+
+def windowed_outputs(
+    imported: ImportedModel, module: StepModule, window: Window, sequence: ByName
+) -> ByName:
+    """Ask the original for the window at each frame of a sequence that has an answer.
+
+    Returns:
+        [steps, *output shape] by output, NaN at the other frames.
+    """
+    steps = len(sequence[module.inputs[0].name])
+    ends = window.answered_frames(steps)
+    windows = [
+        {name: values[end + 1 - window.steps : end + 1] for name, values in sequence.items()}
+        for end in ends
+    ]
+    outputs = {}
+    for name, answers in window_answers(imported, module, windows).items():
+        outputs[name] = np.full((steps, *answers.shape[1:]), np.nan, np.float32)
+        outputs[name][list(ends)] = answers
+    return outputs
+
+
+def window_sequences(sequences: Sequences, window: Window) -> Sequences:
+    """Choose frames for a few golden sequences, each long enough for several answers.
+
+    Sequences that are too short, such as single windows, are chained.
+    """
+    answers = max(3, min(8, 1 + GOLDEN_FRAMES // window.hop))
+    length = window.steps + (answers - 1) * window.hop
+    count = max(1, min(GOLDEN_SEQUENCES, GOLDEN_FRAMES // length))
+    places = np.unique(np.linspace(0, len(sequences) - 1, count).astype(int))
+    return [chained_from(sequences, int(place), length) for place in places]
+
+
+def chained_from(sequences: Sequences, place: int, length: int) -> ByName:
+    """Return ``length`` frames that begin with a sequence, followed by those after it."""
+    pieces: list[ByName] = []
+    frames = 0
+    while frames < length:
+        piece = sequences[place % len(sequences)]
+        pieces.append(piece)
+        frames += len(next(iter(piece.values())))
+        place += 1
+    return {name: np.concatenate([piece[name] for piece in pieces])[:length] for name in pieces[0]}
+
+
+def golden_of(
+    imported: ImportedModel,
+    module: StepModule,
+    sequences: Sequences,
+    window: Window | None = None,
+) -> Golden:
     """Take the beginnings of some sequences from all over the data.
 
     Real inputs are rounded to float16 where it can hold them.
     """
-    places = np.unique(np.linspace(0, len(sequences) - 1, GOLDEN_SEQUENCES).astype(int))
-    chosen = []
-    for index in places:
-        chosen.append(
-            {name: golden_input(values[:GOLDEN_STEPS]) for name, values in sequences[index].items()}
-        )
-    outputs = [original_outputs(imported, module, item) for item in chosen]
+    if window is None:
+        places = np.unique(np.linspace(0, len(sequences) - 1, GOLDEN_SEQUENCES).astype(int))
+        found = [
+            {name: values[:GOLDEN_STEPS] for name, values in sequences[index].items()}
+            for index in places
+        ]
+    else:
+        found = window_sequences(sequences, window)
+    chosen = [{name: golden_input(values) for name, values in one.items()} for one in found]
+    outputs = [outputs_of_original(imported, module, item, window) for item in chosen]
     return Golden(
         {item.name: np.concatenate([one[item.name] for one in chosen]) for item in module.inputs},
         {

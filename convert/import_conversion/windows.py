@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.data import Sequences
-from convert.import_conversion.original import ByName, run_original
+from convert.import_conversion.original import ByName, window_answers
 from convert.import_conversion.proof import LEAST_RANGE, outputs_of
 from convert.importers.imported import ImportedModel
 from convert.step.step_graph import Kind
@@ -25,8 +25,6 @@ from device_runner.stream import Stream
 WINDOWS, WINDOW_STEPS, STREAM_STEPS = 256, 200_000, 50_000
 # How many long sequences to step, each with several windows in it.
 STREAMS = 32
-# How many windows the original computes in one batch.
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,15 @@ class WindowDifference:
     data: str
 
     @property
-    def sentence(self) -> str:
-        """Return the difference in one line of text."""
-        begin = f"trained on windows of {self.steps} steps, stepped with the state carried on: "
+    def phrase(self) -> str:
+        """Say the difference in a few words."""
         if not self.compared:
             return (
-                f"{begin}how far that differs is not known, as {self.data} holds no "
-                f"{self.steps} steps in a row with a past"
+                f"how far that differs is not known, as {self.data} holds no {self.steps} steps in "
+                "a row with a past"
             )
         decisions = "" if self.decisions is None else f" (decisions: {100 * self.decisions:.2g}%)"
-        return f"{begin}differs by {100 * self.rms:.2g}% of the spread{decisions} on {self.data}"
+        return f"differs by {100 * self.rms:.2g}% of the spread{decisions} on {self.data}"
 
     def facts(self) -> dict[str, Any]:
         """Return the facts for a step model's metrics."""
@@ -68,7 +65,7 @@ class WindowDifference:
         if self.compared:
             found |= {"rms": round(self.rms, 6), "max": round(self.maximum, 6)}
             found |= {} if self.decisions is None else {"decisions": round(self.decisions, 4)}
-        return {"window": found, "window_warning": self.sentence}
+        return found
 
 
 def window_difference(
@@ -78,21 +75,21 @@ def window_difference(
     sequences: Sequences,
     data: str,
     decides: bool,
-) -> WindowDifference | None:
-    """Measure the difference on a sample of windows; None if the model has no fixed windows.
+    steps: int,
+) -> WindowDifference:
+    """Measure the difference on a sample of windows.
 
     Sequences longer than a window are stepped one by one from a reset. If there are none, the
     sequences as long as a window are chained, like a stream of windows.
 
     Args:
-        stream: a stream of the float step.
+        stream: a stream of the float step, with the state carried on.
         data: what ``sequences`` are, in words.
         decides: whether the first output is a decision.
+        steps: length of the windows.
     """
-    steps = imported.window
-    names = [name for name in module.outputs if module.output_kinds[name] is Kind.SUMMARY]
-    if steps is None or not names:
-        return None
+    summaries = [name for name in module.outputs if module.output_kinds[name] is Kind.SUMMARY]
+    names = summaries or list(module.outputs)
     streams = _streams(module, sequences, steps)
     count = min(WINDOWS, max(1, WINDOW_STEPS // steps)) // max(1, len(streams))
     windows: list[ByName] = []
@@ -109,7 +106,7 @@ def window_difference(
             stepped[name] += [outputs[name][end - 1] for end in chosen]
     if not windows:
         return WindowDifference(steps, 0, 0.0, 0.0, None, data)
-    wanted = _wanted(imported, module, windows)
+    wanted = window_answers(imported, module, windows)
     shares = [_shares(np.array(stepped[name]), wanted[name]) for name in names]
     rms, maximum = max(shares)
     decisions = None
@@ -136,17 +133,6 @@ def _streams(
         return []
     chained = {name: np.concatenate([one[name] for one in whole]) for name in whole[0]}
     return [(chained, [steps * number for number in range(2, len(whole) + 1)])]
-
-
-def _wanted(imported: ImportedModel, module: StepModule, windows: list[ByName]) -> ByName:
-    batches = [
-        run_original(imported, module, windows[start : start + BATCH])
-        for start in range(0, len(windows), BATCH)
-    ]
-    return {
-        name: np.concatenate([batch[position] for batch in batches])
-        for position, name in enumerate(module.outputs)
-    }
 
 
 def _shares(given: NDArray[Any], wanted: NDArray[Any]) -> tuple[float, float]:

@@ -96,6 +96,8 @@ def import_model(
     path: str | Path,
     architecture: str | Path | None = None,
     hints: ImportHints = NO_HINTS,
+    *,
+    whole: bool = False,
 ) -> ImportedModel:
     """Read a trained model of one of FILE_KINDS.
 
@@ -103,6 +105,7 @@ def import_model(
         architecture: a TOML that describes the layers, for files that hold weights alone
             (:mod:`convert.importers.pytorch`).
         hints: what the user says of an ONNX network.
+        whole: whether to return a model without a step, too, if it can be computed over a window.
 
     Raises:
         SourceModelError: the file is missing, damaged, or not of a known format.
@@ -126,7 +129,10 @@ def import_model(
         raise SourceModelError(
             f"{path}: --state and --bind are for ONNX networks; this is {kind.source}"
         )
-    return cast("ImportedModel", read(*arguments))
+    imported = cast("ImportedModel", read(*arguments))
+    if imported.refusal is not None and not whole:
+        raise type(imported.refusal)(f"{path}: {imported.refusal.message}")
+    return imported
 
 
 def file_kind(path: Path, described: bool) -> FileKind:

@@ -10,8 +10,10 @@ import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
 
+from convert.errors import ConvertError, UnsupportedLayerError
 from convert.step.keras_graph import keras_step_graph
 from convert.step.step_graph import StepGraph
+from convert.step.whole_window import WholeModel
 from models.layers import Recurrence
 from models.network import count_parameters
 
@@ -33,7 +35,7 @@ class ImportedModel:
 
     Attributes:
         name: the model's own name.
-        graph: one time step of the model, with the trained weights.
+        graph: one time step of the model, with the trained weights; None if it has none.
         reference: computes whole sequences with the framework that the model comes from.
         framework: its name and version, such as "Keras 3.15.1".
         cells: kind and units of each recurrent layer, lowest first.
@@ -45,10 +47,12 @@ class ImportedModel:
         window: steps of the windows that its input is fixed to, each begun with zero states. None
             if it takes sequences of any length, or keeps its state from call to call.
         understood: how inputs and outputs were understood, in words, where that is not plain.
+        whole: the model as a function of its whole window; None if that is not known.
+        refusal: why there is no step.
     """
 
     name: str
-    graph: StepGraph
+    graph: StepGraph | None
     reference: Reference
     framework: str
     cells: tuple[tuple[str, int], ...]
@@ -58,6 +62,15 @@ class ImportedModel:
     padding: float | None = None
     window: int | None = None
     understood: str = ""
+    whole: WholeModel | None = None
+    refusal: ConvertError | None = None
+
+    @property
+    def step_graph(self) -> StepGraph:
+        """One time step; raises the refusal if there is none."""
+        if self.graph is None:
+            raise self.refusal or UnsupportedLayerError(f"{self.name} cannot be stepped")
+        return self.graph
 
 
 def imported_network(

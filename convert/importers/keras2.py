@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import tf_keras as keras
 
-from convert.errors import SourceModelError
+from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.importers.imported import (
     ImportedModel,
     imported_network,
@@ -16,6 +17,7 @@ from convert.importers.imported import (
     window_of,
 )
 from convert.importers.layer_list import relaxed
+from convert.importers.whole_model import whole_keras_model, without_step
 from convert.step.keras_graph import EMBEDDINGS
 from models.tensorflow_log import quiet
 
@@ -33,23 +35,34 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
 
 def imported(original: keras.Model, framework: str, changed: tuple[str, ...] = ()) -> ImportedModel:
     """Import a loaded model, with a free number of steps."""
-    config = {"class_name": type(original).__name__, "config": original.get_config()}
+    if not original.inputs:
+        raise SourceModelError("its input shape is not known; add an Input layer, save again")
     tokens = token_inputs(original)
+    facts: dict[str, Any] = {"framework": framework, "window": window_of(original, tokens)}
+    whole = whole_keras_model(original, tokens)
+    try:
+        network, freed = _of_any_length(original, tokens)
+        return imported_network(
+            name=original.name,
+            network=network,
+            reference=reference_of(network),
+            changed=(*changed, *freed),
+            padding=padding_of(network),
+            whole=whole,
+            **facts,
+        )
+    except (UnsupportedLayerError, ValueError) as error:
+        return without_step(original, whole, error, changed=changed, **facts)
+
+
+def _of_any_length(original: keras.Model, tokens: set[str]) -> tuple[keras.Model, list[str]]:
+    """Copy a model with a free number of steps; return also what that changes, in words."""
+    config = {"class_name": type(original).__name__, "config": original.get_config()}
     free, freed = relaxed(config, tokens)
     with quiet():
         network = type(original).from_config(free["config"])
-        if not network.built:
-            raise SourceModelError("its input shape is not known; add an Input layer, save again")
         take_weights(network, original)
-    return imported_network(
-        name=original.name,
-        network=network,
-        reference=reference_of(network),
-        framework=framework,
-        changed=(*changed, *freed),
-        padding=padding_of(network),
-        window=window_of(original, tokens),
-    )
+    return network, freed
 
 
 def token_inputs(network: keras.Model) -> set[str]:

@@ -26,6 +26,7 @@ from convert.importers.layer_list import (
     KERAS_LAYERS,
     relaxed,
 )
+from convert.importers.whole_model import whole_keras_model, without_step
 from convert.layers import refusal
 from convert.layers.activations import hard_sigmoid_3, hard_silu
 from convert.layers.operation_call import Slot, TensorOperation, named_arguments, with_slots
@@ -62,21 +63,38 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
         ) from error
     with quiet():
         original = keras.saving.load_model(path, compile=False, safe_mode=True)
-        own = {"class_name": type(original).__name__, "config": original.get_config()}
         tokens = _token_inputs(original)
+        whole = whole_keras_model(original, tokens)
+    facts: dict[str, Any] = {
+        "framework": f"Keras {keras.__version__}",
+        "window": window_of(original, tokens),
+    }
+    try:
+        model, network, freed = _of_any_length(original, tokens)
+        return imported_network(
+            name=original.name,
+            network=network,
+            reference=reference_of(model),
+            changed=(*changed, *freed),
+            padding=padding_of(network),
+            whole=whole,
+            **facts,
+        )
+    except (UnsupportedLayerError, ValueError) as error:
+        return without_step(original, whole, error, changed=changed, **facts)
+
+
+def _of_any_length(original: Any, tokens: set[str]) -> tuple[Any, tf_keras.Model, list[str]]:
+    """Copy a model with a free number of steps, in Keras 3 and in tf_keras.
+
+    Returns:
+        Both copies, and what that changes, in words."""
+    with quiet():
+        own = {"class_name": type(original).__name__, "config": original.get_config()}
         free, freed = relaxed(own, tokens)
         model = type(original).from_config(free["config"])
         take_weights(model, original)
-        network = _rebuilt(model)
-    return imported_network(
-        name=original.name,
-        network=network,
-        reference=reference_of(model),
-        framework=f"Keras {keras.__version__}",
-        changed=(*changed, *freed),
-        padding=padding_of(network),
-        window=window_of(original, tokens),
-    )
+        return model, _rebuilt(model), freed
 
 
 def _graph(model: Any) -> Any:

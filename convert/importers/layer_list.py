@@ -24,6 +24,26 @@ VALUES = {
     "__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__", "__tuple__",
 }  # fmt: skip
 KERAS_LAYERS = {name for name in LAYERS if not name.startswith(OWN)}
+# Layers of Keras without a step that can be computed over a window (convert.step.whole_window).
+WINDOW_LAYERS = {
+    "AdditiveAttention",
+    "Attention",
+    "Bidirectional",
+    "Conv1DTranspose",
+    "Conv2D",
+    "Cropping1D",
+    "Dot",
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling2D",
+    "GroupQueryAttention",
+    "GroupedQueryAttention",
+    "MaxPooling2D",
+    "MultiHeadAttention",
+    "Permute",
+    "RepeatVector",
+    "UnitNormalization",
+    "UpSampling1D",
+}
 # No real list of layers is deeper or longer.
 DEPTH_LIMIT, ITEM_LIMIT = 64, 2_000_000
 
@@ -103,7 +123,7 @@ def _check(item: dict[str, Any]) -> None:
         return
     if registered == OWN + kind and registered in LAYERS:
         return
-    if kind not in KERAS_LAYERS | KERAS_CELLS | CONTAINERS | VALUES:
+    if kind not in KERAS_LAYERS | WINDOW_LAYERS | KERAS_CELLS | CONTAINERS | VALUES:
         raise refusal(name, kind[:80])
     keras_own = module.split(".")[0] in ("keras", "tf_keras")
     if not keras_own or registered != kind:

@@ -7,25 +7,36 @@ recurrences are unrolled, so that the graph has no control flow.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from convert.importers.imported import as_list, take_weights
+from convert.errors import ConvertError, UnsupportedLayerError
+from convert.importers.imported import (
+    MEANINGS,
+    VALUES,
+    ImportedModel,
+    as_list,
+    reference_of,
+    take_weights,
+)
 from convert.layers.unrolled import unroll
 from convert.step.step_graph import Kind, StepInput
 from convert.step.whole_window import Unrolled, WholeModel
+from device_runner.errors import one_line
 from device_runner.model.names import INPUT_NAME, OUTPUT_NAME
 from models.tensorflow_log import quiet
 
 
-def whole_keras_model(original: Any, tokens: Collection[str]) -> WholeModel:
-    """Describe a loaded model of tf_keras or of Keras 3.
+def whole_keras_model(original: Any, tokens: Collection[str]) -> WholeModel | None:
+    """Describe a loaded model of tf_keras or of Keras 3; None if its frames have no fixed shape.
 
     Args:
         tokens: names of the input layers whose ids an Embedding reads.
     """
+    if not original.inputs or any(None in tuple(item.shape)[2:] for item in original.inputs):
+        return None
     layers = list(original._flatten_layers(include_self=False))
     sizes = [layer.input_dim for layer in layers if type(layer).__name__.endswith("Embedding")]
     vocabulary = min(sizes, default=None)
@@ -52,7 +63,7 @@ def _input(
         return StepInput(name, name, (1, 1), vocabulary, id_axis=len(shape) > 2)
     if len(shape) > 2:
         return StepInput(name, name, (1, *map(int, shape[2:])))
-    return StepInput(name, name, (1, int(shape[-1])), kind=Kind.CONSTANT)
+    return StepInput(name, name, (1, int(shape[-1] or 1)), kind=Kind.CONSTANT)
 
 
 def _recurrences(layer: Any) -> int:
@@ -86,3 +97,50 @@ def _unrolled_config(config: Any) -> Any:
     if isinstance(config, list | tuple):
         return type(config)(_unrolled_config(item) for item in config)
     return config
+
+
+def without_step(
+    original: Any, whole: WholeModel | None, error: Exception, framework: str, **facts: Any
+) -> ImportedModel:
+    """Import a model that cannot be stepped, but computed over a window.
+
+    Args:
+        original: a loaded model of tf_keras or of Keras 3; it is the reference.
+        error: why it cannot be stepped; raised again if ``whole`` is None.
+        facts: further attributes of the ImportedModel.
+    """
+    if whole is None:
+        raise error
+    refusal = (
+        error
+        if isinstance(error, ConvertError)
+        else UnsupportedLayerError(
+            f"its layers need the number of steps that they were saved with ({one_line(error)})"
+        )
+    )
+    output = original.outputs[0]._keras_history
+    layer = getattr(output, "operation", None) or output.layer
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    if type(layer).__name__ == "Softmax":
+        activation = "softmax"
+    return ImportedModel(
+        name=original.name,
+        graph=None,
+        reference=reference_of(original),
+        framework=framework,
+        cells=tuple(_cells(original)),
+        parameters=int(original.count_params()),
+        output_meaning=MEANINGS.get(activation, VALUES),
+        whole=whole,
+        refusal=refusal,
+        **facts,
+    )
+
+
+def _cells(original: Any) -> Iterator[tuple[str, int]]:
+    """List the kind and width of each cell that runs over time."""
+    for layer in original._flatten_layers(include_self=False):
+        if hasattr(layer, "unroll") and hasattr(layer, "cell"):
+            for cell in getattr(layer.cell, "cells", [layer.cell]):
+                kind = type(cell).__name__.removesuffix("Cell").lower()
+                yield kind, int(getattr(cell, "units", 0) or getattr(cell, "filters", 0))

@@ -12,8 +12,11 @@ from calibration.float_model import StreamInputs
 from calibration.ranges import Ranges
 from calibration.rollout import roll_out
 from convert.errors import ContractViolationError
+from convert.schemes.rows import repeated
 from convert.schemes.spec import SchemeSpec
-from device_runner.model.flatbuffer import Graph
+from device_runner.model.flatbuffer import Graph, read_graph
+from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.window import Window
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,9 @@ class FloatStep:
         periods: steps from one update to the next, by name, of states that are not updated at each
             step. The flatbuffer updates all states; :mod:`convert.step.phase_signatures` makes the
             steps that leave some out.
+        window: for which frames the step answers, and how; None if it answers each.
+        one_row: if the states have several rows, the step of a single one, whose tensors have the
+            same names; else None.
     """
 
     flatbuffer: bytes
@@ -68,14 +74,36 @@ class FloatStep:
     float_states: frozenset[str] = frozenset()
     kept_float: frozenset[int] = frozenset()
     periods: dict[str, int] = field(default_factory=dict)
+    window: Window | None = None
+    one_row: bytes | None = None
 
     def calibrate(
         self, streams: Sequence[StreamInputs], progress: Callable[[int, int], None] | None = None
     ) -> Ranges:
-        """Roll the step graph out over ``streams``, see :func:`calibration.rollout.roll_out`."""
-        return roll_out(
-            self.flatbuffer, streams, progress, self.initial, self.periods, self.state_bounds
+        """Roll the step graph out over ``streams``, see :func:`calibration.rollout.roll_out`.
+
+        A row of several is rolled out alone: each stream is one window.
+        """
+        if self.window is not None and not self.window.lanes:
+            # The states are frames, whose range the data gives; before the first window is full
+            # they hold zeros, which are not data.
+            states, skipped = _states(self.flatbuffer), self.window.steps - 1
+            return roll_out(self.flatbuffer, streams, progress, bounded=states, skipped=skipped)
+        ranges = roll_out(
+            self.one_row or self.flatbuffer,
+            streams,
+            progress,
+            self.initial,
+            self.periods,
+            self.state_bounds,
         )
+        return ranges if self.one_row is None else repeated(ranges, read_graph(self.flatbuffer))
+
+
+def _states(flatbuffer: bytes) -> list[str]:
+    """List the names on both sides of a step's signature."""
+    signature = read_graph(flatbuffer).signature(STEP_SIGNATURE)
+    return [name for name in signature.inputs if name in signature.outputs]
 
 
 @dataclass(frozen=True)

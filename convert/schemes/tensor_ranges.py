@@ -19,6 +19,7 @@ from calibration.methods import choose_range
 from calibration.ranges import Ranges
 from calibration.state_magnitudes import MARGIN
 from convert.errors import ContractViolationError
+from convert.schemes.rows import repeats
 from device_runner.model.flatbuffer import Graph, Operator
 from device_runner.operators import OPERATORS
 
@@ -95,7 +96,9 @@ def _shared(
     for names in ranges.states.values():
         join(list(names))
     for op in operators:
-        if op.name in OPERATORS and OPERATORS[op.name].one_grid:
+        if repeats(op, graph):
+            join([graph.tensors[op.inputs[0]].name, graph.tensors[op.outputs[0]].name])
+        elif op.name in OPERATORS and OPERATORS[op.name].one_grid:
             join([graph.tensors[index].name for index in (*op.inputs, *op.outputs) if index >= 0])
     found = {}
     for members in {id(members): members for members in group.values()}.values():

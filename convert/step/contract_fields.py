@@ -82,7 +82,8 @@ def _state(name: str, tensor: Tensor, initial: NDArray[Any] | None) -> StateSpec
     spec = StateSpec(**_facts(name, tensor))
     if initial is None or not np.any(initial):
         return spec
-    if np.shape(initial) != spec.shape:
+    # One row of them, whatever the number of rows.
+    if np.shape(initial) != (1, *spec.shape[1:]):
         raise ContractViolationError(
             f"state '{name}' of shape {spec.shape} has initial values of shape {np.shape(initial)}"
         )
