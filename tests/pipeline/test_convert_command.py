@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from device_runner.model.step_file import load_step_model
+from device_runner.model.window import Window
 from device_runner.stream import Stream
 from pipeline.cli import main
 from tests.convert.importers.architectures import ARCHITECTURES, KERAS_3, TENSORFLOW, saved
@@ -118,6 +119,7 @@ def test_errors_have_their_exit_codes(tmp_path, frames):
     result = _convert(path, "--target", "cpu", "--data", frames)
     assert result.exit_code == 3
     assert "(Bidirectional) reads the sequence backwards" in result.output
+    assert "or give --window W" in result.output
     result = _convert(path, "--target", "toaster", "--data", frames)
     assert result.exit_code == 2
     result = _convert(tmp_path / "nothing.keras", "--target", "cpu", "--data", frames)
@@ -156,13 +158,25 @@ def test_a_model_of_fixed_windows_says_how_far_its_step_is_from_them(tmp_path, f
     layers = [keras.layers.Input((8, 12)), keras.layers.GRU(6), keras.layers.Dense(2)]
     keras.Sequential(layers).save(tmp_path / "model.keras")
     path = tmp_path / "model.keras"
-    result = _convert(path, "--target", "cpu", "--data", frames, "--scheme", "float32")
+    options = ("--target", "cpu", "--data", frames, "--scheme", "float32")
+    result = _convert(path, *options, "--carry")
     assert result.exit_code == 0, result.output
     said = next(line for line in result.output.splitlines() if "trained on windows" in line)
     assert "windows of 8 steps, stepped with the state carried on: differs by" in said
-    assert said.endswith("% of the spread on the data given")
+    assert "% of the spread on the data given; " in said
+    assert "without --carry: 8 lanes, " in said
     assert "computes what the original does" not in result.output
-    metrics = load_step_model(tmp_path / "model-float32.tflite").contract.metrics
-    assert metrics["window_warning"] in said
+    contract = load_step_model(tmp_path / "model-float32.tflite").contract
+    assert contract.window is None
+    metrics = contract.metrics
+    assert metrics["window_warning"].split(": ")[1] in said
     assert metrics["window"]["steps"] == 8
     assert metrics["window"]["max"] >= metrics["window"]["rms"] > 0
+    assert metrics["window"]["multiply_adds"] > metrics["window"]["carry_multiply_adds"]
+    result = _convert(path, *options, "--hop", 4)
+    assert result.exit_code == 0, result.output
+    assert "the stream answers, every 4 frames, for its last 8 frames, 2 lanes, " in result.output
+    assert "; --carry: " in result.output
+    contract = load_step_model(tmp_path / "model-float32.tflite").contract
+    assert contract.window == Window(8, 4, 2)
+    assert "window_warning" not in contract.metrics

@@ -60,7 +60,7 @@ def test_the_difference_is_that_of_the_last_frames_windows(tmp_path, name):
     imported = import_model(tmp_path / "model.keras")
     assert imported.window == WINDOW
     (sequence,) = _sequences(1, 40)
-    found = prepare(imported, Facts(), [sequence]).window
+    found = prepare(imported, Facts(), [sequence]).window.difference
     rms, decisions = _by_hand(model, sequence["x"], range(WINDOW + 1, 41))
     assert found.compared == 40 - WINDOW
     assert found.rms == pytest.approx(rms, rel=1e-3)
@@ -72,7 +72,7 @@ def test_windows_alone_are_stepped_one_after_the_other(tmp_path):
     model = _model(keras2)
     model.save(tmp_path / "model.keras")
     sequences = _sequences(7, WINDOW)
-    found = prepare(import_model(tmp_path / "model.keras"), Facts(), sequences).window
+    found = prepare(import_model(tmp_path / "model.keras"), Facts(), sequences).window.difference
     frames = np.concatenate([one["x"] for one in sequences])
     rms, _ = _by_hand(model, frames, range(2 * WINDOW, 7 * WINDOW + 1, WINDOW))
     assert found.compared == 6
@@ -82,10 +82,10 @@ def test_windows_alone_are_stepped_one_after_the_other(tmp_path):
 def test_data_without_a_whole_window_leaves_the_difference_unknown(tmp_path):
     _model(keras2).save(tmp_path / "model.keras")
     sequences = _sequences(3, WINDOW - 1)
-    found = prepare(import_model(tmp_path / "model.keras"), Facts(), sequences).window
+    found = prepare(import_model(tmp_path / "model.keras"), Facts(), sequences).window.difference
     assert found.compared == 0
-    assert "is not known" in found.sentence
-    assert found.facts()["window"] == {"steps": WINDOW, "compared": 0}
+    assert "is not known" in found.phrase
+    assert found.facts() == {"steps": WINDOW, "compared": 0}
 
 
 @pytest.mark.parametrize("name", BY_NAME)
