@@ -20,7 +20,7 @@ from models.tensorflow_log import quiet
 if TYPE_CHECKING:
     from convert.import_conversion.conversion import Conversion
     from convert.import_conversion.description import Facts
-    from convert.import_conversion.window_choice import Meaning, WindowWish
+    from convert.import_conversion.window_choice import Meaning
     from convert.import_conversion.window_report import WindowReport
     from convert.importers.imported import ImportedModel
     from convert.schemes.spec import SchemeSpec

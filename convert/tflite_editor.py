@@ -71,6 +71,12 @@ class TfliteEditor:
             name = OPERATOR_NAMES[code.builtinCode]
             code.version = max(code.version, versions.get(name, 1))
 
+    def store_alike(self, target: int, source: int) -> None:
+        """Give a tensor of the first subgraph the dtype, scale and zero point of another one."""
+        tensors = self.tree.subgraphs[0].tensors
+        tensors[target].type = tensors[source].type
+        tensors[target].quantization = tensors[source].quantization
+
     def set_constant(self, index: int, values: NDArray[Any]) -> None:
         """Give one constant other values, in its dtype and shape.
 

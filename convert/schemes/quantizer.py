@@ -11,7 +11,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -168,9 +168,29 @@ def _quantize(
 def _with_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
     """Set the right versions in the quantizer's result and remove its idle operators."""
     editor = TfliteEditor(flatbuffer)
-    editor.drop_operators(*_idle_requantizations(read_graph(flatbuffer)))
+    graph = read_graph(flatbuffer)
+    editor.drop_operators(*_idle_requantizations(graph))
+    for target, source in _unread_parts(graph):
+        editor.store_alike(target, source)
     editor.raise_versions(versions)
     return editor.flatbuffer()
+
+
+def _unread_parts(graph: Graph) -> Iterator[tuple[int, int]]:
+    """Find the parts of a SPLIT that nobody reads, which the quantizer leaves in float32.
+
+    The first step of an unrolled LSTM has one: its forget gate multiplies zeros. All parts of a
+    SPLIT must have the dtype of the whole.
+
+    Returns:
+        Each part with the whole.
+    """
+    for operator in graph.operators:
+        if operator.name == "SPLIT":
+            whole = operator.inputs[OPERATORS["SPLIT"].source]
+            for part in operator.outputs:
+                if graph.tensors[part].dtype != graph.tensors[whole].dtype:
+                    yield part, whole
 
 
 def _idle_requantizations(graph: Graph) -> tuple[set[int], dict[int, int]]:
