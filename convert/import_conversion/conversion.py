@@ -175,6 +175,8 @@ def prepare(
         given = without_padding(given, module.inputs[0].name, imported.padding)
     # Random numbers tell nothing of real use, whichever of them calibrate.
     seen, held = (given, HeldOut([])) if is_random else split(given)
+    if meaning.window is not None:
+        held = _whole_windows(held, meaning.window)
     golden = golden_of(imported, module, seen, meaning.window)
     description = description_of(imported, module, facts, seen, golden, is_random)
     stream = float_stream(step, description)
@@ -188,6 +190,14 @@ def prepare(
     if report is not None:
         description = with_facts(description, report.facts())
     return Conversion(imported, module, step, description, seen, is_random, error, report, held)
+
+
+def _whole_windows(held: HeldOut, window: Window) -> HeldOut:
+    """Chain data, which may be single windows or shorter; keep none if it holds no window."""
+    frames = sum(len(next(iter(one.values()))) for one in held.sequences)
+    if frames < window.steps:
+        return HeldOut([])
+    return replace(held, sequences=[chained_from(held.sequences, 0, frames)])
 
 
 def _windowed(meaning: Meaning, one_row: FloatStep) -> FloatStep:
