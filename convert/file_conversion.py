@@ -20,7 +20,7 @@ from models.tensorflow_log import quiet
 if TYPE_CHECKING:
     from convert.import_conversion.conversion import Conversion
     from convert.import_conversion.description import Facts
-    from convert.import_conversion.window_choice import Meaning
+    from convert.import_conversion.window_choice import Meaning, WindowWish
     from convert.import_conversion.window_report import WindowReport
     from convert.importers.imported import ImportedModel
     from convert.schemes.spec import SchemeSpec
@@ -89,19 +89,16 @@ def convert_file(
     Args:
         path: a .keras, .h5 or .onnx file, the folder of a Keras SavedModel, or PyTorch weights.
         target: "cpu", "gpu", "edgetpu" or "micro".
-        data: real sequences to calibrate and prove with: a file or ``module:function`` as
-            :func:`calibration.data.load_sequences` takes it, or a list of arrays [steps, channels]
-            (of dicts of them by input). None: random numbers, and the file says so.
+        data: real sequences as :func:`calibration.data.load_sequences` takes them, or arrays [steps,
+            channels] (dicts of them by input). None: random numbers, and the file says so.
         scheme: such as "int8"; None for the target's cheapest that the model survives.
         architecture: a TOML file with the layers of a PyTorch state_dict.
         hints: the states and fixed inputs of an ONNX network, where it does not tell them.
         frame_period_s: seconds between two frames, the deadline of a step.
         labels, channels: what each value of the first output, and of the first input, stands for.
         units: what the channels are measured in.
-        window: answer for so many last frames, each time as the original does from its initial
-            state; None: for as many as the model is fixed to, if it is.
-        hop: frames from one answer to the next; None: 1.
-        carry: carry the state on instead, though the model is fixed to windows.
+        window, hop: answer for so many last frames (None: what the model is fixed to, if it is),
+            every so many (None: 1). carry: never reset the state instead.
         output: the file to write; by default beside ``path``, with the scheme in its name.
         in_float: names of layers that stay in float32 in an integer scheme.
         explain: whether to tell the error of each layer and scheme, and the cheapest mend.
@@ -111,31 +108,22 @@ def convert_file(
         The file that was written, and what is known about it.
 
     Raises:
-        click.ClickException: the conversion fails; one line says why and what to do. Among them are
-            MissingRuntimeError, SourceModelError, UnsupportedLayerError, CalibrationError; and
-            VerificationError or TargetMismatchError: the file was written but must not be used.
+        click.ClickException: the conversion fails; one line says why and what to do. After a
+            VerificationError or TargetMismatchError the file that was written must not be used.
     """
     load_workstation_packages()
-    from convert.import_conversion.conversion import keep_in_float
     from convert.import_conversion.description import Facts
-    from convert.import_conversion.window_choice import WindowWish, choose_meaning
 
-    wish = WindowWish(window, hop, carry)
-    wish.check()
-    facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
+    wish = _wish(window, hop, carry)
     wanted = _checked_names(target, scheme)
     path, say = Path(path), tell or _say_nothing
+    facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
     imported = import_model(path, architecture, hints, whole=True)
-    meaning = _about(path, lambda: choose_meaning(imported, wish))
-    conversion = _prepare(imported, meaning, data, facts)
-    keep_in_float(conversion, in_float)
+    conversion = _prepare(imported, _meaning(path, imported, wish), data, facts, in_float)
     _tell_of_original(path, conversion, say)
     if explain:
         _explain(conversion, wanted, say)
-    model, refused = _export(conversion, target, wanted, path, output, say)
-    verified, report = _check(model, target, conversion.is_random, say)
-    found = conversion.float_error, conversion.window, conversion.changed
-    return ConvertedFile(model.path, model, *found, refused, verified, report)
+    return _written(conversion, target, wanted, path, output, say)
 
 
 def load_workstation_packages() -> None:
@@ -174,9 +162,10 @@ def _prepare(
     meaning: Meaning,
     data: str | Path | Sequence[Any] | None,
     facts: Facts,
+    in_float: Sequence[str],
 ) -> Conversion:
     """Compare an imported model's float step with the original."""
-    from convert.import_conversion.conversion import prepare, step_inputs
+    from convert.import_conversion.conversion import keep_in_float, prepare, step_inputs
     from convert.step.step_module import StepModule
 
     with quiet():
@@ -186,15 +175,27 @@ def _prepare(
         sequences = load_sequences(str(data), step_inputs(module))
     elif data is not None:
         sequences = fit_sequences(data, step_inputs(module))
-    return prepare(imported, facts, sequences, module, meaning)
+    conversion = prepare(imported, facts, sequences, module, meaning)
+    keep_in_float(conversion, in_float)
+    return conversion
 
 
-def _about(path: Path, choose: Callable[[], Meaning]) -> Meaning:
+def _wish(window: int | None, hop: int | None, carry: bool) -> WindowWish:
+    """Check what is wanted of a window before the work begins."""
+    from convert.import_conversion.window_choice import WindowWish
+
+    wish = WindowWish(window, hop, carry)
+    wish.check()
+    return wish
+
+
+def _meaning(path: Path, imported: ImportedModel, wish: WindowWish) -> Meaning:
     """Choose how to step the model of a file; its errors begin with the file."""
     from convert.errors import ConvertError
+    from convert.import_conversion.window_choice import choose_meaning
 
     try:
-        return choose()
+        return choose_meaning(imported, wish)
     except ConvertError as error:
         raise type(error)(f"{path}: {error.message}") from error
 
@@ -228,6 +229,21 @@ def _export(
         used = parse_scheme(model.contract.scheme).file_part
         model = replace(model, path=written.replace(folder / f"{path.stem}-{used}.tflite"))
     return model, refused
+
+
+def _written(
+    conversion: Conversion,
+    target: str,
+    scheme: SchemeSpec | None,
+    path: Path,
+    output: str | Path | None,
+    say: Tell,
+) -> ConvertedFile:
+    """Write the step model, verify it, and check it for the target."""
+    model, refused = _export(conversion, target, scheme, path, output, say)
+    verified, report = _check(model, target, conversion.is_random, say)
+    found = conversion.float_error, conversion.window, conversion.changed
+    return ConvertedFile(model.path, model, *found, refused, verified, report)
 
 
 def _explain(conversion: Conversion, scheme: SchemeSpec | None, say: Tell) -> None:
