@@ -89,8 +89,8 @@ def convert_file(
     Args:
         path: a .keras, .h5 or .onnx file, the folder of a Keras SavedModel, or PyTorch weights.
         target: "cpu", "gpu", "edgetpu" or "micro".
-        data: real sequences as :func:`calibration.data.load_sequences` takes them, or arrays [steps,
-            channels] (dicts of them by input). None: random numbers, and the file says so.
+        data: real sequences as :func:`calibration.data.load_sequences` takes them, or arrays
+            [steps, channels] (dicts of them by input). None: random numbers, and the file says so.
         scheme: such as "int8"; None for the target's cheapest that the model survives.
         architecture: a TOML file with the layers of a PyTorch state_dict.
         hints: the states and fixed inputs of an ONNX network, where it does not tell them.
