@@ -15,6 +15,7 @@ import tf_keras as keras
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import is_gate, magnitude, step_form
 from convert.layers.layer_rule import LayerValues, State, StepRule, described, plain, product
+from convert.layers.recurrent import for_states
 from models.cells.cell import RecurrentCell
 
 
@@ -90,7 +91,8 @@ def own_cell(cell: RecurrentCell) -> CellStep:
     """Step a cell of ours within Keras' RNN layer."""
 
     def step(x: Any, states: LayerValues) -> tuple[Any, LayerValues]:
-        return cell.step(cell.input_product(plain(x)), states, cell.begin())
+        product = for_states(cell, cell.input_product(plain(x)), states)
+        return cell.step(product, states, cell.begin())
 
     states = zip(cell.state_names, cell.state_shapes, strict=True)
     return CellStep(

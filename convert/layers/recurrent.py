@@ -15,9 +15,11 @@ from convert.layers.layer_rule import (
     Scaled,
     State,
     StepRule,
+    in_rows,
     look_up,
     plain,
 )
+from models.cells.cell import RecurrentCell
 from models.layers import Recurrence
 
 # Folding an embedding into the input product may add at most this share to the weights of both
@@ -39,13 +41,13 @@ def recurrence(layer: Recurrence, node: Any) -> StepRule:
     def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
         (value,) = inputs
         if isinstance(value, Lookup) and _folds(layer, value):
-            product = look_up(_products(layer, value.table), value.token)
+            product = for_states(cell, look_up(_products(layer, value.table), value.token), states)
             output, new_states = cell.step(product, states, cell.begin())
             return (output,), new_states
         if isinstance(value, Joined | Lookup):
             value = plain(value)
         affine = (value.scale, value.shift) if isinstance(value, Scaled) else ()
-        value = value.value if isinstance(value, Scaled) else value
+        value = for_states(cell, value.value if isinstance(value, Scaled) else value, states)
         cell_states = states[: len(cell.state_names)]
         output, new_states = layer.step(value, cell_states, cell.begin(), affine)
         return (output,), (*new_states, output) if held else new_states
@@ -57,6 +59,11 @@ def recurrence(layer: Recurrence, node: Any) -> StepRule:
     if held:
         states += (State(HELD, (cell.units,), period=layer.period),)
     return StepRule(step, states, takes_deferred=True)
+
+
+def for_states(cell: RecurrentCell, value: tf.Tensor, states: LayerValues) -> tf.Tensor:
+    """Return a value in as many rows as the states, if the cell needs that."""
+    return in_rows(value, int(states[0].shape[0])) if cell.needs_equal_rows else value
 
 
 def _gives_state(layer: Recurrence) -> bool:

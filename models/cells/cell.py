@@ -48,6 +48,9 @@ class RecurrentCell(keras.layers.Layer, PrunableLayer):
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     gates: ClassVar[int] = 1
     use_bias: ClassVar[bool] = True
+    #: Whether ``step`` needs the input product in as many rows as the states: it reshapes or joins
+    #: both. Otherwise a product of one row may serve several rows of states.
+    needs_equal_rows: ClassVar[bool] = False
     #: What the axes of each weight run along, so that units and inputs can be cut out of any cell:
     #: "inputs"; "units" (one block of H or several); "outputs" (the outputs of the step before,
     #: H). An axis of any other name is cut to the length that the smaller cell gives it.

@@ -44,6 +44,7 @@ class GraphGRUCell(RecurrentCell):
     """
 
     gates = 3
+    needs_equal_rows = True
     # Units cannot be cut out one by one: the nodes must stay of one size.
     weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {}
 

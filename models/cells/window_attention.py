@@ -45,6 +45,7 @@ class WindowAttentionCell(RecurrentCell):
 
     state_names: ClassVar[tuple[str, ...]] = ("k", "v")
     gates = 3
+    needs_equal_rows = True
     # Units cannot be cut out one by one: the heads must stay of one size.
     weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {}
 
