@@ -25,6 +25,7 @@ class FloatModel:
             zeros.
         periods: steps from one update to the next, by state name; others have 1. The model computes
             all states at every step; only those that are due are handed on.
+        first_phase: the phase of the cycle that a stream begins with.
         keep_tensors: whether intermediate tensors can be read after a step.
 
     Attributes:
@@ -38,6 +39,7 @@ class FloatModel:
         step_model: bytes,
         initial: Mapping[str, NDArray[Any]] | None = None,
         periods: Mapping[str, int] | None = None,
+        first_phase: int = 0,
         keep_tensors: bool = False,
     ) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -58,6 +60,7 @@ class FloatModel:
             for name in self.inputs
             if name in self.outputs
         }
+        self._first_phase = first_phase
         self._periods = {name: (periods or {}).get(name, 1) for name in self.states}
         self.beginnings: TensorValues = {
             item["index"]: np.zeros(item["shape"], item["dtype"])
@@ -80,7 +83,7 @@ class FloatModel:
         return {
             state_in: self.interpreter.get_tensor(state_out)
             for name, (state_in, state_out) in self.states.items()
-            if position % self._periods[name] == 0
+            if (position + self._first_phase) % self._periods[name] == 0
         }
 
     def frames(self, stream: StreamInputs) -> list[TensorValues]:

@@ -30,6 +30,7 @@ def roll_out(
     periods: Mapping[str, int] | None = None,
     bounded: Collection[str] = (),
     skipped: int = 0,
+    first_phase: int = 0,
 ) -> Ranges:
     """Step a float32 step model through streams and collect the range of each tensor.
 
@@ -48,6 +49,7 @@ def roll_out(
             all states at every step; only those that are due are handed on.
         bounded: names of states whose range the equations give; they need no trial.
         skipped: how many steps at the beginning of each stream are stepped but not collected.
+        first_phase: the phase of the cycle that a stream begins with.
 
     Raises:
         CalibrationError: there is no data, it does not fit the model's inputs, or the model
@@ -56,7 +58,7 @@ def roll_out(
     total = sum(map(steps_of, streams))
     if total <= skipped * len(streams):
         raise CalibrationError("no calibration data; give at least one sequence")
-    model = FloatModel(step_model, initial, periods, keep_tensors=True)
+    model = FloatModel(step_model, initial, periods, first_phase, keep_tensors=True)
     watch = _Watch(model)
     passes = 2 if set(model.states) - set(bounded) else 1
     done = 0
@@ -77,7 +79,7 @@ def roll_out(
             for name, item in model.outputs.items()
             if name not in model.states
         }
-        model = FloatModel(step_model, initial, periods)
+        model = FloatModel(step_model, initial, periods, first_phase)
         ranges.magnitudes.update(choose_magnitudes(model, streams, tried, spreads, step_done))
     if progress:
         progress(passes * total, passes * total)

@@ -57,6 +57,7 @@ def step_of(
         periods=module.periods,
         window=window,
         one_row=one_row,
+        first_phase=module.first_phase,
     )
 
 
@@ -148,6 +149,7 @@ def draft_model(
     graph = read_graph(flatbuffer)
     contract = Contract(
         **contract_fields(graph, step),
+        first_phase=step.first_phase,
         task=facts.task,
         cell=facts.cell,
         units=facts.units,

@@ -135,11 +135,13 @@ class SimulatedNetwork(keras.Model):
             self._outputs[name]: (self._inputs[name], float(period))
             for name, period in step.periods.items()
         }
+        self._first_phase = float(step.first_phase)
         # Tensors of token ids, which are not rounded.
         self._ids = {tensor.index for tensor in graph.tensors if tensor.dtype in INDEX_DTYPES}
         self._constants: dict[int, Any] = {}
         # Masks of pruned matrices: 1 where a weight is left, else 0.
         self._matrices: dict[int, tf.Tensor] = {}
+        self._channel_axes: dict[int, int] = {}
         # Tables of weights from which rows are taken.
         self._tables = {
             op.inputs[OPERATORS[op.name].source]
@@ -176,6 +178,7 @@ class SimulatedNetwork(keras.Model):
             )
             if matrix:
                 self._matrices[index] = tf.constant(values != 0, tf.float32)
+                self._channel_axes[index] = row.channel_axis
 
     def _is_rounded(self, op: Operator) -> bool:
         """Tell whether an operator's results need rounding, being off the grid of its inputs."""
@@ -261,8 +264,9 @@ class SimulatedNetwork(keras.Model):
             tf.zeros((batch, *shape)) + self._initial.get(name, np.float32(0))
             for name, shape in shapes.items()
         ]
-        # The last state is the number of the step.
-        _, outputs, _ = keras.backend.rnn(step, inputs, [*initial, tf.zeros((batch, 1))])
+        # The last state is the number of the step within the cycle.
+        number = tf.fill((batch, 1), self._first_phase)
+        _, outputs, _ = keras.backend.rnn(step, inputs, [*initial, number])
         return outputs
 
     def _step(
@@ -300,23 +304,26 @@ class SimulatedNetwork(keras.Model):
     def _rounded_weights(self, index: int, value: tf.Tensor) -> tf.Tensor:
         if index in self._matrices:
             value = value * self._matrices[index]
-            return self._rounded_matrix(value) if self.simulate else value
+            axis = self._channel_axes[index]
+            return self._rounded_matrix(value, axis) if self.simulate else value
         if index in self._tables and self.simulate:
             low, high = _table_limits(value)
             return tf.quantization.fake_quant_with_min_max_vars(value, low, high)
         return value
 
-    def _rounded_matrix(self, value: tf.Tensor) -> tf.Tensor:
+    def _rounded_matrix(self, value: tf.Tensor, channel_axis: int) -> tf.Tensor:
         if self.per_channel:
-            # The operator has its channels last, a matrix of the graph [outputs, inputs] first.
-            value = tf.transpose(value)
+            # TensorFlow has its channels last, most matrices of a step graph first.
+            shape, first = value.shape, channel_axis == 0
+            rows = value if first else tf.transpose(tf.reshape(value, (-1, shape[channel_axis])))
+            value = tf.transpose(tf.reshape(rows, (shape[channel_axis], -1)))
             largest = tf.stop_gradient(tf.reduce_max(tf.abs(value), axis=0))
             # A channel of zeros has no scale.
             largest = tf.maximum(largest, 1e-6)
             rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(
                 value, -largest, largest, narrow_range=True
             )
-            return tf.transpose(rounded)
+            return tf.reshape(tf.transpose(rounded) if first else rounded, shape)
         largest = tf.stop_gradient(tf.reduce_max(tf.abs(value)))
         return tf.quantization.fake_quant_with_min_max_vars(
             value, -largest, largest, narrow_range=True

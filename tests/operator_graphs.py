@@ -76,6 +76,51 @@ GRAPHS = {
 }
 
 
+KERNEL = tf.reshape(MATRIX[:3, :6], (3, 3, 1, 2))
+WIDE = tf.reshape(tf.concat([MATRIX, MATRIX * 2.0, MATRIX * 0.5, -MATRIX], -1), (UNITS, 32))
+TWICE = tf.reshape(MATRIX[:3], (2, 3, 2, 2))
+
+
+def _image(h):
+    """[1, 2, 4, 1] of h."""
+    return tf.reshape(h, (1, 2, 4, 1))
+
+
+def _wide(h):
+    """[1, 4, 4, 2] of h."""
+    return tf.reshape(tf.matmul(h, WIDE), (1, 4, 4, 2))
+
+
+def _flat(image):
+    """One row of an image's values."""
+    return tf.reshape(image, (1, int(np.prod(image.shape))))
+
+
+GRAPHS |= {
+    "AVERAGE_POOL_2D": lambda x, h: _flat(tf.nn.avg_pool2d(_wide(h), 3, 2, "SAME")),
+    "CONV_2D": lambda x, h: _flat(tf.nn.conv2d(_image(h), KERNEL, (1, 2), "SAME")),
+    "CONV_2D dilated with RELU": lambda x, h: _flat(
+        tf.nn.relu(tf.nn.conv2d(_wide(h), TWICE[:, :2], 1, "VALID", dilations=(2, 3)) + ROW[0, :2])
+    ),
+    "DEPTHWISE_CONV_2D": lambda x, h: _flat(
+        tf.nn.depthwise_conv2d(_wide(h), TWICE, (1, 1, 1, 1), "SAME")
+    ),
+    "MAX_POOL_2D": lambda x, h: _flat(tf.nn.max_pool2d(_wide(h), (2, 3), (1, 2), "SAME")),
+    "PAD": lambda x, h: _flat(tf.pad(_image(h), ((0, 0), (1, 0), (0, 2), (0, 0)))) * 2.0,
+    "RESIZE_BILINEAR": lambda x, h: _flat(tf.image.resize(_wide(h), (6, 3))),
+    "RESIZE_NEAREST_NEIGHBOR": lambda x, h: _flat(
+        tf.image.resize(_wide(h), (7, 3), tf.image.ResizeMethod.NEAREST_NEIGHBOR)
+    ),
+    "TRANSPOSE_CONV": lambda x, h: _flat(
+        tf.nn.conv2d_transpose(_image(h), KERNEL[..., :1], (1, 4, 8, 1), 2, "SAME")
+    ),
+    "TRANSPOSE_CONV longer": lambda x, h: _flat(
+        tf.nn.conv2d_transpose(_image(h), KERNEL[:2, :2, :, :1], (1, 5, 11, 1), (2, 3), "VALID")
+        + ROW[0, 0]
+    ),
+}
+
+
 class _Module(tf.Module):
     def __init__(self, function) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from convert.export import export_step, step_of
 from convert.import_conversion.description import Facts, description_of, with_facts
 from convert.import_conversion.held_out import HeldOut, split, step_error
 from convert.import_conversion.layer_errors import Trial, in_float, worst_layer
-from convert.import_conversion.original import GOLDEN_STEPS, chained_from, golden_of
+from convert.import_conversion.original import chained_from, golden_of, steps_to_compare
 from convert.import_conversion.proof import float_error, float_stream
 from convert.import_conversion.window_choice import Meaning
 from convert.import_conversion.window_report import WindowReport, costs_of
@@ -224,7 +224,7 @@ def _random(
 def _random_proof(imported: ImportedModel, module: StepModule, window: Window | None) -> Sequences:
     """Draw what the float step is held against the original on, besides the golden sequences."""
     if window is None:
-        return _random(imported, module, 0, 2, GOLDEN_STEPS)
+        return _random(imported, module, 0, 2, steps_to_compare(module))
     # Enough frames for every lane to begin anew and to answer again.
     return _random(imported, module, 0, 1, window.steps + min(window.cycle, PROOF_FRAMES) + 1)
 

@@ -27,9 +27,11 @@ ByName = dict[str, NDArray[Any]]
 
 
 def original_outputs(imported: ImportedModel, module: StepModule, sequence: ByName) -> ByName:
-    """Return the original's outputs after every step of a sequence, [steps, outputs] by name.
+    """Return the original's outputs after every step of a sequence, [steps, *output shape] by name.
 
-    If the original gives one result per sequence, it is asked for each of its beginnings.
+    If the original gives one result per sequence, it is asked for each of its beginnings. Between
+    two answers the last one holds. Before its first answer the original gives nothing; the step's
+    own outputs stand there.
     """
     steps = len(sequence[module.inputs[0].name])
 
@@ -38,17 +40,26 @@ def original_outputs(imported: ImportedModel, module: StepModule, sequence: ByNa
             imported, module, [{name: values[:length] for name, values in sequence.items()}]
         )
 
+    timings = [module.graph.timing(name) for name in module.outputs]
+    delay = max(timing.delay for timing in timings)
+    found: ByName = {}
+    if delay:
+        found = module.run({name: values[:delay] for name, values in sequence.items()})
+    if steps <= delay:
+        return found
     kinds = [module.output_kinds[name] for name in module.outputs]
-    whole = run(steps)
-    found = {
-        name: value[0] if kind is Kind.STEP else np.repeat(value, steps, 0)
-        for name, kind, value in zip(module.outputs, kinds, whole, strict=True)
-    }
+    asked = {steps: run(steps)}
     if Kind.SUMMARY in kinds:
-        for length in range(1, steps):
-            for name, kind, value in zip(module.outputs, kinds, run(length), strict=True):
-                if kind is Kind.SUMMARY:
-                    found[name][length - 1] = value[0]
+        asked |= {length: run(length) for length in range(delay + 1, steps)}
+    for place, (name, kind, timing) in enumerate(zip(module.outputs, kinds, timings, strict=True)):
+        rows = []
+        for step in range(delay, steps):
+            if kind is Kind.STEP:
+                rows.append(asked[steps][place][0][(step - timing.delay) // timing.period])
+            else:
+                length = step + 1 if kind is Kind.SUMMARY else steps
+                rows.append(asked[length][place][0])
+        found[name] = np.concatenate([found.get(name, np.array(rows)[:0]), np.array(rows)])
     return found
 
 
@@ -59,6 +70,10 @@ def outputs_of_original(
     if window is None:
         return original_outputs(imported, module, sequence)
     return windowed_outputs(imported, module, window, sequence)
+def steps_to_compare(module: StepModule) -> int:
+    """Return how many steps of a sequence hold several answers of every output."""
+    timings = [module.graph.timing(name) for name in module.outputs]
+    return GOLDEN_STEPS + max(timing.delay + 4 * (timing.period - 1) for timing in timings)
 
 
 def run_original(
@@ -157,10 +172,10 @@ def golden_of(
     Real inputs are rounded to float16 where it can hold them.
     """
     if window is None:
+        steps = steps_to_compare(module)
         places = np.unique(np.linspace(0, len(sequences) - 1, GOLDEN_SEQUENCES).astype(int))
         found = [
-            {name: values[:GOLDEN_STEPS] for name, values in sequences[index].items()}
-            for index in places
+            {name: values[:steps] for name, values in sequences[index].items()} for index in places
         ]
     else:
         found = window_sequences(sequences, window)

@@ -134,7 +134,7 @@ def window_of(model: Any, token_inputs: set[str]) -> int | None:
     for tensor in model.inputs:
         history = tensor._keras_history
         layer = getattr(history, "operation", None) or history.layer
-        if len(tensor.shape) == 3 or layer.name in token_inputs:
+        if len(tensor.shape) >= 3 or layer.name in token_inputs:
             lengths.append(tensor.shape[1])
     return max((int(length) for length in lengths if length), default=None)
 
@@ -166,5 +166,22 @@ def _recurrences(network: keras.Model) -> tuple[tuple[str, int], ...]:
             found.append((layer.cell_name, layer.cell.units))
         elif isinstance(layer, keras.layers.RNN):
             cells = getattr(layer.cell, "cells", [layer.cell])
-            found += [(type(c).__name__.removesuffix("Cell").lower(), c.units) for c in cells]
+            found += [(type(c).__name__.removesuffix("Cell").lower(), _width(c)) for c in cells]
     return tuple(found)
+
+
+def _width(cell: Any) -> int:
+    """Return a cell's units, or the filters of one with convolutions."""
+    return int(cell.units if hasattr(cell, "units") else cell.filters)
+
+
+def reshapes_of(model: Any) -> dict[str, tuple[int | None, ...]]:
+    """Return the input shape of each Reshape layer of a loaded model, by name."""
+    found = {}
+    for layer in model._flatten_layers(include_self=False):
+        nodes = getattr(layer, "_inbound_nodes", ())
+        if type(layer).__name__ == "Reshape" and nodes:
+            tf_keras_own = hasattr(nodes[0], "keras_inputs")
+            given = nodes[0].keras_inputs if tf_keras_own else nodes[0].input_tensors
+            found[layer.name] = tuple(given[0].shape)
+    return found

@@ -13,6 +13,7 @@ from convert.importers.imported import (
     imported_network,
     padding_of,
     reference_of,
+    reshapes_of,
     take_weights,
     window_of,
 )
@@ -58,7 +59,7 @@ def imported(original: keras.Model, framework: str, changed: tuple[str, ...] = (
 def _of_any_length(original: keras.Model, tokens: set[str]) -> tuple[keras.Model, list[str]]:
     """Copy a model with a free number of steps; return also what that changes, in words."""
     config = {"class_name": type(original).__name__, "config": original.get_config()}
-    free, freed = relaxed(config, tokens)
+    free, freed = relaxed(config, tokens, reshapes_of(original))
     with quiet():
         network = type(original).from_config(free["config"])
         take_weights(network, original)

@@ -18,6 +18,7 @@ from convert.importers.imported import (
     imported_network,
     padding_of,
     reference_of,
+    reshapes_of,
     take_weights,
     window_of,
 )
@@ -91,7 +92,7 @@ def _of_any_length(original: Any, tokens: set[str]) -> tuple[Any, tf_keras.Model
         Both copies, and what that changes, in words."""
     with quiet():
         own = {"class_name": type(original).__name__, "config": original.get_config()}
-        free, freed = relaxed(own, tokens)
+        free, freed = relaxed(own, tokens, reshapes_of(original))
         model = type(original).from_config(free["config"])
         take_weights(model, original)
         return model, _rebuilt(model), freed
@@ -146,7 +147,9 @@ def _rebuilt(model: Any) -> tf_keras.Model:
         layer = layers[id(operation)]
         results = _called(layer, node, value)
         copy = getattr(operation, "get_weights", None)
-        if copy is not None and not isinstance(layer, tf_keras.layers.Normalization):
+        # The layers of a network within have theirs already.
+        whole = isinstance(getattr(layer, "layer", layer), tf_keras.Model)
+        if copy and not whole and not isinstance(layer, tf_keras.layers.Normalization):
             weights = copy()
             if [w.shape for w in weights] != [tuple(w.shape) for w in layer.weights]:
                 raise UnsupportedLayerError(
@@ -245,7 +248,10 @@ def _layer(operation: Any, node: Any = None) -> Any:
         config |= {"mean": mean.reshape(-1), "variance": variance.reshape(-1)}
     # A wrapper holds a layer, or cells.
     if "layer" in config:
-        config["layer"] = _layer(operation.layer)
+        both = hasattr(operation, "forward_layer")
+        config["layer"] = _layer(operation.forward_layer if both else operation.layer)
+        if both:
+            config["backward_layer"] = _layer(operation.backward_layer)
     if "cell" in config:
         config["cell"] = _layer(operation.cell)
     if "cells" in config:

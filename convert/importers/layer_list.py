@@ -7,7 +7,8 @@ whatever else it names; a Lambda layer holds the code itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from convert.errors import SourceModelError, UnsupportedLayerError
@@ -145,11 +146,17 @@ def largest_size(config: dict[str, Any]) -> int:
     return max(sizes)
 
 
-def relaxed(config: dict[str, Any], free_inputs: set[str]) -> tuple[dict[str, Any], list[str]]:
+def relaxed(
+    config: dict[str, Any],
+    free_inputs: set[str],
+    reshapes: Mapping[str, Sequence[int | None]] | None = None,
+) -> tuple[dict[str, Any], list[str]]:
     """Free the numbers of sequences and steps, and drop the state kept between calls.
 
     Args:
         free_inputs: names of the two-axis inputs whose second axis is time (token ids).
+        reshapes: input shapes of the Reshape layers, by name: one that keeps a fixed number of
+            steps keeps any.
 
     Returns:
         The changed configuration, and what was changed, in words.
@@ -160,21 +167,36 @@ def relaxed(config: dict[str, Any], free_inputs: set[str]) -> tuple[dict[str, An
         steps = len(values) >= 3 or name in free_inputs
         return [None, None, *values[2:]] if steps else [None, *values[1:]]
 
-    def copy(value: Any, key: str = "") -> Any:
+    def copy(value: Any, key: str = "", timed: bool = True) -> Any:
+        """Copy a part; what is within a TimeDistributed has no steps to free (not ``timed``)."""
         if isinstance(value, list):
-            return [copy(item) for item in value]
+            return [copy(item, timed=timed) for item in value]
         if not isinstance(value, dict):
             if key == "stateful" and value is True:
                 changed.append("stateful=True: a sequence begins with zero states, as after reset")
             return False if key in ("stateful", "unroll") and value is True else value
+        timed = timed and value.get("class_name") != "TimeDistributed"
         found = {}
         for name, inner in value.items():
             if name in ("build_config", "build_input_shape"):
                 continue
             if name in ("batch_shape", "batch_input_shape") and isinstance(inner, (list, tuple)):
-                found[name] = shape(inner, str(value.get("name")))
+                free = timed or (key == "config" and "layer" in value)
+                found[name] = shape(inner, str(value.get("name"))) if free else inner
+            elif name == "target_shape" and timed:
+                found[name] = _free_target(inner, (reshapes or {}).get(str(value.get("name")), ()))
             else:
-                found[name] = copy(inner, name)
+                found[name] = copy(inner, name, timed)
         return found
 
     return copy(config), list(dict.fromkeys(changed))
+
+
+def _free_target(target: Sequence[Any], shape: Sequence[int | None]) -> list[Any]:
+    """Return a Reshape's target for any number of steps, if it keeps the fixed number it takes."""
+    steps = shape[1] if len(shape) > 2 else None
+    if steps is None or not target or target[0] != steps:
+        return list(target)
+    values = math.prod(size for size in shape[2:] if size)
+    known = math.prod(size for size in target[1:] if size != -1)
+    return [-1, *(values // known if size == -1 else size for size in target[1:])]

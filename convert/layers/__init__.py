@@ -30,6 +30,8 @@ class LayerEntry(NamedTuple):
 
 RECURRENT = "recurrent"
 LAST_STEPS = "over the last steps"
+TIME_FREQUENCY = "over time and frequency, or of one image"
+ONE_IMAGE = "of one frame with several axes"
 ALL_STEPS = "over all steps so far"
 ONE_STEP = "of one step"
 SCALING = "scaling"
@@ -43,16 +45,30 @@ OWN = "edgestep>"
 # then by its bases.
 LAYERS: dict[str, LayerEntry] = {
     "edgestep>Recurrence": LayerEntry("recurrent.recurrence", RECURRENT),
-    "GRU": LayerEntry("keras_recurrent.recurrent_layer", RECURRENT),
-    "LSTM": LayerEntry("keras_recurrent.recurrent_layer", RECURRENT),
-    "RNN": LayerEntry("keras_recurrent.recurrent_layer", RECURRENT),
-    "SimpleRNN": LayerEntry("keras_recurrent.recurrent_layer", RECURRENT),
+    "ConvLSTM1D": LayerEntry("conv_lstm.convolutional_lstm", RECURRENT),
+    "ConvLSTM2D": LayerEntry("conv_lstm.convolutional_lstm", RECURRENT),
+    "GRU": LayerEntry("within_frame.recurrence", RECURRENT),
+    "LSTM": LayerEntry("within_frame.recurrence", RECURRENT),
+    "RNN": LayerEntry("within_frame.recurrence", RECURRENT),
+    "SimpleRNN": LayerEntry("within_frame.recurrence", RECURRENT),
     "AveragePooling1D": LayerEntry("windowed.causal_pooling", LAST_STEPS),
     "Conv1D": LayerEntry("windowed.causal_convolution", LAST_STEPS),
     "DepthwiseConv1D": LayerEntry("windowed.depthwise_convolution", LAST_STEPS),
     "MaxPooling1D": LayerEntry("windowed.causal_pooling", LAST_STEPS),
     "SeparableConv1D": LayerEntry("windowed.separable_convolution", LAST_STEPS),
-    "ZeroPadding1D": LayerEntry("windowed.zero_padding", LAST_STEPS),
+    "ZeroPadding1D": LayerEntry("time_frequency.zero_padding", LAST_STEPS),
+    "AveragePooling2D": LayerEntry("time_frequency.over_time_and_frequency", TIME_FREQUENCY),
+    "Conv2D": LayerEntry("time_frequency.over_time_and_frequency", TIME_FREQUENCY),
+    "DepthwiseConv2D": LayerEntry("time_frequency.over_time_and_frequency", TIME_FREQUENCY),
+    "MaxPooling2D": LayerEntry("time_frequency.over_time_and_frequency", TIME_FREQUENCY),
+    "SeparableConv2D": LayerEntry("time_frequency.over_time_and_frequency", TIME_FREQUENCY),
+    "ZeroPadding2D": LayerEntry("time_frequency.zero_padding", TIME_FREQUENCY),
+    "Bidirectional": LayerEntry("within_frame.bidirectional", ONE_IMAGE),
+    "Conv2DTranspose": LayerEntry("time_frequency.along_frequency", ONE_IMAGE),
+    "Cropping2D": LayerEntry("time_frequency.along_frequency", ONE_IMAGE),
+    "GlobalAveragePooling2D": LayerEntry("frame.mean_of_frame", ONE_IMAGE),
+    "GlobalMaxPooling2D": LayerEntry("frame.largest_of_frame", ONE_IMAGE),
+    "UpSampling2D": LayerEntry("time_frequency.along_frequency", ONE_IMAGE),
     "GlobalAveragePooling1D": LayerEntry("windowed.running_mean", ALL_STEPS),
     "GlobalMaxPooling1D": LayerEntry("windowed.running_max", ALL_STEPS),
     "edgestep>TokenEmbedding": LayerEntry("pointwise.token_embedding", ONE_STEP),
@@ -60,14 +76,16 @@ LAYERS: dict[str, LayerEntry] = {
     "Dense": LayerEntry("pointwise.dense", ONE_STEP),
     "ELU": LayerEntry("pointwise.exponential_linear", ONE_STEP),
     "Embedding": LayerEntry("pointwise.embedding", ONE_STEP),
-    "Flatten": LayerEntry("pointwise.reshaping", ONE_STEP),
+    "Flatten": LayerEntry("frame.flatten", ONE_STEP),
     "LeakyReLU": LayerEntry("pointwise.sloped_relu", ONE_STEP),
+    "Permute": LayerEntry("frame.permute", ONE_STEP),
     "PReLU": LayerEntry("pointwise.parametric_relu", ONE_STEP),
     "ReLU": LayerEntry("pointwise.relu", ONE_STEP),
-    "Reshape": LayerEntry("pointwise.reshaping", ONE_STEP),
+    "RepeatVector": LayerEntry("frame.repeat_vector", ONE_STEP),
+    "Reshape": LayerEntry("frame.reshape", ONE_STEP),
     "Softmax": LayerEntry("pointwise.on_last_axis", ONE_STEP),
     "ThresholdedReLU": LayerEntry("pointwise.jumping_relu", ONE_STEP),
-    "TimeDistributed": LayerEntry("pointwise.time_distributed", ONE_STEP),
+    "TimeDistributed": LayerEntry("distributed.time_distributed", ONE_STEP),
     "edgestep>Normalization": LayerEntry("scaling.normalization", SCALING),
     "edgestep>ValueHead": LayerEntry("pointwise.same", SCALING),
     "BatchNormalization": LayerEntry("scaling.batch_normalization", SCALING),
@@ -89,6 +107,7 @@ LAYERS: dict[str, LayerEntry] = {
     "GaussianNoise": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
     "Masking": LayerEntry("pointwise.masking", WITHOUT_EFFECT),
     "SpatialDropout1D": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
+    "SpatialDropout2D": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
 }
 # Nobody writes these layers: they are how ``a + b`` and ``y[:, -1]`` are kept.
 OPERATION_LAYERS = {"SlicingOpLambda", "TensorOperation", "TFOpLambda"}
@@ -105,7 +124,8 @@ REFUSED: dict[str, str] = {
     "Attention": _ATTENTION,
     "Bidirectional": (
         "reads the sequence backwards too, so its first step needs the last one; train with the "
-        "layer within it alone (LSTM, GRU), stacked if accuracy is lacking"
+        "layer within it alone (LSTM, GRU), stacked if accuracy is lacking; along an axis of each "
+        "frame, within TimeDistributed, it can be stepped"
     ),
     "Conv1DTranspose": "gives more steps than it takes; use Conv1D with padding='causal'",
     "GroupQueryAttention": _ATTENTION,
@@ -114,10 +134,6 @@ REFUSED: dict[str, str] = {
         "(Rescaling, Add, Multiply, Activation, Concatenate)"
     ),
     "MultiHeadAttention": _ATTENTION,
-    "Permute": "exchanges time and channels; leave it out",
-    "RepeatVector": (
-        "repeats a whole sequence's summary; feed it as a further input of every step instead"
-    ),
     "UpSampling1D": "gives more steps than it takes; leave it out",
 }
 
@@ -133,12 +149,12 @@ def step_rule(layer: Any, node: Any) -> StepRule:
         UnsupportedLayerError: there is none for this kind of layer, or it refuses this one.
     """
     for kind in type(layer).__mro__:
-        if kind.__name__ in REFUSED:
-            raise refusal(layer.name, kind.__name__)
         if kind.__name__ in OPERATION_LAYERS:
             return _rule(OPERATION_RULE)(layer, node)
         if (name := registered_name(kind)) in LAYERS:
             return _rule(LAYERS[name].implementation)(layer, node)
+        if kind.__name__ in REFUSED:
+            raise refusal(layer.name, kind.__name__)
     raise refusal(layer.name, type(layer).__name__)
 
 

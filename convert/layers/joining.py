@@ -11,7 +11,8 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import minimum as smaller
-from convert.layers.layer_rule import Joined, Lookup, StepRule, described, plain, stateless
+from convert.layers.frame import has_time
+from convert.layers.layer_rule import Joined, Lookup, StepRule, described, joined, plain, stateless
 
 
 def _merged(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], StepRule]:
@@ -36,14 +37,19 @@ def average(layer: keras.layers.Average, node: Any) -> StepRule:
 
 
 def concatenate(layer: keras.layers.Concatenate, node: Any) -> StepRule:
-    """Join along the channels; a product after it takes the parts one by one."""
+    """Join along an axis of the frame; along the channels a product after it takes the parts one
+    by one."""
     shapes = node.input_shapes
-    rank = len(shapes[0] if isinstance(shapes, list) else shapes)
-    if layer.axis not in (-1, rank - 1):
+    shape = tuple(shapes[0] if isinstance(shapes, list) else shapes)
+    first = 2 if has_time(shape) else 1
+    axis = layer.axis % len(shape)
+    if axis < first:
         raise UnsupportedLayerError(
-            f"{described(layer)} joins along axis {layer.axis}; along the last axis (channels) it "
-            "can be stepped"
+            f"{described(layer)} joins along axis {layer.axis}; along the axes of a frame, such as "
+            "the last one (channels), it can be stepped"
         )
+    if axis < len(shape) - 1:
+        return stateless(lambda *values: joined(values, axis - first + 1))
 
     def step(*values: Any) -> Joined:
         parts: list[Any] = []

@@ -104,7 +104,7 @@ def look_up(table: Any, token: tf.Tensor) -> tf.Tensor:
 
 
 def product(value: Value, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
-    """Multiply a value [1, channels] with a matrix [channels, outputs] and add a bias [outputs].
+    """Multiply a value [..., channels] with a matrix [channels, outputs] and add a bias [outputs].
 
     Each joined part has its own product; scales and shifts go into the weights."""
     if isinstance(value, Lookup):
@@ -120,8 +120,14 @@ def product(value: Value, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> t
         folded = tf.linalg.matvec(kernel, value.shift, transpose_a=True)
         bias = folded if bias is None else bias + folded
         value, kernel = value.value, kernel * value.scale[:, tf.newaxis]
+    shape = value.shape
+    if len(shape) > 2:  # one product of all the rows of a frame
+        value = tf.reshape(value, (-1, shape[-1]))
     result = tf.matmul(value, kernel)
-    return result if bias is None else result + bias
+    result = result if bias is None else result + bias
+    if len(shape) == 2:
+        return result
+    return tf.reshape(result, (-1, *shape[1:-1], kernel.shape[-1]))
 
 
 LayerValues = tuple[Any, ...]
@@ -148,6 +154,10 @@ class StepRule:
         float_only: why a part of it, marked with :func:`in_float`, is computed in float32 in every
             scheme; "" if nothing is.
         changed: what the step does differently from the layer in Keras, in words; "" if nothing.
+        delay: how many steps of its input come before its first answer; what it gives before is
+            not the layer's.
+        stride: it answers at every ``stride``-th step of its input.
+        begins_anew: whether its states must have their initial values at its input's first step.
     """
 
     step: Callable[[LayerValues, LayerValues], tuple[LayerValues, LayerValues]]
@@ -156,6 +166,9 @@ class StepRule:
     sums_up: bool | tuple[bool, ...] = False
     float_only: str = ""
     changed: str = ""
+    delay: int = 0
+    stride: int = 1
+    begins_anew: bool = True
 
 
 def in_float(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ import tf_keras as keras
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import capped_relu, elu, leaky_relu, step_form, thresholded_relu
 from convert.layers.activations import minimum as smaller
+from convert.layers.frame import has_time, last_axis
 from convert.layers.layer_rule import Lookup, StepRule, described, in_float, product, stateless
 from models.layers import TokenEmbedding
 
@@ -47,25 +48,20 @@ def activation(layer: keras.layers.Activation, node: Any) -> StepRule:
 
 def on_last_axis(layer: keras.layers.Layer, node: Any) -> StepRule:
     """A softmax."""
-    axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
-    rank = len(node.input_shapes)
-    if list(axes) not in ([-1], [rank - 1]):
-        raise UnsupportedLayerError(
-            f"{described(layer)} runs along axis {layer.axis}; along the last axis alone it can "
-            "be stepped"
-        )
+    last_axis(layer, node, "runs along")
     return stateless(tf.nn.softmax)
 
 
 def parametric_relu(layer: keras.layers.PReLU, node: Any) -> StepRule:
     """Compute x where it is positive, else alpha * x with an alpha per channel."""
-    shape = layer.alpha.shape
-    if any(size != 1 for size in shape[:-1]):
+    alpha = layer.alpha.numpy()
+    if not has_time(node.input_shapes):
+        alpha = alpha[np.newaxis]
+    if alpha.shape[0] != 1:
         raise UnsupportedLayerError(
             f"{described(layer)} has an alpha for every step; share it over time with "
             "shared_axes=[1]"
         )
-    alpha = np.reshape(layer.alpha.numpy(), (1, shape[-1]))
     return stateless(lambda value: leaky_relu(value, alpha))
 
 
@@ -122,46 +118,3 @@ def embedding(layer: keras.layers.Embedding, node: Any) -> StepRule:
         lambda ids: Lookup(layer.embeddings, ids),
         changed=f"{PADDING_REMOVED}; id 0 is padding" if layer.mask_zero else "",
     )
-
-
-def time_distributed(layer: keras.layers.TimeDistributed, node: Any) -> StepRule:
-    """Step the layer within, which sees one step at a time anyway."""
-    from convert.layers import step_rule
-
-    inner = layer.layer
-    if isinstance(inner, keras.Model):
-        raise UnsupportedLayerError(
-            f"{described(layer)} holds the model '{inner.name}'; apply its layers one by one"
-        )
-    rule = step_rule(inner, _InnerNode(tuple(node.input_shapes), inner))
-    if rule.states or rule.sums_up:
-        raise UnsupportedLayerError(
-            f"{described(layer)} runs the layer '{inner.name}' ({type(inner).__name__}) anew at "
-            "every step; only layers without a time axis can be stepped within it"
-        )
-    return rule
-
-
-class _InnerNode:
-    """What rules need of a node, for the layer within a TimeDistributed."""
-
-    def __init__(self, shape: tuple[Any, ...], layer: Any) -> None:
-        self.input_shapes = (shape[0], *shape[2:])
-        self.keras_inputs: list[Any] = [None]
-        self.call_kwargs: dict[str, Any] = {}
-        self._layer = layer
-
-    @property
-    def output_shapes(self) -> tuple[Any, ...]:
-        return tuple(self._layer.compute_output_shape(self.input_shapes))
-
-
-def reshaping(layer: keras.layers.Layer, node: Any) -> StepRule:
-    """Leave out Flatten and Reshape if they change nothing."""
-    before, after = tuple(node.input_shapes), tuple(node.output_shapes)
-    if before != after and before[1:] != after[1:]:
-        raise UnsupportedLayerError(
-            f"{described(layer)} makes {after} of {before}, which mixes time and channels; end "
-            "the recurrence with return_sequences=False, or leave the layer out"
-        )
-    return stateless(lambda value: value, takes_deferred=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
+from convert.layers.frame import normalized_axes
 from convert.layers.layer_rule import Scaled, StepRule, described, in_float, stateless
 from models.layers import Normalization
 
@@ -49,43 +51,34 @@ def batch_normalization(layer: keras.layers.BatchNormalization, node: Any) -> St
     """Scale and shift by the statistics of training, to be folded.
 
     Source: S. Ioffe and C. Szegedy, "Batch normalization" (2015)."""
-    rank = len(node.input_shapes)
-    if list(layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]) != [rank - 1]:
-        raise UnsupportedLayerError(
-            f"{described(layer)} normalizes axis {layer.axis}; along the last axis (axis=-1) it "
-            "can be stepped"
-        )
+    (axis,), weights = normalized_axes(layer, node)
     scale = tf.math.rsqrt(layer.moving_variance + layer.epsilon)
     if layer.scale:
         scale *= layer.gamma
     shift = -layer.moving_mean * scale
     if layer.center:
         shift += layer.beta
-    return stateless(lambda value: Scaled(value, scale, shift))
+    if axis == len(weights) - 1:
+        return stateless(lambda value: Scaled(value, scale, shift))
+    scale, shift = tf.reshape(scale, weights), tf.reshape(shift, weights)
+    return stateless(lambda value: value * scale + shift)
 
 
 def layer_normalization(layer: keras.layers.LayerNormalization, node: Any) -> StepRule:
-    """Compute (x - mean) / sqrt(variance + epsilon) * gamma + beta over the channels of one step.
+    """Compute (x - mean) / sqrt(variance + epsilon) * gamma + beta over the channels of one step,
+    or over further axes of its frame.
 
     Source: J. Ba et al., "Layer normalization" (2016)."""
-    rank = len(node.input_shapes)
-    if list(layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]) not in (
-        [-1],
-        [rank - 1],
-    ):
-        raise UnsupportedLayerError(
-            f"{described(layer)} normalizes axis {layer.axis}; over the channels (axis=-1) it can "
-            "be stepped"
-        )
+    axes, weights = normalized_axes(layer, node)
+    share = 1.0 / math.prod(weights)
 
     def step(value: tf.Tensor) -> tf.Tensor:
-        share = 1.0 / int(value.shape[-1])
-        centred = value - share * tf.reduce_sum(value, -1, keepdims=True)
-        variance = share * tf.reduce_sum(centred * centred, -1, keepdims=True)
+        centred = value - share * tf.reduce_sum(value, axes, keepdims=True)
+        variance = share * tf.reduce_sum(centred * centred, axes, keepdims=True)
         result = centred * tf.math.rsqrt(variance + layer.epsilon)
         if layer.scale:
-            result *= layer.gamma
-        return result + layer.beta if layer.center else result
+            result *= tf.reshape(layer.gamma, weights)
+        return result + tf.reshape(layer.beta, weights) if layer.center else result
 
     return stateless(
         in_float(step),

@@ -14,63 +14,16 @@ import tensorflow as tf
 import tf_keras as keras
 
 from calibration.ranges import NOTHING_YET
-from convert.errors import UnsupportedLayerError
 from convert.layers.activations import BOUNDS, LOW_ENDS, low_end, step_form
+from convert.layers.frame import has_time, largest_of_frame, per_frame
 from convert.layers.layer_rule import (
     LayerValues,
     State,
     StepRule,
-    described,
     in_float,
     joined,
-    stateless,
 )
-
-ALTERNATIVES = (
-    "a step has no future frames; use padding='causal', or ZeroPadding1D((n, 0)) in front of "
-    "padding='valid', and train again"
-)
-
-
-def _past_steps(layer: Any, node: Any, size: int, dilation: int = 1) -> int:
-    """Count the steps a window looks back; refuse it if it looks ahead, strides or skips steps."""
-    reach = (size - 1) * dilation
-    strides = layer.strides if isinstance(layer.strides, tuple) else (layer.strides,)
-    if set(strides) != {1}:
-        raise UnsupportedLayerError(
-            f"{described(layer)} has strides {strides[0]}; only strides=1, one output for each "
-            "step, can be stepped"
-        )
-    if layer.data_format != "channels_last":
-        raise UnsupportedLayerError(f"{described(layer)} has its channels first; put them last")
-    if layer.padding == "causal" or reach == 0:
-        return reach
-    source = getattr(node.keras_inputs[0], "_keras_history", None)
-    padding: Any = getattr(source, "layer", None)
-    padded = isinstance(padding, keras.layers.ZeroPadding1D)
-    if layer.padding == "valid" and padded and tuple(padding.padding) == (reach, 0):
-        return reach
-    raise UnsupportedLayerError(
-        f"{described(layer)} has padding='{layer.padding}', which looks ahead or drops steps; "
-        f"{ALTERNATIVES}"
-    )
-
-
-def zero_padding(layer: keras.layers.ZeroPadding1D, node: Any) -> StepRule:
-    """Leave out padding at the start: the window after it begins with zeros anyway."""
-    ahead = [after.layer for after in layer.outbound_nodes]
-    convolutions = keras.layers.Conv1D, keras.layers.DepthwiseConv1D, keras.layers.SeparableConv1D
-    windowed = (*convolutions, *POOLING)
-    if not ahead or not all(isinstance(item, windowed) for item in ahead):
-        raise UnsupportedLayerError(
-            f"{described(layer)} lengthens the sequence; it can be stepped only as (n, 0) directly "
-            "in front of a convolution or pooling with padding='valid' that looks back n steps"
-        )
-    if layer.padding[1]:
-        raise UnsupportedLayerError(
-            f"{described(layer)} pads {layer.padding[1]} steps behind; {ALTERNATIVES}"
-        )
-    return stateless(lambda value: value)
+from convert.layers.lookback import look_back, over_time
 
 
 def _window(
@@ -103,9 +56,12 @@ def _convolution(layer: Any, node: Any, product: Callable[[tf.Tensor, int], tf.T
 
     Args:
         product: takes the window [1, size * channels] and the number of channels."""
+    if _of_one_frame(node):
+        return per_frame(layer, node)
     size, dilation = layer.kernel_size[0], layer.dilation_rate[0]
     channels = int(node.input_shapes[-1])
-    reach = _past_steps(layer, node, size, dilation)
+    back = look_back(layer, node, size, dilation, layer.strides[0])
+    reach = back.reach
     look = _window(channels, reach, dilation)
     activation = step_form(layer.activation)
 
@@ -115,7 +71,7 @@ def _convolution(layer: Any, node: Any, product: Callable[[tf.Tensor, int], tf.T
         result = result + layer.bias if layer.use_bias else result
         return (activation(result),), new
 
-    return StepRule(step, _past(channels, reach))
+    return over_time(step, _past(channels, reach), back)
 
 
 def causal_convolution(layer: keras.layers.Conv1D, node: Any) -> StepRule:
@@ -176,9 +132,14 @@ def separable_convolution(layer: keras.layers.SeparableConv1D, node: Any) -> Ste
 
 def causal_pooling(layer: Any, node: Any) -> StepRule:
     """Step the mean or the largest value of the last steps."""
-    size = layer.pool_size if isinstance(layer.pool_size, int) else layer.pool_size[0]
+    if _of_one_frame(node):
+        return per_frame(layer, node)
+    size, stride = (
+        item if isinstance(item, int) else item[0] for item in (layer.pool_size, layer.strides)
+    )
     channels = int(node.input_shapes[-1])
-    reach = _past_steps(layer, node, size)
+    back = look_back(layer, node, size, stride=stride)
+    reach = back.reach
     look = _window(channels, reach, 1)
     largest = isinstance(layer, keras.layers.MaxPooling1D)
 
@@ -190,14 +151,18 @@ def causal_pooling(layer: Any, node: Any) -> StepRule:
             result = tf.maximum(result, part) if largest else result + part
         return (result if largest else result * (1 / size),), new
 
-    return StepRule(step, _past(channels, reach))
+    return over_time(step, _past(channels, reach), back)
 
 
-POOLING = (keras.layers.MaxPooling1D, keras.layers.AveragePooling1D)
+def _of_one_frame(node: Any) -> bool:
+    """Tell whether a layer of 1-D windows runs along an axis of a frame, not along time."""
+    return not has_time(node.input_shapes) or len(node.input_shapes) > 3
 
 
 def running_mean(layer: keras.layers.GlobalAveragePooling1D, node: Any) -> StepRule:
     """Step the mean over all steps so far: mean + (x - mean) / n."""
+    if not has_time(node.input_shapes):
+        return per_frame(layer, node)
     channels = int(node.input_shapes[-1])
 
     @in_float
@@ -223,6 +188,8 @@ def running_max(layer: keras.layers.GlobalMaxPooling1D, node: Any) -> StepRule:
 
     If the layer before does not tell where it can begin, it begins at the lowest value that float32
     holds; in integers, at the lowest of its grid."""
+    if not has_time(node.input_shapes):
+        return largest_of_frame(layer, node)
     channels = int(node.input_shapes[-1])
     lowest = _lowest(node.keras_inputs[0])
 

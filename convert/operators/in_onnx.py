@@ -11,6 +11,7 @@ import numpy as np
 
 from convert.errors import NotExportableError
 from convert.exporters.onnx_graph import OnnxGraph
+from convert.operators import images_in_onnx as images
 from device_runner.model.flatbuffer import Operator
 from device_runner.operators.shapes import strided_slice_parts
 
@@ -193,8 +194,11 @@ def _relu6(to: OnnxGraph, operator: Operator) -> None:
 LOWERINGS: dict[str, Lower] = {
     "ABS": _same("Abs"),
     "ADD": _activated("Add"),
+    "AVERAGE_POOL_2D": images.pooling("AveragePool"),
     "BATCH_MATMUL": _batch_matmul,
     "CONCATENATION": _concatenation,
+    "CONV_2D": images.convolution,
+    "DEPTHWISE_CONV_2D": images.depthwise_convolution,
     "DIV": _activated("Div"),
     "ELU": _same("Elu"),
     "EXP": _same("Exp"),
@@ -206,13 +210,17 @@ LOWERINGS: dict[str, Lower] = {
     "LOGISTIC": _same("Sigmoid"),
     "LOG_SOFTMAX": _log_softmax,
     "MAXIMUM": _same("Max"),
+    "MAX_POOL_2D": images.pooling("MaxPool"),
     "MEAN": _reduce("ReduceMean"),
     "MINIMUM": _same("Min"),
     "MUL": _activated("Mul"),
     "NEG": _same("Neg"),
+    "PAD": images.pad,
     "RELU": _same("Relu"),
     "RELU6": _relu6,
     "RESHAPE": _reshape,
+    "RESIZE_BILINEAR": images.resize("linear"),
+    "RESIZE_NEAREST_NEIGHBOR": images.resize("nearest"),
     "RSQRT": _rsqrt,
     "SLICE": _slice,
     "SOFTMAX": _softmax,
@@ -223,6 +231,7 @@ LOWERINGS: dict[str, Lower] = {
     "SUM": _reduce("ReduceSum"),
     "TANH": _same("Tanh"),
     "TRANSPOSE": _transpose,
+    "TRANSPOSE_CONV": images.transposed_convolution,
 }
 
 # Why some operators of the reference have no ONNX form here, and what to do.

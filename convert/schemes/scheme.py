@@ -63,6 +63,7 @@ class FloatStep:
         window: for which frames the step answers, and how; None if it answers each.
         one_row: if the states have several rows, the step of a single one, whose tensors have the
             same names; else None.
+        first_phase: the phase of the cycle that a sequence begins with.
     """
 
     flatbuffer: bytes
@@ -76,6 +77,7 @@ class FloatStep:
     periods: dict[str, int] = field(default_factory=dict)
     window: Window | None = None
     one_row: bytes | None = None
+    first_phase: int = 0
 
     def calibrate(
         self, streams: Sequence[StreamInputs], progress: Callable[[int, int], None] | None = None
@@ -96,6 +98,7 @@ class FloatStep:
             self.initial,
             self.periods,
             self.state_bounds,
+            self.first_phase,
         )
         return ranges if self.one_row is None else repeated(ranges, read_graph(self.flatbuffer))
 

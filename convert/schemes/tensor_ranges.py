@@ -85,7 +85,14 @@ def _shared(
 ) -> dict[str, tuple[float, float]]:
     """Choose one range, by tensor name, for all tensors that operators only pass on.
 
-    It is wide enough for each, and symmetric if a state is among them."""
+    It is wide enough for each, and symmetric if a state is among them. If TFLite prescribes the
+    grid of the operator that gives the state, it is that."""
+    prescribed = {
+        graph.tensors[index].name: limit if bits == 8 else symmetric_limits(1.0, bits)
+        for op in operators
+        if op.name in OPERATORS and (limit := OPERATORS[op.name].prescribed)
+        for index in op.outputs
+    }
     group: dict[str, set[str]] = {name: {name} for name in limits}
 
     def join(names: list[str]) -> None:
@@ -102,7 +109,10 @@ def _shared(
             join([graph.tensors[index].name for index in (*op.inputs, *op.outputs) if index >= 0])
     found = {}
     for members in {id(members): members for members in group.values()}.values():
-        if len({limits[name] for name in members}) > 1:
+        given = sorted(members & states & prescribed.keys())
+        if given:
+            found.update(dict.fromkeys(members, prescribed[given[0]]))
+        elif len({limits[name] for name in members}) > 1:
             low = min(limits[name][0] for name in members)
             high = max(limits[name][1] for name in members)
             if members & states:

@@ -11,7 +11,9 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers import step_rule
+from convert.layers.frame import has_time
 from convert.step.step_graph import Instruction, Kind, StepGraph, StepInput
+from convert.step.timing import with_timing
 from device_runner.model.names import INPUT_NAME, OUTPUT_NAME
 from models.layers import TokenEmbedding
 
@@ -39,7 +41,7 @@ def keras_step_graph(network: keras.Model) -> StepGraph:
         )
     places: tuple[KerasPlace, ...] = tuple(((), id(item)) for item in network.inputs)
     found: dict[KerasPlace, KerasPlace] = dict(zip(places, places, strict=True))
-    instructions = list(_flattened(network, found, ()))
+    instructions = list(flattened(network, found, ()))
     inputs = tuple(
         _step_input(INPUT_NAME if position == 0 else name, place, tensor, network)
         for position, (name, place, tensor) in enumerate(
@@ -49,10 +51,15 @@ def keras_step_graph(network: keras.Model) -> StepGraph:
     names = (OUTPUT_NAME, *network.output_names[1:])
     ends: list[KerasPlace] = [((), id(tensor)) for tensor in network.outputs]
     outputs = tuple(zip(names, (found.get(place, place) for place in ends), strict=True))
-    return StepGraph(inputs, tuple(with_named_states(instructions)), outputs, owner=network)
+    graph = StepGraph(inputs, tuple(with_named_states(instructions)), outputs, owner=network)
+    shapes = {
+        name: tuple(tensor.shape)[2 if has_time(tensor.shape) else 1 :]
+        for name, tensor in zip(names, network.outputs, strict=True)
+    }
+    return with_timing(graph, shapes)
 
 
-def _flattened(
+def flattened(
     model: keras.Model, outer: dict[KerasPlace, KerasPlace], path: tuple[int, ...]
 ) -> Iterator[Instruction]:
     """List the calls of a model's layers in the order of computation, nested models included.
@@ -74,12 +81,25 @@ def _flattened(
                 inner, inner_path = node.layer, (*path, id(node))
                 inner_inputs = ((inner_path, id(tensor)) for tensor in inner.inputs)
                 found = dict(zip(inner_inputs, inputs, strict=True))
-                yield from _flattened(inner, found, inner_path)
+                yield from flattened(inner, found, inner_path)
                 for place, tensor in zip(outputs, inner.outputs, strict=True):
                     innermost = (inner_path, id(tensor))
                     outer[place] = found.get(innermost, innermost)
             else:
+                _complete_shapes(node)
                 yield Instruction(node.layer.name, step_rule(node.layer, node), inputs, outputs)
+
+
+def _complete_shapes(node: Any) -> None:
+    """Give the outputs of a call the sizes that follow from its inputs.
+
+    Keras leaves out those of a resized frame if the number of steps is not known."""
+    (output, *others) = tf.nest.flatten(node.outputs)
+    if others or None not in output.shape[2:]:
+        return
+    shape = node.layer.compute_output_shape(node.input_shapes)
+    if tf.TensorShape(shape).rank == len(output.shape):
+        output.set_shape(shape)
 
 
 def with_named_states(instructions: Iterable[Instruction]) -> Iterator[Instruction]:
@@ -101,8 +121,8 @@ def with_named_states(instructions: Iterable[Instruction]) -> Iterator[Instructi
 def _step_input(name: str, place: KerasPlace, tensor: Any, network: keras.Model) -> StepInput:
     """Find what one step takes of an input.
 
-    The input is [batch, steps, channels], token ids [batch, steps] or [batch, steps, 1], or [batch,
-    channels] that stays for a sequence."""
+    The input is [batch, steps, *frame shape], token ids [batch, steps] or [batch, steps, 1], or
+    [batch, channels] that stays for a sequence."""
     readers = [
         node.layer
         for nodes in network._nodes_by_depth.values()
@@ -113,11 +133,13 @@ def _step_input(name: str, place: KerasPlace, tensor: Any, network: keras.Model)
     if tables:
         vocabulary = min(layer.input_dim for layer in tables)
         return StepInput(name, place, (1, 1), vocabulary, id_axis=len(tensor.shape) > 2)
-    kind = Kind.STEP if len(tensor.shape) == 3 else Kind.CONSTANT
-    shape = tensor.shape
-    if len(shape) not in (2, 3) or shape[-1] is None:
+    shape = tuple(tensor.shape)
+    kind = Kind.STEP if len(shape) > 2 else Kind.CONSTANT
+    frame = shape[2:] if kind is Kind.STEP else shape[1:]
+    if not frame or None in frame:
         raise UnsupportedLayerError(
-            f"input '{tensor.name}' has shape {tuple(shape)}; a step takes inputs of shape "
-            "(batch, steps, channels), token ids of shape (batch, steps), and (batch, channels)"
+            f"input '{tensor.name}' has shape {shape}; a step takes inputs of shape "
+            "(batch, steps, channels), (batch, steps, height, width, channels), token ids of shape "
+            "(batch, steps), and (batch, channels), with a size for each axis of a frame"
         )
-    return StepInput(name, place, (1, int(shape[-1])), kind=kind)
+    return StepInput(name, place, (1, *(int(size) for size in frame)), kind=kind)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -25,6 +25,19 @@ class Kind(Enum):
     STEP = "step"
     SUMMARY = "summary"
     CONSTANT = "constant"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When a value's elements come.
+
+    Attributes:
+        delay: the step, from 0, at which the first one comes.
+        period: steps from one to the next.
+    """
+
+    delay: int = 0
+    period: int = 1
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,8 @@ class StepGraph:
         outputs: names of the step's outputs and where their values are, in order.
         carried: states that are inputs and outputs of the network itself; those of layers are in
             the instructions.
+        timings: when each output comes, by name, if not all come at each step.
+        first_phase: the phase of the cycle that a sequence begins with.
         owner: keeps the trained variables that the instructions read, for tf.Module to track.
     """
 
@@ -99,6 +114,8 @@ class StepGraph:
     instructions: tuple[Instruction, ...]
     outputs: tuple[tuple[str, Place], ...]
     carried: tuple[CarriedState, ...] = ()
+    timings: Mapping[str, Timing] = field(default_factory=dict)
+    first_phase: int = 0
     owner: Any = None
 
     @property
@@ -106,6 +123,10 @@ class StepGraph:
         """States by name, in the order of the signature."""
         of_layers = [state for item in self.instructions for state in item.states]
         return {state.name: state for state in (*(one.state for one in self.carried), *of_layers)}
+
+    def timing(self, output: str) -> Timing:
+        """Return when an output comes."""
+        return self.timings.get(output, Timing())
 
     def check_names(self) -> None:
         """Raise UnsupportedLayerError if two inputs, outputs or states have the same name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -117,11 +117,57 @@ class StepModule(tf.Module):
     @property
     def changed(self) -> tuple[str, ...]:
         """What the step does differently from the network, in words."""
-        return _once(
+        of_layers = (
             f"{item.layer}: {item.rule.changed}"
             for item in self.graph.instructions
             if item.rule.changed
         )
+        return _once((*of_layers, *(self._in_time(name) for name in self.outputs)))
+
+    @property
+    def first_phase(self) -> int:
+        """The phase of the cycle that a sequence begins with."""
+        return self.graph.first_phase
+
+    def _in_time(self, output: str) -> str:
+        """Say when an output comes, if not at each step."""
+        timing = self.graph.timing(output)
+        late = (
+            f"output '{output}': the first answer of the original comes at step {timing.delay} "
+            "(from 0), when the windows are full; what comes before is none"
+        )
+        if timing.period == 1:
+            return late if timing.delay else ""
+        every = f"an answer every {timing.period} steps, which is held in between"
+        return f"{late}; then {every}" if timing.delay else f"output '{output}': {every}"
+
+    def run(self, sequence: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Step through a sequence in TensorFlow, each state when it is due.
+
+        Args:
+            sequence: [steps, *frame shape] by input.
+
+        Returns:
+            [steps, *output shape] by output.
+        """
+        states = {
+            name: self.initial.get(name, np.zeros((1, *state.shape), np.float32))
+            for name, state in self.states.items()
+        }
+        given: dict[str, list[NDArray[Any]]] = {name: [] for name in self.outputs}
+        frames = zip(*(sequence[item.name] for item in self.inputs), strict=True)
+        for position, frame in enumerate(frames, self.first_phase):
+            results = self.step(*(value[np.newaxis] for value in frame), *states.values())
+            due = {
+                name: results[name].numpy()
+                for name, state in self.states.items()
+                if position % state.period == 0
+            }
+            states |= due
+            for name in self.outputs:
+                held = states.get(f"{name}_held")
+                given[name].append((results[name].numpy() if held is None else held)[0])
+        return {name: np.array(values) for name, values in given.items()}
 
     def _scope(self, number: int) -> AbstractContextManager[Any]:
         """Return the name scope of a computation, by its place in the step."""

@@ -104,7 +104,7 @@ def graph_problems(graph: Graph, profile: Profile, runtime: Runtime | None) -> I
         len(stepped) > 1 or (graph.subgraph_count > 1 and not profile.control_flow)
     ):
         yield (
-            f"{graph.subgraph_count} subgraphs (control flow, or phases of a hierarchical stack); "
+            f"{graph.subgraph_count} subgraphs (control flow, or phases of slow layers); "
             f"{profile.name} takes one"
         )
     elif profile.operators is not None and graph.subgraph_count > 1:

@@ -79,6 +79,7 @@ class Contract:
             raw input.
         window: for which frames the model answers, and how; None if it answers each frame for all
             frames since the reset.
+        first_phase: the step of the cycle that a sequence begins with, if there are several phases.
         format_version: version of these fields' format.
 
     Example:
@@ -121,6 +122,7 @@ class Contract:
     versions: dict[str, str] = field(default_factory=dict)
     front_end: dict[str, Any] | None = None
     window: Window | None = None
+    first_phase: int = 0
     format_version: int = FORMAT_VERSION
 
     @property
@@ -142,7 +144,9 @@ class Contract:
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """The signature of each step of a cycle: that of step t is phases[t % len(phases)]."""
+        """The signature of each step of a cycle.
+
+        That of step t is phases[(first_phase + t) % len(phases)]."""
         return phase_signatures({state.name: state.period for state in self.states})
 
     def initial_state(self) -> dict[str, bytes]:
@@ -152,7 +156,7 @@ class Contract:
         window, that of the next frame.
         """
         counts = self.window is not None or len(self.phases) > 1
-        phase = {PHASE_NAME: phase_bytes(0)} if counts else {}
+        phase = {PHASE_NAME: phase_bytes(self.first_phase)} if counts else {}
         return {**{state.name: state.initial_bytes() for state in self.states}, **phase}
 
     def to_json(self) -> str:
@@ -284,6 +288,10 @@ def _check_tensors(contract: Contract) -> None:
     _require(
         math.lcm(1, *(state.period for state in contract.states)) <= LONGEST_CYCLE,
         f"the states' periods make a cycle of more than {LONGEST_CYCLE} steps",
+    )
+    _require(
+        isinstance(contract.first_phase, int) and 0 <= contract.first_phase < len(contract.phases),
+        f"the first phase {contract.first_phase!r} is none of the cycle's",
     )
 
 

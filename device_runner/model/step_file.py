@@ -71,9 +71,9 @@ class StepModel:
         """Raise BadModelError for a reader that only knows "step", if there are other phases."""
         if len(self.contract.phases) > 1:
             raise BadModelError(
-                f"{self.path} has a signature for each phase of its slow recurrence, which "
+                f"{self.path} has a signature for each phase of its slow layers, which "
                 f"{reader} cannot choose from; step it with litert, tflite-runtime, tensorflow "
-                "or reference, or train it with periods of 1"
+                "or reference, or train it with periods and strides in time of 1"
             )
 
     def require_no_window(self, reader: str) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from device_runner.errors import BadModelError
 from device_runner.model.flatbuffer import Operator
 from device_runner.model.tflite_schema import ACTIVATIONS
-from device_runner.operators import conversions, elementwise, products, reductions, shapes
+from device_runner.operators import conversions, elementwise, images, products, reductions, shapes
 from device_runner.operators.row import Compute, OperatorRow, misfit
 
 OPERATORS: dict[str, OperatorRow] = {
     row.name: row
-    for kind in (conversions, elementwise, products, reductions, shapes)
+    for kind in (conversions, elementwise, images, products, reductions, shapes)
     for row in kind.ROWS
 }
 

@@ -1,4 +1,4 @@
-"""Operators that multiply matrices, and convolutions."""
+"""Operators that multiply matrices."""
 
 from __future__ import annotations
 
@@ -53,14 +53,6 @@ def _of_batch_matmul(operator: Operator, shape: ShapeOf) -> int:
     return math.prod(shape(operator.outputs[0])) * inner
 
 
-def _of_convolution(operator: Operator, shape: ShapeOf) -> int:
-    return math.prod(shape(operator.outputs[0])) * math.prod(shape(operator.inputs[1])[1:])
-
-
-def _of_depthwise_convolution(operator: Operator, shape: ShapeOf) -> int:
-    return math.prod(shape(operator.outputs[0])) * math.prod(shape(operator.inputs[1])[1:3])
-
-
 ROWS = (
     OperatorRow(
         "BATCH_MATMUL",
@@ -69,8 +61,6 @@ ROWS = (
         Options(101, (Field(0, "adj_x", "?"), Field(1, "adj_y", "?"))),
         multiply_adds=_of_batch_matmul,
     ),
-    OperatorRow("CONV_2D", multiply_adds=_of_convolution),
-    OperatorRow("DEPTHWISE_CONV_2D", multiply_adds=_of_depthwise_convolution),
     OperatorRow(
         "FULLY_CONNECTED",
         12,

@@ -8,7 +8,6 @@ import numpy as np
 
 from device_runner.model.flatbuffer import Operator
 from device_runner.operators.row import (
-    ACTIVATION,
     Array,
     Compute,
     Field,
@@ -21,7 +20,6 @@ from device_runner.operators.row import (
 )
 
 _KEEP_DIMS = Options(27, (Field(0, "keep_dims", "?"),))
-_POOLING = Options(5, (ACTIVATION._replace(number=5),))
 
 
 def _reduce(function: Callable[..., Array]) -> Compute:
@@ -46,10 +44,8 @@ def _log_softmax(operator: Operator, operands: Values) -> Values:
 
 
 ROWS = (
-    OperatorRow("AVERAGE_POOL_2D", options=_POOLING),
     OperatorRow("LOG_SOFTMAX", 2, _log_softmax),
-    OperatorRow("MAX_POOL_2D", options=_POOLING),
-    OperatorRow("MEAN", 3, _reduce(np.mean), _KEEP_DIMS),
+    OperatorRow("MEAN", 3, _reduce(np.mean), _KEEP_DIMS, versions=integers(2)),
     OperatorRow(
         "SOFTMAX",
         3,

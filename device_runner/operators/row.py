@@ -104,6 +104,7 @@ class OperatorRow:
         grid: where the grid of its output comes from in integers.
         source: the position of the input whose values are passed on.
         matrix, bias: the positions of the inputs that are weights, if it is a matrix product.
+        channel_axis: the axis of the matrix along which its output channels lie.
         prescribed: the range (low, high) of its 8-bit output if TFLite prescribes it.
         passes_ids: whether a token id that goes in comes out as the same number.
         multiply_adds: how many one step takes in products and convolutions.
@@ -120,6 +121,7 @@ class OperatorRow:
     source: int = 0
     matrix: int | None = None
     bias: int | None = None
+    channel_axis: int = 0
     prescribed: tuple[float, float] | None = None
     passes_ids: bool = False
     multiply_adds: Callable[[Operator, ShapeOf], int] = no_products

@@ -200,8 +200,6 @@ _REFUSED = [
     ("initial_state of an encoder", _encoder_decoder, "initial_state"),
     ("Conv1D of padding same", _sequential(_layer("Conv1D", 8, 3, padding="same"), _gru()),
      "looks ahead"),
-    ("Conv1D of strides 2", _sequential(_layer("Conv1D", 8, 3, strides=2, padding="causal")),
-     "strides"),
     ("Lambda", _sequential(_layer("Lambda", lambda value: value * 2), _gru()), "holds code"),
 ]  # fmt: skip
 _K3 = [
