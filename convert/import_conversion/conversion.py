@@ -31,7 +31,7 @@ from convert.step.step_graph import Kind
 from convert.step.step_module import StepModule
 from convert.step_model_facts import StepModelFacts
 from convert.targets.profile import get_profile
-from device_runner.errors import VerificationError
+from device_runner.errors import BadModelError, VerificationError
 from device_runner.model.step_file import StepModel
 from device_runner.model.window import Window, lanes_needed
 from device_runner.stream import Stream
@@ -296,7 +296,8 @@ def export_first(
         try:
             _check_mixed(conversion, target, candidate)
             model = conversion.export(candidate, path)
-        except ContractViolationError as error:
+        # A runtime may refuse what a scheme makes, such as a SPLIT that it does not delegate.
+        except (ContractViolationError, BadModelError) as error:
             refused[str(candidate)] = error.message
             continue
         except VerificationError as error:

@@ -14,6 +14,7 @@ from convert.import_conversion.original import ByName, outputs_of_original
 from convert.importers.imported import ImportedModel
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
+from convert.step.phase_signatures import with_phases
 from convert.step.step_module import StepModule
 from convert.step_model_facts import StepModelFacts
 from device_runner.errors import VerificationError
@@ -35,7 +36,7 @@ def float_stream(step: FloatStep, description: StepModelFacts) -> Stream:
     draft = draft_model(
         step,
         description,
-        step.flatbuffer,
+        with_phases(step.flatbuffer, step.periods),
         Path(description.task),
         SchemeSpec("float32"),
         Tolerance(0.0, 0.0, 0.0),
