@@ -70,6 +70,8 @@ def outputs_of_original(
     if window is None:
         return original_outputs(imported, module, sequence)
     return windowed_outputs(imported, module, window, sequence)
+
+
 def steps_to_compare(module: StepModule) -> int:
     """Return how many steps of a sequence hold several answers of every output."""
     timings = [module.graph.timing(name) for name in module.outputs]
