@@ -15,6 +15,7 @@ from device_runner.errors import BadModelError
 from device_runner.model.flatbuffer import Graph, Operator, Tensor
 from device_runner.model.foreign_model import check_variables
 from device_runner.model.names import STEP_SIGNATURE
+from device_runner.operators import OPERATORS
 
 # Backends by distribution, to look up their known failures.
 _BACKENDS = {"tflite-runtime": "tflite-runtime", LITERT: "litert"}
@@ -41,20 +42,30 @@ def operator_reasons(
             yield f"version {version} {came}; {profile.name} knows {profile.tensorflow_lite}"
     for index in dict.fromkeys((*operator.inputs, *operator.outputs)):
         if index >= 0:
-            yield from _tensor_reasons(graph.tensors[index], profile)
+            kernel = index == _kernel(operator)
+            yield from _tensor_reasons(graph.tensors[index], profile, kernel)
     entry = (profile.operators or {}).get(name, OperatorProfile())
     for rule in (*profile.all_rules, *entry.rules):
         if reason := OPERATOR_RULES[rule](operator, graph, data):
             yield reason
 
 
-def _tensor_reasons(tensor: Tensor, profile: Profile) -> Iterator[str]:
+def _kernel(operator: Operator) -> int | None:
+    """Return the tensor of an operator's weights, if it has some."""
+    row = OPERATORS.get(operator.name)
+    if row is None or row.matrix is None or row.matrix >= len(operator.inputs):
+        return None
+    return operator.inputs[row.matrix]
+
+
+def _tensor_reasons(tensor: Tensor, profile: Profile, kernel: bool) -> Iterator[str]:
     what = f"'{printable(tensor.name)}'"
     if not dtype_fits(tensor, profile):
         yield f"{what} is {tensor.dtype}"
     if not tensor.static_shape and not profile.open_shapes:
         yield f"{what} has no fixed shape"
-    if profile.inner_axes is not None:
+    # A convolution's weights have four axes wherever there are convolutions.
+    if profile.inner_axes is not None and not kernel:
         outer = tensor.shape[: -profile.inner_axes]
         if any(n > 1 for n in outer):
             yield (
