@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibration.data import Sequences, fit_sequences, load_sequences
+from convert.data_source import check_data_source
 from convert.importers import NO_HINTS, ImportHints, import_model
 from convert.targets.profile import get_profile
 from device_runner.errors import MissingRuntimeError, VerificationError
@@ -116,6 +117,8 @@ def convert_file(
 
     wish = _wish(window, hop, carry)
     wanted = _checked_names(target, scheme)
+    if isinstance(data, str | Path):
+        check_data_source(str(data))
     path, say = Path(path), tell or _say_nothing
     facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
     imported = import_model(path, architecture, hints, whole=True)

@@ -17,6 +17,7 @@ from calibration.data import InputShape, Sequences, load_sequences, random_seque
 from convert.adoption.contract import AdoptedFacts, checked_specs, write_as_it_is, write_quantized
 from convert.adoption.explicit import ExplicitStep, explicit_step
 from convert.adoption.original import OriginalFile, golden_of_file
+from convert.data_source import check_data_source
 from convert.errors import SourceModelError
 from convert.schemes import parse_scheme
 from convert.schemes.scheme import FloatStep
@@ -79,6 +80,8 @@ def adopt_file(path: Path, wishes: Wishes, output: Path | None, tell: Tell) -> S
         raise BadModelError(
             f"{path}: it has a step contract already; use it as it is (inspect, verify, bench)"
         )
+    if wishes.data is not None:
+        check_data_source(wishes.data)
     spec = None if wishes.scheme is None else parse_scheme(wishes.scheme)
     try:
         with loading(path), quiet():

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from convert.errors import SourceModelError
+from device_runner.model import file_kinds
+from device_runner.model.file_kinds import kind_of_file, other_kind
 
 if TYPE_CHECKING:
     from convert.importers.imported import ImportedModel
@@ -115,6 +117,7 @@ def import_model(
     if not path.exists():
         raise SourceModelError(f"{path}: no such file; check the path")
     kind = file_kind(path, architecture is not None)
+    check_content(path, kind)
     if kind.described and architecture is None:
         raise SourceModelError(
             f"{path}: weights of PyTorch do not tell their layers; "
@@ -133,6 +136,25 @@ def import_model(
     if imported.refusal is not None and not whole:
         raise type(imported.refusal)(f"{path}: {imported.refusal.message}")
     return imported
+
+
+def check_content(path: Path, kind: FileKind) -> None:
+    """Raise SourceModelError if a file's content is plainly of another kind than its name says."""
+    found = None if path.is_dir() else kind_of_file(path)
+    if found is None:
+        return
+    readers = {
+        file_kinds.KERAS: "keras", file_kinds.HDF5: "keras", file_kinds.ONNX: "onnx",
+        file_kinds.PYTORCH: "pytorch", file_kinds.SAFETENSORS: "pytorch",
+    }  # fmt: skip
+    reader = FILE_KINDS.get(readers.get(found, ""))
+    if reader is None and found is not file_kinds.ARCHIVE:
+        raise SourceModelError(other_kind(path, "a model that can be converted", found))
+    if reader is not None and reader.source != kind.source:
+        raise SourceModelError(
+            f"{path} is {found.what}, whatever its name; rename it to end in "
+            f"{' or '.join(reader.endings)}"
+        )
 
 
 def file_kind(path: Path, described: bool) -> FileKind:

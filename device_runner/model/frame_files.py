@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runner.errors import BadInputError, one_line
+from device_runner.model.file_kinds import ARRAY, ARRAYS, TABLE, kind_of_file, other_kind
 from device_runner.model.tensor_spec import TensorSpec
 
 
@@ -31,10 +32,13 @@ def read_frames(source: str | Path, specs: Sequence[TensorSpec]) -> dict[str, ND
     """
     path = Path(source)
     kind = path.suffix.lower()
+    if not path.exists():
+        raise BadInputError(f"{source}: no such file; check the path")
+    found = kind_of_file(path)
+    if found is not None and found not in (ARRAY, ARRAYS, TABLE):
+        raise BadInputError(other_kind(path, "frames (.npy, .npz or .csv)", found))
     if kind not in (".npy", ".npz", ".csv"):
         raise BadInputError(f"{source}: frames come from a .npy, .npz or .csv file; name one")
-    if not path.is_file():
-        raise BadInputError(f"{source}: no such file; check the path")
     try:
         arrays = _arrays(path, kind, specs)
     except BadInputError:

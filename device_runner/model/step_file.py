@@ -21,6 +21,7 @@ from pathlib import Path
 
 from device_runner.errors import BadModelError
 from device_runner.model.contract import CONTRACT_FILE, Contract
+from device_runner.model.file_kinds import TFLITE, kind_of_bytes, other_kind
 from device_runner.model.flatbuffer import Graph, read_graph
 from device_runner.model.golden import GOLDEN_FILE, Golden, golden_bytes, read_golden
 from device_runner.model.graph_checks import check_contract, check_phases, phase_graphs
@@ -109,6 +110,9 @@ def read_bytes(path: str | Path) -> bytes:
         ) from None
     if not data:
         raise BadModelError(f"{path} is empty; export or copy it again")
+    kind = kind_of_bytes(data, Path(path).suffix)
+    if kind is not None and kind is not TFLITE:
+        raise BadModelError(other_kind(path, "a TFLite file", kind))
     return data
 
 
@@ -172,6 +176,11 @@ def split_step_file(data: bytes) -> tuple[bytes, dict[str, bytes]]:
     except (
         zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError
     ) as error:  # fmt: skip
+        if not has_contract(data):
+            raise BadModelError(
+                "no step contract in the file: edgestep did not make it; 'edgestep adopt' writes "
+                "one, bench and inspect take it as it is"
+            ) from error
         raise BadModelError(
             f"no step contract in the file ({error}); "
             "make step models with 'edgestep run', and copy them whole"

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from convert.errors import SourceModelError
+from device_runner.model.file_kinds import TABLE, TEXT, kind_of_file, other_kind
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -72,6 +73,9 @@ def read_description(path: Path) -> NetworkDescription:
     Raises:
         SourceModelError: it is missing, is not TOML, or describes unknown layers.
     """
+    kind = kind_of_file(path)
+    if kind is not None and kind not in (TEXT, TABLE):
+        raise SourceModelError(other_kind(path, "a TOML file that names the layers", kind))
     try:
         return NetworkDescription.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
