@@ -116,9 +116,7 @@ def convert_file(
     from convert.import_conversion.description import Facts
 
     wish = _wish(window, hop, carry)
-    wanted = _checked_names(target, scheme)
-    if isinstance(data, str | Path):
-        check_data_source(str(data))
+    wanted = _checked_wishes(target, scheme, data)
     path, say = Path(path), tell or _say_nothing
     facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
     imported = import_model(path, architecture, hints, whole=True)
@@ -151,12 +149,16 @@ def _say_nothing(_: str) -> None:
     """Ignore the news."""
 
 
-def _checked_names(target: str, scheme: str | None) -> SchemeSpec | None:
-    """Check the target and parse the scheme, so that a typo shows before the work begins."""
+def _checked_wishes(
+    target: str, scheme: str | None, data: str | Path | Sequence[Any] | None
+) -> SchemeSpec | None:
+    """Check target and data and parse the scheme, so that a typo shows before the work begins."""
     from convert.scheme_choice import candidates
     from convert.schemes import parse_scheme
 
     candidates(target)
+    if isinstance(data, str | Path):
+        check_data_source(str(data))
     return None if scheme is None else parse_scheme(scheme)
 
 

@@ -46,7 +46,7 @@ ARRAY = FileKind("a NumPy array (.npy)", "it is data: name it with --data")
 ARRAYS = FileKind("an archive of NumPy arrays (.npz)", "it is data: name it with --data")
 PARQUET = FileKind("a Parquet table", "it is data: name it with --data")
 TABLE = FileKind("a CSV table", "it is data: name it with --data")
-ARCHIVE = FileKind("a ZIP archive", "unpack it and name the file in it")
+ARCHIVE = FileKind("a ZIP archive", "unpack it and name a file in it")
 TEXT = FileKind("a text file", "check the path")
 
 

@@ -178,8 +178,8 @@ def split_step_file(data: bytes) -> tuple[bytes, dict[str, bytes]]:
     ) as error:  # fmt: skip
         if not has_contract(data):
             raise BadModelError(
-                "no step contract in the file: edgestep did not make it; 'edgestep adopt' writes "
-                "one, bench and inspect take it as it is"
+                "no step contract in the file: edgestep did not make it; make a step model of it "
+                "with 'edgestep adopt', or take it as it is with bench and inspect"
             ) from error
         raise BadModelError(
             f"no step contract in the file ({error}); "

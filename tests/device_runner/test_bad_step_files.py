@@ -188,10 +188,10 @@ def wrong_checksum(workshop) -> bytes:
 # name: (how to make it, what the message must contain)
 WHOLE_FILE = {
     "empty": (lambda w: b"", "is empty"),
-    "short": (lambda w: b"TFL", "not a TFLite model"),
+    "short": (lambda w: b"TFL", "is a text file, not a TFLite file"),
     "random": (lambda w: random.Random(1).randbytes(5000), "not a TFLite model"),
-    "text": (lambda w: b"speaker 1, speaker 2\n" * 9, "not a TFLite model"),
-    "zip": (lambda w: w.data[len(w.model.flatbuffer) :], "not a TFLite model"),
+    "text": (lambda w: b"speaker 1, speaker 2\n" * 9, "is a text file, not a TFLite file"),
+    "zip": (lambda w: w.data[len(w.model.flatbuffer) :], "is a ZIP archive, not a TFLite file"),
     "truncated": (lambda w: w.data[:-1000], "no step contract"),
     "truncated-in-the-graph": (lambda w: w.data[: len(w.model.flatbuffer) // 3], "damaged"),
     "without-contract": (lambda w: w.model.flatbuffer, "no step contract"),

@@ -39,7 +39,7 @@ SAID = {
     "x.csv": f" is a CSV table, not {{}}; {_DATA}",
     "x.parquet": f" is a Parquet table, not {{}}; {_DATA}",
     "readme.txt": " is a text file, not {}; check the path",
-    "other.zip": " is a ZIP archive, not {}; unpack it and name the file in it",
+    "other.zip": " is a ZIP archive, not {}; unpack it and name a file in it",
     "empty.keras": " is empty, not {}; copy or save it again",
     "folder": " is a folder, not {}; name a file in it",
 }
@@ -114,7 +114,8 @@ def test_a_tflite_file_without_contract_where_a_step_model_is_wanted(folder):
     for command in ("verify", "stream"):
         assert line_of(command, folder / "net.tflite") == (
             f"Error: {folder / 'net.tflite'}: no step contract in the file: edgestep did not make "
-            "it; 'edgestep adopt' writes one, bench and inspect take it as it is"
+            "it; make a step model of it with 'edgestep adopt', or take it as it is with bench and "
+            "inspect"
         )
 
 
