@@ -70,7 +70,8 @@ test-micro: $(STAMP) ## step models in TFLite Micro (installs it)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[micro]'
 	$(BIN)/python -m pytest -m 'slow or not slow' -k 'micro or c_export' tests/convert/test_c_export.py \
 	  tests/device_runner/test_micro.py tests/device_runner/test_inputs_outputs.py \
-	  tests/device_runner/test_malformed_models.py tests/device_runner/test_windows.py
+	  tests/device_runner/test_malformed_models.py tests/device_runner/test_windows.py \
+	  tests/convert/test_claims.py
 
 test-arm64: $(STAMP) ## the on-device program on emulated Arm boards (built into .cache/arm64)
 	$(BIN)/python -m tests.arm64.emulated_arm
