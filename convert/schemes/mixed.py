@@ -89,6 +89,14 @@ def float_parts(graph: Graph, step: FloatStep, bits: int) -> FloatParts:
         for number in sorted({places[place] for place in chosen} - {None})  # type: ignore[type-var]
         if number is not None
     }
+    roots = {
+        place
+        for place in chosen
+        if not _has_form(graph.operators[place], bits)
+        and not is_in_float(_name(graph, graph.operators[place]))
+        and places[place] not in step.kept_float
+    }
+    chosen |= _before(graph, roots)
     _extend(graph, chosen)
     return FloatParts(frozenset(chosen), frozenset(states), reasons)
 
@@ -179,11 +187,34 @@ def _states_of(
 
 
 def _has_form(operator: Operator, bits: int) -> bool:
-    return operator.name in OPERATORS and FORMS[bits] in OPERATORS[operator.name].versions
+    """Tell whether integers hold an operator's values; a root's span too many magnitudes."""
+    row = OPERATORS.get(operator.name)
+    return row is not None and FORMS[bits] in row.versions and operator.name != "RSQRT"
 
 
 def _name(graph: Graph, operator: Operator) -> str:
     return graph.tensors[operator.outputs[0]].name
+
+
+def _before(graph: Graph, roots: Collection[int]) -> set[int]:
+    """List cheap operators that nothing but the given ones read, directly or by each other.
+
+    A normalization, say, may be written out in operators: the variance that a root reads must not
+    be rounded before."""
+    readers: dict[int, set[int]] = {}
+    for place, operator in enumerate(graph.operators):
+        for index in operator.inputs:
+            readers.setdefault(index, set()).add(place)
+    outputs = set(graph.signature(STEP_SIGNATURE).outputs.values())
+    found = set(roots)
+    for place in reversed(range(len(graph.operators))):
+        operator = graph.operators[place]
+        if operator.name not in _CHEAP | {"SUM", "MEAN"} or outputs & {*operator.outputs}:
+            continue
+        read = set().union(*(readers.get(index, set()) for index in operator.outputs))
+        if read and read <= found:
+            found.add(place)
+    return found
 
 
 def _extend(graph: Graph, chosen: set[int]) -> None:

@@ -117,3 +117,25 @@ def causal_convolution():
         "from": np.array([0]), "to": np.array([-4]), "axis": np.array([2]), "one": np.array([1]),
     }  # fmt: skip
     return model(nodes, [("x", [1, "T", 3])], [("y", [1, "T", 8])], constants)
+
+
+def normalized():
+    """A GRU and a layer normalization in single operators, as exporters of old opsets write it."""
+    nodes = [
+        node("Transpose", "x", "xt", perm=[1, 0, 2]),
+        node("GRU", "xt W R B", "Y", hidden_size=UNITS, linear_before_reset=1),
+        node("Squeeze", "Y one", "Ys"),
+        node("Transpose", "Ys", "h", perm=[1, 0, 2]),
+        node("MatMul", "h E", "m"),
+        node("ReduceMean", "m", "mean", axes=[-1]),
+        node("Sub", "m mean", "centred"),
+        node("Mul", "centred centred", "squares"),
+        node("ReduceMean", "squares", "variance", axes=[-1]),
+        node("Sqrt", "variance", "deviation"),
+        node("Div", "centred deviation", "normal"),
+        node("MatMul", "normal D", "y"),
+    ]
+    constants = {
+        **recurrence("GRU"), "one": np.array([1]), "E": values(8, 8, 6), "D": values(5, 6, 2),
+    }  # fmt: skip
+    return model(nodes, [("x", [1, "time", 3])], [("y", [1, "time", 2])], constants)

@@ -156,3 +156,15 @@ def test_a_step_becomes_an_int8_file_that_is_verified(tmp_path):
     assert conversion.float_error < 1e-5
     model = conversion.export("int8", tmp_path / "net.tflite")
     assert [state.name for state in model.contract.states] == ["c_in", "h_in"]
+
+
+def test_a_normalization_written_out_stays_in_float_in_an_int8_step(tmp_path):
+    imported = imported_graph(networks.normalized(), "net")
+    walks = np.random.default_rng(3).normal(0, 0.2, (6, 30, 3)).cumsum(1).astype(np.float32)
+    conversion = prepare(imported, Facts(), [{"x": walk} for walk in walks])
+    model = conversion.export("int8", tmp_path / "net.tflite")
+    assert model.contract.metrics["mixed"]
+    assert model.contract.metrics["drift"]["rms"] < 0.02
+    names = [operator.name for operator in model.graph.operators]
+    assert names.count("DEQUANTIZE") == names.count("QUANTIZE") == 1
+    assert [state.dtype for state in model.contract.states] == ["int8"]
