@@ -74,29 +74,29 @@ def float_parts(graph: Graph, step: FloatStep, bits: int) -> FloatParts:
     }
     taken = {signature.inputs[name] for name in states}
     given = {signature.outputs[name] for name in states}
-    whole = step.kept_float | _layers_in_float(graph, step, places, bits)
+    lacking = _lacking(graph, places, bits)
+    whole = step.kept_float | _layers_in_float(graph, step, places, lacking)
     chosen = {
         place
         for place, operator in enumerate(graph.operators)
         if places[place] in whole
         or taken & {*operator.inputs}
         or given & {*operator.outputs}
+        or place in lacking
         or is_in_float(_name(graph, operator))
-        or not _has_form(operator, bits)
     }
     reasons = {
-        step.layers[number].name: _reason(graph, step, number, chosen, places, bits)
+        step.layers[number].name: _reason(graph, step, number, lacking, places, bits)
         for number in sorted({places[place] for place in chosen} - {None})  # type: ignore[type-var]
         if number is not None
     }
-    roots = {
+    written_out = {
         place
-        for place in chosen
-        if not _has_form(graph.operators[place], bits)
-        and not is_in_float(_name(graph, graph.operators[place]))
+        for place in lacking
+        if not is_in_float(_name(graph, graph.operators[place]))
         and places[place] not in step.kept_float
     }
-    chosen |= _before(graph, roots)
+    chosen |= _before(graph, written_out)
     _extend(graph, chosen)
     return FloatParts(frozenset(chosen), frozenset(states), reasons)
 
@@ -105,22 +105,20 @@ def _reason(
     graph: Graph,
     step: FloatStep,
     layer: int,
-    chosen: Collection[int],
+    lacking: Collection[int],
     places: Mapping[int, int | None],
     bits: int,
 ) -> str:
     """Say why a layer has operators in float32."""
     if layer in step.kept_float:
         return "chosen"
-    lacking = [
-        graph.operators[place].name
-        for place in sorted(chosen)
-        if places[place] == layer and not _has_form(graph.operators[place], bits)
-    ]
-    names = ", ".join(dict.fromkeys(lacking))
-    return step.layers[layer].float_only or (
-        f"there is no {names} in {bits}-bit integers" if names else "it would round too coarsely"
-    )
+    if reason := step.layers[layer].float_only:
+        return reason
+    found = [graph.operators[place] for place in sorted(lacking) if places[place] == layer]
+    names = dict.fromkeys(one.name for one in found if not _has_form(one, bits))
+    if names:
+        return f"there is no {', '.join(names)} in {bits}-bit integers"
+    return f"it spans more orders of magnitude than {bits}-bit integers hold"
 
 
 def operator_layers(graph: Graph) -> dict[int, int | None]:
@@ -148,25 +146,41 @@ def operator_layers(graph: Graph) -> dict[int, int | None]:
     return found
 
 
+def _state_inputs(graph: Graph) -> set[int]:
+    signature = graph.signature(STEP_SIGNATURE)
+    return {signature.inputs[name] for name in signature.inputs if name in signature.outputs}
+
+
+def _lacking(graph: Graph, places: Mapping[int, int | None], bits: int) -> set[int]:
+    """List the operators, by position, that integers do not hold.
+
+    A root of what a layer reads spans too many magnitudes. A recurrence's roots are of what its
+    equations bound."""
+    states = _state_inputs(graph)
+    recurrent = {places[p] for p, one in enumerate(graph.operators) if states & {*one.inputs}}
+    return {
+        place
+        for place, operator in enumerate(graph.operators)
+        if not _has_form(operator, bits)
+        or (operator.name == "RSQRT" and places[place] not in recurrent)
+    }
+
+
 def _layers_in_float(
-    graph: Graph, step: FloatStep, places: Mapping[int, int | None], bits: int
+    graph: Graph, step: FloatStep, places: Mapping[int, int | None], lacking: Collection[int]
 ) -> set[int]:
     """List the layers that stay in float32 as a whole.
 
     A layer says so itself, or it has neither products nor states and lacks an integer form."""
-    signature = graph.signature(STEP_SIGNATURE)
-    states = {signature.inputs[name] for name in signature.inputs if name in signature.outputs}
+    states = _state_inputs(graph)
     found = {number for number, layer in enumerate(step.layers) if layer.float_only}
-    small, lacking = set(range(len(step.layers))), set()
-    for place, operator in enumerate(graph.operators):
-        number = places[place]
-        if number is None:
-            continue
-        if operator.name in _PRODUCTS or states & {*operator.inputs}:
-            small.discard(number)
-        if not _has_form(operator, bits):
-            lacking.add(number)
-    return found | (small & lacking)
+    large = {
+        places[place]
+        for place, operator in enumerate(graph.operators)
+        if operator.name in _PRODUCTS or states & {*operator.inputs}
+    }
+    small = {number for place in lacking if (number := places[place]) is not None} - large
+    return found | small
 
 
 def _states_of(
@@ -187,9 +201,7 @@ def _states_of(
 
 
 def _has_form(operator: Operator, bits: int) -> bool:
-    """Tell whether integers hold an operator's values; a root's span too many magnitudes."""
-    row = OPERATORS.get(operator.name)
-    return row is not None and FORMS[bits] in row.versions and operator.name != "RSQRT"
+    return operator.name in OPERATORS and FORMS[bits] in OPERATORS[operator.name].versions
 
 
 def _name(graph: Graph, operator: Operator) -> str:
