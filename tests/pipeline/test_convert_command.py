@@ -86,15 +86,34 @@ def test_what_integers_cannot_hold_is_converted_otherwise(tmp_path, frames):
     assert (tmp_path / "model-int8.tflite").exists()
 
 
-def test_what_int8_loses_is_told_by_layer_and_scheme(tmp_path):
+@pytest.fixture
+def walks(tmp_path):
+    """A small network with named layers in model.keras, and random walks for it in walks.npy."""
     import tf_keras as keras
 
     keras.utils.set_random_seed(6)
     memory = keras.layers.GRU(6, return_sequences=True, name="memory")
     head = keras.layers.Dense(2, activation="softmax", name="head")
     keras.Sequential([keras.layers.Input((None, 3)), memory, head]).save(tmp_path / "model.keras")
-    walks = np.random.default_rng(2).normal(0, 0.3, (10, 30, 3)).cumsum(1)
-    np.save(tmp_path / "walks.npy", walks.astype(np.float32))
+    steps = np.random.default_rng(2).normal(0, 0.3, (10, 30, 3)).cumsum(1)
+    np.save(tmp_path / "walks.npy", steps.astype(np.float32))
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_scheme_that_strays_names_the_layer_that_loses_most(walks, monkeypatch):
+    monkeypatch.setattr("convert.scheme_choice.DECISIONS_KEPT", 1.1)
+    options = "--target", "cpu", "--data", walks / "walks.npy"
+    result = _convert(walks / "model.keras", *options)
+    assert result.exit_code == 0, result.output
+    said = next(line for line in result.output.splitlines() if "not int8:" in line)
+    assert "decides as the float model at only" in said
+    assert "layer 'memory' loses most (rms" in said
+    assert (walks / "model-float32.tflite").exists()
+
+
+def test_what_int8_loses_is_told_by_layer_and_scheme(walks):
+    tmp_path = walks
     options = "--target", "cpu", "--data", tmp_path / "walks.npy", "--scheme", "int8"
     result = _convert(tmp_path / "model.keras", *options, "--explain", "--in-float", "head")
     assert result.exit_code == 0, result.output
