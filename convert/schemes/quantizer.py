@@ -49,7 +49,7 @@ def quantize_integers(
     versions = _versions(FORMS[bits]) | CONVERSIONS[bits]
     graph = read_graph(flatbuffer)
     for place, operator in enumerate(graph.operators):
-        if FORMS[bits] not in OPERATORS[operator.name].versions and place not in parts.operators:
+        if operator.name not in versions and place not in parts.operators:
             # The converter joins the names of what it fuses into one operator.
             name = graph.tensors[operator.outputs[0]].name.split(";")[0][:80]
             raise ContractViolationError(

@@ -145,7 +145,7 @@ class Scheme:
         """
         if self.all_dtypes is None:
             return
-        dtypes = self.all_dtypes | {"float32"} if mixed else self.all_dtypes
+        dtypes = self.all_dtypes | {"float32", "bool"} if mixed else self.all_dtypes
         for tensor in graph.tensors:
             if tensor.dtype not in dtypes:
                 raise ContractViolationError(

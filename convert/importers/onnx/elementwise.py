@@ -272,7 +272,7 @@ def _celu(call: Call) -> Callable[[Any], Any]:
 
 def _thresholded(call: Call) -> Callable[[Any], Any]:
     alpha = float(call.attribute("alpha", 1.0))
-    return lambda x: tf.where(x > alpha, x, tf.zeros_like(x))
+    return lambda x: activations.thresholded_relu(x, alpha)
 
 
 def _gelu(call: Call) -> Callable[[Any], Any]:
