@@ -15,6 +15,7 @@ from calibration.data import Sequences, fit_sequences, load_sequences
 from convert.data_source import check_data_source
 from convert.importers import NO_HINTS, ImportHints, import_model
 from convert.targets.profile import get_profile
+from convert.verify import Runtimes, Verification, waiting_runtimes
 from device_runner.errors import MissingRuntimeError, VerificationError
 from models.tensorflow_log import quiet
 
@@ -120,11 +121,12 @@ def convert_file(
     path, say = Path(path), tell or _say_nothing
     facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
     imported = import_model(path, architecture, hints, whole=True)
-    conversion = _prepare(imported, _meaning(path, imported, wish), data, facts, in_float)
-    _tell_of_original(path, conversion, say)
-    if explain:
-        _explain(conversion, wanted, say)
-    return _written(conversion, target, wanted, path, output, say)
+    with waiting_runtimes() as runtimes:
+        conversion = _prepare(imported, _meaning(path, imported, wish), data, facts, in_float)
+        _tell_of_original(path, conversion, say)
+        if explain:
+            _explain(conversion, wanted, say)
+        return _written(conversion, target, wanted, path, output, runtimes, say)
 
 
 def load_workstation_packages() -> None:
@@ -242,11 +244,12 @@ def _written(
     scheme: SchemeSpec | None,
     path: Path,
     output: str | Path | None,
+    installed: Runtimes,
     say: Tell,
 ) -> ConvertedFile:
     """Write the step model, verify it, and check it for the target."""
     model, refused = _export(conversion, target, scheme, path, output, say)
-    verified, report = _check(model, target, conversion.is_random, say)
+    verified, report = _check(model, target, conversion.is_random, installed, say)
     found = conversion.float_error, conversion.window, conversion.changed
     return ConvertedFile(model.path, model, *found, refused, verified, report)
 
@@ -270,16 +273,15 @@ def _explain(conversion: Conversion, scheme: SchemeSpec | None, say: Tell) -> No
 
 
 def _check(
-    model: StepModel, target: str, is_random: bool, say: Tell
-) -> tuple[list[dict[str, Any]], TargetReport]:
+    model: StepModel, target: str, is_random: bool, installed: Runtimes, say: Tell
+) -> tuple[list[Verification], TargetReport]:
     """Verify a file on every installed runtime, and check it against the target."""
     from convert.import_conversion.held_out import held_out_sentence
     from convert.schemes.mixed import mixed_sentence
     from convert.targets.check import check_file
-    from convert.verify import verify_on_runtimes
 
     path, metrics, scheme = model.path, model.contract.metrics, model.contract.scheme
-    verified = verify_on_runtimes([path])
+    verified = installed.verify([path])
     report = check_file(path, target)
     states = ", ".join(state.name for state in model.contract.states)
     runtimes = ", ".join(one["backend"] for one in verified if not one["failure"])

@@ -15,8 +15,10 @@ def main() -> None:
     """Run the command with edgestep's own packages, whatever is in the working directory."""
     _leave_working_directory()
     _import_own_packages()
+    from device_runner.keras_imports import leave_out_extras
     from pipeline.cli import main as command
 
+    leave_out_extras()
     command(prog_name="edgestep")
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
-from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
 from models.cells import make_cell
 from models.cells.cell import RecurrentCell
@@ -124,7 +123,7 @@ class ValueHead(keras.layers.Dense):
 
 
 @keras.utils.register_keras_serializable(package="edgestep")
-class Recurrence(keras.layers.Layer, PrunableLayer):
+class Recurrence(keras.layers.Layer):
     """Runs a cell over sequences: [batch, steps, inputs] -> [batch, steps, H].
 
     Unlike ``tf_keras.layers.RNN`` it computes the input product of all steps at once, and what

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
@@ -104,13 +106,31 @@ def as_list(values: Any) -> list[Any]:
 
 
 def reference_of(model: Any) -> Reference:
-    """Wrap a loaded model of tf_keras or of Keras 3 as a reference."""
+    """Wrap a loaded model of tf_keras or of Keras 3 as a reference.
+
+    It is traced once, for any number of steps: layer by layer, Keras would go through all the steps
+    of every call in Python.
+    """
+
+    def computed(inputs: list[tf.Tensor]) -> list[tf.Tensor]:
+        return as_list(model(inputs if len(inputs) > 1 else inputs[0], training=False))
+
+    @functools.cache
+    def traced(*specs: tf.TensorSpec) -> Any:
+        return tf.function(computed, input_signature=[list(specs)], autograph=False)
 
     def compute(inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
-        given = model(inputs if len(inputs) > 1 else inputs[0], training=False)
-        return [np.asarray(value) for value in as_list(given)]
+        specs = map(_freed, model.inputs, inputs)
+        return [np.asarray(value) for value in traced(*specs)(inputs)]
 
     return compute
+
+
+def _freed(symbolic: Any, values: NDArray[Any]) -> tf.TensorSpec:
+    """Return the shape and dtype of a model's input, free where the model's own input is."""
+    own = (None, *symbolic.shape[1:])
+    shape = own if len(own) == values.ndim else values.shape
+    return tf.TensorSpec(shape, values.dtype)
 
 
 def take_weights(model: Any, original: Any) -> None:

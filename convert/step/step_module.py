@@ -60,7 +60,7 @@ class StepModule(tf.Module):
         self.named = named
         self._fold = fold_embedding
         self.rows = rows
-        # Tracked by tf.Module, so that the weights become constants of the graph.
+        # Keeps the weights that the step reads.
         self.owner = graph.owner
         self.graph = graph
         self.inputs = graph.inputs
@@ -70,6 +70,8 @@ class StepModule(tf.Module):
         self.output_kinds = graph.output_kinds()
         self.step = tf.function(
             self._step,
+            # No tensor decides in it: rewriting its Python would take longer than tracing it.
+            autograph=False,
             input_signature=[
                 *(item.spec for item in self.inputs),
                 *(
@@ -213,7 +215,12 @@ def to_float_graph(module: StepModule) -> bytes:
             shape.
     """
     with tempfile.TemporaryDirectory() as folder, quiet():
-        tf.saved_model.save(module, folder, signatures={STEP_SIGNATURE: module.step})
+        step = module.step.get_concrete_function()
+        # The weights that the step reads, and no layer: Keras would trace each layer's calls for
+        # the file, which takes longer than all the rest.
+        saved = tf.Module()
+        saved.weights = step.variables
+        tf.saved_model.save(saved, folder, signatures={STEP_SIGNATURE: step})
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=[STEP_SIGNATURE]
         )

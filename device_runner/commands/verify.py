@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
+from device_runner.backends import AUTOMATIC, backend_module
 from device_runner.backends.backend import LoadOptions
 from device_runner.commands.options import backend_option, json_option, load_options
 from device_runner.containment import contained, stepping
 from device_runner.errors import DeviceRunnerError, MissingRuntimeError
 from device_runner.opening import open_stream
 from device_runner.verify import Verification, verify
+
+# In place of the files: their names come later.
+WAIT = "-"
 
 
 @click.command("verify")
@@ -23,9 +28,13 @@ from device_runner.verify import Verification, verify
 def verify_models(
     files: tuple[str, ...], backend: str, options: LoadOptions, as_json: bool
 ) -> None:
-    """Step each model's golden sequences here and compare with the float model's outputs."""
+    """Step each model's golden sequences here and compare with the float model's outputs.
+
+    With - in place of FILES, the runtime is imported first; then their names are read from standard
+    input, a JSON string a line.
+    """
     failed: DeviceRunnerError | None = None
-    for file in files:
+    for file in _awaited(backend) if files == (WAIT,) else files:
         try:
             stream = open_stream(file, backend, options)
             with stepping(file):
@@ -49,6 +58,13 @@ def verify_models(
             failed = verification.error(file)
     if failed:
         raise failed
+
+
+def _awaited(backend: str) -> tuple[str, ...]:
+    """Import the runtime, and then wait for the names of the files."""
+    if backend != AUTOMATIC:
+        backend_module(backend).probe()
+    return tuple(json.loads(line) for line in sys.stdin)
 
 
 def _line(file: str, verification: Verification) -> str:

@@ -22,12 +22,11 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 import tf_keras as keras
-from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
 from models.errors import ModelsError
 
 
-class RecurrentCell(keras.layers.Layer, PrunableLayer):
+class RecurrentCell(keras.layers.Layer):
     """Base of all cells.
 
     A subclass sets ``gates`` (how many blocks of ``units`` the input product has), builds its
