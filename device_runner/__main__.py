@@ -10,7 +10,5 @@ if sys.path and os.path.abspath(sys.path[0]) == os.getcwd() != _ROOT:
     del sys.path[0]
 
 from device_runner.cli import main  # noqa: E402
-from device_runner.keras_imports import leave_out_extras  # noqa: E402
 
-leave_out_extras()
 main(prog_name="python -m device_runner")

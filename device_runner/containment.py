@@ -56,6 +56,11 @@ def contained(command: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
+def in_child() -> bool:
+    """Say whether this process is such a child, which runs a command of ours and nothing else."""
+    return _to_parent is not None
+
+
 @contextlib.contextmanager
 def loading(path: object) -> Iterator[None]:
     """Limit the time for loading a model and its first step to LOAD_LIMIT_S."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,32 @@ FORMS: dict[str, tuple[dict[str, object], ...]] = {
 }
 # (cell, options): every cell in every form that has a graph of its own.
 VARIANTS = tuple((cell, options) for cell in CELLS for options in FORMS.get(cell, ({},)))
+# What trains, calibrates or converts a network for every variant does so for a few in the default
+# run: two states without and one with a bound, states of another shape, groups. The others are slow
+# tests, which "make test-slow" runs; tests/checks/test_cells.py checks every cell in both.
+QUICK_CELLS = ("lstm", "gru", "window-attention", "grouped-gru")
+
+
+def slow_but_some(variants: Iterable[tuple[str, dict[str, object]]]) -> list[Any]:
+    """Parameters for these variants, slow but for the plain forms of QUICK_CELLS."""
+    return [
+        pytest.param(cell, options, marks=() if _is_quick(cell, options) else pytest.mark.slow)
+        for cell, options in variants
+    ]
+
+
+def _is_quick(cell: str, options: dict[str, object]) -> bool:
+    return cell in QUICK_CELLS and "reset_after" not in options
+
+
+def slow_but_some_cells(cells: Iterable[str]) -> list[Any]:
+    """Parameters for these cells, slow but for QUICK_CELLS."""
+    return [
+        pytest.param(cell, marks=() if cell in QUICK_CELLS else pytest.mark.slow) for cell in cells
+    ]
+
+
+EACH_VARIANT = slow_but_some(VARIANTS)
 # Cells whose gates see the input alone have none, and in groups or shared by nodes it is small.
 VARIANTS_WITH_RECURRENT_MATRIX = tuple(
     (cell, options)

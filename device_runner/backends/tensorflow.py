@@ -8,7 +8,9 @@ from typing import Any
 
 from device_runner.backends.backend import LoadOptions
 from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
+from device_runner.containment import in_child
 from device_runner.errors import MissingRuntimeError, one_line
+from device_runner.keras_imports import leave_out_extras
 from device_runner.model.step_file import StepModel
 
 NAME = "tensorflow"
@@ -30,6 +32,8 @@ def probe() -> str:
 
 def _tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if in_child():
+        leave_out_extras()
     try:
         import tensorflow as tf
     except ImportError as error:

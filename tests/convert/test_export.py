@@ -17,7 +17,7 @@ from device_runner.stream import Stream
 from device_runner.verify import verify
 from models.metrics import decisions
 from models.prediction import predict
-from tests.conftest import CELL_NAMES
+from tests.conftest import CELL_NAMES, QUICK_CELLS
 from tests.models.random_networks import INPUTS, random_network, random_task
 
 
@@ -99,8 +99,11 @@ def test_same_inputs_give_the_same_file(trained, vowels, tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_every_runtime_verifies_every_cell(step_models):
-    files = [step_models(cell, scheme) for cell in CELL_NAMES for scheme in ("float32", "int8")]
+@pytest.mark.parametrize(
+    "cells", [QUICK_CELLS, pytest.param(CELL_NAMES, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_every_runtime_verifies_every_cell(step_models, cells):
+    files = [step_models(cell, scheme) for cell in cells for scheme in ("float32", "int8")]
     found = verify_on_runtimes(files)
     assert {item["backend"] for item in found} >= {"litert", "tensorflow"}
     assert [item for item in found if item["failure"]] == []

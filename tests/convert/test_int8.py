@@ -20,7 +20,7 @@ from device_runner.model.step_file import load_step_model
 from device_runner.operators import OPERATORS
 from device_runner.operators.row import Form
 from models.network import Architecture
-from tests.conftest import VARIANTS, VARIANTS_WITH_RECURRENT_MATRIX
+from tests.conftest import EACH_VARIANT, VARIANTS_WITH_RECURRENT_MATRIX, slow_but_some
 
 # Largest rms error of the outputs over 10,000 steps without reset, as a share of their spread.
 DRIFT_BOUND = 0.04
@@ -30,7 +30,7 @@ def flatbuffer_of(path):
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(load_step_model(path).flatbuffer, 0))
 
 
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(("cell", "options"), EACH_VARIANT)
 def test_every_state_is_quantized_identically_in_and_out(step_models, cell, options):
     model = flatbuffer_of(step_models(cell, "int8", **options))
     tensors = model.subgraphs[0].tensors
@@ -49,7 +49,7 @@ def test_every_state_is_quantized_identically_in_and_out(step_models, cell, opti
         assert state_out.quantization.zeroPoint.tolist() == [0]
 
 
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(("cell", "options"), EACH_VARIANT)
 def test_no_tensor_is_float_and_operators_have_their_int8_versions(step_models, cell, options):
     model = flatbuffer_of(step_models(cell, "int8", **options))
     types = {tensor.type for tensor in model.subgraphs[0].tensors}
@@ -66,7 +66,7 @@ def test_bounded_states_use_their_bound(step_models):
     assert scales["c"] > 1 / 128
 
 
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(("cell", "options"), EACH_VARIANT)
 def test_ten_thousand_steps_stay_near_the_float_model(step_models, cell, options):
     drift = load_step_model(step_models(cell, "int8", **options)).contract.metrics["drift"]
     assert drift["steps"] == DRIFT_STEPS == 10_000
@@ -94,7 +94,7 @@ def test_gate_times_unbounded_state_gets_the_states_range(calibrated):
     assert fine[c.name][1] == pytest.approx(MARGIN * ranges.state_magnitude("c"), rel=1e-3)
 
 
-@pytest.mark.parametrize(("cell", "options"), VARIANTS_WITH_RECURRENT_MATRIX)
+@pytest.mark.parametrize(("cell", "options"), slow_but_some(VARIANTS_WITH_RECURRENT_MATRIX))
 def test_int8_file_is_under_a_third_of_the_float_file(vowels, tmp_path, cell, options):
     """With units enough that the weights and not the contract make up the file."""
     keras.utils.set_random_seed(1)

@@ -17,7 +17,7 @@ from device_runner.model.contract import Tolerance
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from pipeline.cli import main
-from tests.conftest import VARIANTS
+from tests.conftest import EACH_VARIANT
 from tests.operator_graphs import GRAPHS, operator_model, outputs, random_frames
 from tests.windowed_steps import windowed, windowed_model
 
@@ -29,7 +29,7 @@ def copied(path, folder):
     return copy
 
 
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(("cell", "options"), EACH_VARIANT)
 def test_every_cell_is_the_float_model_in_onnx_runtime(step_models, tmp_path, cell, options):
     model = load_step_model(step_models(cell, "float32", **options))
     path = tmp_path / "cell.onnx"

@@ -14,13 +14,14 @@ from models.network import Architecture
 from models.prediction import predict
 from models.training import fit
 from models.training_settings import TrainingSettings
+from tests.conftest import slow_but_some_cells
 from tests.convert.test_step import stepped
 
 # Largest rms error of the int8 outputs over 10,000 steps, as a share of their spread.
 DRIFT_BOUND = 0.05
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", slow_but_some_cells(CELLS))
 def test_residual_stack_of_any_cell_steps_as_the_network(vowels, cell):
     keras.utils.set_random_seed(5)
     network = Architecture(cell, (8, 8, 8), 12, 9, residual=True).build()
@@ -33,9 +34,8 @@ def test_residual_stack_of_any_cell_steps_as_the_network(vowels, cell):
 
 @pytest.mark.parametrize(
     "cell",
-    ["gru", "min-gru", pytest.param("lstm", marks=pytest.mark.slow),
-     pytest.param("fast-grnn", marks=pytest.mark.slow),
-     pytest.param("grouped-gru", marks=pytest.mark.slow)],
+    ["gru", *(pytest.param(cell, marks=pytest.mark.slow)
+              for cell in ("min-gru", "lstm", "fast-grnn", "grouped-gru"))],
 )  # fmt: skip
 def test_residual_stack_in_int8_stays_near_the_network(vowels, tmp_path, cell):
     keras.utils.set_random_seed(1)

@@ -13,7 +13,7 @@ from device_runner.model.step_file import load_step_model
 from device_runner.operators import OPERATORS
 from device_runner.operators.row import Form
 from models.network import Architecture
-from tests.conftest import VARIANTS
+from tests.conftest import EACH_VARIANT
 
 
 def is_known_in_16_bits(float32_file):
@@ -23,7 +23,7 @@ def is_known_in_16_bits(float32_file):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(("cell", "options"), EACH_VARIANT)
 def test_states_have_the_schemes_dtype(step_models, cell, options, scheme):
     if scheme == "int16x8" and not is_known_in_16_bits(step_models(cell, "float32", **options)):
         with pytest.raises(ContractViolationError, match="not known in 16-bit"):

@@ -13,10 +13,10 @@ from device_runner.stream import Stream
 from models.layers import Normalization, Recurrence
 from models.network import Architecture
 from models.prediction import predict
-from tests.conftest import CELL_NAMES, VARIANTS
+from tests.conftest import CELL_NAMES, EACH_VARIANT, slow_but_some_cells
 
 
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(("cell", "options"), EACH_VARIANT)
 def test_stepped_equals_the_network_on_20_real_sequences(
     step_models, trained, vowels, cell, options
 ):
@@ -117,7 +117,7 @@ def test_normalization_costs_no_operator(vowels):
     assert sorted(names) == ["ADD", "FULLY_CONNECTED", "FULLY_CONNECTED", "FULLY_CONNECTED", "TANH"]
 
 
-@pytest.mark.parametrize("cell", CELL_NAMES)
+@pytest.mark.parametrize("cell", slow_but_some_cells(CELL_NAMES))
 def test_input_and_state_have_products_of_their_own(step_models, cell):
     """Joined over [x, h] they would share one quantization, which ruins the state."""
     graph = load_step_model(step_models(cell, "float32")).graph

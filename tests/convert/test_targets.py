@@ -35,6 +35,7 @@ from device_runner.model.step_file import load_step_model
 from device_runner.model.tflite_schema import OPERATOR_NAMES
 from models.cells import CELLS
 from pipeline.cli import main
+from tests.conftest import slow_but_some_cells
 from tests.operator_graphs import operator_model
 
 # The targets that take a scheme's graph of a GRU, whether it is what they are best at or not.
@@ -157,7 +158,7 @@ def test_each_scheme_fits_where_it_should(step_models, target, scheme):
     assert format_report(report).count("\n") >= len(report.operators)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", slow_but_some_cells(CELLS))
 def test_every_cell_fits_a_gpu(step_models, cell):
     assert check_file(step_models(cell, "float32"), "gpu").fits
 

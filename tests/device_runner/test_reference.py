@@ -18,7 +18,7 @@ from device_runner.model.graph_checks import check_contract
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from device_runner.verify import verify
-from tests.conftest import VARIANTS
+from tests.conftest import EACH_VARIANT
 from tests.convert.test_schemes import is_known_in_16_bits
 from tests.models.random_networks import random_network, random_task
 from tests.operator_graphs import GRAPHS, operator_model, outputs, random_frames
@@ -34,7 +34,7 @@ def largest_error(path, frames) -> float:
     return float(np.abs(found - expected).max() / np.ptp(expected))
 
 
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(("cell", "options"), EACH_VARIANT)
 def test_float32_is_what_litert_computes(step_models, frames, cell, options):
     assert largest_error(step_models(cell, "float32", **options), frames) < FLOAT_TOLERANCE
 
@@ -65,7 +65,7 @@ def test_network_without_classes(tmp_path):
 
 
 @pytest.mark.parametrize("scheme", [name for name in SCHEMES if name != "float32"])
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(("cell", "options"), EACH_VARIANT)
 def test_other_schemes_keep_the_contracts_tolerance(step_models, cell, options, scheme):
     if scheme == "int16x8" and not is_known_in_16_bits(step_models(cell, "float32", **options)):
         pytest.skip("has no 16-bit step")

@@ -93,7 +93,12 @@ def test_a_slow_recurrence_is_stepped_once_in_its_period_and_held():
 
 @pytest.mark.parametrize(
     ("cell", "periods"),
-    [("gru", (1, 2, 6)), ("lstm", (1, 4)), ("oru", (1, 4)), ("min-gru", (1, 4))],
+    [
+        ("gru", (1, 2, 6)),
+        ("lstm", (1, 4)),
+        pytest.param("oru", (1, 4), marks=pytest.mark.slow),
+        pytest.param("min-gru", (1, 4), marks=pytest.mark.slow),
+    ],
 )
 def test_the_phases_step_as_the_sequence(tmp_path, cell, periods):
     network = network_of(hierarchical(cell, periods))

@@ -25,6 +25,7 @@ from models.network import Architecture, count_parameters, load_network, recurre
 from models.prediction import evaluate, predict
 from models.training_settings import TrainingSettings
 from tests.conftest import VARIANTS_WITH_RECURRENT_MATRIX as VARIANTS
+from tests.conftest import slow_but_some
 from tests.models.random_networks import frames, random_network, random_task
 from tests.models.reference_cells import matrix, weights_by_name
 
@@ -210,7 +211,7 @@ def lowered(vowels):
     return get
 
 
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(("cell", "options"), slow_but_some(VARIANTS))
 def test_stepped_equals_the_network(lowered, vowels, cell, options):
     from ai_edge_litert.interpreter import Interpreter
 
@@ -249,7 +250,7 @@ def test_step_has_two_thin_products_in_place_of_one(lowered, vowels, cell, optio
         assert len(op.inputs) < 3 or op.inputs[2] < 0
 
 
-@pytest.mark.parametrize(("cell", "options"), VARIANTS)
+@pytest.mark.parametrize(("cell", "options"), slow_but_some(VARIANTS))
 def test_simulation_without_rounding_is_the_network(lowered, vowels, cell, options):
     network, step = lowered(cell, **options)
     ranges = step.calibrate(long_streams(vowels.train.sequences, 500, 1))
