@@ -116,8 +116,7 @@ def convert_file(
     load_workstation_packages()
     from convert.import_conversion.description import Facts
 
-    wish = _wish(window, hop, carry)
-    wanted = _checked_wishes(target, scheme, data)
+    wish, wanted = _wish(window, hop, carry), _checked_wishes(target, scheme, data)
     path, say = Path(path), tell or _say_nothing
     facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
     imported = import_model(path, architecture, hints, whole=True)
