@@ -139,16 +139,22 @@ def windowed_outputs(
     return outputs
 
 
-def window_sequences(sequences: Sequences, window: Window) -> Sequences:
+def window_sequences(module: StepModule, sequences: Sequences, window: Window) -> Sequences:
     """Choose frames for a few golden sequences, each long enough for several answers.
 
-    Sequences that are too short, such as single windows, are chained.
+    Sequences that are too short, such as single windows, are chained. Inputs that do not change
+    over a sequence keep the values of the first.
     """
     answers = max(3, min(8, 1 + GOLDEN_FRAMES // window.hop))
     length = window.steps + (answers - 1) * window.hop
     count = max(1, min(GOLDEN_SEQUENCES, GOLDEN_FRAMES // length))
     places = np.unique(np.linspace(0, len(sequences) - 1, count).astype(int))
-    return [chained_from(sequences, int(place), length) for place in places]
+    chosen = [chained_from(sequences, int(place), length) for place in places]
+    for item in module.inputs:
+        if item.kind is Kind.CONSTANT:
+            for one in chosen:
+                one[item.name] = np.repeat(one[item.name][:1], length, 0)
+    return chosen
 
 
 def chained_from(sequences: Sequences, place: int, length: int) -> ByName:
@@ -180,7 +186,7 @@ def golden_of(
             {name: values[:steps] for name, values in sequences[index].items()} for index in places
         ]
     else:
-        found = window_sequences(sequences, window)
+        found = window_sequences(module, sequences, window)
     chosen = [{name: golden_input(values) for name, values in one.items()} for one in found]
     outputs = [outputs_of_original(imported, module, item, window) for item in chosen]
     return Golden(
