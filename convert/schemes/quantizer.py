@@ -151,7 +151,12 @@ def _quantize(
 
     worker = quantizer.Quantizer(bytearray(flatbuffer))
     configure(worker, qtyping)
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    told = io.StringIO()  # progress bars on large graphs, too
+    with (
+        contextlib.redirect_stdout(told),
+        contextlib.redirect_stderr(told),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         try:
             result = worker.quantize(calibration, enable_progress_report=False)
