@@ -172,7 +172,8 @@ def write_as_it_is(step: FloatStep, facts: AdoptedFacts, path: Path) -> StepMode
     if verification.failure:
         raise VerificationError(
             f"{facts.path}: with its states taken out it does not compute what it did "
-            f"({verification.failure}); bench steps it as it is"
+            f"({verification.failure}), as happens where its recurrent operator rounds to narrow "
+            "weights at each step; adopt the float32 file, or bench it as it is"
         )
     least = tolerance_of(share.tolerance, facts.spread, False)
     most = tolerance_of(share.limit, facts.spread, False)

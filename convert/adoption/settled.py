@@ -43,6 +43,7 @@ def settled(flatbuffer: bytes, whole: bool = False) -> bytes:
         SourceModelError: the interpreter does not compute a step of it.
     """
     for _ in range(8):  # what is folded may make more shapes known
+        flatbuffer = _without_empty(flatbuffer)
         graph = read_graph(flatbuffer)
         fixed = all(tensor.static_shape for tensor in graph.tensors)
         folded = _foldable(graph, whole)
@@ -82,6 +83,8 @@ def _foldable(graph: Graph, whole: bool) -> list[int]:
             continue
         if operator.name == "DEQUANTIZE" and not whole:
             continue  # weights stored narrow stay so
+        if any(0 in graph.tensors[index].shape for index in operator.outputs):
+            continue
         positions.append(position)
         constant.update(operator.outputs)
     return positions
@@ -104,8 +107,32 @@ def _folded(flatbuffer: bytes, graph: Graph, positions: list[int]) -> bytes:
         raise SourceModelError(f"it computes {size:,} bytes of constants; export it anew")
     for index, value in values.items():
         editor.make_constant(index, value)
-    editor.drop_operators(set(positions), {})
+    done = {n for n in positions if set(graph.operators[n].outputs) <= set(values)}
+    editor.drop_operators(done, {})
     return editor.flatbuffer()
+
+
+def _without_empty(flatbuffer: bytes) -> bytes:
+    """Replace joins of one part with empty ones, which a loop over one frame leaves, by RESHAPE."""
+    graph = read_graph(flatbuffer)
+    editor, found = TfliteEditor(flatbuffer), False
+    for position, operator in enumerate(graph.operators):
+        full = [index for index in operator.inputs if 0 not in graph.tensors[index].shape]
+        shape = graph.tensors[operator.outputs[0]].shape if operator.outputs else ()
+        if operator.name != "CONCATENATION" or len(full) != 1 or len(operator.inputs) == 1:
+            continue
+        if graph.tensors[full[0]].shape != shape or not all(
+            graph.tensors[index].static_shape for index in operator.inputs
+        ):
+            continue
+        sizes = editor.add_indices(f"joined/{position}", list(shape))
+        options = {"newShape": np.array(shape, np.int32)}
+        editor.insert_operator(
+            position, "RESHAPE", [full[0], sizes], operator.outputs, ("ReshapeOptions", options)
+        )
+        editor.drop_operators({position + 1}, {})
+        found = True
+    return without_idle(editor.flatbuffer()) if found else flatbuffer
 
 
 def _computed(
@@ -140,6 +167,7 @@ def _computed(
             index: np.array(interpreter.get_tensor(index))
             for position in positions
             for index in graph.operators[position].outputs
+            if 0 not in shapes.get(index, ())  # the interpreter does not give these
         }
     except (RuntimeError, ValueError) as error:
         raise SourceModelError(

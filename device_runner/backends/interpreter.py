@@ -72,7 +72,8 @@ class InterpreterBackend(HostMemoryBackend):
         # The wrapper reads the model's bytes, which only the interpreter owns.
         invoke.owner = self.interpreter  # type: ignore[attr-defined]
         inputs = {name: self._view(index, number) for name, index in signature.inputs.items()}
-        if not all(graph.tensors[index].static_shape for index in signature.outputs.values()):
+        fixed = all(graph.tensors[index].static_shape for index in signature.outputs.values())
+        if not fixed or any(operator.name in ("WHILE", "IF") for operator in graph.operators):
             # A file without a contract: only a step gives these outputs their memory, which stays
             # where it is as long as its size does.
             for view in inputs.values():

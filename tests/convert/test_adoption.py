@@ -173,3 +173,12 @@ def test_states_may_be_named(tmp_path):
     )
     with pytest.raises(click.ClickException, match="there is no output 'nothing'"):
         adopt(path, tmp_path, states=(("h_in", "nothing"),))
+
+
+def test_a_loop_that_joins_with_nothing_is_unrolled(tmp_path):
+    """Between two recurrences of one frame a converter joins its output with empty parts."""
+    written, told = adopt(foreign_file("states-two-grus"), tmp_path)
+    model = load_step_model(written)
+    assert {state.name for state in model.contract.states} == {"s0", "s1"}
+    assert "by connection" in told[0]
+    assert not {"WHILE", "CONCATENATION", "SLICE"} & {one.name for one in model.graph.operators}

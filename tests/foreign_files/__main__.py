@@ -40,6 +40,18 @@ def states_as_inputs(batch: int | None) -> keras.Model:
     return keras.Model([x, h, c], [keras.layers.Dense(3)(y), *new])
 
 
+def two_grus() -> keras.Model:
+    """Two GRUs whose states go in and out, not unrolled."""
+    x = keras.layers.Input(batch_shape=(1, 1, FRAME), name="x")
+    states = [keras.layers.Input(batch_shape=(1, UNITS), name=name) for name in ("s0", "s1")]
+    y, new = x, []
+    for place, state in enumerate(states):
+        layer = keras.layers.GRU(UNITS, return_state=True, return_sequences=not place)
+        y, last = layer(y, initial_state=[state])
+        new.append(last)
+    return keras.Model([x, *states], [keras.layers.Dense(3)(y), *new])
+
+
 class Function(tf.Module):
     """A GRU of one's own with its state as an argument."""
 
@@ -87,6 +99,7 @@ def main() -> None:
         "fused-lstm-window": lambda: fused(20),
         "states-lstm": lambda: states_as_inputs(1),
         "states-lstm-open-batch": lambda: states_as_inputs(None),
+        "states-two-grus": two_grus,
     }
     for name, make in made.items():
         write(name, Converter.from_keras_model(make()))
