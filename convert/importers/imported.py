@@ -109,8 +109,10 @@ def reference_of(model: Any) -> Reference:
     """Wrap a loaded model of tf_keras or of Keras 3 as a reference.
 
     It is traced once, for any number of steps: layer by layer, Keras would go through all the steps
-    of every call in Python.
+    of every call in Python. But a TimeDistributed of Keras 3 is not right for a number of steps
+    that is only known when it runs: it maps its layer with a vectorized loop.
     """
+    fixed = any(type(layer).__name__ == "TimeDistributed" for layer in model._flatten_layers())
 
     def computed(inputs: list[tf.Tensor]) -> list[tf.Tensor]:
         return as_list(model(inputs if len(inputs) > 1 else inputs[0], training=False))
@@ -120,6 +122,8 @@ def reference_of(model: Any) -> Reference:
         return tf.function(computed, input_signature=[list(specs)], autograph=False)
 
     def compute(inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        if fixed:
+            return [np.asarray(value) for value in computed(inputs)]
         specs = map(_freed, model.inputs, inputs)
         return [np.asarray(value) for value in traced(*specs)(inputs)]
 
