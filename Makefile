@@ -62,7 +62,7 @@ test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 
 # PyTorch is in no extra: on many machines it comes with gigabytes for GPUs.
 test-pytorch: $(STAMP) ## imports of PyTorch networks, held against PyTorch (installs it)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch -e '.[pytorch-code]'
 	$(BIN)/python -m pytest -m pytorch tests/convert/importers
 
 # Its package has pre-releases alone, which come and go.

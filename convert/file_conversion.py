@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibration.data import Sequences, fit_sequences, load_sequences
+from calibration.frame_shapes import frame_shapes
 from convert.data_source import check_data_source
-from convert.importers import NO_HINTS, ImportHints, import_model
+from convert.importers import NO_HINTS, ImportHints, import_model, is_code
 from convert.targets.profile import get_profile
 from convert.verify import Runtimes, Verification, waiting_runtimes
 from device_runner.errors import MissingRuntimeError, VerificationError
@@ -89,13 +90,13 @@ def convert_file(
     """Make a step model file of a trained model, verify it, and check it for a target.
 
     Args:
-        path: a .keras, .h5 or .onnx file, the folder of a Keras SavedModel, or PyTorch weights.
+        path: a file or folder of :data:`convert.importers.FILE_KINDS`, or ``module:function``.
         target: "cpu", "gpu", "edgetpu" or "micro".
         data: real sequences as :func:`calibration.data.load_sequences` takes them, or arrays
             [steps, channels] (dicts of them by input). None: random numbers, and the file says so.
         scheme: such as "int8"; None for the target's cheapest that the model survives.
         architecture: a TOML file with the layers of a PyTorch state_dict.
-        hints: the states and fixed inputs of an ONNX network, where it does not tell them.
+        hints: what an ONNX or PyTorch network does not tell itself.
         frame_period_s: seconds between two frames, the deadline of a step.
         labels, channels: what each value of the first output, and of the first input, stands for.
         units: what the channels are measured in.
@@ -117,9 +118,9 @@ def convert_file(
     from convert.import_conversion.description import Facts
 
     wish, wanted = _wish(window, hop, carry), _checked_wishes(target, scheme, data)
-    path, say = Path(path), tell or _say_nothing
+    say = tell or _say_nothing
     facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
-    imported = import_model(path, architecture, hints, whole=True)
+    imported, path = _imported(path, architecture, hints, data)
     with waiting_runtimes() as runtimes:
         conversion = _prepare(imported, _meaning(path, imported, wish), data, facts, in_float)
         _tell_of_original(path, conversion, say)
@@ -161,6 +162,23 @@ def _checked_wishes(
     if isinstance(data, str | Path):
         check_data_source(str(data))
     return None if scheme is None else parse_scheme(scheme)
+
+
+def _imported(
+    path: str | Path,
+    architecture: str | Path | None,
+    hints: ImportHints,
+    data: str | Path | Sequence[Any] | None,
+) -> tuple[ImportedModel, Path]:
+    """Import a model; code that makes a network is told what the data's frames look like.
+
+    Returns:
+        The model, and the path that its step model is named after: for code, its function.
+    """
+    if is_code(path) or hints.trusts_code:
+        hints = replace(hints, frames=frame_shapes(data))
+    name = str(path).rpartition(":")[2] if is_code(path) else path
+    return import_model(path, architecture, hints, whole=True), Path(name)
 
 
 def _prepare(

@@ -41,7 +41,8 @@ def _named(kind: FileKind) -> str:
 _KINDS = f"{', '.join(_FIRST)}, or {_LAST}"
 HELP = f"""Make a step model of a trained MODEL.
 
-MODEL is {_KINDS}.
+MODEL is {_KINDS}; or
+module:function, which makes a PyTorch network: your own code, which then runs.
 
 The stepped model is held against what the original framework computes over whole sequences,
 quantized, verified on every installed runtime, and checked for the target.
@@ -60,6 +61,10 @@ quantized, verified on every installed runtime, and checked for the target.
               help="Use random numbers where there is no data; the file says so.")  # fmt: skip
 @click.option("--architecture", type=click.Path(path_type=Path), metavar="TOML",
               help="The layers of a PyTorch state_dict.")  # fmt: skip
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE",
+              help="The weights of a PyTorch network that module:function makes.")  # fmt: skip
+@click.option("--trust-code", is_flag=True,
+              help="Run the code in a TorchScript file.")  # fmt: skip
 @click.option("--state", "states", multiple=True, metavar="IN=OUT", callback=_pairs,
               help="An input of an ONNX network that is a state, and the output that is its new "
                    "value; where names or connections do not tell.")  # fmt: skip
@@ -94,6 +99,8 @@ def convert_command(
     data: str | None,
     random_calibration: bool,
     architecture: Path | None,
+    weights: Path | None,
+    trust_code: bool,
     states: tuple[tuple[str, str], ...],
     bindings: tuple[tuple[str, str], ...],
     frame_period: float | None,
@@ -119,7 +126,7 @@ def convert_command(
         data,
         scheme=scheme,
         architecture=architecture,
-        hints=ImportHints(states, bindings),
+        hints=ImportHints(states, bindings, weights, trust_code),
         frame_period_s=frame_period,
         labels=_names(labels),
         channels=_names(channels),

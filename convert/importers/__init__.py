@@ -10,7 +10,8 @@ does not import TensorFlow.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -80,15 +81,22 @@ FILE_KINDS: dict[str, FileKind] = {
 
 @dataclass(frozen=True)
 class ImportHints:
-    """What the user says of an ONNX network.
+    """What the user says of an ONNX or PyTorch network.
 
     Attributes:
         states: inputs that are states, each with the output that is its new value.
         bindings: inputs that stay the same with their values, or named axes with their sizes.
+        weights: the file of the weights, for a network that the user's own code makes.
+        trusts_code: whether code in the file may run (TorchScript).
+        frames: name, shape of one frame, and "values" or "ids", of each input of the data; () if
+            there is none.
     """
 
     states: tuple[tuple[str, str], ...] = ()
     bindings: tuple[tuple[str, str], ...] = ()
+    weights: Path | None = None
+    trusts_code: bool = False
+    frames: tuple[tuple[str, tuple[int, ...], str], ...] = ()
 
 
 NO_HINTS = ImportHints()
@@ -113,6 +121,10 @@ def import_model(
         SourceModelError: the file is missing, damaged, or not of a known format.
         UnsupportedLayerError: a layer cannot be stepped.
     """
+    if is_code(path) or (hints.trusts_code and Path(path).suffix in (".pt", ".pth")):
+        from convert.importers.pytorch.code import import_code
+
+        return import_code(str(path), hints)
     path = Path(path)
     if not path.exists():
         raise SourceModelError(f"{path}: no such file; check the path")
@@ -120,17 +132,19 @@ def import_model(
     check_content(path, kind)
     if kind.described and architecture is None:
         raise SourceModelError(
-            f"{path}: weights of PyTorch do not tell their layers; "
-            "describe them in a TOML file and name it with --architecture"
+            f"{path}: weights of PyTorch do not tell their layers; describe them in a TOML file "
+            f"and name it with --architecture, or name the code that makes the network: "
+            f"edgestep convert package.module:function --weights {path}"
         )
     module, _, function = kind.implementation.rpartition(".")
     read = getattr(importlib.import_module(f"convert.importers.{module}"), function)
     arguments = (path, Path(architecture)) if architecture is not None else (path,)
     if kind.hinted:
         return cast("ImportedModel", read(*arguments, hints))
-    if hints != NO_HINTS:
+    if replace(hints, frames=()) != NO_HINTS:
         raise SourceModelError(
-            f"{path}: --state and --bind are for ONNX networks; this is {kind.source}"
+            f"{path}: --state and --bind are for ONNX networks, --weights for module:function, "
+            f"--trust-code for TorchScript; this is {kind.source}"
         )
     imported = cast("ImportedModel", read(*arguments))
     if imported.refusal is not None and not whole:
@@ -155,6 +169,11 @@ def check_content(path: Path, kind: FileKind) -> None:
             f"{path} is {found.what}, whatever its name; rename it to end in "
             f"{' or '.join(reader.endings)}"
         )
+
+
+def is_code(source: str | Path) -> bool:
+    """Tell whether a model is named as ``module:function``."""
+    return bool(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", str(source)))
 
 
 def file_kind(path: Path, described: bool) -> FileKind:

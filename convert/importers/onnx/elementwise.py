@@ -86,7 +86,7 @@ def together(function: Callable[..., Any]) -> Rule:
         def compute(operands: tuple[Any, ...], states: Any) -> Any:
             return (function(*_alike(operands[:count])),), ()
 
-        return Plan(compute, found.axes, found.frames, operands=found.operands)
+        return Plan(compute, found.axes, found.frames, operands=found.operands, rowwise=True)
 
     return rule
 
@@ -110,7 +110,9 @@ def alone(function: Callable[[Call], Callable[[Any], Any]]) -> Rule:
         value = call.value()
         compute = function(call)
         left, right, _ = value.frames
-        return stateless(lambda x, *_: compute(x), value.axis, frames=Frames(left, right, False))
+        return stateless(
+            lambda x, *_: compute(x), value.axis, frames=Frames(left, right, False), rowwise=True
+        )
 
     return rule
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from convert.errors import ConvertError, SourceModelError, UnsupportedLayerError
@@ -20,6 +19,7 @@ from convert.importers.onnx.free_length import with_free_length
 from convert.importers.onnx.network import Graph, Port, read_graph
 from convert.importers.onnx.pairs import PASSING, Pair, find_pairs
 from convert.importers.onnx.reference import Fed, Read, by_steps, open_session, over_sequences
+from convert.importers.onnx.rows import entered, reshaped
 from convert.importers.onnx.simplify import simplified
 from convert.importers.onnx.time_axis import Followed, follow_sequence, follow_step
 from convert.importers.onnx.value import Value
@@ -50,11 +50,21 @@ def import_onnx(path: Path, hints: ImportHints = NO_HINTS) -> ImportedModel:
 
 
 def imported_graph(
-    model: Any, name: str, hints: ImportHints = NO_HINTS, framework: str = "ONNX"
+    model: Any,
+    name: str,
+    hints: ImportHints = NO_HINTS,
+    framework: str = "",
+    session: Any = None,
 ) -> ImportedModel:
-    """Import a ModelProto; arguments and errors as :func:`import_onnx`."""
+    """Import a ModelProto; errors as :func:`import_onnx`.
+
+    Args:
+        framework: what it comes from, if not from ONNX.
+        session: computes the original as a session of ONNX Runtime does; None for that.
+    """
     import onnxruntime
 
+    own = f"ONNX (opset {opset_of(model)}, ONNX Runtime {onnxruntime.__version__})"
     graph = simplified(read_graph(model.graph, opset_of(model)))
     sizes, bound = _bound(graph, hints.bindings)
     known = {
@@ -70,21 +80,21 @@ def imported_graph(
     built = _Built(graph, followed, pairs, bound)
     if stepped:
         taken = [(built.fed(pair.taken), pair.given) for pair in pairs]
-        session = open_session(model)
+        session = session or open_session(model)
         reference = by_steps(session, built.feds, built.reads, taken, bound)
     else:
-        session = open_session(with_free_length(model, followed, inputs))
+        session = session or open_session(with_free_length(model, followed, inputs))
         reference = over_sequences(session, built.feds, built.reads, bound)
     return ImportedModel(
         name,
         built.step_graph(),
         reference,
-        f"{framework} (opset {graph.opset}, ONNX Runtime {onnxruntime.__version__})",
+        framework or own,
         cells=tuple(followed.trace.cells),
         parameters=sum(array.size for array in graph.constants.values() if array.dtype.kind == "f"),
         output_meaning=_meaning(graph, built.reads[0].name),
         changed=built.changed,
-        window=None if stepped else built.window,
+        window=None if stepped or framework else built.window,
         understood=built.understood(stepped),
     )
 
@@ -202,9 +212,8 @@ class _Built:
         for number, port in enumerate(self.outputs):
             value = self.values[port.name]
             name = names.new(OUTPUT_NAME if number == 0 else port.name)
-            shape = _frame(value.shape)
             outputs.append((name, f"output {port.name}"))
-            after.append(_reshape(port.name, value.name, f"output {port.name}", shape))
+            after.append(_leaving(port.name, value, f"output {port.name}"))
         instructions = tuple(with_named_states(self.followed.trace.instructions))
         for state in (state for one in instructions for state in one.states):
             names.new(state.name)
@@ -214,8 +223,8 @@ class _Built:
             shape = _frame(value.shape)
             bound = _bound_of(self.graph, pair.given, self.followed.trace.bounds)
             state = State(names.new(pair.taken), shape[1:], bound)
-            before.append(_reshape(pair.taken, f"state {pair.taken}", value.name, value.shape))
-            after.append(_reshape(pair.given, new.name, f"state {pair.given}", shape))
+            before.append(_entering(pair.taken, value, f"state {pair.taken}"))
+            after.append(_leaving(pair.given, new, f"state {pair.given}"))
             carried.append(CarriedState(state, f"state {pair.taken}", f"state {pair.given}"))
         return StepGraph(
             tuple(inputs), (*before, *instructions, *after), tuple(outputs), tuple(carried)
@@ -231,7 +240,7 @@ class _Built:
             item = StepInput(
                 name, place, (1, 1), vocabulary, kind=value.kind, id_axis=len(port.shape) > 2
             )
-        return item, [_reshape(port.name, place, port.name, value.shape)]
+        return item, [_entering(port.name, value, place)]
 
     def _vocabulary(self, port: Port) -> int:
         """Find how many token ids an input takes, from the tables that they are looked up in."""
@@ -293,10 +302,17 @@ def _frame(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (1, *(tuple(n for n in shape if n != 1) or (1,)))
 
 
-def _reshape(layer: str, source: str, place: str, shape: tuple[int, ...]) -> Instruction:
-    return Instruction(
-        layer, stateless(lambda value: tf.reshape(value, shape)), (source,), (place,)
-    )
+def _leaving(layer: str, value: Value, place: str) -> Instruction:
+    """Give a value of one step the shape that the step's outputs and states have."""
+    rank, shape = len(value.shape), _frame(value.shape)
+    rule = stateless(lambda given: reshaped(given, rank, shape))
+    return Instruction(layer, rule, (value.name,), (place,))
+
+
+def _entering(layer: str, value: Value, place: str) -> Instruction:
+    """Give a frame or a state the shape that it has in one step of the network."""
+    rule = stateless(lambda given: entered(given, value.shape))
+    return Instruction(layer, rule, (place,), (value.name,))
 
 
 def _bound_of(graph: Graph, name: str, bounds: dict[str, float]) -> float | None:

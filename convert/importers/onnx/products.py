@@ -21,11 +21,12 @@ def _moved(value: Value, axis: int | None) -> tuple[tuple[int | None, ...], Fram
 def times_weights(value: Value, kernel: NDArray[Any], bias: NDArray[Any] | None) -> Plan:
     """Plan a product of the last axis with a matrix [channels, outputs], plus a bias [outputs]."""
     kernel = np.ascontiguousarray(kernel, np.float32)
-    shape, width = value.shape, kernel.shape[0]
+    width = kernel.shape[0]
     axes, frames = _moved(value, value.axis)
 
     def compute(operands: tuple[Any, ...], states: Any) -> Any:
         x = operands[0]
+        shape = (x.parts[0] if isinstance(x, Joined) else x).shape
         if isinstance(x, Joined):
             x = Joined(tuple(tf.reshape(part, (-1, int(part.shape[-1]))) for part in x.parts))
         elif len(x.shape) != 2:
@@ -33,7 +34,7 @@ def times_weights(value: Value, kernel: NDArray[Any], bias: NDArray[Any] | None)
         result = product(x, tf.constant(kernel), None if bias is None else tf.constant(bias))
         return (result if len(shape) == 2 else tf.reshape(result, (*shape[:-1], -1)),), ()
 
-    return Plan(compute, axes, frames, takes_deferred=True)
+    return Plan(compute, axes, frames, takes_deferred=True, rowwise=True)
 
 
 def _from_left(matrix: NDArray[Any], value: Value) -> Plan:

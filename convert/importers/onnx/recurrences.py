@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from convert.importers.onnx.elementwise import Rule, soft_plus
+from convert.importers.onnx.elementwise import Rule, one_step, soft_plus
 from convert.importers.onnx.value import Call, Plan, Value
 from convert.layers import activations
 from convert.layers.keras_recurrent import CellStep, gru_cell, lstm_cell, simple_rnn_cell
@@ -196,11 +196,11 @@ def recurrence(call: Call) -> Plan:
     return _unrolled(call, value, sequence, batch)
 
 
-def _rows(x: Any, count: int) -> Any:
-    """Return a value as [count, channels], its parts still apart."""
+def _rows(x: Any) -> Any:
+    """Return a value as [batch, channels], its parts still apart."""
     if isinstance(x, Joined):
-        return Joined(tuple(tf.reshape(part, (count, int(part.shape[-1]))) for part in x.parts))
-    return tf.reshape(x, (count, int(x.shape[-1])))
+        return Joined(tuple(tf.reshape(part, (-1, int(part.shape[-1]))) for part in x.parts))
+    return tf.reshape(x, (-1, int(x.shape[-1])))
 
 
 def _over_time(call: Call, value: Value, sequence: int, batch: int) -> Plan:
@@ -232,10 +232,16 @@ def _over_time(call: Call, value: Value, sequence: int, batch: int) -> Plan:
     h_shape = (1, count, units) if sequence == 0 else (count, 1, units)
 
     def compute(operands: tuple[Any, ...], old: Any) -> Any:
-        given = tuple(tf.reshape(item, (count, units)) for item in old)
-        output, new = cell.step(_rows(operands[0], count), given)
-        outputs = (tf.reshape(output, y_shape), *(tf.reshape(item, h_shape) for item in new))
-        kept = [tf.reshape(n, (1, *state.shape)) for n, state in zip(new, states, strict=True)]
+        # Rows are independent sequences, with one input for all or an own one for each.
+        rows = int(old[0].shape[0])
+        given = tuple(tf.reshape(item, (rows * count, units)) for item in old)
+        output, new = cell.step(_rows(operands[0]), given)
+        front = () if rows == 1 else (rows,)
+        outputs = (
+            tf.reshape(output, (*front, *y_shape)),
+            *(tf.reshape(item, (*front, *h_shape)) for item in new),
+        )
+        kept = [tf.reshape(n, (rows, *state.shape)) for n, state in zip(new, states, strict=True)]
         return outputs, tuple(kept)
 
     return Plan(
@@ -244,6 +250,8 @@ def _over_time(call: Call, value: Value, sequence: int, batch: int) -> Plan:
         states=tuple(states),
         sums_up=(False, *(True for _ in states)),
         takes_deferred=True,
+        # With rows the cell's product is one for all; a batch in each row is computed apart.
+        rowwise=count == 1,
         cell=(call.node.kind.lower(), units),
     )
 
@@ -257,6 +265,13 @@ def _unrolled(call: Call, value: Value, sequence: int, batch: int) -> Plan:
     backwards = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[direction]
     cells = [_cell(call, number) for number in range(len(backwards))]
     units = cells[0].states[0].shape[0]
+    operands = {
+        place: one_step(call, begin.constant, batch)
+        for place in (5, 6)
+        if value.axis == batch
+        and (begin := call.optional(place)) is not None
+        and begin.constant is not None
+    }
     axis = None if value.axis is None else (2 if sequence == 0 else 0)
     # The axes of [directions, batch, units] or [batch, directions, units] where time is.
     ends = None if value.axis is None else (1 if sequence == 0 else 0)
@@ -264,7 +279,7 @@ def _unrolled(call: Call, value: Value, sequence: int, batch: int) -> Plan:
     def compute(operands: tuple[Any, ...], old: Any) -> Any:
         x = operands[0]
         parts = [x] if length == 1 else tf.split(x, length, sequence)
-        rows = [_rows(part, count) for part in parts]
+        rows = [_rows(part) for part in parts]
         ways, finals = [], []
         for number, (cell, back) in enumerate(zip(cells, backwards, strict=True)):
             states = _begin(operands, number, cell, count, sequence)
@@ -288,7 +303,7 @@ def _unrolled(call: Call, value: Value, sequence: int, batch: int) -> Plan:
 
     return Plan(
         compute, (axis, *(ends for _ in cells[0].states)), value.frames._replace(zeros=False),
-        takes_deferred=length == 1, cell=(call.node.kind.lower(), units),
+        operands=operands, takes_deferred=length == 1, cell=(call.node.kind.lower(), units),
         bounds=(cells[0].states[0].bound, *(state.bound for state in cells[0].states)),
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from convert.errors import ConvertError, UnsupportedLayerError
 from convert.importers.onnx.network import Graph, Node
 from convert.importers.onnx.operators import OPERATORS
+from convert.importers.onnx.rows import with_rows
 from convert.importers.onnx.value import Call, Known, Plan, Value
 from convert.layers.layer_rule import Joined, StepRule, plain
 from convert.step.step_graph import Instruction, Kind
@@ -146,10 +147,12 @@ class Trace:
             operands: list[Any] = [fixed.get(position) for position in range(count)]
             for position, value in zip(positions, inputs, strict=True):
                 operands[position] = value
-            return plan.compute(tuple(operands), states)
+            outputs, new = plan.compute(tuple(operands), states)
+            return tuple(outputs), new
 
+        ranks = tuple(len(value.shape) for _, value in varying)
         rule = StepRule(
-            step,
+            with_rows(step, ranks, plan.rowwise),
             plan.states,
             takes_deferred=plan.takes_deferred,
             sums_up=plan.sums_up,

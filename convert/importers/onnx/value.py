@@ -78,6 +78,7 @@ class Plan:
         takes_deferred: whether ``compute`` takes values that are joined later
             (:class:`convert.layers.layer_rule.Joined`).
         float_only: why it cannot be computed in integers, and what to do; "" if it can.
+        rowwise: whether ``compute`` takes an axis of rows in front (:func:`.rows.with_rows`).
         cell: kind and units, if it is a recurrence.
         bounds: largest magnitudes of the outputs that the equations allow, where they are known.
         target: for a change of shape that time passes through, the new shape of a whole sequence of
@@ -92,6 +93,7 @@ class Plan:
     operands: dict[int, NDArray[Any]] = field(default_factory=dict)
     takes_deferred: bool = False
     float_only: str = ""
+    rowwise: bool = False
     cell: tuple[str, int] | None = None
     bounds: tuple[float | None, ...] = ()
     target: tuple[int, ...] | None = None

@@ -139,3 +139,53 @@ def normalized():
         **recurrence("GRU"), "one": np.array([1]), "E": values(8, 8, 6), "D": values(5, 6, 2),
     }  # fmt: skip
     return model(nodes, [("x", [1, "time", 3])], [("y", [1, "time", 2])], constants)
+
+
+def voice_detector():
+    """Like Silero VAD: `sr` chooses a branch, a reflected border, products with a Fourier basis as
+    a convolution, convolutions, and an LSTM whose states are one value."""
+    bins, units = 9, 6
+    branch = [
+        node("Unsqueeze", "padded one", "framed"),
+        node("Conv", "framed basis", "spectrum", kernel_shape=[16], strides=[8]),
+        node("Slice", "spectrum zeros bins one", "real"),
+        node("Slice", "spectrum bins ends one", "imaginary"),
+        node("Pow", "real two", "real2"),
+        node("Pow", "imaginary two", "imaginary2"),
+        node("Add", "real2 imaginary2", "power"),
+        node("Sqrt", "power", "magnitude16"),
+    ]
+    other = [node("Unsqueeze", "padded one", "magnitude8")]
+    output = helper.make_tensor_value_info
+    graphs = {
+        "then_branch": helper.make_graph(branch, "a", [], [output("magnitude16", 1, None)]),
+        "else_branch": helper.make_graph(other, "b", [], [output("magnitude8", 1, None)]),
+    }
+    nodes = [
+        node("Pad", "input pads", "padded", mode="reflect"),
+        node("Equal", "sr rate", "is16"),
+        helper.make_node("If", ["is16"], ["magnitude"], **graphs),
+        node("Conv", "magnitude K1 k1", "a1", kernel_shape=[3], pads=[1, 1]),
+        node("Relu", "a1", "r1"),
+        node("Conv", "r1 K2 k2", "a2", kernel_shape=[3], strides=[2], pads=[1, 1]),
+        node("Relu", "a2", "r2"),
+        node("ReduceMean", "r2", "mean", axes=[2], keepdims=0),
+        node("Unsqueeze", "mean zeros", "xt"),
+        node("Split", "state", "h c", axis=0),
+        node("LSTM", "xt W R B  h c", "Y Yh Yc", hidden_size=units),
+        node("Concat", "Yh Yc", "stateN", axis=0),
+        node("Squeeze", "Yh zeros", "hs"),
+        node("Relu", "hs", "hr"),
+        node("Gemm", "hr D b", "m", transB=1),
+        node("Sigmoid", "m", "output"),
+    ]
+    constants = {
+        **recurrence("LSTM", units, 8), "pads": np.array([0, 0, 0, 8]), "rate": np.array(16000),
+        "basis": values(3, 2 * bins, 1, 16), "one": np.array([1]), "zeros": np.array([0]),
+        "bins": np.array([bins]), "ends": np.array([2 * bins]), "two": np.array(2, np.float32),
+        "K1": values(11, 7, bins, 3), "k1": values(12, 7), "K2": values(13, 8, 7, 3),
+        "k2": values(14, 8), "D": values(5, 1, units), "b": values(6, 1),
+    }  # fmt: skip
+    state = [2, "batch", units]
+    inputs = [("input", ["batch", 32]), ("state", state), ("sr", [], TensorProto.INT64)]
+    return model(nodes, inputs, [("output", ["batch", 1]), ("stateN", state)], constants)

@@ -2,46 +2,18 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from calibration.data import random_sequences
 from convert.errors import SourceModelError, UnsupportedLayerError
-from convert.import_conversion.conversion import prepare, step_inputs
+from convert.import_conversion.conversion import prepare
 from convert.import_conversion.description import Facts
-from convert.import_conversion.original import original_outputs
 from convert.importers import ImportHints, import_model
-from convert.step.step_module import StepModule
+from tests.convert.importers.float_steps import largest_error
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 from convert.importers.onnx.importer import imported_graph  # noqa: E402
 from convert.importers.onnx.pairs import words  # noqa: E402
 from tests.convert.importers import onnx_networks as networks  # noqa: E402
-
-STEPS = 12
-
-
-def largest_error(imported):
-    """Step the float module eagerly; the largest error as a share of the output's range."""
-    module = StepModule(imported.graph)
-    (sequence,) = random_sequences(step_inputs(module), 3, 1, STEPS)
-    wanted = original_outputs(imported, module, sequence)
-    states = {
-        name: tf.zeros((1, *state.shape)) if state.initial is None else state.initial[None]
-        for name, state in module.states.items()
-    }
-    outputs = {name: [] for name in module.outputs}
-    for number in range(STEPS):
-        inputs = [tf.reshape(sequence[one.name][number], one.shape) for one in module.inputs]
-        given = module.step(*inputs, *states.values())
-        states = {name: given[name] for name in states}
-        for name, values in outputs.items():
-            values.append(given[name][0].numpy())
-    return max(
-        np.abs(np.stack(values) - wanted[name].reshape(np.shape(values))).max()
-        / max(np.ptp(wanted[name]), 1e-3)
-        for name, values in outputs.items()
-    )
 
 
 @pytest.mark.parametrize(
@@ -75,6 +47,15 @@ def test_a_network_is_stepped_as_onnx_runtime_computes_it(make):
 )
 def test_attributes_of_a_recurrence_are_kept(kind, attributes):
     assert largest_error(imported_graph(networks.sequence(kind, **attributes), "net")) < 1e-5
+
+
+def test_an_input_that_stays_the_same_is_bound():
+    hints = ImportHints(bindings=(("sr", "16000"),))
+    imported = imported_graph(networks.voice_detector(), "net", hints)
+    assert "'state' comes back as 'stateN'" in imported.understood
+    assert largest_error(imported) < 1e-5
+    with pytest.raises(UnsupportedLayerError, match="--bind"):
+        imported_graph(networks.voice_detector(), "net")
 
 
 def test_a_network_fixed_to_windows_says_so():

@@ -1,0 +1,203 @@
+"""PyTorch networks of random weights, of the kinds that people ship."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Sequences(nn.Module):
+    """Two LSTMs and a product of every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(3, 8, num_layers=2, batch_first=True)
+        self.fc = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.fc(self.rnn(x)[0])
+
+
+class TimeFirst(Sequences):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(3, 8)
+
+
+class Words(nn.Module):
+    """Token ids, a GRU, a decision at the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(11, 5)
+        self.rnn = nn.GRU(5, 8, batch_first=True)
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, ids):
+        return torch.log_softmax(self.fc(self.rnn(self.embedding(ids))[1][-1]), -1)
+
+
+class Streaming(nn.Module):
+    """States as an optional argument and a result."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(3, 8, batch_first=True)
+        self.fc = nn.Linear(8, 2)
+
+    def forward(self, x, state=None):
+        y, state = self.rnn(x, state)
+        return self.fc(y), state
+
+
+class Cells(nn.Module):
+    """Cells whose states are nested tuples."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.LSTMCell(3, 8), nn.GRUCell(8, 6)
+        self.fc = nn.Linear(6, 2)
+
+    def forward(self, x, states):
+        lstm, h = states
+        lstm = self.first(x, lstm)
+        h = self.second(lstm[0], h)
+        return self.fc(torch.relu(h)), (lstm, h)
+
+
+class Convolutions(nn.Module):
+    """Causal convolutions, normalizations, and a residual around a GRU."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv1d(3, 8, 3), nn.Conv1d(8, 8, 3, padding=4, dilation=2, groups=8)
+        self.norm, self.rnn = nn.BatchNorm1d(8), nn.GRU(8, 8, batch_first=True)
+        self.last = nn.LayerNorm(8)
+
+    def forward(self, x):
+        x = functional.elu(self.norm(self.one(functional.pad(x.transpose(1, 2), (2, 0)))))
+        x = functional.leaky_relu(self.two(x)[:, :, :-4]).transpose(1, 2)
+        return self.last(functional.gelu(self.rnn(x)[0]) + x)
+
+
+class NeuralPi(nn.Module):
+    """A guitar amplifier: an LSTM, a product and the input itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.rec, self.lin = nn.LSTM(1, 12, batch_first=True), nn.Linear(12, 1)
+
+    def forward(self, x):
+        return self.lin(self.rec(x)[0]) + x[:, :, 0:1]
+
+
+class RNNoise(nn.Module):
+    """A denoiser: three GRUs, and joins of what they give."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Linear(10, 6)
+        self.vad = nn.GRU(6, 6, batch_first=True)
+        self.noise = nn.GRU(22, 12, batch_first=True)
+        self.denoise = nn.GRU(28, 16, batch_first=True)
+        self.gains, self.voice = nn.Linear(16, 7), nn.Linear(6, 1)
+
+    def forward(self, x):
+        dense = torch.tanh(self.dense(x))
+        vad = self.vad(dense)[0]
+        noise = self.noise(torch.cat([dense, vad, x], -1))[0]
+        denoise = self.denoise(torch.cat([vad, noise, x], -1))[0]
+        return torch.sigmoid(self.gains(denoise)), torch.sigmoid(self.voice(vad))
+
+
+class Silero(nn.Module):
+    """A voice detector: products with a Fourier basis, four convolutions, an LSTM cell."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("basis", torch.randn(34, 1, 32) / 6)
+        widths = (17, 16, 8, 8, 16)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(a, b, 3, stride=stride, padding=1)
+            for a, b, stride in zip(widths[:-1], widths[1:], (1, 2, 2, 1), strict=True)
+        )
+        self.cell, self.out = nn.LSTMCell(16, 16), nn.Conv1d(16, 1, 1)
+
+    def forward(self, x, state):
+        x = functional.pad(x.unsqueeze(1), (0, 8), mode="reflect")
+        spectrum = functional.conv1d(x, self.basis, stride=16)
+        real, imaginary = spectrum[:, :17], spectrum[:, 17:]
+        x = torch.sqrt(real**2 + imaginary**2)
+        for one in self.convolutions:
+            x = torch.relu(one(x))
+        h, c = self.cell(x.squeeze(-1), (state[0], state[1]))
+        y = torch.sigmoid(self.out(torch.relu(h).unsqueeze(-1)))
+        return y.mean(-1), torch.stack([h, c])
+
+    def initial_state(self):
+        return torch.zeros(2, 1, 16)
+
+
+class DTLN(nn.Module):
+    """A denoiser's second half: an encoder, an instant normalization, two LSTMs, a mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Conv1d(32, 16, 1, bias=False)
+        self.gain, self.shift = nn.Parameter(torch.ones(16)), nn.Parameter(torch.zeros(16))
+        self.one, self.two = nn.LSTM(16, 12, batch_first=True), nn.LSTM(12, 12, batch_first=True)
+        self.mask, self.decoder = nn.Linear(12, 16), nn.Conv1d(16, 32, 1, bias=False)
+
+    def forward(self, x, states):
+        code = self.encoder(x.transpose(1, 2)).transpose(1, 2)
+        mean = code.mean(-1, keepdim=True)
+        spread = ((code - mean) ** 2).mean(-1, keepdim=True)
+        normal = (code - mean) / torch.sqrt(spread + 1e-7) * self.gain + self.shift
+        y, (h1, c1) = self.one(normal, (states[:1, :, :, 0], states[:1, :, :, 1]))
+        y, (h2, c2) = self.two(y, (states[1:, :, :, 0], states[1:, :, :, 1]))
+        code = code * torch.sigmoid(self.mask(y))
+        new = torch.stack([torch.cat([h1, h2]), torch.cat([c1, c2])], -1)
+        return self.decoder(code.transpose(1, 2)).transpose(1, 2), new
+
+    def initial_state(self):
+        return torch.zeros(2, 1, 12, 2)
+
+
+class GTCRN(nn.Module):
+    """A denoiser over time and frequency: 2-D convolutions, GRUs along both, a skip connection.
+
+    Takes and gives [batch, 2, frequencies, time], as spectra are."""
+
+    def __init__(self, bands=16):
+        super().__init__()
+        self.down = nn.Conv2d(2, 8, (1, 5), stride=(1, 2), padding=(0, 2))
+        self.deep = nn.Conv2d(8, 8, (3, 3), groups=2)
+        self.norm, self.act = nn.BatchNorm2d(8), nn.PReLU(8)
+        self.along = nn.GRU(8, 4, batch_first=True, bidirectional=True)
+        self.mix, self.over = nn.Linear(8, 8), nn.GRU(8, 8, batch_first=True)
+        self.up = nn.ConvTranspose2d(
+            8, 2, (1, 5), stride=(1, 2), padding=(0, 2), output_padding=(0, 1)
+        )
+
+    def forward(self, x):
+        x = x.permute(0, 1, 3, 2)  # [batch, 2, time, frequencies]
+        skip = self.act(self.norm(self.down(x)))
+        x = torch.relu(self.deep(functional.pad(skip, (1, 1, 2, 0))))
+        batch, channels, time, bands = x.shape
+        x = x.permute(0, 2, 3, 1)
+        rows = x.reshape(batch * time, bands, channels)
+        x = x + self.mix(self.along(rows)[0]).reshape(batch, time, bands, channels)
+        rows = x.permute(0, 2, 1, 3).reshape(batch * bands, time, channels)
+        x = x + self.over(rows)[0].reshape(batch, bands, time, channels).permute(0, 2, 1, 3)
+        x = torch.tanh(self.up(x.permute(0, 3, 1, 2) + skip))
+        return x.permute(0, 1, 3, 2)
+
+
+def silero():
+    torch.manual_seed(0)
+    network = Silero()
+    return network, (torch.randn(1, 64), network.initial_state())
+
+
+def gtcrn():
+    torch.manual_seed(0)
+    return GTCRN(), torch.randn(1, 2, 16, 9)
