@@ -1,9 +1,12 @@
 """``edgestep convert`` from a file to a verified step model, and its refusals."""
 
+import functools
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from convert import file_conversion
 from device_runner.model.step_file import load_step_model
 from device_runner.model.window import Window
 from device_runner.stream import Stream
@@ -18,6 +21,14 @@ def _saved(framework, name, folder):
 
 def _convert(*arguments):
     return CliRunner().invoke(main, ["convert", *map(str, arguments)])
+
+
+@pytest.fixture
+def litert_alone(monkeypatch):
+    """Files are verified on LiteRT alone, where the test is of something else: TensorFlow takes
+    seconds to start. The first test verifies on all."""
+    one = functools.partial(file_conversion.waiting_runtimes, ["litert"])
+    monkeypatch.setattr(file_conversion, "waiting_runtimes", one)
 
 
 @pytest.fixture
@@ -112,6 +123,7 @@ def test_a_scheme_that_strays_names_the_layer_that_loses_most(walks, monkeypatch
     assert (walks / "model-float32.tflite").exists()
 
 
+@pytest.mark.usefixtures("litert_alone")
 def test_what_int8_loses_is_told_by_layer_and_scheme(walks):
     tmp_path = walks
     options = "--target", "cpu", "--data", tmp_path / "walks.npy", "--scheme", "int8"
@@ -146,6 +158,7 @@ def test_errors_have_their_exit_codes(tmp_path, frames):
     assert "no such file" in result.output
 
 
+@pytest.mark.usefixtures("litert_alone")
 def test_a_step_that_computes_something_else_is_exit_code_5(tmp_path, frames, monkeypatch):
     """Fake fault: the reference is off by a thousandth of the range."""
     from convert.importers import keras2
@@ -170,6 +183,7 @@ def test_the_layers_that_can_be_stepped_are_listed():
     assert {"GRU", "LSTM", "Conv1D"} <= set(result.output.split())
 
 
+@pytest.mark.usefixtures("litert_alone")
 def test_a_model_of_fixed_windows_says_how_far_its_step_is_from_them(tmp_path, frames):
     import tf_keras as keras
 
