@@ -193,10 +193,19 @@ def _needs_more(network: Any) -> bool:
 
 def _parameters(network: Any) -> list[inspect.Parameter]:
     """List the arguments of forward that can be given by position."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    if schema := getattr(network.forward, "schema", None):  # TorchScript
+        return [
+            inspect.Parameter(
+                item.name, kind,
+                default=item.default_value if item.has_default_value() else inspect.Parameter.empty,
+            )
+            for item in schema.arguments[1:]
+        ]  # fmt: skip
     return [
         item
         for item in inspect.signature(network.forward).parameters.values()
-        if item.kind in (item.POSITIONAL_OR_KEYWORD, item.POSITIONAL_ONLY)
+        if item.kind in (kind, item.POSITIONAL_ONLY)
     ]
 
 
@@ -350,7 +359,7 @@ def _export_anew(
 
 def _input_names(network: Any, arguments: tuple[Any, ...]) -> list[str]:
     """Name the tensors of the arguments after the parameters of forward."""
-    parameters = list(inspect.signature(network.forward).parameters)
+    parameters = [item.name for item in _parameters(network)]
     names = []
     for number, argument in enumerate(arguments):
         name = parameters[number] if number < len(parameters) else f"input_{number}"
