@@ -72,18 +72,19 @@ def roll_out(
     for stream in streams:
         _roll_out_one(model, stream, watch, step_done, skipped)
     ranges = watch.ranges(total, max(map(steps_of, streams)))
-    largest = {name: ranges.state_magnitude(name) for name in ranges.states if name not in bounded}
-    if tried := {name: value for name, value in largest.items() if value > 0}:
-        spreads = {
-            name: ranges.tensors[watch.names[item["index"]]].spread
-            for name, item in model.outputs.items()
-            if name not in model.states
-        }
+    if tried := _without_bound(ranges, bounded):
+        spreads = watch.output_spreads(ranges)
         model = FloatModel(step_model, initial, periods, first_phase)
         ranges.magnitudes.update(choose_magnitudes(model, streams, tried, spreads, step_done))
     if progress:
         progress(passes * total, passes * total)
     return ranges
+
+
+def _without_bound(ranges: Ranges, bounded: Collection[str]) -> dict[str, float]:
+    """Return the largest magnitudes of the states whose range is found by trial, by name."""
+    largest = {name: ranges.state_magnitude(name) for name in ranges.states if name not in bounded}
+    return {name: value for name, value in largest.items() if value > 0}
 
 
 class _Watch:
@@ -125,6 +126,14 @@ class _Watch:
             if index in self._moments:
                 self._moments[index].add(stacked)
             values.clear()
+
+    def output_spreads(self, ranges: Ranges) -> dict[str, float]:
+        """Return the spread of each output that is no state, by name."""
+        return {
+            name: ranges.tensors[self.names[item["index"]]].spread
+            for name, item in self.model.outputs.items()
+            if name not in self.model.states
+        }
 
     def ranges(self, steps: int, longest_stream: int) -> Ranges:
         """Return the ranges of all that was added."""

@@ -60,8 +60,8 @@ class Stream:
     """
 
     #: One step as stored. It takes the bytes of all inputs, one after another in the contract's
-    #: order, and returns those of all outputs; of a model with a window, b"" at a frame without an
-    #: answer. It is the fastest way to step, and may outlive the stream.
+    #: order, and returns those of all outputs; of a model with a window, b"" at a frame that gives
+    #: nothing. It is the fastest way to step, and may outlive the stream.
     step_bytes: Callable[[Any], bytes]
 
     def __init__(
@@ -97,7 +97,11 @@ class Stream:
 
     @property
     def answered(self) -> bool:
-        """Whether the last step gave an answer: always, unless the model has a window."""
+        """Whether the last step gave an answer: always, unless the model has a window.
+
+        Before the first window is full there is none, though lanes give what the model says of the
+        frames so far.
+        """
         window = self.model.contract.window
         if window is None:
             return True
@@ -120,8 +124,8 @@ class Stream:
                 tuple in the contract's order.
 
         Returns:
-            [outputs] float32; if there are several outputs, a dict of them by name. NaN: no answer
-            at this frame, which only models with a window have.
+            [outputs] float32; if there are several outputs, a dict of them by name. NaN: nothing
+            at this frame, which only models with a window have; see :attr:`answered`.
 
         Raises:
             BadInputError: ``x`` has the wrong shape or dtype, holds NaN or infinity, or is outside
@@ -138,7 +142,7 @@ class Stream:
 
         Returns:
             [steps, outputs] float32; if there are several outputs, a dict of them by name. NaN in
-            the rows of frames without an answer.
+            the rows of frames that give nothing; see :attr:`answered`.
 
         Raises:
             BadInputError: as :meth:`step`, or the inputs differ in length.

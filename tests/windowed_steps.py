@@ -80,15 +80,22 @@ class Windowed:
 
     def answers(self, x: np.ndarray) -> np.ndarray:
         """What the window before each frame gives alone; NaN at frames without an answer."""
+        return self._alone(x, lambda frame: self.window.answers(frame))
+
+    def given(self, x: np.ndarray) -> np.ndarray:
+        """What a stream gives: the answers, and before the first what the frames so far give."""
+        return self._alone(x, lambda frame: self.window.given_row(frame) is not None)
+
+    def _alone(self, x: np.ndarray, wants: Callable[[int], bool]) -> np.ndarray:
         wanted = np.full((len(x), OUTPUTS), np.nan, np.float32)
-        for frame in self.window.answered_frames(len(x)):
+        for frame in filter(wants, range(len(x))):
             states = {
                 name: tf.constant(
                     self.beginning.get(name, np.zeros(shape, np.float32)).reshape(1, *shape)
                 )
                 for name, shape in self.shapes.items()
             }
-            for row in x[frame - self.window.steps + 1 : frame + 1]:
+            for row in x[max(0, frame - self.window.steps + 1) : frame + 1]:
                 results = self.step(x=tf.constant(row[np.newaxis]), **states)
                 states = {name: results[name] for name in states}
             wanted[frame] = results["y"].numpy()[0]

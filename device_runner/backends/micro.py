@@ -173,14 +173,14 @@ class _Lanes:
     def turn(
         self, results: list[NDArray[Any]], states: Mapping[str, NDArray[Any]]
     ) -> list[NDArray[Any]]:
-        """Return the frame's answer, if it has one, and begin a row of the states anew."""
-        answering, beginning, self.frame = self._turns[self.frame]
+        """Return what the frame gives, if anything, and begin a row of the states anew."""
+        given, beginning, self.frame = self._turns[self.frame]
         if beginning is not None:
             for name, initial in self._initial.items():
                 states[name][beginning] = initial[beginning]
-        if answering is None:
+        if given is None:
             return []
-        return [array[answering] for array in results] if self.window.lanes else results
+        return [array[given] for array in results] if self.window.lanes else results
 
 
 def _interpreter(runtime: Any, model: StepModel, arena: int) -> Any:

@@ -30,7 +30,7 @@ class _Turn(NamedTuple):
 class WindowedStep:
     """The four calls, and all as one, on the memory of a model with a window.
 
-    ``get`` and ``step`` return b"" at a frame without an answer.
+    ``get`` and ``step`` return b"" at a frame that gives nothing.
 
     Args:
         contract: it has a window.
@@ -124,7 +124,7 @@ def _turns(contract: Contract, window: Window, memory: HostMemory) -> list[_Turn
     return [
         _Turn(
             () if turn.beginning is None else beginnings[turn.beginning],
-            bytes if turn.answering is None else reads[turn.answering],
+            bytes if turn.given is None else reads[turn.given],
             turn.following,
         )
         for turn in window.turns()

@@ -22,13 +22,13 @@ class Turn(NamedTuple):
     """What happens at a frame.
 
     Attributes:
-        answering: the row of the outputs that is the frame's answer; None if it has none.
+        given: the row of the outputs that a stream gives at the frame; None if it gives none.
         beginning: the row of the states that begins anew after the frame, for the next one; None if
             none does.
         following: the next frame, as :meth:`Window.reduced` counts it.
     """
 
-    answering: int | None
+    given: int | None
     beginning: int | None
     following: int
 
@@ -68,6 +68,21 @@ class Window:
             return None
         return (frame - self.steps + 1) // self.hop % self.lanes if self.lanes else 0
 
+    def given_row(self, frame: int) -> int | None:
+        """Return the row of every output that a stream gives at a frame, or None.
+
+        That is the answer's. Before the first window is full, lanes give what the model says of the
+        frames so far, a hop apart as later: more than nothing, and what a sequence shorter than the
+        window ends with.
+
+        Example:
+            >>> [Window(steps=5, hop=2, lanes=3).given_row(frame) for frame in range(7)]
+            [0, None, 0, None, 0, None, 1]
+        """
+        if frame >= self.steps - 1:
+            return self.answering_row(frame)
+        return 0 if self.lanes and (frame - self.steps + 1) % self.hop == 0 else None
+
     def beginning_row(self, frame: int) -> int | None:
         """Return the row of every state that begins anew before a frame, or None."""
         return frame // self.hop % self.lanes if self.lanes and frame % self.hop == 0 else None
@@ -103,7 +118,7 @@ class Window:
     def turns(self) -> list[Turn]:
         """Return the turn of every frame below ``steps + cycle``."""
         return [
-            Turn(self.answering_row(frame), self.beginning_row(frame + 1), self.reduced(frame + 1))
+            Turn(self.given_row(frame), self.beginning_row(frame + 1), self.reduced(frame + 1))
             for frame in range(self.steps + self.cycle)
         ]
 

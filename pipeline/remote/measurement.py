@@ -44,52 +44,56 @@ async def measure(
             a result is invalid (exit code 5, after all results are kept).
     """
     run = RemoteRun(name, device, job, keep, report, patience)
-    delays = iter(patience.reconnect)
-    reached = False
     try:
-        while True:
-            connected = None
-            try:
-                async with connect(name, device) as connection:
-                    connected, reached = time.monotonic(), True
-                    await run.go_on(connection)
-                    await run.folder.clean_up(connection)
-                break
-            except RemoteFileError as error:
-                raise DeviceError(
-                    f"{name}: cannot work in {run.folder.path} ({error}); "
-                    "see whether its disk is full, or name another 'folder' in the inventory"
-                ) from error
-            except LostConnectionError as error:
-                if not reached:
-                    raise DeviceError(
-                        f"{name}: cannot be reached ({error}); check that it is on, its name and "
-                        "that ssh is enabled"
-                    ) from error
-                if connected and time.monotonic() - connected > GOOD_CONNECTION_S:
-                    delays = iter(patience.reconnect)
-                delay = next(delays, None)
-                if delay is None:
-                    raise DeviceError(
-                        f"{name}: connection lost and not made again ({error}); run the command "
-                        "again when the device answers"
-                    ) from error
-                report(f"connection lost ({error}); connecting again in {delay:g} s")
-                await asyncio.sleep(delay)
-            # OSError: a result could not be kept here.
-            except (DeviceError, OSError):
-                raise
-            # Whatever a device does, the others' results stay.
-            except Exception as error:
-                raise DeviceError(
-                    f"{name}: its answers cannot be read ({type(error).__name__}: "
-                    f"{printable(error, 200)})",
-                    3,
-                ) from error
+        await _until_all_is_there(run)
+    except RemoteFileError as error:
+        raise DeviceError(
+            f"{name}: cannot work in {run.folder.path} ({error}); "
+            "see whether its disk is full, or name another 'folder' in the inventory"
+        ) from error
+    # OSError: a result could not be kept here.
+    except (DeviceError, OSError):
+        raise
+    # Whatever a device does, the others' results stay.
+    except Exception as error:
+        raise DeviceError(
+            f"{name}: its answers cannot be read ({type(error).__name__}: {printable(error, 200)})",
+            3,
+        ) from error
     finally:
         if run.folder.leaves_traces:
             await _clean_up_anew(run)
     run.raise_if_invalid()
+
+
+async def _until_all_is_there(run: RemoteRun) -> None:
+    """Do what a run needs, and connect again where the connection breaks."""
+    delays = iter(run.patience.reconnect)
+    reached = False
+    while True:
+        connected = None
+        try:
+            async with connect(run.name, run.device) as connection:
+                connected, reached = time.monotonic(), True
+                await run.go_on(connection)
+                await run.folder.clean_up(connection)
+            return
+        except LostConnectionError as error:
+            if not reached:
+                raise DeviceError(
+                    f"{run.name}: cannot be reached ({error}); check that it is on, its name and "
+                    "that ssh is enabled"
+                ) from error
+            if connected and time.monotonic() - connected > GOOD_CONNECTION_S:
+                delays = iter(run.patience.reconnect)
+            delay = next(delays, None)
+            if delay is None:
+                raise DeviceError(
+                    f"{run.name}: connection lost and not made again ({error}); run the command "
+                    "again when the device answers"
+                ) from error
+            run.report(f"connection lost ({error}); connecting again in {delay:g} s")
+            await asyncio.sleep(delay)
 
 
 async def _clean_up_anew(run: RemoteRun) -> None:
