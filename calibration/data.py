@@ -23,6 +23,9 @@ from calibration.data_function import call_data_function
 from calibration.errors import CalibrationError, one_line
 from calibration.tables import SEQUENCE_COLUMN, read_csv, read_parquet
 
+# What data may call the first input, whatever the model calls it.
+FIRST = "x"
+
 #: For each sequence, arrays [steps, channels] by input name.
 Sequences = list[dict[str, NDArray[Any]]]
 
@@ -148,6 +151,7 @@ def _read_npz(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
     if len(arrays) == 1 and len(inputs) == 1:
         return _split(next(iter(arrays.values())), inputs[0])
     parts = {}
+    arrays = _named(arrays, inputs)
     for item in inputs:
         if item.name not in arrays:
             raise CalibrationError(
@@ -159,6 +163,14 @@ def _read_npz(path: Path, inputs: Sequence[InputShape]) -> list[Any]:
     if len(set(counts.values())) > 1:
         raise CalibrationError(f"{path}: the inputs differ in their number of sequences ({counts})")
     return [dict(zip(parts, values, strict=True)) for values in zip(*parts.values(), strict=True)]
+
+
+def _named(arrays: Mapping[str, Any], inputs: Sequence[InputShape]) -> dict[str, Any]:
+    """Return arrays by the inputs' names; the first may be called x."""
+    first = inputs[0].name
+    if first in arrays or FIRST not in arrays or any(item.name == FIRST for item in inputs):
+        return dict(arrays)
+    return {first if name == FIRST else name: values for name, values in arrays.items()}
 
 
 def _split(array: NDArray[Any], item: InputShape) -> list[NDArray[Any]]:
@@ -204,6 +216,7 @@ def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, 
     """Bring one sequence into the inputs' shapes and dtypes."""
     if not isinstance(given, Mapping):
         given = {inputs[0].name: given}
+    given = _named(given, inputs)
     found: dict[str, NDArray[Any]] = {}
     steps = 0
     for item in inputs:

@@ -18,7 +18,6 @@ from convert.step.contract_fields import contract_fields
 from convert.step.phase_signatures import with_phases
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.frames import StepValues
-from device_runner.model.names import OUTPUT_NAME
 from device_runner.model.step_file import StepModel
 from device_runner.stream import Stream
 from device_runner.verify import compare
@@ -116,7 +115,7 @@ def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> Drift:
 
 def first_output(outputs: StepValues) -> NDArray[np.float32]:
     """Return the first of a stream's outputs, which is the one the task trains."""
-    return outputs[OUTPUT_NAME] if isinstance(outputs, dict) else outputs
+    return next(iter(outputs.values())) if isinstance(outputs, dict) else outputs
 
 
 def float_stream_of(step: FloatStep, quantized: StepModel) -> Stream:

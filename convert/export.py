@@ -54,6 +54,8 @@ def step_of(
         vocabularies=module.vocabularies,
         layers=module.layers if module.named else (),
         float_states=module.float_states,
+        inputs=tuple(item.name for item in module.inputs),
+        outputs=module.outputs,
         periods=module.periods,
         window=window,
         one_row=one_row,

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from device_runner.errors import VerificationError
 from device_runner.model.contract import Tolerance
-from device_runner.model.names import OUTPUT_NAME
 from device_runner.stream import Stream
 
 # A decision counts only if the float model's largest output leads by more than this share of the
@@ -93,11 +92,13 @@ def compare(y: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float, flo
 
 
 def _lead(y: NDArray[Any]) -> NDArray[Any]:
-    """Return the lead of the largest output over the next, [steps]; infinite for a single one."""
+    """Return the lead of the largest value over the next along the last axis.
+
+    It is infinite for a single one."""
     if y.shape[-1] < 2:
-        return np.full(len(y), np.inf)
-    ordered = np.sort(y.reshape(len(y), -1), axis=-1)
-    lead: NDArray[Any] = ordered[:, -1] - ordered[:, -2]
+        return np.full(y.shape[:-1], np.inf)
+    ordered = np.sort(y, axis=-1)
+    lead: NDArray[Any] = ordered[..., -1] - ordered[..., -2]
     return lead
 
 
@@ -106,28 +107,28 @@ def verify(stream: Stream) -> Verification:
 
     The state is reset before each sequence and at the end.
     """
-    golden = stream.model.golden
+    golden, name = stream.model.golden, stream.model.contract.output.name
     given: list[dict[str, NDArray[Any]]] = []
     for sequence in golden.sequences():
         stream.reset()
         y = stream.run(sequence)
-        given.append(y if isinstance(y, dict) else {OUTPUT_NAME: y})
+        given.append(y if isinstance(y, dict) else {name: y})
     stream.reset()
     answered = golden.answered(stream.model.contract.window)
     own = {name: np.concatenate([y[name] for y in given])[answered] for name in golden.outputs}
     references = {name: values[answered] for name, values in golden.outputs.items()}
-    first = references[OUTPUT_NAME]
+    first = references[name]
     rms, max_abs, agreement = 0.0, 0.0, 1.0
     spread = np.ptp(first)
-    for name, reference in references.items():
+    for output, reference in references.items():
         # Outputs may differ in units, so their errors count as shares of their spread.
-        scale = 1.0 if name == OUTPUT_NAME else float(spread / (np.ptp(reference) or spread or 1))
-        errors = compare(own[name], reference)
+        scale = 1.0 if output == name else float(spread / (np.ptp(reference) or spread or 1))
+        errors = compare(own[output], reference)
         # np.maximum passes a NaN on, max() may not.
         rms, max_abs = np.maximum((rms, max_abs), (scale * errors[0], scale * errors[1]))
     decided = _lead(first) > TIE * spread
     if decided.any():
-        agreement = compare(own[OUTPUT_NAME][decided], first[decided])[2]
+        agreement = compare(own[name][decided], first[decided])[2]
     return Verification(
         backend=stream.backend.name,
         backend_version=stream.backend.version,

@@ -13,7 +13,6 @@ from convert.importers.imported import VALUES, ImportedModel
 from convert.step.step_module import StepModule
 from convert.step_model_facts import StepModelFacts
 from device_runner.model.golden import Golden
-from device_runner.model.names import INPUT_NAME
 from device_runner.operators.multiply_adds import mean_multiply_adds
 
 RANDOM_WARNING = (
@@ -62,8 +61,6 @@ def description_of(
     ):
         if names and len(names) != wanted:
             raise ContractViolationError(f"{len(names)} {what} are given, the model has {wanted}")
-    if INPUT_NAME not in golden.inputs:
-        raise ContractViolationError("the step has no input x")
     warnings = {"calibration_warning": RANDOM_WARNING} if is_random else {}
     changed = [*imported.changed, *module.changed]
     facts_of_import: dict[str, Any] = {

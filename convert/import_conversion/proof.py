@@ -20,7 +20,6 @@ from convert.step_model_facts import StepModelFacts
 from device_runner.errors import VerificationError
 from device_runner.model.contract import Tolerance
 from device_runner.model.golden import Golden
-from device_runner.model.names import OUTPUT_NAME
 from device_runner.model.window import Window
 from device_runner.stream import Stream
 from models.tensorflow_log import quiet
@@ -49,7 +48,7 @@ def outputs_of(stream: Stream, sequence: ByName) -> ByName:
     """Step through a sequence from a reset; return outputs [steps, values] by name."""
     stream.reset()
     given = stream.run(sequence)
-    return given if isinstance(given, dict) else {OUTPUT_NAME: given}
+    return given if isinstance(given, dict) else {stream.model.contract.output.name: given}
 
 
 def float_error(

@@ -17,7 +17,6 @@ from convert.import_conversion.proof import LEAST_RANGE, outputs_of
 from convert.importers.imported import ImportedModel
 from convert.step.step_graph import Kind
 from convert.step.step_module import StepModule
-from device_runner.model.names import OUTPUT_NAME
 from device_runner.stream import Stream
 
 # How many windows to compare, how many steps they may have together, and how many steps to take
@@ -110,8 +109,9 @@ def window_difference(
     shares = [_shares(np.array(stepped[name]), wanted[name]) for name in names]
     rms, maximum = max(shares)
     decisions = None
-    if decides and OUTPUT_NAME in names:
-        pair = np.array(stepped[OUTPUT_NAME]), wanted[OUTPUT_NAME]
+    first = module.outputs[0]
+    if decides and first in names:
+        pair = np.array(stepped[first]), wanted[first]
         decisions = float(np.mean(_decisions(pair[0]) != _decisions(pair[1])))
     return WindowDifference(steps, len(windows), rms, maximum, decisions, data)
 
@@ -147,4 +147,4 @@ def _shares(given: NDArray[Any], wanted: NDArray[Any]) -> tuple[float, float]:
 
 def _decisions(outputs: NDArray[Any]) -> NDArray[Any]:
     """Return the index of the largest value, or whether a single probability is above a half."""
-    return outputs[:, 0] > 0.5 if outputs.shape[1] == 1 else np.argmax(outputs, -1)
+    return outputs[..., 0] > 0.5 if outputs.shape[-1] == 1 else np.argmax(outputs, -1)

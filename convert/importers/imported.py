@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import tf_keras as keras
 from numpy.typing import NDArray
 
 from convert.errors import ConvertError, UnsupportedLayerError
-from convert.step.keras_graph import keras_step_graph
+from convert.step.keras_graph import Names, Pair, keras_step_graph
 from convert.step.step_graph import StepGraph
 from convert.step.whole_window import WholeModel
 from models.layers import Recurrence
@@ -76,11 +76,19 @@ class ImportedModel:
 
 
 def imported_network(
-    name: str, network: keras.Model, reference: Reference, framework: str, **facts: Any
+    name: str,
+    network: keras.Model,
+    reference: Reference,
+    framework: str,
+    names: Names | None = None,
+    pairs: Sequence[Pair] = (),
+    **facts: Any,
 ) -> ImportedModel:
     """Describe a Sequential or Functional network of tf_keras layers with a free number of steps.
 
     Args:
+        names: of its inputs and outputs; None for the network's own.
+        pairs: its inputs and outputs that are states; then it has one step.
         facts: further attributes of the ImportedModel.
 
     Raises:
@@ -88,7 +96,7 @@ def imported_network(
     """
     return ImportedModel(
         name,
-        keras_step_graph(network),
+        keras_step_graph(network, names, pairs),
         reference,
         framework,
         cells=_recurrences(network),
@@ -105,27 +113,36 @@ def as_list(values: Any) -> list[Any]:
     return list(values) if isinstance(values, list | tuple) else [values]
 
 
-def reference_of(model: Any) -> Reference:
+def reference_of(model: Any, original: Any = None) -> Reference:
     """Wrap a loaded model of tf_keras or of Keras 3 as a reference.
 
     It is traced once, for any number of steps: layer by layer, Keras would go through all the steps
     of every call in Python. But a TimeDistributed of Keras 3 is not right for a number of steps
     that is only known when it runs: it maps its layer with a vectorized loop.
+
+    Args:
+        model: a copy for any number of steps.
+        original: the model as loaded, which is called where the inputs have its shapes.
     """
     fixed = any(type(layer).__name__ == "TimeDistributed" for layer in model._flatten_layers())
 
-    def computed(inputs: list[tf.Tensor]) -> list[tf.Tensor]:
-        return as_list(model(inputs if len(inputs) > 1 else inputs[0], training=False))
-
     @functools.cache
-    def traced(*specs: tf.TensorSpec) -> Any:
+    def traced(is_original: bool, *specs: tf.TensorSpec) -> Any:
+        asked = original if is_original else model
+
+        def computed(inputs: list[tf.Tensor]) -> list[tf.Tensor]:
+            return list(tf.nest.flatten(asked(packed_inputs(asked, inputs), training=False)))
+
         return tf.function(computed, input_signature=[list(specs)], autograph=False)
 
     def compute(inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        is_original = original is not None and _fits(original, inputs)
+        asked = original if is_original else model
         if fixed:
-            return [np.asarray(value) for value in computed(inputs)]
-        specs = map(_freed, model.inputs, inputs)
-        return [np.asarray(value) for value in traced(*specs)(inputs)]
+            given = asked(packed_inputs(asked, inputs), training=False)
+            return unpacked_outputs(given)
+        specs = map(_freed, asked.inputs, inputs)
+        return [np.asarray(value) for value in traced(is_original, *specs)(inputs)]
 
     return compute
 
@@ -135,6 +152,33 @@ def _freed(symbolic: Any, values: NDArray[Any]) -> tf.TensorSpec:
     own = (None, *symbolic.shape[1:])
     shape = own if len(own) == values.ndim else values.shape
     return tf.TensorSpec(shape, values.dtype)
+
+
+def _fits(model: Any, inputs: list[NDArray[Any]]) -> bool:
+    """Tell whether inputs have the shapes that a model without kept states is built for."""
+    if any(getattr(layer, "stateful", False) for layer in model._flatten_layers()):
+        return False
+    return all(
+        values.ndim == len(tensor.shape)
+        and all(
+            size in (None, given) for size, given in zip(tensor.shape, values.shape, strict=True)
+        )
+        for tensor, values in zip(model.inputs, inputs, strict=True)
+    )
+
+
+def packed_inputs(model: Any, inputs: list[NDArray[Any]]) -> Any:
+    """Put inputs, in the order of ``model.inputs``, into the structure that a model takes."""
+    for name in ("_inputs_struct", "_nested_inputs"):
+        structure = getattr(model, name, None)
+        if structure is not None:
+            return tf.nest.pack_sequence_as(structure, inputs)
+    return inputs if len(inputs) > 1 else inputs[0]
+
+
+def unpacked_outputs(given: Any) -> list[NDArray[Any]]:
+    """Return what a model gives in the order of ``model.outputs``."""
+    return [np.asarray(value) for value in tf.nest.flatten(given)]
 
 
 def take_weights(model: Any, original: Any) -> None:

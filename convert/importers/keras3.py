@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from convert.errors import SourceModelError, UnsupportedLayerError
+from convert.importers.carried_states import carried_states, stepped_reference
 from convert.importers.imported import (
     ImportedModel,
     as_list,
@@ -27,6 +28,7 @@ from convert.importers.layer_list import (
     KERAS_LAYERS,
     relaxed,
 )
+from convert.importers.naming import names_of
 from convert.importers.whole_model import whole_keras_model, without_step
 from convert.layers import refusal
 from convert.layers.activations import hard_sigmoid_3, hard_silu
@@ -65,34 +67,41 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
     with quiet():
         original = keras.saving.load_model(path, compile=False, safe_mode=True)
         tokens = _token_inputs(original)
-        whole = whole_keras_model(original, tokens)
+        names = names_of(_graph(original))
+        pairs = carried_states(_graph(original), names)
+        whole = whole_keras_model(original, tokens, names)
     facts: dict[str, Any] = {
         "framework": f"Keras {keras.__version__}",
-        "window": window_of(original, tokens),
+        "window": None if pairs else window_of(original, tokens),
     }
     try:
-        model, network, freed = _of_any_length(original, tokens)
+        model, network, freed = _of_any_length(original, tokens, 1 if pairs else None)
+        made = stepped_reference(original, pairs) if pairs else reference_of(model, original)
         return imported_network(
             name=original.name,
             network=network,
-            reference=reference_of(model),
+            reference=made,
+            names=names,
+            pairs=pairs,
             changed=(*changed, *freed),
             padding=padding_of(network),
-            whole=whole,
+            whole=None if pairs else whole,
             **facts,
         )
     except (UnsupportedLayerError, ValueError) as error:
         return without_step(original, whole, error, changed=changed, **facts)
 
 
-def _of_any_length(original: Any, tokens: set[str]) -> tuple[Any, tf_keras.Model, list[str]]:
-    """Copy a model with a free number of steps, in Keras 3 and in tf_keras.
+def _of_any_length(
+    original: Any, tokens: set[str], steps: int | None
+) -> tuple[Any, tf_keras.Model, list[str]]:
+    """Copy a model with a free number of steps, or with ``steps``, in Keras 3 and in tf_keras.
 
     Returns:
         Both copies, and what that changes, in words."""
     with quiet():
         own = {"class_name": type(original).__name__, "config": original.get_config()}
-        free, freed = relaxed(own, tokens, reshapes_of(original))
+        free, freed = relaxed(own, tokens, reshapes_of(original), steps)
         model = type(original).from_config(free["config"])
         take_weights(model, original)
         return model, _rebuilt(model), freed

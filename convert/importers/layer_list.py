@@ -150,6 +150,7 @@ def relaxed(
     config: dict[str, Any],
     free_inputs: set[str],
     reshapes: Mapping[str, Sequence[int | None]] | None = None,
+    steps: int | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Free the numbers of sequences and steps, and drop the state kept between calls.
 
@@ -157,6 +158,7 @@ def relaxed(
         free_inputs: names of the two-axis inputs whose second axis is time (token ids).
         reshapes: input shapes of the Reshape layers, by name: one that keeps a fixed number of
             steps keeps any.
+        steps: how many steps the inputs take instead; None for any number.
 
     Returns:
         The changed configuration, and what was changed, in words.
@@ -164,8 +166,8 @@ def relaxed(
     changed: list[str] = []
 
     def shape(values: Sequence[Any], name: str) -> list[Any]:
-        steps = len(values) >= 3 or name in free_inputs
-        return [None, None, *values[2:]] if steps else [None, *values[1:]]
+        timed = len(values) >= 3 or name in free_inputs
+        return [None, steps, *values[2:]] if timed else [None, *values[1:]]
 
     def copy(value: Any, key: str = "", timed: bool = True) -> Any:
         """Copy a part; what is within a TimeDistributed has no steps to free (not ``timed``)."""

@@ -22,18 +22,19 @@ from convert.importers.imported import (
     take_weights,
 )
 from convert.layers.unrolled import unroll
+from convert.step.keras_graph import Names
 from convert.step.step_graph import Kind, StepInput
 from convert.step.whole_window import Unrolled, WholeModel
 from device_runner.errors import one_line
-from device_runner.model.names import INPUT_NAME, OUTPUT_NAME
 from models.tensorflow_log import quiet
 
 
-def whole_keras_model(original: Any, tokens: Collection[str]) -> WholeModel | None:
+def whole_keras_model(original: Any, tokens: Collection[str], names: Names) -> WholeModel | None:
     """Describe a loaded model of tf_keras or of Keras 3; None if its frames have no fixed shape.
 
     Args:
         tokens: names of the input layers whose ids an Embedding reads.
+        names: of its inputs and outputs.
     """
     if not original.inputs or any(None in tuple(item.shape)[2:] for item in original.inputs):
         return None
@@ -42,23 +43,20 @@ def whole_keras_model(original: Any, tokens: Collection[str]) -> WholeModel | No
     vocabulary = min(sizes, default=None)
     return WholeModel(
         inputs=tuple(
-            _input(INPUT_NAME if position == 0 else None, tensor, tokens, vocabulary)
-            for position, tensor in enumerate(original.inputs)
+            _input(name, tensor, tokens, vocabulary)
+            for name, tensor in zip(names.inputs, original.inputs, strict=True)
         ),
-        # A Sequential model of Keras 3 has one output, and no names.
-        outputs=(OUTPUT_NAME, *getattr(original, "output_names", ())[1:]),
+        outputs=names.outputs,
         recurrences=sum(_recurrences(layer) for layer in layers),
         unrolled=lambda: _unrolled_model(original),
     )
 
 
-def _input(
-    name: str | None, tensor: Any, tokens: Collection[str], vocabulary: int | None
-) -> StepInput:
+def _input(name: str, tensor: Any, tokens: Collection[str], vocabulary: int | None) -> StepInput:
     """Describe what one frame of an input is."""
     history = tensor._keras_history
     layer = (getattr(history, "operation", None) or history.layer).name
-    name, shape = name or layer, tuple(tensor.shape)
+    shape = tuple(tensor.shape)
     if layer in tokens:
         return StepInput(name, name, (1, 1), vocabulary, id_axis=len(shape) > 2)
     if len(shape) > 2:

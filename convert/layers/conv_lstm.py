@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import magnitude, step_form
-from convert.layers.frame import frame_shape, has_time
+from convert.layers.frame import frame_shape
 from convert.layers.layer_rule import LayerValues, State, StepRule, described
+from convert.layers.one_step import has_time
 
 
 def convolutional_lstm(layer: Any, node: Any) -> StepRule:

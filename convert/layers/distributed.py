@@ -8,8 +8,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
-from convert.layers.frame import frame_shape, has_time
+from convert.layers.frame import frame_shape
 from convert.layers.layer_rule import StepRule, described, plain, stateless
+from convert.layers.one_step import has_time
 
 
 def time_distributed(layer: keras.layers.TimeDistributed, node: Any) -> StepRule:

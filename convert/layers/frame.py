@@ -16,16 +16,7 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.layer_rule import StepRule, described, stateless
-
-
-def has_time(shape: Sequence[int | None]) -> bool:
-    """Tell whether a shape in Keras has a time axis.
-
-    Example:
-        >>> has_time((None, None, 8)), has_time((None, 8))
-        (True, False)
-    """
-    return len(shape) > 1 and shape[1] is None
+from convert.layers.one_step import has_time, is_one_step
 
 
 def frame_shape(shape: Sequence[int | None], layer: Any) -> tuple[int, ...]:
@@ -87,6 +78,9 @@ def flatten(layer: keras.layers.Flatten, node: Any) -> StepRule:
     """Flatten one frame; a sequence without further axes stays as it is."""
     shape = tuple(node.input_shapes)
     if has_time(shape):
+        if is_one_step():
+            flat = (math.prod(frame_shape(shape, layer)),)
+            return _reshaped(flat, frame_shape(shape, layer))
         if tuple(node.output_shapes) != shape:
             raise _mixes(layer, node)
         return stateless(lambda value: value, takes_deferred=True)
@@ -97,7 +91,7 @@ def reshape(layer: keras.layers.Reshape, node: Any) -> StepRule:
     """Reshape each frame; refuse what moves values from one step to another."""
     before, after = tuple(node.input_shapes), tuple(node.output_shapes)
     taken = frame_shape(before, layer)
-    if has_time(before) != has_time(after):
+    if has_time(before) != has_time(after) and not is_one_step():
         raise _mixes(layer, node)
     given = frame_shape(after, layer)
     if math.prod(taken) != math.prod(given):

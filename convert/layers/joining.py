@@ -11,8 +11,8 @@ import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import minimum as smaller
-from convert.layers.frame import has_time
 from convert.layers.layer_rule import Joined, Lookup, StepRule, described, joined, plain, stateless
+from convert.layers.one_step import has_time
 
 
 def _merged(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], StepRule]:

@@ -15,6 +15,7 @@ import tf_keras as keras
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import is_gate, magnitude, step_form
 from convert.layers.layer_rule import LayerValues, State, StepRule, described, plain, product
+from convert.layers.one_step import is_one_step
 from convert.layers.recurrent import for_states
 from models.cells.cell import RecurrentCell
 
@@ -151,12 +152,15 @@ def recurrent_layer(layer: keras.layers.RNN, node: Any) -> StepRule:
         raise UnsupportedLayerError(
             f"{described(layer)} has the time axis first (time_major); put the batch axis first"
         )
-    if len(node.keras_inputs) > 1 or node.call_kwargs.get("initial_state") is not None:
+    given = len(node.keras_inputs) - 1
+    if (given and not is_one_step()) or node.call_kwargs.get("initial_state") is not None:
         raise UnsupportedLayerError(
             f"{described(layer)} begins with another layer's state (initial_state); a step model "
             "begins with zeros: feed that layer's output as a further input of every step"
         )
     item = cell_step(layer.cell)
+    if is_one_step() and not layer.stateful:
+        return _with_given_states(layer, item, given > 0)
 
     def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
         output, new = item.step(inputs[0], states)
@@ -169,3 +173,29 @@ def recurrent_layer(layer: keras.layers.RNN, node: Any) -> StepRule:
         takes_deferred=True,
         sums_up=(not layer.return_sequences, *of_states),
     )
+
+
+def _with_given_states(layer: keras.layers.RNN, item: CellStep, are_given: bool) -> StepRule:
+    """Step a layer whose states come as inputs and go as outputs, or are zeros at each call."""
+
+    def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
+        value, *old = inputs
+        if not are_given:
+            rows = tf.reshape(plain(value), (-1, plain(value).shape[-1]))[:, :1]
+            old = [tf.zeros_like(rows) * tf.zeros((1, *state.shape)) for state in item.states]
+        output, new = item.step(value, tuple(plain(one) for one in old))
+        return ((output, *new) if layer.return_state else (output,)), ()
+
+    return StepRule(step, takes_deferred=True)
+
+
+def cell_called(cell: Any, node: Any) -> StepRule:
+    """Step a cell that is called as a layer: it takes its states and gives the new ones."""
+    item = cell_step(cell)
+
+    def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
+        value, *old = inputs
+        output, new = item.step(value, tuple(plain(one) for one in old))
+        return (output, *new), ()
+
+    return StepRule(step, takes_deferred=True)

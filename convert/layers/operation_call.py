@@ -15,6 +15,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
+from convert.layers.one_step import has_time
 
 Shape = tuple[int | None, ...]
 
@@ -136,11 +137,6 @@ def with_slots(value: Any, slot: Callable[[Any], Slot | None]) -> Any:
     if isinstance(value, list | tuple):
         return [with_slots(item, slot) for item in value]
     return value
-
-
-def has_time(shape: Shape) -> bool:
-    """Tell whether a tensor's second axis is time: it has no size, as the steps are free."""
-    return len(shape) > 1 and shape[1] is None
 
 
 def step_axes(shape: Shape) -> tuple[int, ...]:

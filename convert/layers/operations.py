@@ -23,11 +23,11 @@ from convert.layers.activations import (
     softsign,
 )
 from convert.layers.layer_rule import Scaled, StepRule, Value, plain, stateless
+from convert.layers.one_step import has_time
 from convert.layers.operation_call import (
     OperationCall,
     Slot,
     TensorOperation,
-    has_time,
     operation_call,
 )
 
@@ -54,7 +54,7 @@ def elementwise(function: Compute, count: int = 1) -> Callable[[OperationCall], 
 
     def rule(call: OperationCall) -> StepRule:
         steps = call.outputs[0][1:2]
-        if steps != (None,) and any(has_time(shape) for shape in call.shapes):
+        if steps != (None,) and any(shape[1:2] == (None,) for shape in call.shapes):
             raise call.refused(
                 f"has a value of its own for each of {steps[0] if steps else 0} steps; "
                 "a stream has no first step, so leave it out"

@@ -11,8 +11,9 @@ import tf_keras as keras
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import capped_relu, elu, leaky_relu, step_form, thresholded_relu
 from convert.layers.activations import minimum as smaller
-from convert.layers.frame import has_time, last_axis
+from convert.layers.frame import last_axis
 from convert.layers.layer_rule import Lookup, StepRule, described, in_float, product, stateless
+from convert.layers.one_step import has_time
 from models.layers import TokenEmbedding
 
 JUMP = "integers have no operator that jumps at a threshold"

@@ -26,11 +26,11 @@ from convert.layers.layer_rule import (
     product,
     stateless,
 )
+from convert.layers.one_step import has_time, is_one_step
 from convert.layers.operation_call import (
     OperationCall,
     Shape,
     Slot,
-    has_time,
     step_axes,
     with_axes,
 )
@@ -104,7 +104,7 @@ def _reduction(
             raise call.refused("works along all axes at once, the batch among them; name the axis")
         axes = given if isinstance(given, list | tuple) else [given]
         found = [_step_axis(call, shape, axis) for axis in axes]
-        if None in found and has_time(shape):
+        if None in found and has_time(shape) and not is_one_step():
             if len(found) > 1 or over_time is None or len(shape) != 3:
                 raise call.refused(f"works along time and other axes together, {MIXES}")
             return over_time(int(shape[2] or 0))
@@ -290,6 +290,8 @@ def _takes_last(call: OperationCall, entry: Any, steps: int | None) -> bool:
 
 def _check_time(call: OperationCall, shape: Shape, out: Shape) -> None:
     """Refuse what moves the time axis, or gives it to something else."""
+    if is_one_step():
+        return
     if has_time(shape) != has_time(out) or (
         has_time(shape) and any(size is None for size in out[2:])
     ):

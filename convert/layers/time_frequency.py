@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
-from convert.layers.frame import frame_shape, has_time, per_frame
+from convert.layers.frame import frame_shape, per_frame
 from convert.layers.layer_rule import (
     LayerValues,
     State,
@@ -22,6 +22,7 @@ from convert.layers.layer_rule import (
     stateless,
 )
 from convert.layers.lookback import look_back, over_time, padded_steps
+from convert.layers.one_step import has_time
 
 POOLING = (
     keras.layers.MaxPooling1D,

@@ -15,7 +15,7 @@ import tf_keras as keras
 
 from calibration.ranges import NOTHING_YET
 from convert.layers.activations import BOUNDS, LOW_ENDS, low_end, step_form
-from convert.layers.frame import has_time, largest_of_frame, per_frame
+from convert.layers.frame import largest_of_frame, per_frame
 from convert.layers.layer_rule import (
     LayerValues,
     State,
@@ -24,6 +24,7 @@ from convert.layers.layer_rule import (
     joined,
 )
 from convert.layers.lookback import look_back, over_time
+from convert.layers.one_step import has_time
 
 
 def _window(

@@ -12,9 +12,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
-from convert.layers.frame import frame_shape, has_time
+from convert.layers.frame import frame_shape
 from convert.layers.keras_recurrent import cell_step, recurrent_layer
 from convert.layers.layer_rule import StepRule, described, stateless
+from convert.layers.one_step import has_time
 
 # More would make a graph of thousands of operators.
 LONGEST = 128
@@ -24,7 +25,7 @@ Whole = Callable[[Any], tuple[Any, ...]]
 
 def recurrence(layer: keras.layers.RNN, node: Any) -> StepRule:
     """Step a recurrence: over time with a state, along an axis of a frame without."""
-    if has_time(node.input_shapes):
+    if has_time(tuple(node.keras_inputs[0].shape)):
         return recurrent_layer(layer, node)
     if node.call_kwargs.get("initial_state") is not None or len(node.keras_inputs) > 1:
         raise UnsupportedLayerError(

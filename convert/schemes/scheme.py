@@ -57,6 +57,8 @@ class FloatStep:
             (:mod:`convert.step.scopes`); empty if they tell none.
         float_states: names of the states that stay in float32 in every scheme.
         kept_float: places of layers that stay in float32 as a whole, because somebody chose so.
+        inputs, outputs: names of what the step takes and gives besides states, in order; () if x
+            and y come first, and others in the order of the signature.
         periods: steps from one update to the next, by name, of states that are not updated at each
             step. The flatbuffer updates all states; :mod:`convert.step.phase_signatures` makes the
             steps that leave some out.
@@ -74,6 +76,8 @@ class FloatStep:
     layers: tuple[LayerName, ...] = ()
     float_states: frozenset[str] = frozenset()
     kept_float: frozenset[int] = frozenset()
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     periods: dict[str, int] = field(default_factory=dict)
     window: Window | None = None
     one_row: bytes | None = None

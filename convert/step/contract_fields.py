@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict
 
@@ -27,8 +27,7 @@ class ContractFields(TypedDict):
 def contract_fields(graph: Graph, step: FloatStep) -> ContractFields:
     """Describe a step graph's inputs, outputs and states as its contract does.
 
-    A name on both sides of the signature is a state. x and y come first, all others in the order of
-    the signature.
+    A name on both sides of the signature is a state. Inputs and outputs are in the step's order.
 
     Args:
         graph: the graph of ``step``, or what a scheme made of it, with the signature ``step``.
@@ -40,8 +39,8 @@ def contract_fields(graph: Graph, step: FloatStep) -> ContractFields:
     """
     signature = graph.signature(STEP_SIGNATURE)
     states = [name for name in signature.inputs if name in signature.outputs]
-    inputs = _first(INPUT_NAME, signature.inputs.keys() - set(states), signature.inputs)
-    outputs = _first(OUTPUT_NAME, signature.outputs.keys() - set(states), signature.outputs)
+    inputs = _ordered(step.inputs or (INPUT_NAME,), signature.inputs, states)
+    outputs = _ordered(step.outputs or (OUTPUT_NAME,), signature.outputs, states)
     for names, known in (
         (step.initial, states),
         (step.periods, states),
@@ -73,9 +72,10 @@ def contract_fields(graph: Graph, step: FloatStep) -> ContractFields:
     }
 
 
-def _first(name: str, names: Iterable[str], order: Iterable[str]) -> list[str]:
-    chosen = set(names)
-    return sorted((key for key in order if key in chosen), key=lambda key: key != name)
+def _ordered(first: Sequence[str], names: Iterable[str], states: Sequence[str]) -> list[str]:
+    """Return the names that are no states, those in ``first`` in its order in front."""
+    chosen = [name for name in names if name not in states]
+    return sorted(chosen, key=lambda name: first.index(name) if name in first else len(first))
 
 
 def _state(name: str, tensor: Tensor, initial: NDArray[Any] | None) -> StateSpec:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers import step_rule
-from convert.layers.frame import has_time
-from convert.step.step_graph import Instruction, Kind, StepGraph, StepInput
+from convert.layers.layer_rule import State
+from convert.layers.one_step import has_time, of_one_step
+from convert.step.step_graph import CarriedState, Instruction, Kind, StepGraph, StepInput
 from convert.step.timing import with_timing
 from device_runner.model.names import INPUT_NAME, OUTPUT_NAME
 from models.layers import TokenEmbedding
@@ -24,10 +25,32 @@ EMBEDDINGS = (TokenEmbedding, keras.layers.Embedding)
 KerasPlace = tuple[tuple[int, ...], int]
 
 
-def keras_step_graph(network: keras.Model) -> StepGraph:
+class Names(NamedTuple):
+    """The names of a step's inputs and outputs, in the network's order."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class Pair(NamedTuple):
+    """A state's numbers among the model's inputs and among its outputs.
+
+    Attributes:
+        is_output: whether the new state is an output of the model besides, such as a GRU's.
+    """
+
+    taken: int
+    given: int
+    is_output: bool = False
+
+
+def keras_step_graph(
+    network: keras.Model, names: Names | None = None, pairs: Sequence[Pair] = ()
+) -> StepGraph:
     """Find how a network's layers are stepped.
 
-    The first input is called x and the first output y; others keep the network's names. If one
+    If no names are given, the first input is called x and the first output y; others keep the
+    network's names. If one
     layer has states, they have the layer's names ("h", "c"); if several layers have states, they
     are numbered ("h_0", "h_1").
 
@@ -39,24 +62,62 @@ def keras_step_graph(network: keras.Model) -> StepGraph:
             f"'{network.name}' ({type(network).__name__}) is not a graph of layers; only "
             "Sequential models with a known input shape and Functional models can be stepped"
         )
+    given = names or _own_names(network)
     places: tuple[KerasPlace, ...] = tuple(((), id(item)) for item in network.inputs)
     found: dict[KerasPlace, KerasPlace] = dict(zip(places, places, strict=True))
-    instructions = list(flattened(network, found, ()))
-    inputs = tuple(
-        _step_input(INPUT_NAME if position == 0 else name, place, tensor, network)
-        for position, (name, place, tensor) in enumerate(
-            zip(network.input_names, places, network.inputs, strict=True)
+    with of_one_step(bool(pairs)):
+        instructions = list(with_named_states(flattened(network, found, ())))
+        if pairs:
+            instructions = list(_of_one_step(instructions, {*given.inputs, *given.outputs}))
+        taken = {pair.taken for pair in pairs}
+        inputs = tuple(
+            _step_input(given.inputs[number], places[number], network.inputs[number], network)
+            for number in range(len(places))
+            if number not in taken
         )
-    )
-    names = (OUTPUT_NAME, *network.output_names[1:])
+    if pairs and not any(item.kind is Kind.STEP for item in inputs):
+        inputs = tuple(replace(item, kind=Kind.STEP) for item in inputs)
     ends: list[KerasPlace] = [((), id(tensor)) for tensor in network.outputs]
-    outputs = tuple(zip(names, (found.get(place, place) for place in ends), strict=True))
-    graph = StepGraph(inputs, tuple(with_named_states(instructions)), outputs, owner=network)
+    results = [found.get(place, place) for place in ends]
+    carried = tuple(
+        CarriedState(
+            State(given.inputs[pair.taken], tuple(network.inputs[pair.taken].shape[1:])),
+            places[pair.taken],
+            results[pair.given],
+        )
+        for pair in pairs
+    )
+    states = {pair.given for pair in pairs if not pair.is_output}
+    outputs = tuple(
+        (name, place)
+        for number, (name, place) in enumerate(zip(given.outputs, results, strict=True))
+        if number not in states
+    )
+    if not outputs:
+        raise UnsupportedLayerError(
+            f"'{network.name}' gives nothing but its states; give an output besides"
+        )
+    graph = StepGraph(inputs, tuple(instructions), outputs, carried, owner=network)
     shapes = {
         name: tuple(tensor.shape)[2 if has_time(tensor.shape) else 1 :]
-        for name, tensor in zip(names, network.outputs, strict=True)
+        for name, tensor in zip(given.outputs, network.outputs, strict=True)
     }
     return with_timing(graph, shapes)
+
+
+def _own_names(network: keras.Model) -> Names:
+    """Return a network's names, with x and y for the first input and output."""
+    return Names((INPUT_NAME, *network.input_names[1:]), (OUTPUT_NAME, *network.output_names[1:]))
+
+
+def _of_one_step(instructions: Iterable[Instruction], taken: set[str]) -> Iterator[Instruction]:
+    """Let nothing sum up a sequence, which is one step, and keep the names that are taken."""
+    for item in instructions:
+        states = tuple(
+            replace(state, name=f"{item.layer}_{state.name}") if state.name in taken else state
+            for state in item.states
+        )
+        yield replace(item, rule=replace(item.rule, sums_up=False), states=states)
 
 
 def flattened(

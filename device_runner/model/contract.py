@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from device_runner.errors import BadModelError
-from device_runner.model.names import INPUT_NAME, OUTPUT_NAME, PHASE_NAME, RESERVED_NAMES
+from device_runner.model.names import PHASE_NAME, RESERVED_NAMES
 from device_runner.model.phases import LONGEST_CYCLE, phase_bytes, phase_signatures
 from device_runner.model.tensor_spec import StateSpec, TensorSpec, spec_from_json
 from device_runner.model.window import Window, check_window, window_from_json
@@ -252,12 +252,8 @@ def _require(condition: bool, what: str) -> None:
 
 def _check_names(contract: Contract) -> None:
     """Check that inputs, outputs and states have valid names, no two the same."""
-    for side, specs, first in (
-        ("input", contract.inputs, INPUT_NAME),
-        ("output", contract.outputs, OUTPUT_NAME),
-    ):
+    for side, specs in (("input", contract.inputs), ("output", contract.outputs)):
         _require(len(specs) > 0, f"there is no {side}")
-        _require(specs[0].name == first, f"the first {side} must be called '{first}'")
     names = [spec.name for spec in (*contract.inputs, *contract.outputs, *contract.states)]
     for name in names:
         _require(isinstance(name, str) and name.isprintable(), f"{name!r} cannot be a name")

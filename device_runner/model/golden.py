@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from device_runner.errors import BadModelError, one_line
 from device_runner.model.contract import Contract, Tolerance
-from device_runner.model.names import GOLDEN_LENGTHS, INPUT_NAME, OUTPUT_NAME
+from device_runner.model.names import GOLDEN_LENGTHS
 from device_runner.model.tensor_spec import TOKEN_DTYPE, TensorSpec
 from device_runner.model.window import Window
 
@@ -48,12 +48,12 @@ class Golden:
     @property
     def x(self) -> NDArray[Any]:
         """The first input, [steps, inputs]."""
-        return self.inputs[INPUT_NAME]
+        return next(iter(self.inputs.values()))
 
     @property
     def y(self) -> NDArray[Any]:
         """The first output, [steps, outputs]."""
-        return self.outputs[OUTPUT_NAME]
+        return next(iter(self.outputs.values()))
 
     @property
     def steps(self) -> int:

@@ -1,7 +1,7 @@
 """The names that the step contract fixes."""
 
 STEP_SIGNATURE = "step"
-# The first input and the first output; others have the model's own names.
+# The first input and the first output where the model has no names of its own for them.
 INPUT_NAME = "x"
 OUTPUT_NAME = "y"
 # In a stream's states, where in the cycle its next step is, if there are several phases; the number

@@ -19,7 +19,7 @@ class TensorSpec:
     """How the values of an input or output of the step are stored.
 
     Args:
-        name: "x" for the first input, "y" for the first output, otherwise the model's own name.
+        name: the model's own, "x" for the first input and "y" for the first output if it has none.
         shape: shape of the stored tensor, [1, values] in most models.
         dtype: dtype of the stored values, as NumPy spells it.
         scale: the real value of one step of the stored integer:
