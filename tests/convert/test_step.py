@@ -133,7 +133,7 @@ def test_a_layer_that_cannot_be_stepped_is_named():
         [
             keras.layers.InputLayer((None, 3)),
             Normalization(),
-            keras.layers.Conv1D(4, 3, name="smoothing"),
+            keras.layers.Conv1D(4, 3, padding="same", name="smoothing"),
         ]
     )
     with pytest.raises(UnsupportedLayerError, match=r"'smoothing' \(Conv1D\)"):

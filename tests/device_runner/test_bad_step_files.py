@@ -247,7 +247,7 @@ CONTRACT = {
     "dtype-no-number": (spec_with("state", dtype="datetime64"), "datetime64"),
     "shape-negative": (spec_with("input", shape=[-1, 12]), "shape"),
     "int8-without-scale": (spec_with("input", scale=None), "without scale"),
-    "input-name": (spec_with("input", name="frame"), "must be called 'x'"),
+    "input-name": (spec_with("input", name="frame"), "unpaired states: the step's inputs are"),
     "period-zero": (contract_with(frame_period_s=0), "frame_period_s"),
     "period-huge": (contract_with(frame_period_s=10**400), "frame_period_s"),
     "tolerance-text": (
