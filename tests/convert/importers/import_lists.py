@@ -10,6 +10,7 @@ from pathlib import Path
 
 from convert.importers import FILE_KINDS, FOLDER
 from convert.layers import LAYERS, OWN
+from convert.layers.operations import OPERATIONS
 
 PAGE = Path(__file__).parents[3] / "docs" / "import.md"
 
@@ -24,6 +25,8 @@ def tables() -> dict[str, str]:
     for name, entry in LAYERS.items():
         if not name.startswith(OWN):
             layers.setdefault(entry.purpose, []).append(name)
+    functions = sorted({name for item in OPERATIONS for name in item.in_keras}, key=str.lower)
+    layers["functions outside of layers, by their names in keras.ops, and those of tf"] = functions
     return {
         "files": _table(("what", "file", "how it is read"), files),
         "layers": _table(
