@@ -14,7 +14,6 @@ import click
 
 from device_runner.commands import CommandEntry
 from device_runner.errors import DeviceRunnerError, did_you_mean
-from device_runner.printable import printable
 
 DISK_ERRORS = {
     errno.ENOSPC: "free space there or choose another folder",
@@ -93,6 +92,10 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
+            from device_runner.printable import (
+                printable,
+            )  # a start costs nothing that is not needed
+
             # It may quote a name from a file, a device or a recipe.
             error.message = printable(error.message)  # type: ignore[misc]
             raise
