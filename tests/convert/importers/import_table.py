@@ -47,7 +47,7 @@ class Row:
 
 def real_sequences(module: StepModule) -> Sequences:
     """Sequences of the task japanese-vowels in the shapes of a model's inputs; token ids are the
-    quantized first channel."""
+    quantized first channel. Wider frames and images repeat the channels."""
     found = []
     inputs = step_inputs(module)
     for sequence in load_task("japanese-vowels").train.sequences:
@@ -57,7 +57,8 @@ def real_sequences(module: StepModule) -> Sequences:
                 scaled = 1 + (sequence[:, :1] + 2) / 4 * (item.vocabulary - 2)
                 one[item.name] = np.clip(scaled, 1, item.vocabulary - 1).astype(np.int32)
             else:
-                one[item.name] = sequence[:, : item.values]
+                repeated = np.tile(sequence, -(-item.values // sequence.shape[1]))
+                one[item.name] = repeated[:, : item.values].reshape(-1, *item.shape)
         found.append(one)
     return found
 
