@@ -53,6 +53,9 @@ def save_step(folder: Path, step: FloatStep) -> None:
         "layers": step.layers,
         "float_states": sorted(step.float_states),
         "kept_float": sorted(step.kept_float),
+        "inputs": step.inputs,
+        "outputs": step.outputs,
+        "first_phase": step.first_phase,
     }
     (folder / STEP_FILE).write_bytes(step.flatbuffer)
     (folder / LIMITS_FILE).write_text(json.dumps(facts))
@@ -74,6 +77,9 @@ def load_step(folder: Path) -> FloatStep:
         layers=tuple(LayerName(*layer) for layer in facts["layers"]),
         float_states=frozenset(facts["float_states"]),
         kept_float=frozenset(facts["kept_float"]),
+        inputs=tuple(facts["inputs"]),
+        outputs=tuple(facts["outputs"]),
+        first_phase=facts["first_phase"],
     )
 
 

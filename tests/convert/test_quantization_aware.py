@@ -253,10 +253,14 @@ def test_all_of_a_step_is_saved(tmp_path):
         layers=(LayerName("a", "sums up"),),
         float_states=frozenset({"h"}),
         kept_float=frozenset({0}),
+        inputs=("frame",),
+        outputs=("level",),
+        first_phase=1,
     )
     defaults = FloatStep(b"", {})
+    # Recipes have no windows, and initial values do not compare.
     for field in fields(FloatStep):
-        if field.name != "initial":
+        if field.name not in ("initial", "window", "one_row"):
             assert getattr(whole, field.name) != getattr(defaults, field.name), field.name
     save_step(tmp_path, whole)
     assert load_step(tmp_path) == whole

@@ -131,10 +131,10 @@ def first_operator(tree, name: str):
     return next(o for o in graph.operators if tree.operatorCodes[o.opcodeIndex].builtinCode == code)
 
 
-def edit_tanh_to_gelu(tree):
+def edit_tanh_to_atan2(tree):
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
-    set_code(tree, "TANH", builtinCode=BuiltinOperator.GELU, deprecatedBuiltinCode=127)
+    set_code(tree, "TANH", builtinCode=BuiltinOperator.ATAN2, deprecatedBuiltinCode=127)
 
 
 def edit_version(tree):
@@ -198,7 +198,7 @@ def edit_options(tree):
 @pytest.mark.parametrize(
     ("edit", "part"),
     [
-        (edit_tanh_to_gelu, "operator GELU is not known here"),
+        (edit_tanh_to_atan2, "operator ATAN2 is not known here"),
         (edit_version, "operator FULLY_CONNECTED has version 99"),
         (edit_activation, "its activation 5 is not known"),
         (edit_weights_format, "its weights are shuffled"),

@@ -165,8 +165,8 @@ def test_a_step_that_computes_something_else_is_exit_code_5(tmp_path, frames, mo
 
     right = keras2.reference_of
 
-    def wrong(network):
-        compute = right(network)
+    def wrong(*models):
+        compute = right(*models)
         return lambda inputs: [value + 1e-3 * np.ptp(value) for value in compute(inputs)]
 
     monkeypatch.setattr(keras2, "reference_of", wrong)

@@ -187,7 +187,7 @@ def test_distributions_are_those_that_the_code_imports(task, distribution):
     found = keys(ROOT, task)
     versions = {name.lower().replace("_", "-") for name in found["train"].versions}
     assert distribution.lower().replace("_", "-") in versions
-    assert {"tensorflow", "tensorflow-model-optimization", "numpy"} <= versions
+    assert {"tensorflow", "tf-keras", "numpy"} <= versions
     others = {"sktime", "django", "polib", "pymicro-features", "bokeh-sampledata", "seglearn"}
     if distribution.lower() != "scikit-learn":
         assert others & versions <= {distribution.lower().replace("_", "-"), "polib", "django"}
