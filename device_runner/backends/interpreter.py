@@ -2,14 +2,20 @@
 
 They share one Python interface (Interpreter), but none lets a caller keep a view of a tensor across
 ``invoke()``. ``set_tensor`` and ``get_tensor`` check and copy, and cost as much as a small step. A
-view made from the tensor's raw address costs only a copy. The addresses stay valid because all
-shapes are static: after ``allocate_tensors()`` nothing is reallocated.
+view made from the tensor's raw address costs only a copy. The addresses stay valid where all
+shapes are static: after ``allocate_tensors()`` nothing is reallocated. With loops, variables or
+open shapes, which files of others have, memory moves at each ``invoke()``; there, tensors are
+copied.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from device_runner.backends.backend import (
     HostMemoryBackend,
@@ -22,8 +28,11 @@ from device_runner.backends.delegation import placement_of
 from device_runner.backends.host_step import HostMemory
 from device_runner.backends.known_failures import known_failure
 from device_runner.errors import BadModelError
-from device_runner.model.flatbuffer import Graph
+from device_runner.model.flatbuffer import Graph, Signature
 from device_runner.model.step_file import StepModel
+
+# Operators after which tensors may lie elsewhere.
+MOVING = {"WHILE", "IF", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
 
 class InterpreterBackend(HostMemoryBackend):
@@ -64,6 +73,8 @@ class InterpreterBackend(HostMemoryBackend):
             # The public way to one of several subgraphs, a signature runner, copies all inputs and
             # outputs.
             wrapper.AllocateTensors(number)
+        if _moves(graph):
+            return _copied(self.interpreter, graph, number, signature)
         # This is what the public invoke() and a signature runner call, without their search for
         # views in Python, a good part of a small step's cost; the addresses of our views stay
         # valid, see above. It is the function itself with all its arguments: a bound method and a
@@ -71,16 +82,8 @@ class InterpreterBackend(HostMemoryBackend):
         invoke = functools.partial(wrapper.Invoke.__func__, wrapper, number)
         # The wrapper reads the model's bytes, which only the interpreter owns.
         invoke.owner = self.interpreter  # type: ignore[attr-defined]
-        inputs = {name: self._view(index, number) for name, index in signature.inputs.items()}
-        fixed = all(graph.tensors[index].static_shape for index in signature.outputs.values())
-        if not fixed or any(operator.name in ("WHILE", "IF") for operator in graph.operators):
-            # A file without a contract: only a step gives these outputs their memory, which stays
-            # where it is as long as its size does.
-            for view in inputs.values():
-                view[:] = bytes(view.nbytes)
-            invoke()
         return HostMemory(
-            inputs=inputs,
+            inputs={name: self._view(index, number) for name, index in signature.inputs.items()},
             outputs={name: self._view(index, number) for name, index in signature.outputs.items()},
             invoke=invoke,
         )
@@ -92,6 +95,44 @@ class InterpreterBackend(HostMemoryBackend):
         address, size = array.__array_interface__["data"][0], array.nbytes
         del array
         return view_of_memory(address, size, self.interpreter)
+
+
+def _moves(graph: Graph) -> bool:
+    """Tell whether a graph's tensors may lie elsewhere after a call."""
+    return not MOVING.isdisjoint(operator.name for operator in graph.operators) or not all(
+        tensor.static_shape for tensor in graph.tensors
+    )
+
+
+def _copied(interpreter: Any, graph: Graph, number: int, signature: Signature) -> HostMemory:
+    """Make memory of our own, which each call is given and writes its results to."""
+
+    def arrays(tensors: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+        found = ((name, graph.tensors[index]) for name, index in tensors.items())
+        return {name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in found}
+
+    given, results = arrays(signature.inputs), arrays(signature.outputs)
+    wrapper = interpreter._interpreter
+
+    def invoke() -> None:
+        for name, array in given.items():
+            wrapper.SetTensor(signature.inputs[name], array, number)
+        wrapper.Invoke(number)
+        for name, array in results.items():
+            result = wrapper.GetTensor(signature.outputs[name], number)
+            if result.shape != array.shape:
+                raise BadModelError(
+                    f"its output '{name}' has the shape {list(result.shape)}, the file says "
+                    f"{list(array.shape)}"
+                )
+            array[...] = result
+
+    def views(of: Mapping[str, NDArray[Any]]) -> dict[str, memoryview]:
+        return {name: array.reshape(-1).view(np.uint8).data for name, array in of.items()}
+
+    # The wrapper reads the model's bytes, which only the interpreter owns.
+    invoke.owner = interpreter  # type: ignore[attr-defined]
+    return HostMemory(views(given), views(results), invoke)
 
 
 def load_interpreter(
