@@ -15,7 +15,6 @@ from convert.targets.mapping import (
     graph_problems,
     operator_notes,
     operator_reasons,
-    printable,
     used_tensors,
 )
 from convert.targets.multiplications import multiplications
@@ -25,6 +24,7 @@ from convert.targets.runtimes import LITERT, Runtime, get_runtime, oldest_runtim
 from device_runner.errors import BadModelError
 from device_runner.model.flatbuffer import Graph, Operator, read_graph
 from device_runner.model.step_file import read_bytes
+from device_runner.printable import printable
 
 
 def check_file(path: str | Path, target: str, runtime: str | None = None) -> TargetReport:

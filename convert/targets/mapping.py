@@ -16,6 +16,7 @@ from device_runner.model.flatbuffer import Graph, Operator, Tensor
 from device_runner.model.foreign_model import check_variables
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.operators import OPERATORS
+from device_runner.printable import printable
 
 # Backends by distribution, to look up their known failures.
 _BACKENDS = {"tflite-runtime": "tflite-runtime", LITERT: "litert"}
@@ -153,8 +154,3 @@ def used_tensors(graph: Graph) -> list[Tensor]:
     """List the tensors that an operator reads or writes."""
     used = {index for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
     return [graph.tensors[index] for index in sorted(used)]
-
-
-def printable(text: str) -> str:
-    """Replace the characters of a text from a file that a terminal would act on."""
-    return "".join(c if c.isprintable() else "?" for c in text)

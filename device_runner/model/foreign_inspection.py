@@ -11,6 +11,7 @@ from device_runner.model.flatbuffer import Graph, Tensor
 from device_runner.model.foreign_model import read_ports, scheme_of, variables_of
 from device_runner.model.state_pairs import stored_alike
 from device_runner.model.step_file import read_bytes
+from device_runner.printable import printable
 
 
 def inspect_foreign(path: str | Path) -> dict[str, Any]:
@@ -67,26 +68,26 @@ def format_foreign(facts: dict[str, Any]) -> str:
     lines = [
         f"{facts['path']}: a TFLite file without a step contract, {facts['scheme']}",
         f"  file {facts['file_bytes']:,} bytes (weights {facts['weight_bytes']:,})",
-        f"signature {_printable(facts['signature'] or 'none')} (the file has "
-        f"{', '.join(map(_printable, facts['signatures'])) or 'none'})",
+        f"signature {printable(facts['signature'] or 'none')} (the file has "
+        f"{', '.join(map(printable, facts['signatures'])) or 'none'})",
         *(f"  in   {_line(name, item)}" for name, item in facts["inputs"].items()),
         *(f"  out  {_line(name, item)}" for name, item in facts["outputs"].items()),
     ]
     for state in facts["states"]:
         same = "" if state["stored_alike"] else "; stored differently in and out"
         lines.append(
-            f"  state {_line(state['name'], state)}  {_printable(state['input'])} <- "
-            f"{_printable(state['output'])}, by {state['recognised_by']}{same}"
+            f"  state {_line(state['name'], state)}  {printable(state['input'])} <- "
+            f"{printable(state['output'])}, by {state['recognised_by']}{same}"
         )
-    lines += [f"  inside {_printable(text)}" for text in facts["variables"]]
+    lines += [f"  inside {printable(text)}" for text in facts["variables"]]
     if facts["unclear"]:
         lines.append(
-            f"  unclear: {_printable(facts['unclear'])}; say which with "
+            f"  unclear: {printable(facts['unclear'])}; say which with "
             "'edgestep adopt --state INPUT=OUTPUT'"
         )
     lines.append("operators")
     lines += [
-        f"  {op['count']:3d} x {_printable(op['name'])} (version {op['version']})"
+        f"  {op['count']:3d} x {printable(op['name'])} (version {op['version']})"
         for op in facts["operators"]
     ]
     dtypes = facts["tensor_dtypes"].items()
@@ -115,8 +116,4 @@ def _line(name: str, item: dict[str, Any]) -> str:
     quantization = f", scale {scale:.6g}, zero point {item['zero_point']}" if scale else ""
     resized = "" if item["fixed_shape"] else ", a size that may be changed stands as 1"
     shape = ", ".join(map(str, item["shape"]))
-    return f"{_printable(name)} [{shape}] {item['dtype']}{quantization}{resized}"
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return f"{printable(name)} [{shape}] {item['dtype']}{quantization}{resized}"
