@@ -3,7 +3,7 @@ model over a long stream."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from convert.schemes.scheme import FloatStep
 from convert.step.contract_fields import contract_fields
 from convert.step.phase_signatures import with_phases
 from device_runner.model.flatbuffer import read_graph
-from device_runner.model.frames import StepValues
 from device_runner.model.step_file import StepModel
 from device_runner.stream import Stream
 from device_runner.verify import compare
@@ -64,7 +63,7 @@ def step_outputs(stream: Stream, data: SequenceSet) -> NDArray[np.float32]:
     outputs = None
     for index, sequence in enumerate(data.sequences):
         stream.reset()
-        given = first_output(stream.run(sequence))
+        given = first_output(stream.run_by_name(sequence))
         if outputs is None:
             outputs = np.zeros((len(data), data.lengths.max(), given.shape[-1]), np.float32)
         outputs[index, : len(given)] = given
@@ -95,7 +94,7 @@ def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> Drift:
         frames = frames[:steps]
     reference = _run_float(step, stream.model, frames)
     stream.reset()
-    outputs = first_output(stream.run(frames))
+    outputs = first_output(stream.run_by_name(frames))
     stream.reset()
     if window is not None:
         answered = list(window.answered_frames(steps))
@@ -113,9 +112,9 @@ def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> Drift:
     )
 
 
-def first_output(outputs: StepValues) -> NDArray[np.float32]:
+def first_output(outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
     """Return the first of a stream's outputs, which is the one the task trains."""
-    return next(iter(outputs.values())) if isinstance(outputs, dict) else outputs
+    return next(iter(outputs.values()))
 
 
 def float_stream_of(step: FloatStep, quantized: StepModel) -> Stream:
@@ -135,4 +134,4 @@ def float_stream_of(step: FloatStep, quantized: StepModel) -> Stream:
 
 def _run_float(step: FloatStep, quantized: StepModel, frames: Any) -> NDArray[np.float32]:
     """Step the float graph through ``frames`` without a reset and return its outputs."""
-    return first_output(float_stream_of(step, quantized).run(frames))
+    return first_output(float_stream_of(step, quantized).run_by_name(frames))

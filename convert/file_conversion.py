@@ -18,6 +18,7 @@ from convert.importers import NO_HINTS, ImportHints, import_model, is_code
 from convert.targets.profile import get_profile
 from convert.verify import Runtimes, Verification, waiting_runtimes
 from device_runner.errors import MissingRuntimeError, VerificationError
+from device_runner.output_file import OutputKind, check_not_source, check_replaceable
 from models.tensorflow_log import quiet
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def convert_file(
     hop: int | None = None,
     carry: bool = False,
     output: str | Path | None = None,
+    force: bool = False,
     in_float: Sequence[str] = (),
     explain: bool = False,
     tell: Tell | None = None,
@@ -103,6 +105,7 @@ def convert_file(
         window, hop: answer for so many last frames (None: what the model is fixed to, if it is),
             every so many (None: 1). carry: never reset the state instead.
         output: the file to write; by default beside ``path``, with the scheme in its name.
+        force: whether to write over a file that is not a step model.
         in_float: names of layers that stay in float32 in an integer scheme.
         explain: whether to tell the error of each layer and scheme, and the cheapest mend.
         tell: receives one line of text whenever there is news.
@@ -118,14 +121,12 @@ def convert_file(
     from convert.import_conversion.description import Facts
 
     wish, wanted = _wish(window, hop, carry), _checked_wishes(target, scheme, data)
-    say = tell or _say_nothing
-    facts = Facts(tuple(labels), tuple(channels), units, frame_period_s)
+    _check_output(path, output, force, target, wanted)
+    say, facts = tell or _say_nothing, Facts(tuple(labels), tuple(channels), units, frame_period_s)
     imported, path = _imported(path, architecture, hints, data)
     with waiting_runtimes() as runtimes:
         conversion = _prepare(imported, _meaning(path, imported, wish), data, facts, in_float)
-        _tell_of_original(path, conversion, say)
-        if explain:
-            _explain(conversion, wanted, say)
+        _tell_of_original(path, conversion, explain, wanted, say)
         return _written(conversion, target, wanted, path, output, runtimes, say)
 
 
@@ -162,6 +163,32 @@ def _checked_wishes(
     if isinstance(data, str | Path):
         check_data_source(str(data))
     return None if scheme is None else parse_scheme(scheme)
+
+
+def _check_output(
+    path: str | Path,
+    output: str | Path | None,
+    force: bool,
+    target: str,
+    scheme: SchemeSpec | None,
+) -> None:
+    """Find out before the work whether a file of another kind is where the result will go.
+
+    Raises:
+        OptionError: it is.
+    """
+    from convert.scheme_choice import candidates
+
+    named = Path(str(path).rpartition(":")[2] if is_code(path) else path)
+    schemes = candidates(target) if scheme is None else (scheme,)
+    files = [_default_output(named, one) for one in schemes] if output is None else [Path(output)]
+    for file in files:
+        check_not_source(file, Path(path))
+        check_replaceable(file, OutputKind.STEP_MODEL, force)
+
+
+def _default_output(path: Path, scheme: SchemeSpec) -> Path:
+    return path.parent / f"{path.stem}-{scheme.file_part}.tflite"
 
 
 def _imported(
@@ -224,12 +251,17 @@ def _meaning(path: Path, imported: ImportedModel, wish: WindowWish) -> Meaning:
         raise type(error)(f"{path}: {error.message}") from error
 
 
-def _tell_of_original(path: Path, conversion: Conversion, say: Tell) -> None:
+def _tell_of_original(
+    path: Path, conversion: Conversion, explain: bool, scheme: SchemeSpec | None, say: Tell
+) -> None:
+    """Tell what was imported; and the errors of schemes and layers, if they are to be explained."""
     say(f"{path}: {conversion.imported.framework}; {conversion.proof}")
     if conversion.imported.understood:
         say(f"  {conversion.imported.understood}")
     for text in conversion.changed:
         say(f"  {text}")
+    if explain:
+        _explain(conversion, scheme, say)
 
 
 def _export(
@@ -250,8 +282,8 @@ def _export(
     for name, reason in refused.items():
         say(f"  not {name}: {reason}")
     if output is None:
-        used = parse_scheme(model.contract.scheme).file_part
-        model = replace(model, path=written.replace(folder / f"{path.stem}-{used}.tflite"))
+        final = _default_output(path, parse_scheme(model.contract.scheme))
+        model = replace(model, path=written.replace(final))
     return model, refused
 
 

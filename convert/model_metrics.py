@@ -6,6 +6,7 @@ On disk the metrics are one JSON object whose keys depend on the task's metric (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -82,7 +83,8 @@ class ModelMetrics:
         groups = (value for name, value in raw.items() if name.startswith(f"{metric.key}_by_"))
         return cls(
             metric=metric,
-            score=raw[metric.key],
+            # Null stands for a score that is not a number.
+            score=math.nan if raw[metric.key] is None else raw[metric.key],
             float_score=raw.get(f"float_{metric.key}"),
             by_group=dict(next(groups, {})),
             drift=Drift.read(raw["drift"]) if raw.get("drift") else None,

@@ -23,6 +23,10 @@ class BadInputError(DeviceRunnerError):
     exit_code = 3
 
 
+class NotFiniteError(BadInputError):
+    """A step's outputs are not finite any more: the input, or the model, left float32's range."""
+
+
 class MissingRuntimeError(DeviceRunnerError):
     """The chosen runtime, delegate or device is missing."""
 

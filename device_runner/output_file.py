@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class OutputKind(Enum):
     PROGRAM = "Python program in one file"
     C_SOURCE = "C file of 'edgestep export-c'"
     DRAWING = "drawing in DOT"
-    SAMPLES = "NumPy array"
+    SAMPLES = "array of nanoseconds of 'edgestep bench --samples'"
     TECHNIQUES = "table of 'edgestep techniques'"
 
 
@@ -45,6 +46,42 @@ def check_replaceable(path: Path, kind: OutputKind, force: bool) -> None:
     )
 
 
+def check_not_source(path: Path, source: Path) -> None:
+    """Find out whether a command would write over the file that it reads.
+
+    Raises:
+        OptionError: it would.
+    """
+    if path.exists() and source.exists() and path.samefile(source):
+        raise OptionError(f"{path} is the file to read; name another file with --output")
+
+
+def check_samples(folder: Path, files: Sequence[str | Path], force: bool) -> None:
+    """Find out whether every model's samples have a file of their own in a folder.
+
+    Args:
+        files: the models that are measured.
+
+    Raises:
+        OptionError: two models would share a file, or something else is there.
+    """
+    models: dict[Path, str | Path] = {}
+    for file in files:
+        path = samples_file(folder, file)
+        if path in models:
+            raise OptionError(
+                f"the samples of {models[path]} and {file} would both go to {path}; measure them "
+                "one after the other, or rename one"
+            )
+        models[path] = file
+        check_replaceable(path, OutputKind.SAMPLES, force)
+
+
+def samples_file(folder: Path, file: str | Path) -> Path:
+    """Return the file of a model's samples in a folder."""
+    return folder / Path(Path(file).name).with_suffix(".npy")
+
+
 def _is_of_kind(path: Path, kind: OutputKind) -> bool:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -54,14 +91,15 @@ def _is_of_kind(path: Path, kind: OutputKind) -> bool:
         return head.startswith(b"#!") and "__main__.py" in _members(path)
     if kind is OutputKind.ONNX:
         # The first field of every exporter's file is the version of the format, a small number.
-        return path.suffix.lower() == ".onnx" and head[:1] == b"\x08" and head[1] < 128
+        return path.suffix.lower() == ".onnx" and head[:1] == b"\x08" and head[1:2] < b"\x80"
     marks = {
         OutputKind.C_SOURCE: b"Written by 'edgestep export-c'",
         OutputKind.TECHNIQUES: b"edgestep techniques",
+        # Nanoseconds: a vector of whole numbers, which frames and labels of others seldom are.
+        OutputKind.SAMPLES: b"'descr': '<i8'",
+        OutputKind.DRAWING: b"digraph step {",
     }
-    if kind in marks:
-        return marks[kind] in head
-    return head.startswith(b"digraph" if kind is OutputKind.DRAWING else b"\x93NUMPY")
+    return marks[kind] in head
 
 
 def _members(path: Path) -> list[str]:

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from device_runner.backends import AUTOMATIC, load_backend
 from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.errors import BadInputError
@@ -17,6 +20,7 @@ from device_runner.model.frames import (
     bind_decode,
     bind_decode_answer,
     bind_encode,
+    check_finite,
     decode_sequence,
     stored_frames,
 )
@@ -61,7 +65,8 @@ class Stream:
 
     #: One step as stored. It takes the bytes of all inputs, one after another in the contract's
     #: order, and returns those of all outputs; of a model with a window, b"" at a frame that gives
-    #: nothing. It is the fastest way to step, and may outlive the stream.
+    #: nothing. It is the fastest way to step, checks neither what it gets nor what it returns, and
+    #: may outlive the stream.
     step_bytes: Callable[[Any], bytes]
 
     def __init__(
@@ -130,6 +135,8 @@ class Stream:
         Raises:
             BadInputError: ``x`` has the wrong shape or dtype, holds NaN or infinity, or is outside
                 the vocabulary.
+            NotFiniteError: an output is NaN or infinite. So is what follows, until :meth:`reset`
+                or :meth:`load_state`. (:attr:`step_bytes` does not look at what it returns.)
         """
         return self._decode(self.step_bytes(self._encode(x)))
 
@@ -146,11 +153,29 @@ class Stream:
 
         Raises:
             BadInputError: as :meth:`step`, or the inputs differ in length.
+            NotFiniteError: as :meth:`step`; all of the sequence was stepped through.
         """
+        outputs, answered = self._run(x)
+        check_finite(outputs, answered)
+        return outputs if len(outputs) > 1 else outputs[self.model.contract.output.name]
+
+    def run_by_name(self, x: Any) -> dict[str, NDArray[Any]]:
+        """Step through a sequence as :meth:`run` does, and leave NaN and infinity as they are.
+
+        Returns:
+            Each output by name, [steps, outputs] float32.
+
+        Raises:
+            BadInputError: as :meth:`run`.
+        """
+        return self._run(x)[0]
+
+    def _run(self, x: Any) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
+        """Return the outputs of a sequence by name, and which steps have an answer."""
         contract = self.model.contract
         frames = stored_frames(check_inputs(x, contract.inputs), contract.inputs)
-        outputs = decode_sequence(list(map(self.step_bytes, frames)), contract.answers)
-        return outputs if len(outputs) > 1 else outputs[contract.output.name]
+        given = list(map(self.step_bytes, frames))
+        return decode_sequence(given, contract.answers), np.array(list(map(bool, given)), bool)
 
     def state_bytes(self) -> dict[str, bytes]:
         """Return the current state, as stored, by state name."""
@@ -173,6 +198,12 @@ class Stream:
         Raises:
             BadInputError: ``saved`` is not a saved state, is damaged, or is another model's.
         """
+        if not isinstance(saved, bytes | bytearray | memoryview):
+            raise BadInputError(
+                f"a saved state is bytes, not {type(saved).__name__}; give what "
+                "Stream.save_state() returned"
+            )
+        saved = bytes(saved)
         body = len(STATE_MAGIC) + 2 * _HASH_BYTES
         if not saved.startswith(STATE_MAGIC) or len(saved) < body:
             raise BadInputError("this is not a saved state; save one with Stream.save_state()")

@@ -111,8 +111,7 @@ def verify(stream: Stream) -> Verification:
     given: list[dict[str, NDArray[Any]]] = []
     for sequence in golden.sequences():
         stream.reset()
-        y = stream.run(sequence)
-        given.append(y if isinstance(y, dict) else {name: y})
+        given.append(stream.run_by_name(sequence))
     stream.reset()
     answered = golden.answered(stream.model.contract.window)
     own = {name: np.concatenate([y[name] for y in given])[answered] for name in golden.outputs}

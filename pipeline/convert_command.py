@@ -11,13 +11,15 @@ from convert.importers import FILE_KINDS, FOLDER, FileKind, ImportHints
 from convert.layers import LAYERS, OWN
 from convert.schemes import SCHEMES
 from convert.targets import target_names
+from device_runner.commands.options import force_option
+from device_runner.printable import echo
 
 
 def _list_layers(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     """Print the kinds of layers that can be stepped, one a line, and end."""
     if not wanted or context.resilient_parsing:
         return
-    click.echo("\n".join(sorted({name.removeprefix(OWN) for name in LAYERS})))
+    echo("\n".join(sorted({name.removeprefix(OWN) for name in LAYERS})))
     context.exit()
 
 
@@ -85,6 +87,7 @@ quantized, verified on every installed runtime, and checked for the target.
               help="Never reset the state, though the model was trained on windows.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write; default: MODEL with the scheme in its name.")  # fmt: skip
+@force_option
 @click.option("--in-float", multiple=True, metavar="LAYER",
               help="A layer that stays in float32 in an integer scheme.")  # fmt: skip
 @click.option("--explain", is_flag=True,
@@ -111,6 +114,7 @@ def convert_command(
     hop: int | None,
     carry: bool,
     output: Path | None,
+    force: bool,
     in_float: tuple[str, ...],
     explain: bool,
 ) -> None:
@@ -135,9 +139,10 @@ def convert_command(
         hop=hop,
         carry=carry,
         output=output,
+        force=force,
         in_float=in_float,
         explain=explain,
-        tell=click.echo,
+        tell=echo,
     )
 
 

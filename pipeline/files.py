@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from device_runner import strict_json
 from device_runner.atomic_write import write_atomically
 from device_runner.errors import one_line
 from pipeline.errors import PipelineError
@@ -52,8 +53,8 @@ def _text(path: Path) -> str:
 
 def _object(text: str, place: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = strict_json.loads(text)
+    except ValueError as error:
         raise PipelineError(f"{place} is damaged ({one_line(error)}); {_ANEW}") from error
     if not isinstance(found, dict):
         raise PipelineError(f"{place} is damaged (it holds no object); {_ANEW}")

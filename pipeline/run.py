@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from device_runner.printable import without_controls
 from pipeline.all_stages import run_stages
 from pipeline.recipe import load_recipe
 from pipeline.report import write_report
@@ -37,7 +38,10 @@ def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -
         if not fresh:
             skipped.append(f"{subject} {stage}")
 
-    workspace = Workspace(runs_dir / recipe.name, again, announce, console.print)
+    def warn(text: str) -> None:
+        console.print(without_controls(text), markup=False)
+
+    workspace = Workspace(runs_dir / recipe.name, again, announce, warn)
     start = time.monotonic()
     progress = Progress(
         TextColumn("{task.description}"),
@@ -55,9 +59,10 @@ def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -
     if until == "report":
         report = write_report(outcome)
         print_table(make_rows(outcome), outcome, console)
-        console.print(f"report: {report}")
+        console.print(without_controls(f"report: {report}"), markup=False)
     if outcome.files:
-        console.print(f"step models: {workspace.folder / '*.tflite'}")
+        step_models = workspace.folder / "*.tflite"
+        console.print(without_controls(f"step models: {step_models}"), markup=False)
     console.print(f"done in {time.monotonic() - start:.0f} s")
 
 
@@ -101,6 +106,7 @@ def _tracker(console: Console, progress: Progress, check_interrupt: Callable[[],
         finally:
             progress.remove_task(bar)
         remark = f"  {last_remark}" if last_remark else ""
-        console.print(f"{stage:9} {subject:24} {time.monotonic() - start:6.1f} s{remark}")
+        line = f"{stage:9} {subject:24} {time.monotonic() - start:6.1f} s{remark}"
+        console.print(without_controls(line), markup=False)
 
     return track

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from convert.model_metrics import ModelMetrics
 from convert.scheme_choice import Choice, candidates, choose, refusal
+from device_runner.printable import without_controls
 from models.metrics import MetricDescription
 from pipeline.all_stages import Outcome
 from pipeline.networks import models_by_file
@@ -190,7 +191,7 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
         )
     console.print(table)
     for line in remarks(rows, outcome):
-        console.print(line, highlight=False)
+        console.print(without_controls(line), highlight=False, markup=False)
 
 
 def title(outcome: Outcome) -> str:

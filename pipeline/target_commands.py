@@ -10,7 +10,8 @@ import click
 from convert.targets import target_names
 from device_runner.commands.options import force_option
 from device_runner.model.step_file import load_step_model
-from device_runner.output_file import OutputKind, check_replaceable
+from device_runner.output_file import OutputKind, check_not_source, check_replaceable
+from device_runner.printable import echo
 
 
 @click.command("check")
@@ -29,7 +30,7 @@ def check(file: Path, target: str, runtime: str | None, as_json: bool) -> None:
     from convert.targets.report import format_report
 
     report = check_file(file, target, runtime)
-    click.echo(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
+    echo(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
     if not report.fits:
         raise report.error()
 
@@ -59,11 +60,12 @@ def compile_edgetpu(
     if static.problems or not any(one.status == "maps" for one in static.operators):
         raise static.error()
     output = output or file.with_name(f"{file.stem}_edgetpu.tflite")
+    check_not_source(output, file)
     check_replaceable(output, OutputKind.STEP_MODEL, force)
     compiled, report = compile_for_edgetpu(model, output, min_runtime)
-    click.echo(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
+    echo(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
     if not as_json:
-        click.echo(f"{compiled.path}: {compiled.file_bytes:,} bytes")
+        echo(f"{compiled.path}: {compiled.file_bytes:,} bytes")
 
 
 @click.command("export-c")
@@ -83,8 +85,8 @@ def export_c_command(file: Path, output: Path, prefix: str | None, force: bool) 
     written = export_c(load_step_model(file), output, prefix, force)
     measured = written.measured
     for path in written.files:
-        click.echo(f"{path}: {path.stat().st_size:,} bytes")
-    click.echo(
+        echo(f"{path}: {path.stat().st_size:,} bytes")
+    echo(
         f"arena {measured.arena_bytes:,} bytes; {measured.steps} steps on tflite-micro "
         f"{measured.version}, rms error {measured.rms:.3g}"
     )

@@ -30,6 +30,7 @@ from device_runner.model.golden import golden_input
 from device_runner.model.graph_checks import TENSOR_LIMIT_BYTES
 from device_runner.model.step_file import StepModel, has_contract, read_bytes
 from device_runner.model.tensor_spec import TensorSpec
+from device_runner.output_file import OutputKind, check_not_source, check_replaceable
 from models.tensorflow_log import quiet
 
 GOLDEN_SEQUENCES, GOLDEN_STEPS = 3, 16
@@ -60,7 +61,9 @@ class Wishes:
     labels: tuple[str, ...] = ()
 
 
-def adopt_file(path: Path, wishes: Wishes, output: Path | None, tell: Tell) -> StepModel:
+def adopt_file(
+    path: Path, wishes: Wishes, output: Path | None, tell: Tell, force: bool = False
+) -> StepModel:
     """Write a step model of a TFLite file.
 
     Args:
@@ -68,8 +71,10 @@ def adopt_file(path: Path, wishes: Wishes, output: Path | None, tell: Tell) -> S
         output: the file to write; by default beside ``path``, with "step" or the scheme in its
             name.
         tell: receives one line of text whenever there is news.
+        force: whether to write over a file that is not a step model.
 
     Raises:
+        OptionError: a file of another kind is where the step model would be written.
         BadModelError, SourceModelError: the file is missing or damaged, is a step model already, or
             its states cannot be told or taken out.
         CalibrationError: the data does not fit.
@@ -83,10 +88,14 @@ def adopt_file(path: Path, wishes: Wishes, output: Path | None, tell: Tell) -> S
     if wishes.data is not None:
         check_data_source(wishes.data)
     spec = None if wishes.scheme is None else parse_scheme(wishes.scheme)
+    ending = "step" if spec is None else spec.file_part
+    target = output or path.with_name(f"{path.stem}-{ending}.tflite")
+    check_not_source(target, path)
+    check_replaceable(target, OutputKind.STEP_MODEL, force)
     try:
         with loading(path), quiet():
             step = _explicit(data, wishes, spec)
-        return _written(path, data, step, wishes, spec, output, tell)
+        return _written(path, data, step, wishes, spec, target, tell)
     except (BadModelError, SourceModelError) as error:
         if error.message.startswith(str(path)):
             raise
@@ -122,7 +131,7 @@ def _written(
     step: ExplicitStep,
     wishes: Wishes,
     spec: SchemeSpec | None,
-    output: Path | None,
+    target: Path,
     tell: Tell,
 ) -> StepModel:
     graph = read_graph(step.flatbuffer)
@@ -142,10 +151,6 @@ def _written(
     facts = AdoptedFacts(
         path, step, golden, wishes.data, wishes.frame_period_s, wishes.labels, sequences
     )
-    ending = "step" if spec is None else spec.file_part
-    target = output or path.with_name(f"{path.stem}-{ending}.tflite")
-    if target.resolve() == path.resolve():
-        raise SourceModelError("the file to write is the file to read; name another with -o")
     if spec is None:
         return write_as_it_is(float_step, facts, target)
     return write_quantized(float_step, facts, spec, target)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from calibration.data import Sequences
 from convert.evaluation import float_stream_of
 from convert.schemes.scheme import FloatStep
-from device_runner.model.frames import StepValues
 from device_runner.model.names import OUTPUT_NAME
 from device_runner.stream import Stream
 
@@ -128,7 +127,7 @@ def step_error(
         left -= max(map(len, cut.values()))
         for outputs, one in ((given, stream), (wanted, reference)):
             one.reset()
-            for name, values in _by_name(one.run(cut)).items():
+            for name, values in one.run_by_name(cut).items():
                 outputs.setdefault(name, []).append(values.reshape(len(values), -1))
     stream.reset()
     pairs = {name: _answered(given[name], wanted[name]) for name in wanted}
@@ -139,10 +138,6 @@ def step_error(
     if decides:
         decisions = float(np.mean(_decisions(first[0]) != _decisions(first[1])))
     return StepError(len(first[0]), rms, maximum, decisions)
-
-
-def _by_name(outputs: StepValues) -> dict[str, NDArray[Any]]:
-    return outputs if isinstance(outputs, dict) else {OUTPUT_NAME: outputs}
 
 
 def _answered(

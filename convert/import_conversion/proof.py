@@ -47,8 +47,7 @@ def float_stream(step: FloatStep, description: StepModelFacts) -> Stream:
 def outputs_of(stream: Stream, sequence: ByName) -> ByName:
     """Step through a sequence from a reset; return outputs [steps, values] by name."""
     stream.reset()
-    given = stream.run(sequence)
-    return given if isinstance(given, dict) else {stream.model.contract.output.name: given}
+    return stream.run_by_name(sequence)
 
 
 def float_error(

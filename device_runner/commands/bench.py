@@ -12,7 +12,12 @@ import click
 import numpy as np
 
 from device_runner.backends.backend import LoadOptions
-from device_runner.commands.options import backend_option, json_option, load_options
+from device_runner.commands.options import (
+    backend_option,
+    force_option,
+    json_option,
+    load_options,
+)
 from device_runner.commands.progress import show_progress
 from device_runner.containment import contained, stepping
 from device_runner.errors import VerificationError
@@ -21,6 +26,8 @@ from device_runner.measure.latency import PERCENTILES, BenchSettings
 from device_runner.measure.paced import PacedSettings
 from device_runner.measure.result import BenchResult
 from device_runner.opening import open_any_stream
+from device_runner.output_file import check_samples, samples_file
+from device_runner.printable import echo
 from device_runner.stream import Stream
 
 
@@ -54,6 +61,7 @@ from device_runner.stream import Stream
 @click.option("--samples", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Write every step's nanoseconds to FOLDER/MODEL.npy.")  # fmt: skip
 @json_option
+@force_option
 @contained
 def bench(
     files: tuple[str, ...],
@@ -66,6 +74,7 @@ def bench(
     output: Path | None,
     samples: Path | None,
     as_json: bool,
+    force: bool,
     **how: Any,
 ) -> None:
     """Measure what one step of each model costs on this device.
@@ -81,6 +90,8 @@ def bench(
     circumstances = benchmark.Circumstances(
         options.threads, cpus, realtime, None if percentile is None else float(percentile)
     )
+    if samples:
+        check_samples(samples, files, force)
     results = _Results(output, samples, as_json)
     with scheduled(cpus, realtime):
         streams = [open_any_stream(file, backend, options, data) for file in files]
@@ -97,7 +108,7 @@ def bench(
     if not as_json:
         from device_runner.measure.result_table import format_results
 
-        click.echo(format_results(results.found))
+        echo(format_results(results.found))
     for stream, result in zip(streams, results.found, strict=True):
         if not result["valid"]:
             raise VerificationError(f"{stream.model.path}: {result['invalid_reason']}")
@@ -147,6 +158,6 @@ class _Results:
 
             append_result(self.output, result)
         if self.samples and measured.samples is not None:
-            np.save(self.samples / Path(result["file"]).with_suffix(".npy"), measured.samples)
+            np.save(samples_file(self.samples, result["file"]), measured.samples)
         if self.as_json:
-            click.echo(json.dumps(result, allow_nan=False))
+            echo(json.dumps(result, allow_nan=False))

@@ -11,6 +11,7 @@ from device_runner import doctor as backend_doctor
 from device_runner.backends import BACKENDS
 from device_runner.commands.options import json_option
 from device_runner.errors import MissingRuntimeError
+from device_runner.printable import echo
 
 
 @click.command("doctor")
@@ -23,10 +24,10 @@ def doctor(as_json: bool) -> None:
         diagnosis = backend_doctor.diagnose(name)
         usable |= diagnosis.usable
         if as_json:
-            click.echo(json.dumps(asdict(diagnosis)))
+            echo(json.dumps(asdict(diagnosis)))
         else:
             state = "usable" if diagnosis.usable else "-"
-            click.echo(f"{name:{width}}  {state:6}  {diagnosis.finding}")
+            echo(f"{name:{width}}  {state:6}  {diagnosis.finding}")
     if not usable:
         raise MissingRuntimeError(
             "no backend is usable here; begin with 'pip install ai-edge-litert'"

@@ -25,6 +25,8 @@ DISK_ERRORS = {
     errno.ENOENT: "make its folder first or choose another",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EEXIST: "a file is in the way; choose another folder",
+    errno.EISDIR: "a folder is in the way; choose another name",
+    errno.ENOTEMPTY: "a folder is in the way; choose another name",
 }
 # What the whole machine or process has run out of.
 SYSTEM_ERRORS = {
@@ -89,6 +91,9 @@ class CommandGroup(click.Group):
                 )
 
     def invoke(self, ctx: click.Context) -> Any:
+        with contextlib.suppress(AttributeError, ValueError):
+            if sys.stdout.errors == "strict":  # a terminal that does not know all letters
+                sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
@@ -103,6 +108,10 @@ class CommandGroup(click.Group):
             raise DeviceRunnerError(
                 "this machine has no memory left for that; end other programs, or give less data"
             ) from error
+        except RecursionError as error:
+            raise DeviceRunnerError(
+                "a file is nested too deeply to be read; check what it was made with"
+            ) from error
         except KeyboardInterrupt:
             click.echo(self.interrupted, err=True)
             ctx.exit(INTERRUPTED_EXIT_CODE)
@@ -111,14 +120,13 @@ class CommandGroup(click.Group):
         except OSError as error:
             if error.errno in SYSTEM_ERRORS:
                 raise DeviceRunnerError(SYSTEM_ERRORS[error.errno]) from error
-            if error.errno not in DISK_ERRORS:
+            if error.errno is None:  # of a package, not of the system: where, nobody can say
                 raise
             place = error.filename or "the output"
             if not error.filename:
                 _drop_output()
-            raise DeviceRunnerError(
-                f"cannot write {place}: {error.strerror}; {DISK_ERRORS[error.errno]}"
-            ) from error
+            advice = DISK_ERRORS.get(error.errno, "look at its disk and permissions")
+            raise DeviceRunnerError(f"cannot write {place}: {error.strerror}; {advice}") from error
 
 
 def _drop_output() -> None:

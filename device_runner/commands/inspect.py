@@ -7,11 +7,14 @@ from pathlib import Path
 
 import click
 
-from device_runner.commands.options import json_option
+from device_runner.atomic_write import write_atomically
+from device_runner.commands.options import force_option, json_option
 from device_runner.errors import BadModelError
 from device_runner.model import inspection
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import has_contract, load_step_model, read_bytes
+from device_runner.output_file import OutputKind, check_replaceable
+from device_runner.printable import echo
 
 
 @click.command("inspect")
@@ -19,33 +22,34 @@ from device_runner.model.step_file import has_contract, load_step_model, read_by
 @click.option("--graph", metavar="FILE.dot|text",
               help="Draw the graph of any TFLite file, for Graphviz or as text.")  # fmt: skip
 @json_option
-def inspect(file: str, graph: str | None, as_json: bool) -> None:
+@force_option
+def inspect(file: str, graph: str | None, as_json: bool, force: bool) -> None:
     """Show a step model's signature, states, operators, sizes and metrics.
 
     Of any other TFLite file: its inputs, outputs and operators, the states that can be recognised,
     and what it keeps inside from step to step.
     """
     if graph is not None:
-        _draw(file, graph)
+        _draw(file, graph, force)
         return
     if not has_contract(read_bytes(file)):
         from device_runner.model.foreign_inspection import format_foreign, inspect_foreign
 
         found = inspect_foreign(file)
-        click.echo(json.dumps(found, indent=1) if as_json else format_foreign(found))
+        echo(json.dumps(found, indent=1) if as_json else format_foreign(found))
         return
     model = load_step_model(file)
     facts = inspection.inspect_model(model)
-    click.echo(
-        json.dumps(facts, indent=1) if as_json else inspection.format_inspection(facts, model)
-    )
+    echo(json.dumps(facts, indent=1) if as_json else inspection.format_inspection(facts, model))
 
 
-def _draw(file: str, form: str) -> None:
+def _draw(file: str, form: str, force: bool) -> None:
     from device_runner.model.graph_drawing import draw_dot, draw_text, states_of
 
     if form != "text" and not form.endswith(".dot"):
         raise click.BadParameter(f"'{form}' is neither 'text' nor the name of a .dot file")
+    if form != "text":
+        check_replaceable(Path(form), OutputKind.DRAWING, force)
     data = read_bytes(file)
     try:
         graph = read_graph(data)
@@ -53,10 +57,10 @@ def _draw(file: str, form: str) -> None:
     except BadModelError as error:
         raise BadModelError(f"{file}: {error.message}") from error
     if form == "text":
-        click.echo(drawing)
+        echo(drawing)
         return
-    Path(form).write_text(drawing, encoding="utf-8")
-    click.echo(
+    write_atomically(Path(form), drawing.encode(errors="replace"))
+    echo(
         f"{form}: {len(graph.operators)} operators, {len(states_of(graph))} states; "
         f"draw it with Graphviz: dot -Tsvg -O {form}"
     )

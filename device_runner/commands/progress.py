@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from device_runner.printable import echo
+
 # A program that follows ours sets this to "lines".
 PROGRESS_VARIABLE = "EDGESTEP_PROGRESS"
 
@@ -39,6 +41,6 @@ def _print_percents(label: str) -> Callable[[float], None]:
         percent = int(share * 100)
         if percent > told:
             told = percent
-            click.echo(f"{label}: {percent} %", err=True)
+            echo(f"{label}: {percent} %", err=True)
 
     return tell

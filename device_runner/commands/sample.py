@@ -9,6 +9,7 @@ from device_runner.commands.options import backend_option, load_options
 from device_runner.containment import contained
 from device_runner.generation import generate, generating_tokenizer
 from device_runner.opening import open_stream
+from device_runner.printable import echo
 
 
 @click.command("sample")
@@ -34,4 +35,4 @@ def sample(
     if tokenizer.end_id is not None:
         read = [tokenizer.end_id, *read]
     written = generate(stream, read, length, temperature, seed)
-    click.echo(prompt + tokenizer.decode(written))
+    echo(prompt + tokenizer.decode(written))

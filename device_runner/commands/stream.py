@@ -15,6 +15,7 @@ from device_runner.front_ends import is_text
 from device_runner.generation import tokenizer_of
 from device_runner.model.frames import StepValues
 from device_runner.opening import open_stream
+from device_runner.printable import echo, without_controls
 from device_runner.sources import open_source, open_text
 from device_runner.stream import Stream
 
@@ -60,7 +61,7 @@ def stream_frames(
             taken += 1
             if stream.answered:
                 said = True
-                click.echo(f"{number},{_decision(stream, y)}")
+                echo(f"{number},{_decision(stream, y)}")
                 sys.stdout.flush()
     if not said:
         _tell_no_answer(stream, "the input ended", taken)
@@ -79,11 +80,11 @@ def _stream_text(stream: Stream, source: str, each_token: bool) -> None:
                     continue
                 answer = y
                 if each_token:
-                    click.echo(f"{number},{position},{_decision(stream, y)}")
+                    echo(f"{number},{position},{_decision(stream, y)}")
             if answer is None:
                 _tell_no_answer(stream, f"line {number} ended", len(tokens))
             elif not each_token:
-                click.echo(f"{number},{_decision(stream, answer)}")
+                echo(f"{number},{_decision(stream, answer)}")
             sys.stdout.flush()
 
 
@@ -91,7 +92,7 @@ def _tell_no_answer(stream: Stream, what: str, frames: int) -> None:
     """Say on standard error that an input was shorter than the model's window."""
     window = stream.model.contract.window
     if window is not None:
-        click.echo(
+        echo(
             f"{what} after {frames} frames, without an answer: the model answers for the last "
             f"{window.steps} frames, so first at the frame {window.steps} after a reset",
             err=True,
@@ -102,4 +103,7 @@ def _decision(stream: Stream, y: StepValues) -> str:
     """The winning label of the first output, and the values of all."""
     outputs = list(y.values()) if isinstance(y, dict) else [y]
     values = ",".join(f"{value:.6g}" for output in outputs for value in output.ravel())
-    return f"{stream.model.labels[int(outputs[0].argmax(-1).ravel()[0])]},{values}"
+    label = without_controls(stream.model.labels[int(outputs[0].argmax(-1).ravel()[0])])
+    if "," in label or '"' in label:  # as CSV wants it
+        label = '"' + label.replace('"', '""') + '"'
+    return f"{label},{values}"

@@ -12,6 +12,7 @@ from device_runner.commands.options import backend_option, load_options
 from device_runner.containment import contained
 from device_runner.generation import generating_tokenizer, translate
 from device_runner.opening import open_stream
+from device_runner.printable import echo
 from device_runner.sources import open_text
 
 
@@ -32,5 +33,5 @@ def translate_lines(
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     with open_text(source) as lines:
         for line in lines:
-            click.echo(translate(stream, tokenizer, line, length))
+            echo(translate(stream, tokenizer, line, length))
             sys.stdout.flush()

@@ -7,12 +7,14 @@ import sys
 
 import click
 
+from device_runner import strict_json
 from device_runner.backends import AUTOMATIC, backend_module
 from device_runner.backends.backend import LoadOptions
 from device_runner.commands.options import backend_option, json_option, load_options
 from device_runner.containment import contained, stepping
-from device_runner.errors import DeviceRunnerError, MissingRuntimeError
+from device_runner.errors import BadInputError, DeviceRunnerError, MissingRuntimeError
 from device_runner.opening import open_stream
+from device_runner.printable import echo
 from device_runner.verify import Verification, verify
 
 # In place of the files: their names come later.
@@ -45,15 +47,15 @@ def verify_models(
             # The other files are still worth knowing about.
             failed = failed or error
             if as_json:
-                click.echo(json.dumps({"file": file, "failure": error.message}))
+                echo(json.dumps({"file": file, "failure": error.message}))
             elif len(files) > 1:
-                click.echo(f"FAILED  {file}")
+                echo(f"FAILED  {file}")
             continue
         if as_json:
             facts = {"file": file, "failure": verification.failure, **verification.to_json()}
-            click.echo(json.dumps(facts, allow_nan=False))
+            echo(json.dumps(facts, allow_nan=False))
         else:
-            click.echo(_line(file, verification))
+            echo(_line(file, verification))
         if verification.failure and not failed:
             failed = verification.error(file)
     if failed:
@@ -64,7 +66,13 @@ def _awaited(backend: str) -> tuple[str, ...]:
     """Import the runtime, and then wait for the names of the files."""
     if backend != AUTOMATIC:
         backend_module(backend).probe()
-    return tuple(json.loads(line) for line in sys.stdin)
+    try:
+        files = [strict_json.loads(line) for line in sys.stdin]
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise BadInputError(f"standard input is not one JSON string a line ({error})") from error
+    if not all(isinstance(file, str) for file in files):
+        raise BadInputError("standard input is not one JSON string a line")
+    return tuple(files)
 
 
 def _line(file: str, verification: Verification) -> str:

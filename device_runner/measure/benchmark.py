@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runner import strict_json
 from device_runner.errors import MissingRuntimeError
 from device_runner.measure import machine
 from device_runner.measure.latency import (
@@ -174,7 +175,9 @@ class _Session:
             "energy": _measure_energy(stream),
             "window": cast("WindowFacts | None", window and asdict(window)),
         }
-        return Measured(result, latency.samples)
+        written, lost = strict_json.finite(result)
+        written["warnings"] += [f"{text}, written as null" for text in lost]
+        return Measured(cast(BenchResult, written), latency.samples)
 
 
 def _model_facts(stream: Stream) -> ModelFacts:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from device_runner import strict_json
 from device_runner.errors import OptionError
 
 try:
@@ -100,7 +101,7 @@ def _find_ending(descriptor: int, path: Path) -> _Ending:
 
 def _is_result(line: bytes) -> bool:
     try:
-        facts = json.loads(line)
+        facts = strict_json.loads(line)
     except ValueError:
         return False
     return isinstance(facts, dict) and "result_format" in facts

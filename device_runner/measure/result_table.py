@@ -8,6 +8,7 @@ from typing import cast
 from device_runner.measure.result import BackToBackFacts, BenchResult, LatencyFacts, PacedFacts
 from device_runner.model.inspection import window_in_words
 from device_runner.model.window import Window
+from device_runner.printable import printable
 
 _LARGEST = "p99.9 (or the largest percentile that has enough samples)."
 
@@ -21,7 +22,7 @@ def format_results(results: Sequence[BenchResult]) -> str:
         lines += _remarks(result)
     # All results of a run have the same warnings, except paced ones, which follow each other.
     lines += [
-        f"Warning: {warning}"
+        f"Warning: {printable(warning)}"
         for warning in dict.fromkeys(text for result in results for text in result["warnings"])
     ]
     return "\n".join(lines)
@@ -125,11 +126,12 @@ def _remarks(result: BenchResult) -> list[str]:
         lines.append(f"UNVERIFIED {result['file']}: {unverified}")
     if not result["valid"]:
         lines.append(f"INVALID {result['file']}: {result['invalid_reason']}")
-    return lines
+    return list(map(printable, lines))
 
 
 def _name(result: BenchResult) -> str:
-    return result["file"].removesuffix(".tflite") + ("" if result["valid"] else "  INVALID")
+    name = printable(result["file"]).removesuffix(".tflite")
+    return name if result["valid"] else f"{name}  INVALID"
 
 
 def _median(latency: LatencyFacts) -> int | None:
@@ -139,9 +141,9 @@ def _median(latency: LatencyFacts) -> int | None:
 def _on(result: BenchResult) -> str:
     """Name the runtime and machine of a result."""
     return (
-        f"on {result['backend']} {result['backend_version']}, "
-        f"{result['settings']['threads']} thread(s), {result['machine']['model']} "
-        f"({result['machine']['architecture']})"
+        f"on {printable(result['backend'])} {printable(result['backend_version'])}, "
+        f"{result['settings']['threads']} thread(s), {printable(result['machine']['model'])} "
+        f"({printable(result['machine']['architecture'])})"
     )
 
 

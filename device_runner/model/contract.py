@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from device_runner import strict_json
 from device_runner.errors import BadModelError
 from device_runner.model.names import PHASE_NAME, RESERVED_NAMES
 from device_runner.model.phases import LONGEST_CYCLE, phase_bytes, phase_signatures
@@ -31,6 +32,8 @@ FORMAT_VERSION = 3
 # The format before it, which lacks the field "window".
 EARLIER_FORMAT_VERSION = 2
 CONTRACT_FILE = "contract.json"
+# 30 years; what is longer cannot be counted in nanoseconds.
+LONGEST_FRAME_PERIOD_S = 1e9
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,23 @@ class Contract:
         return {**{state.name: state.initial_bytes() for state in self.states}, **phase}
 
     def to_json(self) -> str:
-        """Return the text of ``contract.json``."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True, allow_nan=False)
+        """Return the text of ``contract.json``.
+
+        Metrics that are not finite become null; the metric "not_finite" says what they were.
+
+        Raises:
+            BadModelError: another number is not finite.
+        """
+        metrics, replaced = strict_json.finite(self.metrics)
+        facts = asdict(self)
+        facts["metrics"] = {**metrics, "not_finite": replaced} if replaced else metrics
+        rest, wrong = strict_json.finite(facts)
+        if wrong:
+            raise BadModelError(
+                f"the contract cannot hold what is not a finite number: {', '.join(wrong)}; clean "
+                "the data, or train the model again"
+            )
+        return json.dumps(rest, separators=(",", ":"), sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
@@ -220,8 +238,8 @@ class Contract:
 def _checked_object(text: str) -> dict[str, Any]:
     """Parse the fields in ``contract.json`` and check its format version and their names."""
     try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        raw = strict_json.loads(text)
+    except ValueError as error:
         raise BadModelError(
             f"{CONTRACT_FILE} is not JSON ({error}); export the model again"
         ) from error
@@ -339,7 +357,7 @@ def _check_other_fields(contract: Contract) -> None:
     )
     period = contract.frame_period_s
     _require(
-        isinstance(period, (int, float)) and math.isfinite(period) and period > 0,
+        isinstance(period, (int, float)) and LONGEST_FRAME_PERIOD_S >= period > 0,
         "frame_period_s must be a positive number of seconds",
     )
     limits = asdict(contract.tolerance).values()
@@ -350,4 +368,9 @@ def _check_other_fields(contract: Contract) -> None:
     _require(isinstance(contract.metrics, dict), "metrics must be an object")
     for text in (contract.task, contract.cell, contract.scheme, *contract.channels):
         _require(isinstance(text, str) and text.isprintable(), f"{text!r} cannot be a name")
+    for name in ("frame_period_source", "input_units", "output_meaning", "recipe_hash"):
+        _require(isinstance(getattr(contract, name), str), f"{name} must be text")
+    for name in ("normalization", "versions"):
+        _require(isinstance(getattr(contract, name), dict), f"{name} must be an object")
     _require(isinstance(contract.parameters, int), "parameters must be a whole number")
+    _require(all(isinstance(n, int) for n in contract.units), "units must be whole numbers")

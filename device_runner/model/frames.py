@@ -13,10 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runner.errors import BadInputError
+from device_runner.errors import BadInputError, NotFiniteError
 from device_runner.model.input_checks import by_input, check_values, outside_vocabulary
 from device_runner.model.names import INPUT_NAME
 from device_runner.model.tensor_spec import TensorSpec
+
+# Of little-endian float32.
+_HIGHEST_BYTES = slice(3, None, 4)
+# Up to so many output values, looking at their bytes costs less than a product.
+FEW_VALUES = 256
 
 #: One step's values, or a sequence's: of one tensor, or by name of several.
 StepValues = NDArray[Any] | dict[str, NDArray[Any]]
@@ -188,8 +193,11 @@ def bind_decode(specs: Sequence[TensorSpec]) -> Callable[[bytes], StepValues]:
 def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], NDArray[Any]]:
     """Make the function that turns one output's bytes into real values.
 
-    It computes what :meth:`TensorSpec.dequantize` does."""
+    It computes what :meth:`TensorSpec.dequantize` does. Floats that are not finite raise
+    NotFiniteError: the state that gave them gives nothing else from then on."""
     dtype, shape = np.dtype(spec.dtype), spec.frame_shape
+    if spec.scale is None and dtype.kind == "f":
+        return _bind_decode_floats(spec, dtype)
     if len(shape) != 1:
         return lambda stored: spec.dequantize(np.frombuffer(stored, dtype)).reshape(shape)
     if spec.scale is None or spec.zero_point is None:
@@ -204,6 +212,63 @@ def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], NDArray[Any]]:
         return multiply(values, scale, values)
 
     return decode
+
+
+def _bind_decode_floats(spec: TensorSpec, dtype: np.dtype[Any]) -> Callable[[bytes], NDArray[Any]]:
+    """Make the function for one output of floats; for the costs see _bind_encode_values."""
+    shape, size = spec.frame_shape, math.prod(spec.frame_shape)
+    # NaN and infinity times zero are NaN, which counts as true; any other number gives 0.
+    not_finite = np.zeros(size, dtype).dot
+    frombuffer = np.frombuffer
+
+    def decode(stored: bytes) -> NDArray[Any]:
+        values = frombuffer(bytearray(stored), dtype)  # cheaper than a copy of the array
+        if not_finite(values):
+            raise not_finite_output(spec, values)
+        return values
+
+    def decode_few(stored: bytes) -> NDArray[Any]:
+        # For a few values it is cheaper to look at their bytes: the highest one, which has the
+        # sign and most of the exponent, is one of two in NaN, infinity and numbers beyond 1.7e38.
+        highest = stored[_HIGHEST_BYTES]
+        values = frombuffer(bytearray(stored), dtype)
+        if (0x7F in highest or 0xFF in highest) and not_finite(values):
+            raise not_finite_output(spec, values)
+        return values
+
+    bound = decode_few if dtype == np.float32 and size <= FEW_VALUES else decode
+    return bound if len(shape) == 1 else lambda stored: bound(stored).astype("f4").reshape(shape)
+
+
+def not_finite_output(
+    spec: TensorSpec, values: NDArray[Any], step: int | None = None
+) -> NotFiniteError:
+    """Make the error for an output that holds NaN or infinity, perhaps at a step of a sequence."""
+    first = values[~np.isfinite(values)].flat[0]
+    where = "" if step is None else f" at step {step}"
+    return NotFiniteError(
+        f"output '{spec.name}' is {first}{where}: the numbers have left float32's range, and the "
+        "state will not recover; reset(), and clean or clip the input"
+    )
+
+
+def check_finite(outputs: Mapping[str, NDArray[Any]], answered: NDArray[np.bool_]) -> None:
+    """Check a sequence's outputs.
+
+    Args:
+        outputs: by name, [steps, *frame shape].
+        answered: [steps], whether the step has an answer; one without has NaN.
+
+    Raises:
+        NotFiniteError: an answer is not finite; the message says at which step, from 0.
+    """
+    for name, values in outputs.items():
+        finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+        good = finite | ~answered
+        if not good.all():
+            step = int(np.argmin(good))
+            spec = TensorSpec(name, values.shape, str(values.dtype))
+            raise not_finite_output(spec, values[step], step)
 
 
 def decode_sequence(

@@ -8,6 +8,7 @@ every attribute but does not know which tensors are states.
 from __future__ import annotations
 
 from device_runner.model.flatbuffer import Graph, Operator, Tensor
+from device_runner.printable import printable
 
 # One for each state, repeated as needed.
 _STATE_COLORS = ("#b5422c", "#2563a8", "#2e7d32", "#8e44ad", "#b8860b", "#00838f")
@@ -49,7 +50,7 @@ def draw_text(graph: Graph) -> str:
             if index >= 0:
                 made[index] = f"%{number}" if len(operator.outputs) == 1 else f"%{number}.{place}"
         shapes = ", ".join(_shape(graph.tensors[i]) for i in operator.outputs if i >= 0)
-        title = _printable(operator.name)
+        title = printable(operator.name)
         lines.append(f"{'%' + str(number):>5}  {title}({', '.join(inputs)}) -> {shapes}")
     state_outs = {index: name for name, (_, index) in states.items()}
     for index in graph.outputs:
@@ -117,18 +118,14 @@ def _names(graph: Graph) -> dict[int, str]:
             for name, index in (*signature.inputs.items(), *signature.outputs.items()):
                 names[index] = name
             break
-    return {index: _printable(name) for index, name in names.items()}
+    return {index: printable(name) for index, name in names.items()}
 
 
 def _label(*lines: str) -> str:
     """Quote a string for DOT."""
-    escaped = (_printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
+    escaped = (printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
     return '"' + "\\n".join(escaped) + '"'
 
 
 def _shape(tensor: Tensor) -> str:
     return f"{tensor.dtype} [{', '.join(map(str, tensor.shape))}]"
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -11,6 +11,7 @@ from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import StepModel
 from device_runner.model.tensor_spec import StateSpec, TensorSpec
 from device_runner.model.window import Window
+from device_runner.printable import printable
 
 # Longer lists of channels or labels are shortened in the text.
 NAMES_SHOWN = 7
@@ -55,11 +56,14 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
         f"{contract.scheme}, task {contract.task}",
         f"  file {facts['file_bytes']:,} bytes (model {facts['model_bytes']:,}, "
         f"weights {facts['weight_bytes']:,}), {contract.parameters:,} parameters",
-        f"  frame period {contract.frame_period_s * 1e3:g} ms ({contract.frame_period_source})",
+        f"  frame period {contract.frame_period_s * 1e3:g} ms "
+        f"({printable(contract.frame_period_source)})",
         f"signature {STEP_SIGNATURE}",
-        f"  in   {_spec(contract.input)}  {contract.input_units}: {_some(contract.channels)}",
+        f"  in   {_spec(contract.input)}  {printable(contract.input_units)}: "
+        f"{_some(contract.channels)}",
         *(f"  in   {_spec(spec)}" for spec in contract.inputs[1:]),
-        f"  out  {_spec(contract.output)}  {contract.output_meaning}: {_some(model.labels)}",
+        f"  out  {_spec(contract.output)}  {printable(contract.output_meaning)}: "
+        f"{_some(model.labels)}",
         *(f"  out  {_spec(spec)}" for spec in contract.outputs[1:]),
     ]
     if contract.window is not None:
@@ -81,14 +85,17 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
         lines.append(f"front end {_front_end(contract.front_end)}")
     lines.append("operators")
     lines += [
-        f"  {op['count']:3d} x {op['name']} (version {op['version']})" for op in facts["operators"]
+        f"  {op['count']:3d} x {printable(op['name'])} (version {op['version']})"
+        for op in facts["operators"]
     ]
     lines.append(
         "tensors "
         + ", ".join(f"{count} {dtype}" for dtype, count in facts["tensor_dtypes"].items())
     )
     lines.append("metrics")
-    lines += [f"  {name}: {value}" for name, value in contract.metrics.items()]
+    lines += [
+        f"  {printable(name)}: {printable(value)}" for name, value in contract.metrics.items()
+    ]
     tolerance = contract.tolerance
     lines.append(
         f"golden {facts['golden']['sequences']} sequences, {facts['golden']['steps']} steps; "
@@ -134,7 +141,7 @@ def _front_end(description: dict[str, Any]) -> str:
         if len(text) > FIELD_SHOWN:
             count = f"{len(value)} entries" if isinstance(value, list | dict) else "..."
             text = f"({count})"
-        parts.append(f"{name}: {text}")
+        parts.append(f"{printable(name)}: {printable(text)}")
     return ", ".join(parts)
 
 

@@ -185,8 +185,8 @@ def split_step_file(data: bytes) -> tuple[bytes, dict[str, bytes]]:
             f"no step contract in the file ({error}); "
             "make step models with 'edgestep run', and copy them whole"
         ) from error
-    except Exception as error:  # zlib.error has no public base class
-        if type(error).__module__ != "zlib":
+    except Exception as error:  # zlib.error and LZMAError have no public base class
+        if type(error).__module__ not in ("zlib", "_lzma"):
             raise
         raise BadModelError(f"the step contract is damaged ({error}); copy it again") from error
     return data[:start], members

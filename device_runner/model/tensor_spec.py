@@ -134,7 +134,19 @@ def spec_from_json(kind: type[Spec], raw: dict[str, Any]) -> Spec:
                 f"{TOKEN_DTYPE} of shape {TOKEN_SHAPE} without scale, from a vocabulary of at "
                 "least 1"
             )
+    _check_quantization(spec)
     unscaled = not spec.scale or spec.zero_point is None
     if np.dtype(spec.dtype).kind != "f" and unscaled and not spec.is_plain_integer:
         raise ValueError(f"tensor '{spec.name}' is {spec.dtype} without scale and zero point")
     return spec
+
+
+def _check_quantization(spec: TensorSpec) -> None:
+    """Check that scale and zero point are numbers that float32 and the stored dtype hold."""
+    scale, zero_point = spec.scale, spec.zero_point
+    if scale is not None and not (
+        isinstance(scale, int | float) and 0 <= scale <= np.finfo(np.float32).max
+    ):
+        raise ValueError(f"tensor '{spec.name}' has the scale {scale!r}")
+    if zero_point is not None and not (isinstance(zero_point, int) and abs(zero_point) < 2**31):
+        raise ValueError(f"tensor '{spec.name}' has the zero point {zero_point!r}")

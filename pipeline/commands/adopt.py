@@ -10,7 +10,7 @@ import numpy as np
 from convert.schemes import SCHEMES
 from device_runner.commands.options import force_option
 from device_runner.containment import contained, stepping
-from device_runner.output_file import OutputKind, check_replaceable
+from device_runner.printable import echo
 
 
 def _pairs(
@@ -67,18 +67,16 @@ def adopt_command(
     from convert.verify import verify_on_runtimes
     from device_runner.errors import VerificationError
 
-    if output is not None:
-        check_replaceable(output, OutputKind.STEP_MODEL, force)
     names = tuple(part.strip() for part in labels.split(",")) if labels else ()
     wishes = Wishes(states, signature, scheme, data, random_calibration, frame_period, names)
     with stepping(file):
-        model = adopt_file(file, wishes, output, click.echo)
+        model = adopt_file(file, wishes, output, echo, force)
     answers = verify_on_runtimes([model.path])
     good = [one["backend"] for one in answers if not one["failure"]]
     inputs = "the data given" if data else "random inputs"
     spread = float(np.ptp(model.golden.y)) or 1.0
     error = max((one["rms"] for one in answers if not one["failure"]), default=0.0) / spread
-    click.echo(
+    echo(
         f"{model.path}: {model.file_bytes:,} bytes, {model.contract.scheme}, "
         f"states {', '.join(one.name for one in model.contract.states) or 'none'}; as the file "
         f"itself computes on litert, on {inputs}, to {error:.1g} rms of its outputs' spread on "
@@ -86,6 +84,6 @@ def adopt_command(
     )
     for one in answers:
         if one["failure"]:
-            click.echo(f"  not on {one['backend']}: {one['failure']}")
+            echo(f"  not on {one['backend']}: {one['failure']}")
     if answers and not good:
         raise VerificationError(f"{model.path}: no runtime here computes it right; do not use it")

@@ -8,6 +8,7 @@ import click
 
 from device_runner.commands.options import force_option
 from device_runner.output_file import OutputKind, check_replaceable
+from device_runner.printable import echo
 from pipeline.bundle import BUNDLE_NAME, write_bundle
 
 
@@ -27,4 +28,4 @@ def bundle(output: Path, force: bool) -> None:
     """
     check_replaceable(output, OutputKind.PROGRAM, force)
     write_bundle(output)
-    click.echo(f"{output}: {output.stat().st_size:,} bytes; run it with 'python3 {output.name}'")
+    echo(f"{output}: {output.stat().st_size:,} bytes; run it with 'python3 {output.name}'")

@@ -9,6 +9,7 @@ import click
 from device_runner.commands.options import force_option
 from device_runner.model.step_file import load_step_model
 from device_runner.output_file import OutputKind, check_replaceable
+from device_runner.printable import echo
 
 
 @click.command("export-onnx")
@@ -27,7 +28,7 @@ def export_onnx_command(file: Path, output: Path | None, force: bool) -> None:
     output = output or file.with_suffix(".onnx")
     check_replaceable(output, OutputKind.ONNX, force)
     verification = export_onnx(model, output)
-    click.echo(
+    echo(
         f"{output}: {output.stat().st_size:,} bytes; {verification.steps} steps on "
         f"{verification.backend} {verification.backend_version}, "
         f"rms error {verification.rms:.3g}, largest {verification.max_abs:.3g}"

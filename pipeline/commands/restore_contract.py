@@ -8,7 +8,8 @@ import click
 
 from device_runner.commands.options import force_option
 from device_runner.model.step_file import load_step_model
-from device_runner.output_file import OutputKind, check_replaceable
+from device_runner.output_file import OutputKind, check_not_source, check_replaceable
+from device_runner.printable import echo
 
 
 @click.command("restore-contract")
@@ -26,8 +27,9 @@ def restore_contract_command(
     """
     from convert.exporters.edgetpu import restore_contract
 
+    check_not_source(output or compiled, original)
     if output is not None and output != compiled:
         check_replaceable(output, OutputKind.STEP_MODEL, force)
     model = restore_contract(compiled, load_step_model(original), output or compiled)
     operators = ", ".join(operator.name for operator in model.graph.operators)
-    click.echo(f"{model.path}: {model.file_bytes:,} bytes; operators: {operators}")
+    echo(f"{model.path}: {model.file_bytes:,} bytes; operators: {operators}")

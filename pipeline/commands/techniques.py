@@ -8,6 +8,7 @@ import click
 
 from device_runner.commands.options import force_option
 from device_runner.output_file import OutputKind, check_replaceable
+from device_runner.printable import echo
 
 
 @click.command("techniques")
@@ -27,4 +28,4 @@ def techniques_command(runs_dir: Path, output: Path, force: bool) -> None:
 
     check_replaceable(output, OutputKind.TECHNIQUES, force)
     write_atomically(output, technique_document(load_techniques(), runs_dir).encode())
-    click.echo(output)
+    echo(output)

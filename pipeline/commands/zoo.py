@@ -6,6 +6,8 @@ import json
 
 import click
 
+from device_runner.printable import echo
+
 
 @click.command("zoo")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -17,19 +19,17 @@ def zoo_command(as_json: bool) -> None:
     load_tensorflow()
     cells, stacks, tasks = zoo.cells(), zoo.stacks(), zoo.tasks()
     if as_json:
-        click.echo(json.dumps({"cells": cells, "stacks": stacks, "tasks": tasks}))
+        echo(json.dumps({"cells": cells, "stacks": stacks, "tasks": tasks}))
         return
-    click.echo(f"cells (parameters of {zoo.UNITS} units on {zoo.INPUTS} inputs)")
+    echo(f"cells (parameters of {zoo.UNITS} units on {zoo.INPUTS} inputs)")
     for cell in cells:
-        click.echo(
-            f"  {cell['cell']:20}{cell['parameters']:>8,}  {cell['source']}: {cell['purpose']}"
-        )
-    click.echo(f"stacks (parameters of GRUs on {zoo.INPUTS} inputs)")
+        echo(f"  {cell['cell']:20}{cell['parameters']:>8,}  {cell['source']}: {cell['purpose']}")
+    echo(f"stacks (parameters of GRUs on {zoo.INPUTS} inputs)")
     for stack in stacks:
-        click.echo(
+        echo(
             f"  {stack['stack']:20}{stack['parameters']:>8,}  {stack['source']}: "
             f"{stack['purpose']} ({stack['recipe']})"
         )
-    click.echo("tasks")
+    echo("tasks")
     for task in tasks:
-        click.echo(f"  {task['task']:20}{task['purpose']}")
+        echo(f"  {task['task']:20}{task['purpose']}")

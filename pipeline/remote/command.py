@@ -18,10 +18,11 @@ from device_runner.measure.result import BenchResult
 from device_runner.measure.result_log import append_result, check_appendable
 from device_runner.measure.result_table import format_results
 from device_runner.model.foreign_model import load_any_model
+from device_runner.printable import echo
 from pipeline.errors import DeviceError
 
 # Options of bench for this side.
-_STAY_HERE = ("output", "samples", "as_json")
+_STAY_HERE = ("output", "samples", "as_json", "force")
 
 _remote_options = [
     click.Option(
@@ -139,21 +140,21 @@ def _bench_remotely(
         if output:
             append_result(output, result)
         if as_json:
-            click.echo(json.dumps(result, allow_nan=False))
+            echo(json.dumps(result, allow_nan=False))
 
     def report(name: str, text: str) -> None:
-        click.echo(f"{name}: {text}", err=True)
+        echo(f"{name}: {text}", err=True)
 
     try:
         failures = bench_devices(devices, models, options, keep, report)
     except KeyboardInterrupt:
         kept = f"finished results are in {output}" if output else "name a file with --output"
-        click.echo(f"Interrupted: the devices were told to stop; {kept}.", err=True)
+        echo(f"Interrupted: the devices were told to stop; {kept}.", err=True)
         raise click.exceptions.Exit(INTERRUPTED_EXIT_CODE) from None
     if not as_json:
         for name, ours in found.items():
             if ours:
-                click.echo(f"{name}\n{format_results(cast('list[BenchResult]', ours))}\n")
+                echo(f"{name}\n{format_results(cast('list[BenchResult]', ours))}\n")
     _raise(failures, len(devices))
 
 
@@ -164,7 +165,7 @@ def _raise(failures: dict[str, DeviceError], devices: int) -> None:
     if devices == 1:
         raise first
     for failure in failures.values():
-        click.echo(f"FAILED  {failure.message}", err=True)
+        echo(f"FAILED  {failure.message}", err=True)
     raise DeviceError(
         f"{len(failures)} of {devices} devices failed: {', '.join(failures)}", first.exit_code
     )

@@ -6,10 +6,11 @@ import importlib.resources
 import json
 import re
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
 import jsonschema
 
+from device_runner import strict_json
 from device_runner.printable import printable
 
 # A result is some 20 kB; one of a long run with samples kept, a few hundred.
@@ -26,11 +27,9 @@ def read_result(line: bytes) -> dict[str, Any]:
             ``device_runner/measure/result.schema.json``; the message says in one line why.
     """
     try:
-        found = json.loads(line.decode("utf-8"), parse_constant=_refuse)
+        found = strict_json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8") from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
     try:
         problem = next(_validator().iter_errors(found), None)
     except RecursionError as error:
@@ -54,10 +53,6 @@ def process_number(content: bytes) -> str:
     """Return the number in the file "pid", or "" if it holds none."""
     text = content.strip()
     return text.decode() if re.fullmatch(rb"\d{1,10}", text) else ""
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"it holds {constant}, which is no number")
 
 
 @cache

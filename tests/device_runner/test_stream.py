@@ -347,3 +347,9 @@ def test_streams_may_be_stepped_from_several_threads(model, frames):
         runs = [pool.submit(streams.open().run, frames) for _ in range(8)]
         for run in runs:
             np.testing.assert_array_equal(run.result(60), expected)
+
+
+@pytest.mark.parametrize("saved", [None, "text", 5, [1, 2], {}, b"", bytearray(b"x"), object()])
+def test_anything_but_a_saved_state_is_refused(float32_stream, saved):
+    with pytest.raises(BadInputError, match="saved state"):
+        float32_stream.load_state(saved)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +14,7 @@ from device_runner.errors import OptionError
 from device_runner.model.step_file import load_step_model
 from device_runner.output_file import OutputKind, check_replaceable
 from pipeline.cli import main
+from tests.foreign_files import foreign_file
 
 KEPT = Path("tests/step_models")
 FOREIGN = {
@@ -82,3 +84,63 @@ def test_export_c_leaves_a_c_file_that_it_did_not_write(tmp_path, ending):
     with pytest.raises(OptionError, match="C file of"):
         export_c(model, tmp_path, "net")
     assert (tmp_path / f"net{ending}").read_text() == "/* my own */\n"
+
+
+@pytest.mark.parametrize("name", ["chosen", "default"])
+@pytest.mark.parametrize("command", ["adopt", "convert"])
+def test_a_conversion_leaves_another_kind_of_file(tmp_path, command, name):
+    model = tmp_path / "net.tflite"
+    model.write_bytes(foreign_file("states-lstm").read_bytes())
+    extra = ("--target", "cpu", "--random-calibration") if command == "convert" else ()
+    ending = "step" if command == "adopt" else "int8"
+    output = tmp_path / ("mine.tflite" if name == "chosen" else f"net-{ending}.tflite")
+    output.write_text("three years of work\n")
+    chosen = ("--output", str(output)) if name == "chosen" else ()
+    result = CliRunner().invoke(main, [command, str(model), *extra, *chosen])
+    assert result.exit_code == 2, result.output
+    assert f"{output} is there and is not a step model" in result.stderr
+    assert output.read_text() == "three years of work\n"
+
+
+@pytest.mark.parametrize("command", ["adopt", "convert", "compile-edgetpu", "restore-contract"])
+def test_no_command_writes_over_what_it_reads(tmp_path, command):
+    model = tmp_path / "net.tflite"
+    kept = next(KEPT.glob("lstm-int8.tflite")).read_bytes()
+    model.write_bytes(foreign_file("states-lstm").read_bytes() if command == "adopt" else kept)
+    before = model.read_bytes()
+    extra: tuple[str, ...] = ("--target", "cpu", "--random-calibration")
+    if command != "convert":
+        extra = (str(model),) if command == "restore-contract" else ()
+    result = CliRunner().invoke(main, [command, str(model), *extra, "--output", str(model)])
+    assert result.exit_code == 2, result.output
+    assert "is the file to read" in result.stderr
+    assert model.read_bytes() == before
+
+
+def test_a_drawing_replaces_a_drawing_alone(tmp_path):
+    dot, model = tmp_path / "x.dot", str(next(KEPT.glob("*int8*.tflite")))
+    for content, code in ((b"digraph family { a -> b }", 2), (b"", 0), (None, 0)):
+        if content is not None:
+            dot.write_bytes(content)
+        result = CliRunner().invoke(main, ["inspect", model, "--graph", str(dot)])
+        assert result.exit_code == code, result.output
+        assert code == 0 or dot.read_bytes() == content
+
+
+def test_samples_of_two_models_of_one_name_or_over_other_arrays_are_refused(tmp_path):
+    first, second, samples = tmp_path / "a" / "net.tflite", tmp_path / "net.tflite", tmp_path / "s"
+    first.parent.mkdir()
+    samples.mkdir()
+    for path in (first, second):
+        path.write_bytes(next(KEPT.glob("lstm-int8.tflite")).read_bytes())
+    bench = ["bench", "--steps", "100", "--rounds", "1", "--warmup", "0", "--backend", "reference"]
+    result = CliRunner().invoke(main, [*bench, str(first), str(second), "--samples", str(samples)])
+    assert result.exit_code == 2, result.output
+    assert f"the samples of {first} and {second} would both go to" in result.stderr
+    np.save(samples / "net.npy", np.ones((5, 2), np.float32))
+    before = (samples / "net.npy").read_bytes()
+    for force, code in (((), 2), (("--force",), 0), ((), 0)):
+        assert (samples / "net.npy").read_bytes() == before or code == 0
+        result = CliRunner().invoke(main, [*bench, str(first), "--samples", str(samples), *force])
+        assert result.exit_code == code, result.output
+    assert np.load(samples / "net.npy").shape == (100,)
