@@ -49,8 +49,10 @@ class Cell:
         return self.bias is not None
 
 
-def _activation(call: Call, number: int, default: str, direction: int = 0) -> Any:
-    """Return a recurrence's activation, cut to the clip if there is one."""
+def _activation(
+    call: Call, number: int, default: str, direction: int = 0, clipped: bool = True
+) -> Any:
+    """Return a recurrence's activation, its input cut to the clip if there is one."""
     given = call.attribute("activations") or []
     count = {"RNN": 1, "GRU": 2, "LSTM": 3}[call.node.kind]
     place = direction * count + number
@@ -63,7 +65,7 @@ def _activation(call: Call, number: int, default: str, direction: int = 0) -> An
         betas[place] if betas and place < len(betas) else None,
     )
     clip = call.attribute("clip")
-    if not clip:
+    if not clip or not clipped:
         return function
     limit = float(clip)
     form = activations.step_form(function)
@@ -147,7 +149,9 @@ def _cell(call: Call, direction: int) -> CellStep:
         call.node.described, units, _f(kernel[:, order]), _f(recurrent_kernel[:, order]),
         _f((given_bias + recurrent_bias)[order]), function, gate,
     )  # fmt: skip
-    last = _activation(call, 2, "Tanh", direction)
+    # The standard cuts the input of every activation, ONNX Runtime not that of the state: its issue
+    # 27224. A step computes what ONNX Runtime does.
+    last = _activation(call, 2, "Tanh", direction, clipped=False)
     names = [str(name).lower() for name in call.attribute("activations") or []]
     alike = len(names) < 3 or names[3 * direction + 1] == names[3 * direction + 2]
     if alike and not call.attribute("clip") and not call.attribute("input_forget"):
