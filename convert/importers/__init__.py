@@ -13,7 +13,7 @@ import importlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from convert.errors import SourceModelError
 from device_runner.model import file_kinds
@@ -124,7 +124,7 @@ def import_model(
     if is_code(path) or (hints.trusts_code and Path(path).suffix in (".pt", ".pth")):
         from convert.importers.pytorch.code import import_code
 
-        return import_code(str(path), hints)
+        return _with_a_step(import_code(str(path), hints), str(path), whole)
     path = Path(path)
     if not path.exists():
         raise SourceModelError(f"{path}: no such file; check the path")
@@ -140,15 +140,19 @@ def import_model(
     read = getattr(importlib.import_module(f"convert.importers.{module}"), function)
     arguments = (path, Path(architecture)) if architecture is not None else (path,)
     if kind.hinted:
-        return cast("ImportedModel", read(*arguments, hints))
+        return _with_a_step(read(*arguments, hints), str(path), whole)
     if replace(hints, frames=()) != NO_HINTS:
         raise SourceModelError(
             f"{path}: --state and --bind are for ONNX networks, --weights for module:function, "
             f"--trust-code for TorchScript; this is {kind.source}"
         )
-    imported = cast("ImportedModel", read(*arguments))
+    return _with_a_step(read(*arguments), str(path), whole)
+
+
+def _with_a_step(imported: ImportedModel, source: str, whole: bool) -> ImportedModel:
+    """Return a model that has a step, or may do without; raise why it has none otherwise."""
     if imported.refusal is not None and not whole:
-        raise type(imported.refusal)(f"{path}: {imported.refusal.message}")
+        raise type(imported.refusal)(f"{source}: {imported.refusal.message}")
     return imported
 
 

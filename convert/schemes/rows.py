@@ -13,6 +13,9 @@ from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
 from device_runner.model.flatbuffer import Graph, Operator
 
+# What moves values without computing with them: they keep their range.
+MOVES = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE", "TRANSPOSE")
+
 
 def repeats(operator: Operator, graph: Graph) -> bool:
     """Tell whether an operator repeats rows that the step computes."""
@@ -29,8 +32,9 @@ def repeated(ranges: Ranges, graph: Graph) -> Ranges:
     moments = dict(ranges.moments)
     for operator in graph.operators:
         given = graph.tensors[operator.inputs[0]].name if operator.inputs else ""
-        if repeats(operator, graph) and given in tensors:
-            name = graph.tensors[operator.outputs[0]].name
+        name = graph.tensors[operator.outputs[0]].name if operator.outputs else ""
+        moves = operator.name in MOVES and name not in tensors
+        if (moves or repeats(operator, graph)) and given in tensors:
             tensors[name] = replace(tensors[given], role="activation")
             if given in moments:
                 moments[name] = moments[given]

@@ -11,13 +11,14 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from calibration.ranges import NOTHING_YET
 from convert.importers.onnx.elementwise import Rule
 from convert.importers.onnx.value import Call, Frames, Plan, Value
 from convert.layers.layer_rule import State
@@ -146,7 +147,15 @@ def _convolved(
         result = result if bias is None else result + np.asarray(bias, np.float32)
         return (_ordered(result, back),), new
 
-    return Plan(compute, (value.axis,), frames._replace(zeros=False), states=states)
+    return Plan(
+        compute, (value.axis,), frames._replace(zeros=False), states=states,
+        begins_anew=time is not None and not _fills(value, frames, windows[time]),
+    )  # fmt: skip
+
+
+def _fills(value: Value, frames: Frames, window: Window) -> bool:
+    """Tell whether a window's first answer needs nothing from before the first frame."""
+    return frames.delay - value.frames.delay >= window.reach * value.frames.period
 
 
 def _in_order(kernel: NDArray[Any], time: int | None) -> NDArray[Any]:
@@ -176,18 +185,28 @@ def _ordered(x: Any, order: list[int]) -> Any:
 
 def _over_time(call: Call, value: Value, window: Window) -> tuple[Frames, tuple[State, ...]]:
     """Find where a window over time begins and ends, and what it keeps."""
-    if window.stride != 1 or window.spread != 1:
+    if window.spread != 1:
         raise call.refusal(
-            f"has strides {max(window.stride, window.spread)} along time; only 1, one output for "
-            "each step, can be stepped"
+            f"gives {window.spread} frames for each step (its strides along time), where a step "
+            "gives one"
         )
-    left, right, zeros = value.frames
+    left, right, zeros, period = value.frames
     if left > 0 and not zeros and window.reach:
         raise call.refusal(
             "looks back at frames before the first one that are not 0; pad each convolution at its "
             "own start"
         )
-    frames = Frames(left + window.before - window.reach, right + window.after, False)
+    frames = Frames(
+        left + (window.before - window.reach) * period,
+        right + window.after * period,
+        False,
+        period * window.stride,
+    )
+    if window.stride > 1 and (frames.left > 0 or frames.right > 0):
+        raise call.refusal(
+            f"has strides {window.stride} along time, and more zeros around than (size - 1) * "
+            "dilation at the start; pad it there alone"
+        )
     size = math.prod(value.shape)
     states = (State("past", (window.reach * size,)),) if window.reach else ()
     return frames, states
@@ -273,33 +292,48 @@ def _multiplied(parts: list[Any], kernel: NDArray[Any], depthwise: bool) -> Any:
 
 
 def pooling(call: Call) -> Plan:
-    """MaxPool and AveragePool on one frame."""
+    """MaxPool and AveragePool, also over time."""
     value = call.value()
     size = call.attribute("kernel_shape")
     windows = _windows(call, value, size)
     largest = call.node.kind == "MaxPool"
     padded = any(one.before or one.after for one in windows)
+    if value.axis == 1:
+        raise call.refusal("has time as its channels")
     time = None if value.axis in (None, 0) else value.axis - 2
-    if time is not None and (windows[time].size, windows[time].stride) != (1, 1):
-        raise call.refusal(
-            "pools over time; a convolution with padding at the start can be stepped"
-        )
     if call.attribute("ceil_mode", 0) and any(
-        (value.shape[2 + place] + one.before + one.after - one.reach - 1) % one.stride
+        time == place
+        or (value.shape[2 + place] + one.before + one.after - one.reach - 1) % one.stride
         for place, one in enumerate(windows)
+        if one.stride > 1
     ):
         raise call.refusal("pools windows that reach over the end (ceil_mode)")
     if padded and not largest and not call.attribute("count_include_pad", 0):
         raise call.refusal("averages fewer values at the edges (count_include_pad=0 with pads)")
-    placed = [(2 + place, one) for place, one in enumerate(windows)]
+    placed = [(2 + place, one) for place, one in enumerate(windows) if place != time]
     filler = -3.0e38 if largest else 0.0
+    frames, look = value.frames, _now
+    states: tuple[State, ...] = ()
+    if time is not None:
+        frames, states = _over_time(call, value, windows[time])
+        look = functools.partial(_looked_back, windows[time], 2 + time)
+        if largest and windows[time].before:
+            # What is before the first frame is no value at all.
+            states = tuple(
+                replace(state, initial=np.full(state.shape, NOTHING_YET, np.float32))
+                for state in states
+            )
 
-    def compute(operands: tuple[Any, ...], states: Any) -> Any:
-        parts = _cuts(operands[0], placed, filler)
+    def compute(operands: tuple[Any, ...], old: Any) -> Any:
+        taps, new = look(tf.convert_to_tensor(operands[0]), old)
+        parts = [cut for tap in taps for cut in _cuts(tap, placed, filler)]
         result = functools.reduce(tf.maximum if largest else tf.add, parts)
-        return (result if largest else result * (1 / len(parts)),), ()
+        return (result if largest else result * (1 / len(parts)),), new
 
-    return Plan(compute, (value.axis,), value.frames._replace(zeros=False))
+    return Plan(
+        compute, (value.axis,), frames._replace(zeros=False), states=states,
+        begins_anew=time is not None and not _fills(value, frames, windows[time]),
+    )  # fmt: skip
 
 
 ROWS: dict[str, Rule] = {

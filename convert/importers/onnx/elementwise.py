@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,13 +43,7 @@ def aligned(call: Call, positions: list[int] | None = None) -> Plan:
     if not places:
         return Plan(_nothing, (None,))
     (axis,) = places
-    frames = {value.frames[:2] for value in timed}
-    if len(frames) > 1:
-        raise call.refusal(
-            "joins steps that are not the same ones: a convolution before it drops or adds steps; "
-            "pad it with (size - 1) * dilation zeros at the start"
-        )
-    left, right = next(iter(frames))
+    frames = same_frames(call, timed)
     operands = {}
     for position, value in chosen:
         own = axis - rank + len(value.shape)
@@ -58,7 +52,21 @@ def aligned(call: Call, positions: list[int] | None = None) -> Plan:
         if value.constant is None:
             raise call.refusal("joins a step with a value that has another number of steps")
         operands[position] = one_step(call, value.constant, own)
-    return Plan(_nothing, (axis,), frames=Frames(left, right, False), operands=operands)
+    return Plan(_nothing, (axis,), frames=frames._replace(zeros=False), operands=operands)
+
+
+def same_frames(call: Call, timed: Sequence[Value]) -> Frames:
+    """Return how the frames of values that are joined lie along time.
+
+    Raises:
+        UnsupportedLayerError: they are not the same ones.
+    """
+    if len({value.frames.place for value in timed}) > 1:
+        raise call.refusal(
+            "joins steps that are not the same ones: a convolution or a cut before it drops or "
+            "adds steps; pad it with (size - 1) * dilation zeros at the start"
+        )
+    return timed[0].frames if timed else Frames()
 
 
 def _nothing(operands: Any, states: Any) -> Any:
@@ -109,10 +117,8 @@ def alone(function: Callable[[Call], Callable[[Any], Any]]) -> Rule:
     def rule(call: Call) -> Plan:
         value = call.value()
         compute = function(call)
-        left, right, _ = value.frames
-        return stateless(
-            lambda x, *_: compute(x), value.axis, frames=Frames(left, right, False), rowwise=True
-        )
+        frames = value.frames._replace(zeros=False)
+        return stateless(lambda x, *_: compute(x), value.axis, frames=frames, rowwise=True)
 
     return rule
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,38 @@ from numpy.typing import NDArray
 
 from convert.errors import ConvertError, SourceModelError, UnsupportedLayerError
 from convert.importers import NO_HINTS, ImportHints
-from convert.importers.imported import MEANINGS, VALUES, ImportedModel
+from convert.importers.imported import ImportedModel
 from convert.importers.onnx.files import opset_of, read_model
 from convert.importers.onnx.free_length import with_free_length
 from convert.importers.onnx.network import Graph, Port, read_graph
-from convert.importers.onnx.pairs import PASSING, Pair, find_pairs
+from convert.importers.onnx.network_step import (
+    NetworkStep,
+    StepNames,
+    described,
+    frame_shape,
+    meaning_of,
+)
+from convert.importers.onnx.pairs import Pair, find_pairs
 from convert.importers.onnx.reference import Fed, Read, by_steps, open_session, over_sequences
-from convert.importers.onnx.rows import entered, reshaped
 from convert.importers.onnx.simplify import simplified
-from convert.importers.onnx.time_axis import Followed, follow_sequence, follow_step
+from convert.importers.onnx.time_axis import (
+    Followed,
+    NoStep,
+    follow_sequence,
+    follow_step,
+    follow_window,
+    size_of,
+)
+from convert.importers.onnx.trace import Trace
 from convert.importers.onnx.value import Value
-from convert.layers.layer_rule import State, stateless
-from convert.step.keras_graph import with_named_states
-from convert.step.step_graph import CarriedState, Instruction, Kind, StepGraph, StepInput
-from device_runner.model.names import INPUT_NAME, OUTPUT_NAME, RESERVED_NAMES
+from convert.importers.onnx.whole_window import Result, whole_model
+from convert.step.step_graph import Kind, StepInput
+from convert.step.whole_window import WholeModel
+from device_runner.model.names import INPUT_NAME, OUTPUT_NAME
 from models.tensorflow_log import quiet
+
+# How long a window to try a network with that takes any length.
+TRIAL_WINDOW = 16
 
 
 def import_onnx(path: Path, hints: ImportHints = NO_HINTS) -> ImportedModel:
@@ -62,40 +78,171 @@ def imported_graph(
         framework: what it comes from, if not from ONNX.
         session: computes the original as a session of ONNX Runtime does; None for that.
     """
-    import onnxruntime
-
-    own = f"ONNX (opset {opset_of(model)}, ONNX Runtime {onnxruntime.__version__})"
     graph = simplified(read_graph(model.graph, opset_of(model)))
     sizes, bound = _bound(graph, hints.bindings)
-    known = {
-        key: Value(key, array.shape, array.dtype, constant=array) for key, array in bound.items()
-    }
     inputs = tuple(port for port in graph.inputs if port.name not in bound)
     if not inputs or not graph.outputs:
         raise UnsupportedLayerError("the network has no input that changes, or no output")
+    network = _Network(name, model, graph, inputs, sizes, bound, framework, session)
     pairs = find_pairs(replace(graph, inputs=inputs), hints.states)
-    stepped = bool(pairs) or not _has_sequences(graph, inputs, sizes)
-    follow = follow_step if stepped else follow_sequence
-    followed = follow(graph, sizes, known)
-    built = _Built(graph, followed, pairs, bound)
-    if stepped:
-        taken = [(built.fed(pair.taken), pair.given) for pair in pairs]
-        session = session or open_session(model)
-        reference = by_steps(session, built.feds, built.reads, taken, bound)
-    else:
-        session = session or open_session(with_free_length(model, followed, inputs))
-        reference = over_sequences(session, built.feds, built.reads, bound)
+    if pairs or not _has_sequences(graph, inputs, sizes):
+        return _of_a_step(network, pairs)
+    followed = follow_sequence(graph, sizes, network.known)
+    if isinstance(followed, NoStep):
+        return _of_a_window(network, followed)
+    return _of_sequences(network, followed)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A network, and what was given of it.
+
+    Attributes:
+        inputs: those that are not bound.
+        framework: what it comes from; "" for ONNX.
+        session: computes the original; None for ONNX Runtime.
+    """
+
+    name: str
+    model: Any
+    graph: Graph
+    inputs: tuple[Port, ...]
+    sizes: dict[str, int]
+    bound: dict[str, NDArray[Any]]
+    framework: str
+    session: Any
+
+    @property
+    def known(self) -> dict[str, Value]:
+        """The bound inputs by name."""
+        return {
+            name: Value(name, array.shape, array.dtype, constant=array)
+            for name, array in self.bound.items()
+        }
+
+    def facts(self, output: str, trace: Trace) -> dict[str, Any]:
+        """Return what an ImportedModel says however the network is stepped."""
+        import onnxruntime
+
+        own = f"ONNX (opset {opset_of(self.model)}, ONNX Runtime {onnxruntime.__version__})"
+        weights = [array for array in self.graph.constants.values() if array.dtype.kind == "f"]
+        return {
+            "framework": self.framework or own,
+            "cells": tuple(trace.cells),
+            "parameters": sum(array.size for array in weights),
+            "output_meaning": meaning_of(self.graph, output),
+        }
+
+    def window(self, length: int | None) -> int | None:
+        """Return the length of the windows that the network was trained on, if that is known.
+
+        An exporter of PyTorch fixes the length of its example, which need not be one."""
+        return None if self.framework else length
+
+    def whole(self, axes: dict[str, int | None], results: Sequence[Result]) -> WholeModel:
+        """Describe it as a function of its whole window."""
+        inputs = [(item, port) for port, item in zip(self.inputs, self.frames(axes), strict=True)]
+        return whole_model(self.graph, self.sizes, self.known, axes, inputs, results)
+
+    def frames(self, axes: dict[str, int | None]) -> list[StepInput]:
+        """Describe what one frame of each input is."""
+        names, found = StepNames(), []
+        for number, port in enumerate(self.inputs):
+            axis = axes[port.name]
+            rest = [size_of(size, self.sizes) for place, size in enumerate(port.shape)
+                    if place != axis]  # fmt: skip
+            name = names.new(INPUT_NAME if number == 0 else port.name)
+            kind = Kind.CONSTANT if axis is None else Kind.STEP
+            vocabulary = None if port.dtype.kind == "f" else 1
+            shape = frame_shape((1, *rest))
+            found.append(StepInput(name, port.name, shape, vocabulary, kind))
+        return found
+
+
+def _of_a_step(network: _Network, pairs: tuple[Pair, ...]) -> ImportedModel:
+    """Import a network whose every call is a step."""
+    followed = follow_step(network.graph, network.sizes, network.known)
+    built = NetworkStep(network.graph, followed, pairs, network.bound)
+    taken = [(built.fed(pair.taken), pair.given) for pair in pairs]
+    session = network.session or open_session(network.model)
     return ImportedModel(
-        name,
+        network.name,
         built.step_graph(),
-        reference,
-        framework or own,
-        cells=tuple(followed.trace.cells),
-        parameters=sum(array.size for array in graph.constants.values() if array.dtype.kind == "f"),
-        output_meaning=_meaning(graph, built.reads[0].name),
+        by_steps(session, built.feds, built.reads, taken, network.bound),
         changed=built.changed,
-        window=None if stepped or framework else built.window,
-        understood=built.understood(stepped),
+        understood=built.understood(True),
+        **network.facts(built.reads[0].name, followed.trace),
+    )
+
+
+def _of_sequences(network: _Network, followed: Followed) -> ImportedModel:
+    """Import a network over sequences that has a step."""
+    built = NetworkStep(network.graph, followed, (), network.bound)
+    free = network.session or open_session(
+        with_free_length(network.model, followed, network.inputs)
+    )
+    graph, refusal = None, None
+    try:
+        graph = built.step_graph()
+    except UnsupportedLayerError as error:
+        refusal = error
+    names = built.output_names
+    results = [Result(name, read.name, read.axis)
+               for name, read in zip(names, built.reads, strict=True)]  # fmt: skip
+    return ImportedModel(
+        network.name,
+        graph,
+        over_sequences(free, built.feds, built.reads, network.bound),
+        changed=built.changed,
+        window=network.window(built.window),
+        understood=built.understood(False),
+        whole=network.whole(followed.axes, results),
+        refusal=refusal,
+        **network.facts(built.reads[0].name, followed.trace),
+    )
+
+
+def _of_a_window(network: _Network, failed: NoStep) -> ImportedModel:
+    """Import a network that has no step, but may be computed over a window.
+
+    Raises:
+        UnsupportedLayerError: it cannot; the error says why it has no step.
+    """
+    graph, axes = network.graph, failed.axes
+    lengths = [port.shape[axis] for port in network.inputs
+               if (axis := axes[port.name]) is not None]  # fmt: skip
+    fixed = next((size for size in lengths if isinstance(size, int)), None)
+    try:
+        trace = follow_window(graph, network.sizes, network.known, axes, fixed or TRIAL_WINDOW)
+    except ConvertError:
+        raise failed.error from None
+    outputs = [port for port in graph.outputs if trace.values[port.name].dtype == np.float32]
+    names = StepNames()
+    results = [
+        Result(names.new(OUTPUT_NAME if number == 0 else port.name), port.name, None)
+        for number, port in enumerate(outputs)
+    ]
+    whole = network.whole(axes, results)
+    if not results or any(item.vocabulary for item in whole.inputs):
+        raise failed.error
+    feds = [
+        Fed(port.name, tuple(1 if place == axes[port.name] else size_of(size, network.sizes)
+                             for place, size in enumerate(port.shape)), port.dtype,
+            axes[port.name])
+        for port in network.inputs
+    ]  # fmt: skip
+    reads = [Read(one.source, None, False) for one in results]
+    session = network.session or open_session(network.model)
+    shapes = "; ".join(described(port, axes[port.name], False) for port in network.inputs)
+    return ImportedModel(
+        network.name,
+        None,
+        over_sequences(session, feds, reads, network.bound),
+        window=network.window(fixed),
+        understood=f"understood as a network over a window: {shapes}",
+        whole=whole,
+        refusal=failed.error,
+        **network.facts(results[0].source, trace),
     )
 
 
@@ -139,200 +286,3 @@ def _bound(
                 f"--bind {name}={text}: not a number, or numbers that do not fit"
             ) from error
     return sizes, values
-
-
-class _Built:
-    """The parts of a followed graph: what the step takes and gives, in the network's order."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        followed: Followed,
-        pairs: tuple[Pair, ...],
-        bound: dict[str, NDArray[Any]],
-    ) -> None:
-        self.graph, self.followed, self.pairs, self.bound = graph, followed, pairs, bound
-        self.values = followed.trace.values
-        taken = {pair.taken for pair in pairs} | set(bound)
-        given = {pair.given for pair in pairs}
-        self.inputs = [port for port in graph.inputs if port.name not in taken]
-        self.outputs = [
-            port for port in graph.outputs
-            if port.name not in given and self.values[port.name].dtype == np.float32
-        ]  # fmt: skip
-        left = [port.name for port in graph.outputs
-                if port.name not in given and port not in self.outputs]  # fmt: skip
-        self.changed = tuple(f"left out output '{name}', which is not float32" for name in left)
-        if not self.outputs:
-            raise UnsupportedLayerError("the network has no output of real numbers but its states")
-        if not self.inputs:
-            raise UnsupportedLayerError(
-                "every input of the network is a state; name the states with --state IN=OUT"
-            )
-        for port in self.outputs:
-            if self.values[port.name].constant is not None:
-                raise UnsupportedLayerError(
-                    f"output '{port.name}' does not depend on the inputs that change"
-                )
-        self.feds = [self.fed(port.name) for port in self.inputs]
-        self.reads = [
-            Read(port.name, self.values[port.name].axis,
-                 self.values[port.name].kind is Kind.STEP)
-            for port in self.outputs
-        ]  # fmt: skip
-
-    def fed(self, name: str) -> Fed:
-        """Say how an input is fed to the original."""
-        port = self.graph.port(name)
-        assert port is not None  # noqa: S101
-        value = self.values[name]
-        return Fed(name, value.shape, port.dtype, value.axis)
-
-    @property
-    def window(self) -> int | None:
-        """The number of steps that the inputs are fixed to, if the output is of a whole window."""
-        sums = any(self.values[port.name].kind is Kind.SUMMARY for port in self.outputs)
-        for port in self.inputs:
-            axis = self.values[port.name].axis
-            size = None if axis is None else port.shape[axis]
-            if sums and isinstance(size, int) and size > 1:
-                return size
-        return None
-
-    def step_graph(self) -> StepGraph:
-        """Make the step."""
-        names = _Names()
-        inputs, before = [], []
-        for number, port in enumerate(self.inputs):
-            name = names.new(INPUT_NAME if number == 0 else port.name)
-            taken, instruction = self._input(name, port)
-            inputs.append(taken)
-            before += instruction
-        outputs, after = [], []
-        for number, port in enumerate(self.outputs):
-            value = self.values[port.name]
-            name = names.new(OUTPUT_NAME if number == 0 else port.name)
-            outputs.append((name, f"output {port.name}"))
-            after.append(_leaving(port.name, value, f"output {port.name}"))
-        instructions = tuple(with_named_states(self.followed.trace.instructions))
-        for state in (state for one in instructions for state in one.states):
-            names.new(state.name)
-        carried = []
-        for pair in self.pairs:
-            value, new = self.values[pair.taken], self.values[pair.given]
-            shape = _frame(value.shape)
-            bound = _bound_of(self.graph, pair.given, self.followed.trace.bounds)
-            state = State(names.new(pair.taken), shape[1:], bound)
-            before.append(_entering(pair.taken, value, f"state {pair.taken}"))
-            after.append(_leaving(pair.given, new, f"state {pair.given}"))
-            carried.append(CarriedState(state, f"state {pair.taken}", f"state {pair.given}"))
-        return StepGraph(
-            tuple(inputs), (*before, *instructions, *after), tuple(outputs), tuple(carried)
-        )
-
-    def _input(self, name: str, port: Port) -> tuple[StepInput, list[Instruction]]:
-        value = self.values[port.name]
-        place = f"input {port.name}"
-        if value.dtype.kind == "f":
-            item = StepInput(name, place, _frame(value.shape), kind=value.kind)
-        else:
-            vocabulary = self._vocabulary(port)
-            item = StepInput(
-                name, place, (1, 1), vocabulary, kind=value.kind, id_axis=len(port.shape) > 2
-            )
-        return item, [_entering(port.name, value, place)]
-
-    def _vocabulary(self, port: Port) -> int:
-        """Find how many token ids an input takes, from the tables that they are looked up in."""
-        tables = [
-            len(table.constant)
-            for node in self.graph.nodes
-            if node.kind == "Gather" and port.name in node.inputs[1:]
-            and (table := self.values[node.inputs[0]]).constant is not None
-            and node.attributes.get("axis", 0) == 0
-        ]  # fmt: skip
-        if not tables or int(np.prod(self.values[port.name].shape)) != 1:
-            raise UnsupportedLayerError(
-                f"input '{port.name}' is {port.dtype} and no token id of a table; if it stays the "
-                f"same, say --bind {port.name}=VALUE"
-            )
-        return min(tables)
-
-    def understood(self, stepped: bool) -> str:
-        """Say in one line how the network's inputs and outputs were understood."""
-        parts = []
-        for port in self.inputs:
-            axis = self.values[port.name].axis
-            shape = ", ".join("any" if size is None else str(size) for size in port.shape)
-            what = "one step" if stepped else f"time is axis {axis}"
-            if not stepped and axis is None:
-                what = "the same for a whole sequence"
-            parts.append(f"'{port.name}' [{shape}]: {what}")
-        parts += [
-            f"state '{pair.taken}' comes back as '{pair.given}' ({pair.by})" for pair in self.pairs
-        ]
-        parts += [f"'{name}' stays {_short(array)}" for name, array in self.bound.items()]
-        begin = "a step already" if stepped else "a network over sequences"
-        return f"understood as {begin}: {'; '.join(parts)}"
-
-
-def _short(array: NDArray[Any]) -> str:
-    return ",".join(f"{number:g}" for number in array.ravel()[:4].tolist())
-
-
-class _Names:
-    """Names for a signature: each once, of letters, digits and underscores."""
-
-    def __init__(self) -> None:
-        self.taken: set[str] = set(RESERVED_NAMES)
-
-    def new(self, name: str) -> str:
-        """Return the name, changed as little as a signature needs."""
-        plain = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "value"
-        plain = f"v{plain}" if plain[0].isdigit() else plain
-        found, number = plain, 2
-        while found in self.taken or (found != name and found in (INPUT_NAME, OUTPUT_NAME)):
-            found, number = f"{plain}_{number}", number + 1
-        self.taken.add(found)
-        return found
-
-
-def _frame(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape as a step's: a batch of one, and no other axes of size 1."""
-    return (1, *(tuple(n for n in shape if n != 1) or (1,)))
-
-
-def _leaving(layer: str, value: Value, place: str) -> Instruction:
-    """Give a value of one step the shape that the step's outputs and states have."""
-    rank, shape = len(value.shape), _frame(value.shape)
-    rule = stateless(lambda given: reshaped(given, rank, shape))
-    return Instruction(layer, rule, (value.name,), (place,))
-
-
-def _entering(layer: str, value: Value, place: str) -> Instruction:
-    """Give a frame or a state the shape that it has in one step of the network."""
-    rule = stateless(lambda given: entered(given, value.shape))
-    return Instruction(layer, rule, (place,), (value.name,))
-
-
-def _bound_of(graph: Graph, name: str, bounds: dict[str, float]) -> float | None:
-    """Find the largest magnitude that a value can have, if recurrences alone give it."""
-    if name in bounds:
-        return bounds[name]
-    node = next((node for node in graph.nodes if name in node.outputs), None)
-    if node is None or node.kind not in PASSING:
-        return None
-    # All inputs of a join are values; of other operators the first one.
-    parts = node.inputs if node.kind == "Concat" else node.inputs[:1]
-    found = [_bound_of(graph, part, bounds) for part in parts]
-    return None if None in found else max(bound for bound in found if bound is not None)
-
-
-def _meaning(graph: Graph, name: str) -> str:
-    """Say what an output is, by the operator that gives it."""
-    producers = {output: node for node in graph.nodes for output in node.outputs}
-    while name in producers and producers[name].kind in (
-        "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Flatten", "Slice", "Gather",
-    ):  # fmt: skip
-        name = producers[name].inputs[0]
-    return MEANINGS.get(producers[name].kind.lower(), VALUES) if name in producers else VALUES

@@ -8,14 +8,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from convert.importers.onnx.elementwise import Rule
+from convert.importers.onnx.elementwise import Rule, same_frames
 from convert.importers.onnx.value import Call, Frames, Plan, Value
 from convert.layers.layer_rule import Joined, product
 
 
 def _moved(value: Value, axis: int | None) -> tuple[tuple[int | None, ...], Frames]:
-    left, right, _ = value.frames
-    return (axis,), Frames(left, right, False)
+    return (axis,), value.frames._replace(zeros=False)
 
 
 def times_weights(value: Value, kernel: NDArray[Any], bias: NDArray[Any] | None) -> Plan:
@@ -76,7 +75,7 @@ def _both(call: Call, a: Value, b: Value, scale: float = 1.0) -> Plan:
             raise call.refusal("multiplies a step with a value of another number of steps")
     if len(set(places)) > 1:
         raise call.refusal("multiplies values whose axes of time are not the same one")
-    frames = next((value.frames for value in (a, b) if value.axis is not None), Frames())
+    frames = same_frames(call, [value for value in (a, b) if value.axis is not None])
 
     def compute(operands: tuple[Any, ...], states: Any) -> Any:
         left, right = (tf.convert_to_tensor(item) for item in operands[:2])
@@ -166,7 +165,7 @@ def einsum(call: Call) -> Plan:
     if len(letters) > 1 or letters - set(result):
         raise call.refusal("sums over time, or multiplies steps with steps")
     axis = result.index(next(iter(letters))) if letters else None
-    frames = next((v.frames for _, v in call.varying() if v.axis is not None), Frames())
+    frames = same_frames(call, [v for _, v in call.varying() if v.axis is not None])
     return Plan(
         lambda operands, _: ((tf.einsum(equation, *operands),), ()),
         (axis,),

@@ -251,6 +251,7 @@ def _over_time(call: Call, value: Value, sequence: int, batch: int) -> Plan:
     return Plan(
         compute,
         (0 if sequence == 0 else 1, *(None for _ in states)),
+        value.frames._replace(zeros=False),
         states=tuple(states),
         sums_up=(False, *(True for _ in states)),
         takes_deferred=True,

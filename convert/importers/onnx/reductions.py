@@ -217,7 +217,8 @@ def group_normalization(call: Call) -> Plan:
         x = tf.reshape(x * tf.math.rsqrt(_mean(x * x, [2], True) + epsilon), shape)
         return (x * wide_gain + wide_offset,), ()
 
-    return Plan(compute, (value.axis,), float_only=VARIANCE)
+    frames = value.frames._replace(zeros=False)
+    return Plan(compute, (value.axis,), frames, float_only=VARIANCE)
 
 
 def lp_normalization(call: Call) -> Plan:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from convert.importers.onnx.elementwise import one_step
+from convert.importers.onnx.elementwise import one_step, same_frames
 from convert.importers.onnx.value import Call, Frames, Known, Plan, Value, stateless
 from convert.layers.layer_rule import Joined
 
@@ -30,11 +29,12 @@ def filled(call: Call) -> Known:
     """Give a constant of a shape: ConstantOfShape."""
     shape = [int(n) for n in call.constant(0).ravel()]
     value = np.asarray(call.attribute("value", np.zeros(1, np.float32)))
-    _check_size(call, shape)
+    check_size(call, shape)
     return Known((np.full(shape, value.ravel()[0], value.dtype),))
 
 
-def _check_size(call: Call, shape: Any) -> None:
+def check_size(call: Call, shape: Any) -> None:
+    """Refuse a value that is too large."""
     if any(n < 0 for n in shape) or math.prod(int(n) for n in shape) > CONSTANT_LIMIT:
         raise call.refusal(f"gives a value of shape {list(shape)}, which is too large")
 
@@ -55,7 +55,7 @@ def numbered(call: Call) -> Known:
     """Give start, start + delta...: Range."""
     start, limit, delta = (call.constant(position).ravel()[0] for position in range(3))
     count = max(math.ceil((limit - start) / delta), 0)
-    _check_size(call, [count])
+    check_size(call, [count])
     return Known((start + delta * np.arange(count, dtype=start.dtype),))
 
 
@@ -164,7 +164,7 @@ def expand(call: Call) -> Plan:
     """Repeat along axes of size 1."""
     value = call.value()
     given = [int(n) for n in call.constant(1).ravel()]
-    _check_size(call, given)
+    check_size(call, given)
     rank = max(len(given), len(value.shape))
     axis = None if value.axis is None else value.axis + rank - len(value.shape)
     if axis is not None and len(given) >= rank - axis:
@@ -177,7 +177,7 @@ def tile(call: Call) -> Plan:
     """Repeat a value along its axes."""
     value = call.value()
     times = [int(n) for n in call.constant(1).ravel()]
-    _check_size(call, [n * m for n, m in zip(times, value.shape, strict=True)])
+    check_size(call, [n * m for n, m in zip(times, value.shape, strict=True)])
     if value.axis is not None and times[value.axis] != 1:
         raise call.refusal("repeats the steps of the sequence")
     return stateless(lambda x, _: tf.tile(x, times), value.axis, frames=value.frames)
@@ -190,14 +190,13 @@ def concat(call: Call) -> Plan:
     operands = {}
     time, frames = None, Frames()
     if timed:
-        time, frames = timed[0].axis, timed[0].frames
+        time = timed[0].axis
         if axis == time or any(value.axis != time for value in timed):
             raise call.refusal(
                 "joins along time; a stream keeps what came before as a state: give the network "
                 "as a step with that state, or pad with zeros in front of a convolution"
             )
-        if any(value.frames[:2] != frames[:2] for value in timed):
-            raise call.refusal("joins steps that are not the same ones; pad convolutions in front")
+        frames = same_frames(call, timed)
         for position, value in enumerate(call.values):
             if value is None or value.axis is not None or value.shape[time or 0] == 1:
                 continue
@@ -260,13 +259,13 @@ def cut(call: Call) -> Plan:
             ranges[place] = found
             continue
         first, last, stride = found.indices(before[place])
-        if stride != 1 or last <= first:
-            raise call.refusal("takes every so manieth step, or steps backwards, or none")
+        if stride < 1 or last <= first:
+            raise call.refusal("takes steps backwards, or none")
         dropped = before[place] - last
-        if last - first == 1 and dropped == frames.right and call.steps > 1:
+        if last - first == 1 and dropped * frames.period == frames.right and call.steps > 1:
             axis, sums_up, frames = None, True, Frames()
         else:
-            frames = Frames(frames.left - first, frames.right - dropped, frames.zeros)
+            frames = _cut_in_time(call, frames, first, dropped, stride)
     taken = [found for found in ranges if found != slice(None)]
     sliced = tuple(ranges)
 
@@ -274,6 +273,15 @@ def cut(call: Call) -> Plan:
         return tf.convert_to_tensor(x)[sliced] if taken else tf.identity(x)
 
     return stateless(compute, axis, frames=frames, sums_up=sums_up)
+
+
+def _cut_in_time(call: Call, frames: Frames, first: int, dropped: int, stride: int) -> Frames:
+    """Say how frames lie along time after a cut; ``first`` and ``dropped`` are left out."""
+    period = frames.period
+    left, right = frames.left - first * period, frames.right - dropped * period
+    if stride > 1 and (left > 0 or right):
+        raise call.refusal("takes every so manieth step of a sequence that was padded")
+    return Frames(left, right, frames.zeros, period * stride)
 
 
 def gather(call: Call) -> Plan:
@@ -309,73 +317,13 @@ def gather(call: Call) -> Plan:
 
 def _one_frame(call: Call, value: Value, chosen: Any, length: int) -> Plan:
     """Take the last step of a sequence."""
-    if chosen.size != 1 or int(chosen.ravel()[0]) != length - 1 - value.frames.right:
+    ahead = value.frames.right // value.frames.period
+    if chosen.size != 1 or int(chosen.ravel()[0]) != length - 1 - ahead:
         raise call.refusal("takes steps of the sequence that are not its last one")
     shape = list(value.shape)
     axis = value.axis or 0
     shape[axis : axis + 1] = chosen.shape
     return stateless(lambda x, _: tf.reshape(x, shape), None, sums_up=True)
-
-
-def pad(call: Call) -> Plan:
-    """Add zeros or other values around; along time, zeros at the start."""
-    value = call.value()
-    given = call.integers("pads", 1) or []
-    axes = call.integers("axes", 3) or list(range(len(value.shape)))
-    axes = [call.axis_of(axis) for axis in axes]
-    mode = call.attribute("mode", "constant")
-    filler = 0.0
-    if call.optional(2) is not None:
-        filler = float(np.asarray(call.constant(2)).ravel()[0])
-    filler = float(call.attribute("value", filler))
-    sides = [[0, 0] for _ in value.shape]
-    for place, axis in enumerate(axes):
-        sides[axis] = [given[place], given[place + len(axes)]]
-    frames = value.frames
-    if value.axis is not None and any(sides[value.axis]):
-        left, right = sides[value.axis]
-        zeros = mode == "constant" and filler == 0 and (frames.left <= 0 or frames.zeros)
-        frames = Frames(frames.left + left, frames.right + right, zeros)
-        sides[value.axis] = [0, 0]
-    _check_size(call, [size + sum(side) for size, side in zip(value.shape, sides, strict=True)])
-    return stateless(_padding(call, sides, mode, filler), value.axis, frames=frames)
-
-
-def _padding(call: Call, sides: list[list[int]], mode: str, filler: float) -> Callable[..., Any]:
-    """Pad axes by joins and cuts, which every integer runtime has."""
-    if mode not in ("constant", "reflect", "edge"):
-        raise call.refusal(f"pads with mode '{mode}'")
-
-    def compute(x: Any, *_: Any) -> Any:
-        x = tf.convert_to_tensor(x)
-        for axis, (before, after) in enumerate(sides):
-            size = int(x.shape[axis])
-            ahead = (slice(None),) * axis
-            if before < 0 or after < 0:
-                x = x[(*ahead, slice(max(-before, 0), size - max(-after, 0)))]
-            parts = [x]
-            if mode == "constant":
-                for extra, place in ((before, 0), (after, len(parts))):
-                    if extra > 0:
-                        shape = [extra if at == axis else int(n) for at, n in enumerate(x.shape)]
-                        parts.insert(place if place == 0 else len(parts), _full(x, shape, filler))
-            else:
-                first = [x[(*ahead, slice(n, n + 1))] for n in _mirrored(before, mode)]
-                last = [x[(*ahead, slice(size - 1 - n, size - n))] for n in _mirrored(after, mode)]
-                parts = [*reversed(first), x, *last]
-            x = tf.concat(parts, axis) if len(parts) > 1 else parts[0]
-        return x
-
-    return compute
-
-
-def _mirrored(count: int, mode: str) -> list[int]:
-    """Return how far from the edge the values beyond it are taken, outwards."""
-    return [number + 1 if mode == "reflect" else 0 for number in range(max(count, 0))]
-
-
-def _full(x: Any, shape: list[int], filler: float) -> Any:
-    return tf.constant(np.full(shape, filler), x.dtype)
 
 
 ROWS = {
@@ -385,7 +333,6 @@ ROWS = {
     "Expand": expand,
     "Flatten": flatten,
     "Gather": gather,
-    "Pad": pad,
     "Range": numbered,
     "Reshape": reshape,
     "Shape": shape_of,

@@ -42,13 +42,14 @@ def follow_step(graph: Graph, sizes: dict[str, int], known: dict[str, Value]) ->
     trace = Trace(graph, 1, dict(known))
     for port in graph.inputs:
         if port.name not in known:
-            shape = tuple(_size(axis, sizes) for axis in port.shape)
+            shape = tuple(size_of(axis, sizes) for axis in port.shape)
             trace.values[port.name] = _input(port, shape, None)
     trace.run()
     return Followed(trace, dict.fromkeys(trace.values, None))
 
 
-def _size(axis: Dimension, sizes: dict[str, int]) -> int:
+def size_of(axis: Dimension, sizes: dict[str, int]) -> int:
+    """Return an axis' size; 1 where the file leaves it open."""
     if isinstance(axis, int):
         return axis
     return sizes.get(axis or "", 1)
@@ -69,15 +70,53 @@ def _input(port: Port, shape: tuple[int, ...], axis: int | None, constant: bool 
     return Value(port.name, shape, dtype, axis, kind=kind)
 
 
-def follow_sequence(graph: Graph, sizes: dict[str, int], known: dict[str, Value]) -> Followed:
+def follow_window(
+    graph: Graph,
+    sizes: dict[str, int],
+    known: dict[str, Value],
+    axes: dict[str, int | None],
+    steps: int,
+) -> Trace:
+    """Follow a graph over a window of ``steps`` as if it were one frame.
+
+    Args:
+        axes: of each input, the axis that has ``steps`` values.
+
+    Raises:
+        UnsupportedLayerError: an operator cannot be computed.
+    """
+    trace = Trace(graph, 1, dict(known))
+    for port in graph.inputs:
+        if port.name in known:
+            continue
+        shape = tuple(
+            steps if place == axes[port.name] else size_of(size, sizes)
+            for place, size in enumerate(port.shape)
+        )
+        trace.values[port.name] = _input(port, shape, None)
+    trace.run()
+    return trace
+
+
+@dataclass(frozen=True)
+class NoStep:
+    """Why a graph cannot be stepped, and along which axes time runs most likely."""
+
+    error: ConvertError
+    axes: dict[str, int | None]
+
+
+def follow_sequence(
+    graph: Graph, sizes: dict[str, int], known: dict[str, Value]
+) -> Followed | NoStep:
     """Follow a graph over whole sequences, along the axes with which most of it looks back.
 
     Raises:
-        UnsupportedLayerError: with no axes it can be stepped.
+        UnsupportedLayerError: no input has an axis along which time could run.
     """
     ports = [port for port in graph.inputs if port.name not in known]
     best: Followed | None = None
-    failures: list[tuple[int, ConvertError]] = []
+    failures: list[tuple[int, ConvertError, dict[str, int | None]]] = []
     choices = itertools.product(*(list(_candidates(port, sizes)) for port in ports))
     for chosen in itertools.islice(choices, TRIALS):
         axes = {port.name: axis for port, axis in zip(ports, chosen, strict=True)}
@@ -88,21 +127,24 @@ def follow_sequence(graph: Graph, sizes: dict[str, int], known: dict[str, Value]
             for port in ports:
                 axis = axes[port.name]
                 shape = tuple(
-                    1 if place == axis else _size(size, sizes)
+                    1 if place == axis else size_of(size, sizes)
                     for place, size in enumerate(port.shape)
                 )
                 trace.values[port.name] = _input(port, shape, axis, axis is None)
             trace.run()
             _check_outputs(trace)
         except ConvertError as error:
-            failures.append((len(trace.instructions), error))
+            failures.append((len(trace.instructions), error, axes))
             continue
         if best is None or trace.over_time > best.trace.over_time:
             best = Followed(trace, axes)
-    if best is not None:
+    failures = [item for item in failures if best is None or _several(ports, item[2])]
+    if best is not None and not (failures and _is_a_whole_window(best, ports)):
         return best
     if failures:
-        raise max(failures, key=lambda item: item[0])[1]
+        # Time is more than one step.
+        _, reason, likely = max(failures, key=lambda item: (_several(ports, item[2]), item[0]))
+        return NoStep(reason, likely)
     raise UnsupportedLayerError(
         "no input has an axis along which time could run; name states with --state IN=OUT"
     )
@@ -141,6 +183,21 @@ def _sounds_like_time(size: Dimension) -> bool:
     return name == "t" or any(word in name for word in TIME_WORDS[:-1])
 
 
+def _is_a_whole_window(found: Followed, ports: list[Port]) -> bool:
+    """Tell whether each step of a graph that was followed takes what is a window of frames."""
+    if found.trace.over_time or _several(ports, found.axes):
+        return False
+    recurrent = any(node.kind in ("LSTM", "GRU", "RNN") for node in found.trace.graph.nodes)
+    return recurrent or all(len(port.shape) < 4 for port in ports)
+
+
+def _several(ports: list[Port], axes: dict[str, int | None]) -> bool:
+    """Tell whether the axes that may be time are not of size 1."""
+    return all(
+        (axis := axes[port.name]) is None or port.shape[axis] not in (1, "1") for port in ports
+    )
+
+
 def _agree(ports: list[Port], axes: dict[str, int | None]) -> bool:
     """Tell whether all axes that may be time have one length."""
     sizes = {
@@ -170,15 +227,15 @@ def _check_outputs(trace: Trace) -> None:
         value = trace.values.get(port.name)
         if value is None:
             raise UnsupportedLayerError(f"nothing gives the output '{port.name}'")
-        left, right, _ = value.frames
+        left, right, _ = value.frames.place
         if value.axis is not None and right > 0:
             raise UnsupportedLayerError(
                 f"output '{port.name}' needs {right} steps of the future, which a stream does not "
                 "have; pad convolutions at the start alone, or cut their end off"
             )
-        if value.axis is not None and (left or right):
+        if value.axis is not None and (left > 0 or right):
             raise UnsupportedLayerError(
-                f"output '{port.name}' has {abs(left + right)} steps "
-                f"{'fewer' if left + right < 0 else 'more'} than the input, as a convolution "
-                "is not padded by (size - 1) * dilation zeros at its start; pad it there"
+                f"output '{port.name}' {'begins' if left > 0 else 'ends'} {abs(left or right)} "
+                "steps before the input, as a convolution is padded by more than (size - 1) * "
+                "dilation zeros at its start, or its end is cut off; pad it by as many"
             )

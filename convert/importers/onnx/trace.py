@@ -15,7 +15,7 @@ from convert.errors import ConvertError, UnsupportedLayerError
 from convert.importers.onnx.network import Graph, Node
 from convert.importers.onnx.operators import OPERATORS
 from convert.importers.onnx.rows import with_rows
-from convert.importers.onnx.value import Call, Known, Plan, Value
+from convert.importers.onnx.value import Call, Frames, Known, Plan, Value
 from convert.layers.layer_rule import Joined, StepRule, plain
 from convert.step.step_graph import Instruction, Kind
 from device_runner.errors import one_line
@@ -151,12 +151,17 @@ class Trace:
             return tuple(outputs), new
 
         ranks = tuple(len(value.shape) for _, value in varying)
+        timed = [value.frames for _, value in varying if value.axis is not None]
+        delay, stride = _in_time(timed, plan)
         rule = StepRule(
             with_rows(step, ranks, plan.rowwise),
             plan.states,
             takes_deferred=plan.takes_deferred,
             sums_up=plan.sums_up,
             float_only=plan.float_only,
+            begins_anew=plan.begins_anew,
+            delay=delay,
+            stride=stride,
         )
         kind = self._kind(call)
         outputs = self._shapes(rule, varying, call)
@@ -209,6 +214,14 @@ class Trace:
                 raise call.refusal(f"gives {math.prod(shape):,} values in a step")
             found.append((shape, np.dtype(tensor.dtype.as_numpy_dtype)))
         return found
+
+
+def _in_time(given: Sequence[Frames], plan: Plan) -> tuple[int, int]:
+    """Say how much later and less often than its inputs an operator answers, in their frames."""
+    if not given or not any(axis is not None for axis in plan.axes):
+        return 0, 1
+    before, after = given[0], plan.frames
+    return (after.delay - before.delay) // before.period, after.period // before.period
 
 
 def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tf.Tensor:

@@ -19,11 +19,28 @@ class Frames(NamedTuple):
     """How a value's frames lie along time.
 
     It has ``left`` frames more at the start than the sequence, and ``right`` more at the end;
-    negative where it has fewer. ``zeros`` tells whether those it has more at the start are 0."""
+    negative where it has fewer. ``zeros`` tells whether those it has more at the start are 0. From
+    one frame to the next are ``period`` steps of the sequence; ``left`` and ``right`` count
+    those."""
 
     left: int = 0
     right: int = 0
     zeros: bool = True
+    period: int = 1
+
+    @property
+    def delay(self) -> int:
+        """The step at which the first frame comes that is not a frame more."""
+        return max(-self.left, 0)
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """What two values must share to be joined step by step."""
+        return self.left, self.right, self.period
+
+    def count(self, steps: int) -> int:
+        """Return how many frames there are in a sequence of ``steps``."""
+        return max((steps - 1 + self.left + self.right) // self.period + 1, 0)
 
 
 # Exactly those of the sequence.
@@ -55,7 +72,7 @@ class Value:
 
     def full_shape(self, steps: int) -> tuple[int, ...]:
         """Return its shape over a whole sequence of ``steps``."""
-        length = steps + self.frames.left + self.frames.right
+        length = self.frames.count(steps)
         return tuple(length if axis == self.axis else n for axis, n in enumerate(self.shape))
 
 
@@ -81,6 +98,7 @@ class Plan:
         rowwise: whether ``compute`` takes an axis of rows in front (:func:`.rows.with_rows`).
         cell: kind and units, if it is a recurrence.
         bounds: largest magnitudes of the outputs that the equations allow, where they are known.
+        begins_anew: whether its states must have their initial values at its input's first frame.
         target: for a change of shape that time passes through, the new shape of a whole sequence of
             any length.
     """
@@ -96,6 +114,7 @@ class Plan:
     rowwise: bool = False
     cell: tuple[str, int] | None = None
     bounds: tuple[float | None, ...] = ()
+    begins_anew: bool = True
     target: tuple[int, ...] | None = None
 
 
@@ -177,22 +196,22 @@ class Call:
         ]
 
     def at_frames(self, value: Value) -> Value:
-        """Return a value whose frames are exactly the sequence's.
+        """Return a value that has the frames of the sequence, perhaps from a later one on.
 
         Raises:
-            UnsupportedLayerError: it begins or ends elsewhere.
+            UnsupportedLayerError: it begins earlier or ends elsewhere.
         """
-        left, right, _ = value.frames
+        left, right, _ = value.frames.place
         if right > 0:
             raise self.refusal(
                 f"needs {right} step{'s' * (right > 1)} of the future, which a stream does not "
                 "have; pad the convolution before it at the start alone, or cut its end off"
             )
-        if left or right:
+        if left > 0 or right:
             raise self.refusal(
-                f"takes a sequence that begins {abs(left)} steps {'late' if left < 0 else 'early'} "
-                "or ends early; pad the convolution before it with (size - 1) * dilation zeros at "
-                "the start"
+                f"takes a sequence that {'begins' if left > 0 else 'ends'} {abs(left or right)} "
+                "steps early; pad the convolution before it with (size - 1) * dilation zeros at "
+                "the start, or cut off what is too much there"
             )
         return value
 

@@ -34,3 +34,16 @@ def largest_error(imported):
         / max(np.ptp(wanted[name]), 1e-3)
         for name, values in outputs.items()
     )
+
+
+def largest_error_in_time(imported):
+    """As :func:`largest_error`, for steps that answer late or not at each step."""
+    module = StepModule(imported.graph)
+    (sequence,) = random_sequences(step_inputs(module), 3, 1, 2 * STEPS)
+    wanted = original_outputs(imported, module, sequence)
+    found = module.run(sequence)
+    return max(
+        np.abs(found[name] - wanted[name].reshape(found[name].shape)).max()
+        / max(np.ptp(wanted[name]), 1e-3)
+        for name in module.outputs
+    )

@@ -189,3 +189,38 @@ def voice_detector():
     state = [2, "batch", units]
     inputs = [("input", ["batch", 32]), ("state", state), ("sr", [], TensorProto.INT64)]
     return model(nodes, inputs, [("output", ["batch", 1]), ("stateN", state)], constants)
+
+
+def front_end(*convolutions, time="T"):
+    """Operators from "xc" to "c" over [1, channels, time], and a GRU behind them."""
+    nodes = [
+        node("Transpose", "x", "xc", perm=[0, 2, 1]),
+        *convolutions,
+        node("Transpose", "c", "ct", perm=[2, 0, 1]),
+        node("GRU", "ct W R B", "Y", hidden_size=UNITS, linear_before_reset=1),
+        node("Squeeze", "Y one", "Ys"),
+        node("Transpose", "Ys", "y", perm=[1, 0, 2]),
+    ]
+    constants = {
+        **recurrence("GRU", channels=5), "one": np.array([1]), "pads": np.array([0, 0, 2, 0, 0, 0]),
+        "K1": values(7, 5, 3, 3), "k1": values(8, 5), "K2": values(9, 5, 5, 3), "k2": values(4, 5),
+        "first": np.array([2]), "end": np.array([2**31]), "axis": np.array([2]),
+    }  # fmt: skip
+    return model(nodes, [("x", [1, time, 3])], [("y", [1, None, 8])], constants)
+
+
+def both_ways(steps=12):
+    """A bidirectional GRU over a window, whose last states are classified."""
+    nodes = [
+        node("Transpose", "x", "xt", perm=[1, 0, 2]),
+        node("GRU", "xt W R B", "Y Yh", hidden_size=UNITS, direction="bidirectional"),
+        node("Transpose", "Yh", "Yt", perm=[1, 0, 2]),
+        node("Reshape", "Yt shape", "h"),
+        node("Gemm", "h D b", "m", transB=1),
+        node("Softmax", "m", "y"),
+    ]
+    constants = {
+        **recurrence("GRU", ways=2), "shape": np.array([1, 2 * UNITS]),
+        "D": values(5, 4, 2 * UNITS), "b": values(6, 4),
+    }  # fmt: skip
+    return model(nodes, [("x", [1, steps, 3])], [("y", [1, 4])], constants)

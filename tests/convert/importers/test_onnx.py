@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from convert.errors import SourceModelError, UnsupportedLayerError
+from convert.file_conversion import convert_file
 from convert.import_conversion.conversion import prepare
 from convert.import_conversion.description import Facts
 from convert.importers import ImportHints, import_model
-from tests.convert.importers.float_steps import largest_error
+from tests.convert.importers.float_steps import largest_error, largest_error_in_time
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -47,6 +48,60 @@ def test_a_network_is_stepped_as_onnx_runtime_computes_it(make):
 )
 def test_attributes_of_a_recurrence_are_kept(kind, attributes):
     assert largest_error(imported_graph(networks.sequence(kind, **attributes), "net")) < 1e-5
+
+
+CONV = networks.node("Conv", "xc K1 k1", "a")
+
+
+@pytest.mark.parametrize(
+    "convolutions",
+    [
+        (
+            networks.node("Conv", "xc K1 k1", "a", strides=[2]),
+            networks.node("MaxPool", "a", "c", kernel_shape=[2], strides=[2]),
+        ),
+        pytest.param((networks.node("Conv", "xc K1 k1", "c"),), marks=pytest.mark.slow),
+        pytest.param(
+            (CONV, networks.node("AveragePool", "a", "c", kernel_shape=[3])), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            (CONV, networks.node("MaxPool", "a", "c", kernel_shape=[3], pads=[2, 0])),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            (
+                networks.node("Pad", "xc pads", "p"),
+                networks.node("Conv", "p K1 k1", "c", strides=[3]),
+            ),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            (
+                CONV,
+                networks.node("Conv", "a K2 k2", "b"),
+                networks.node("Slice", "a first end axis", "d"),
+                networks.node("Add", "b d", "c"),
+            ),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["strides", "valid", "mean", "padded", "every third", "residual"],
+)
+def test_windows_over_time_answer_when_they_are_full(convolutions):
+    imported = imported_graph(networks.front_end(*convolutions), "net")
+    assert largest_error_in_time(imported) < 1e-5
+
+
+@pytest.mark.slow
+def test_what_cannot_be_stepped_is_computed_over_its_window(tmp_path):
+    path = tmp_path / "net.onnx"
+    onnx.save(networks.both_ways(), path)
+    walks = np.random.default_rng(3).normal(0, 0.2, (4, 60, 3)).cumsum(1).astype(np.float32)
+    made = convert_file(path, "cpu", list(walks), scheme="int8", output=tmp_path / "net.tflite")
+    assert made.float_error < 1e-5
+    assert not [one["failure"] for one in made.verified if one["failure"]]
+    with pytest.raises(UnsupportedLayerError, match="in both directions over time"):
+        import_model(path)
 
 
 def test_an_input_that_stays_the_same_is_bound():
@@ -93,7 +148,7 @@ def test_what_has_no_step_is_refused_in_one_line(attributes, line):
     for name, value in attributes.items():
         made.graph.node[1].attribute.append(onnx.helper.make_attribute(name, value))
     with pytest.raises(UnsupportedLayerError, match=line):
-        imported_graph(made, "net")
+        _ = imported_graph(made, "net").step_graph
 
 
 @pytest.mark.parametrize(
