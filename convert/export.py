@@ -13,6 +13,7 @@ import tf_keras as keras
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
 from convert.evaluation import drift
+from convert.recording import record_run
 from convert.schemes import apply_scheme, load_scheme, parse_scheme, parts_in_float
 from convert.schemes.scheme import FloatStep
 from convert.schemes.spec import SchemeSpec
@@ -133,9 +134,10 @@ def export_step(
     least = tolerance_of(wanted.tolerance, spread, classifies)
     tolerance = held_to(least, verification, draft.contract.tolerance)
     contract = replace(draft.contract, metrics=metrics, tolerance=tolerance)
-    packed = pack(flatbuffer, contract, facts.labels, facts.golden)
+    recorded = record_run(stream)
+    packed = pack(flatbuffer, contract, facts.labels, facts.golden, recorded)
     write_atomically(path, packed)
-    return replace(draft, contract=contract, file_bytes=len(packed))
+    return replace(draft, contract=contract, file_bytes=len(packed), recorded=recorded)
 
 
 def draft_model(

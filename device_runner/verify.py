@@ -1,4 +1,9 @@
-"""Check whether a runtime on this device computes what the float model computed."""
+"""Check whether a runtime on this device computes what the float model computed.
+
+It is compared with the float model on the golden sequences, which tells whether the model is good
+there, and with what the exporting runtime recorded (:mod:`device_runner.model.recorded_run`), which
+tells whether it is the same computation.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from numpy.typing import NDArray
 
 from device_runner.errors import VerificationError
 from device_runner.model.contract import Tolerance
+from device_runner.replay import Replay, compare_with_record
 from device_runner.stream import Stream
 
 # A decision counts only if the float model's largest output leads by more than this share of the
@@ -31,6 +37,8 @@ class Verification:
         max_abs: the largest error, likewise.
         argmax_agreement: share of equal decisions, from 0 to 1, without ties; 1 if all are ties.
         tolerance: what the contract allows.
+        replay: how it did against the exporting runtime; None if that was not recorded, or if this
+            runtime does not round as the model says (reference, accelerators).
     """
 
     backend: str
@@ -40,6 +48,7 @@ class Verification:
     max_abs: float
     argmax_agreement: float
     tolerance: Tolerance
+    replay: Replay | None = None
 
     @property
     def failure(self) -> str | None:
@@ -56,7 +65,7 @@ class Verification:
                 f"decisions agree at {self.argmax_agreement:.1%} of the steps, "
                 f"below {allowed.argmax_agreement:.1%}"
             )
-        return None
+        return None if self.replay is None else self.replay.failure
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures in JSON-ready form, with None for NaN and infinity."""
@@ -112,6 +121,7 @@ def verify(stream: Stream) -> Verification:
     for sequence in golden.sequences():
         stream.reset()
         given.append(stream.run_by_name(sequence))
+    replay = _replay(stream)
     stream.reset()
     answered = golden.answered(stream.model.contract.window)
     own = {name: np.concatenate([y[name] for y in given])[answered] for name in golden.outputs}
@@ -136,4 +146,13 @@ def verify(stream: Stream) -> Verification:
         max_abs=float(max_abs),
         argmax_agreement=agreement,
         tolerance=stream.model.contract.tolerance,
+        replay=replay,
     )
+
+
+def _replay(stream: Stream) -> Replay | None:
+    """Compare with what the exporting runtime recorded, if that can be compared."""
+    model, backend = stream.model, stream.backend
+    if model.recorded is None or not backend.rounds_each_operator or backend.wants_accelerator:
+        return None
+    return compare_with_record(model.contract, model.recorded, backend)

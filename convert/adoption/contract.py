@@ -14,6 +14,7 @@ import numpy as np
 from calibration.data import Sequences
 from convert.adoption.explicit import ExplicitStep
 from convert.errors import SourceModelError
+from convert.recording import record_run
 from convert.schemes import load_scheme, needs_ranges
 from convert.schemes.scheme import FloatStep, ToleranceShare
 from convert.schemes.spec import SchemeSpec
@@ -185,9 +186,10 @@ def write_as_it_is(step: FloatStep, facts: AdoptedFacts, path: Path) -> StepMode
     contract = replace(
         draft.contract, metrics=metrics, tolerance=held_to(least, verification, most)
     )
-    packed = pack(step.flatbuffer, contract, draft.labels, facts.golden)
+    recorded = record_run(stream)
+    packed = pack(step.flatbuffer, contract, draft.labels, facts.golden, recorded)
     write_atomically(path, packed)
-    return replace(draft, contract=contract, file_bytes=len(packed))
+    return replace(draft, contract=contract, file_bytes=len(packed), recorded=recorded)
 
 
 def write_quantized(

@@ -56,7 +56,8 @@ def restore_contract(compiled: Path, original: StepModel, output: Path) -> StepM
         raise ContractViolationError(
             f"{compiled}: the compiler changed the step's inputs or outputs: {error.message}"
         ) from error
-    write_atomically(output, pack(flatbuffer, contract, original.labels, original.golden))
+    packed = pack(flatbuffer, contract, original.labels, original.golden, original.recorded)
+    write_atomically(output, packed)
     return load_step_model(output)
 
 

@@ -74,6 +74,12 @@ class Backend(abc.ABC):
     get: Callable[[], bytes]
     #: Whether it was chosen for an accelerator, so that using only the CPU is a failure.
     wants_accelerator = False
+    #: Its integer kernels (:mod:`device_runner.backends.kernels`), which give the same bits
+    #: wherever they have the same name; None if nothing is known of them.
+    kernels: str | None = None
+    #: Whether it rounds integers at each operator, as the model says, so that it can be compared
+    #: with what another such runtime computed.
+    rounds_each_operator = True
 
     def __init__(self, name: str, version: str) -> None:
         self.name = name

@@ -136,11 +136,18 @@ def _copied(interpreter: Any, graph: Graph, number: int, signature: Signature) -
 
 
 def load_interpreter(
-    name: str, version: str, interpreter_class: Any, model: StepModel, options: LoadOptions
+    name: str,
+    version: str,
+    interpreter_class: Any,
+    model: StepModel,
+    options: LoadOptions,
+    kernels: str | None = None,
 ) -> InterpreterBackend:
-    """Load a step model with a distribution's Interpreter class."""
+    """Load a step model with a distribution's Interpreter class; ``kernels`` as of a Backend."""
     try:
         interpreter = interpreter_class(model_content=model.flatbuffer, num_threads=options.threads)
     except (RuntimeError, ValueError) as error:
         raise refused(name, version, model, error) from error
-    return InterpreterBackend(name, version, interpreter, model)
+    backend = InterpreterBackend(name, version, interpreter, model)
+    backend.kernels = kernels
+    return backend

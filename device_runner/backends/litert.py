@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from device_runner.backends.backend import LoadOptions, distribution_version
 from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
+from device_runner.backends.kernels import BUILT_IN, xnnpack_of_litert
 from device_runner.errors import MissingRuntimeError, one_line
 from device_runner.model.step_file import StepModel
 
@@ -14,7 +16,21 @@ NAME = "litert"
 
 def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
     """Load a step model with LiteRT's interpreter."""
-    return load_interpreter(NAME, probe(), interpreter_module().Interpreter, model, options)
+    version, interpreter = probe(), interpreter_module().Interpreter
+    return load_interpreter(NAME, version, interpreter, model, options, xnnpack_of_litert(version))
+
+
+def load_built_in(model: StepModel) -> InterpreterBackend:
+    """Load an integer step model with LiteRT's built-in kernels, without XNNPACK.
+
+    They give the bits of the older, small runtime.
+    """
+    module = interpreter_module()
+    plain = functools.partial(
+        module.Interpreter,
+        experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    return load_interpreter(NAME, probe(), plain, model, LoadOptions(), BUILT_IN)
 
 
 def probe() -> str:

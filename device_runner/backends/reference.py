@@ -51,6 +51,8 @@ class ReferenceBackend(HostMemoryBackend):
             not known here, or its shapes do not fit.
     """
 
+    rounds_each_operator = False
+
     def __init__(self, model: StepModel) -> None:
         try:
             memories = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from device_runner.backends.backend import LoadOptions
 from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
+from device_runner.backends.kernels import xnnpack_of_tensorflow
 from device_runner.containment import in_child
 from device_runner.errors import MissingRuntimeError, one_line
 from device_runner.keras_imports import leave_out_extras
@@ -21,7 +22,9 @@ def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
     tf = _tensorflow()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tf.lite announces its move to LiteRT
-        return load_interpreter(NAME, tf.__version__, tf.lite.Interpreter, model, options)
+        version: str = tf.__version__
+        kernels = xnnpack_of_tensorflow(version)
+        return load_interpreter(NAME, version, tf.lite.Interpreter, model, options, kernels)
 
 
 def probe() -> str:

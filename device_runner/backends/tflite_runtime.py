@@ -6,6 +6,7 @@ from typing import Any
 
 from device_runner.backends.backend import LoadOptions, distribution_version
 from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
+from device_runner.backends.kernels import built_in_of_tflite_runtime
 from device_runner.errors import MissingRuntimeError, one_line
 from device_runner.model.step_file import StepModel
 
@@ -14,7 +15,9 @@ NAME = "tflite-runtime"
 
 def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
     """Load a step model with tflite-runtime's interpreter."""
-    return load_interpreter(NAME, probe(), interpreter_module().Interpreter, model, options)
+    version, interpreter = probe(), interpreter_module().Interpreter
+    kernels = built_in_of_tflite_runtime(version)
+    return load_interpreter(NAME, version, interpreter, model, options, kernels)
 
 
 def probe() -> str:

@@ -5,7 +5,9 @@ The ZIP (the TFLite Metadata convention for associated files; interpreters ignor
 - ``contract.json``: the fields of :class:`device_runner.model.contract.Contract`;
 - ``labels.txt``: what each value of the first output stands for, one per line;
 - ``golden.npz``: real sequences with the float model's outputs
-  (:class:`device_runner.model.golden.Golden`).
+  (:class:`device_runner.model.golden.Golden`);
+- ``recorded.bin``, if its numbers are integers: what the exporting runtime computed on seeded steps
+  (:class:`device_runner.model.recorded_run.RecordedRun`). Older files have none.
 
 Everything is checked before a runtime sees the file.
 """
@@ -25,8 +27,10 @@ from device_runner.model.file_kinds import TFLITE, kind_of_bytes, other_kind
 from device_runner.model.flatbuffer import Graph, read_graph
 from device_runner.model.golden import GOLDEN_FILE, Golden, golden_bytes, read_golden
 from device_runner.model.graph_checks import check_contract, check_phases, phase_graphs
+from device_runner.model.recorded_run import RECORDED_FILE, RecordedRun, can_be_recorded
 
 LABELS_FILE = "labels.txt"
+MEMBERS = (CONTRACT_FILE, LABELS_FILE, GOLDEN_FILE, RECORDED_FILE)
 # No step model has larger members; the limit keeps a hostile ZIP from filling the memory.
 MEMBER_LIMIT_BYTES = 64 * 1024 * 1024
 # With a fixed date, equal models give equal files.
@@ -45,6 +49,7 @@ class StepModel:
         contract: what the model promises.
         labels: what each value of the first output stands for.
         golden: sequences to verify a device with.
+        recorded: what the exporting runtime computed on seeded steps; None if it was not recorded.
         unverified: why there is nothing to verify it with, in words; None for a step model. Then
             the contract is made up from the graph, and ``golden`` holds inputs alone.
 
@@ -62,6 +67,7 @@ class StepModel:
     labels: tuple[str, ...]
     golden: Golden
     unverified: str | None = None
+    recorded: RecordedRun | None = None
 
     @property
     def sha256(self) -> str:
@@ -144,9 +150,12 @@ def load_step_model(path: str | Path) -> StepModel:
                 f"{len(labels)} labels for {outputs} outputs; export the model again"
             )
         golden = read_golden(_member(members, GOLDEN_FILE), contract)
+        recorded = _recorded(members, contract)
     except BadModelError as error:
         raise BadModelError(f"{path}: {error.message}") from error
-    return StepModel(Path(path), flatbuffer, len(data), graph, contract, labels, golden)
+    return StepModel(
+        Path(path), flatbuffer, len(data), graph, contract, labels, golden, recorded=recorded
+    )
 
 
 def has_contract(data: bytes) -> bool:
@@ -169,7 +178,7 @@ def split_step_file(data: bytes) -> tuple[bytes, dict[str, bytes]]:
             members = {
                 info.filename: _unpacked(archive, info)
                 for info in infos
-                if info.filename in (CONTRACT_FILE, LABELS_FILE, GOLDEN_FILE)
+                if info.filename in MEMBERS
             }
     except BadModelError:
         raise
@@ -203,6 +212,16 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         return member.read(info.file_size)
 
 
+def _recorded(members: dict[str, bytes], contract: Contract) -> RecordedRun | None:
+    if RECORDED_FILE not in members:
+        return None
+    if not can_be_recorded(contract):
+        raise BadModelError(
+            f"{RECORDED_FILE} is for integers, the contract has others; export the model again"
+        )
+    return RecordedRun.from_bytes(members[RECORDED_FILE])
+
+
 def _member(members: dict[str, bytes], name: str) -> bytes:
     if name not in members:
         raise BadModelError(f"no {name} in the file; make step models with 'edgestep run'")
@@ -216,21 +235,30 @@ def _text(members: dict[str, bytes], name: str) -> str:
         raise BadModelError(f"{name} is not text ({error}); export the model again") from error
 
 
-def pack(flatbuffer: bytes, contract: Contract, labels: tuple[str, ...], golden: Golden) -> bytes:
+def pack(
+    flatbuffer: bytes,
+    contract: Contract,
+    labels: tuple[str, ...],
+    golden: Golden,
+    recorded: RecordedRun | None = None,
+) -> bytes:
     """Make the bytes of a step model file, which :func:`load_step_model` reads.
 
     Args:
         flatbuffer: the TFLite model whose hash the contract has.
-        contract, labels, golden: as in :class:`StepModel`.
+        contract, labels, golden, recorded: as in :class:`StepModel`.
     """
+    members = {
+        CONTRACT_FILE: contract.to_json().encode(),
+        LABELS_FILE: "\n".join(labels).encode(),
+        GOLDEN_FILE: golden_bytes(golden, contract.tolerance),
+    }
+    if recorded is not None:
+        members[RECORDED_FILE] = recorded.to_bytes()
     packed = io.BytesIO()
     packed.write(flatbuffer)
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, content in (
-            (CONTRACT_FILE, contract.to_json().encode()),
-            (LABELS_FILE, "\n".join(labels).encode()),
-            (GOLDEN_FILE, golden_bytes(golden, contract.tolerance)),
-        ):
+        for name, content in members.items():
             info = zipfile.ZipInfo(name, ZIP_DATE)
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, content)

@@ -44,11 +44,11 @@ class Workshop:
 
     def packed(self, **changes: Any) -> bytes:
         """Return the model packed again, as ``convert.export`` does; ``changes`` are flatbuffer,
-        contract, labels or golden."""
+        contract, labels, golden or recorded."""
         from device_runner.model.step_file import pack
 
         model = replace(self.model, **changes)
-        return pack(model.flatbuffer, model.contract, model.labels, model.golden)
+        return pack(model.flatbuffer, model.contract, model.labels, model.golden, model.recorded)
 
     def zipped(self, **members: bytes) -> bytes:
         """The model with members of its ZIP replaced; a name is written with _ for the dot."""

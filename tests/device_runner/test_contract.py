@@ -61,7 +61,7 @@ def test_initial_values_are_stored_as_given():
 def test_split_step_file_gives_back_all_parts(workshop):
     flatbuffer, members = split_step_file(workshop.data)
     assert flatbuffer == workshop.model.flatbuffer
-    assert set(members) == {"contract.json", "labels.txt", "golden.npz"}
+    assert set(members) == {"contract.json", "labels.txt", "golden.npz", "recorded.bin"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""Record what an exported integer model computes, for :mod:`device_runner.replay` to compare."""
+
+from __future__ import annotations
+
+from device_runner.backends.kernels import BUILT_IN
+from device_runner.backends.litert import load_built_in
+from device_runner.errors import BadModelError
+from device_runner.model.recorded_run import (
+    RecordedRun,
+    can_be_recorded,
+    record,
+    summarize,
+)
+from device_runner.replay import replay
+from device_runner.stream import Stream
+from models.tensorflow_log import quiet
+
+
+def record_run(stream: Stream) -> RecordedRun | None:
+    """Step a model through the seeded steps with XNNPACK and with the built-in kernels.
+
+    Args:
+        stream: of the model on LiteRT.
+
+    Returns:
+        What the file is to hold. None if not all numbers are integers, or if kernels refuse what
+        the seed gives, which real inputs never lead to (the root of a negative number).
+    """
+    model, contract, kernels = stream.model, stream.model.contract, stream.backend.kernels
+    if not can_be_recorded(contract):
+        return None
+    try:
+        summary = summarize(contract, replay(contract, stream.backend))
+        summaries = {kernels or "": summary}
+        with quiet():
+            built_in = load_built_in(model)
+        summaries[BUILT_IN] = summarize(contract, replay(contract, built_in))
+    except (RuntimeError, BadModelError):
+        return None
+    finally:
+        stream.reset()
+    recorded = record(contract, summaries)
+    in_float = any(tensor.dtype == "float32" for tensor in model.graph.tensors)
+    # How floats are summed up is not the same on CPUs with the same instructions.
+    return RecordedRun({}, recorded.samples) if in_float else recorded

@@ -1,0 +1,90 @@
+"""The exporting runtime's recorded run: wrong integer models fail, and right ones do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from convert.recording import record_run
+from device_runner.errors import BadModelError
+from device_runner.model.recorded_run import STEPS, RecordedRun
+from device_runner.model.step_file import load_step_model, pack
+from device_runner.stream import Stream
+from device_runner.verify import verify
+from tests.conftest import slow_but_some_cells
+from tests.wrong_models import wrong_models
+
+
+def recorded(path):
+    model = load_step_model(path)
+    return replace(model, recorded=record_run(Stream(model, "litert")))
+
+
+@pytest.mark.parametrize("cell", ["lstm", pytest.param("gru", marks=pytest.mark.slow)])
+def test_wrong_models_fail(step_models, cell):
+    right = recorded(step_models(cell, "int8"))
+    assert verify(Stream(right, "litert")).failure is None
+    passed, count = [], 0
+    for what, wrong in wrong_models(right):
+        count += 1
+        try:
+            failure = verify(Stream(wrong, "litert")).failure
+        except BadModelError:
+            continue
+        if failure is None:
+            passed.append(what)
+    assert count == 28
+    assert len(passed) <= 2, passed
+
+
+@pytest.mark.parametrize("cell", slow_but_some_cells(["lstm", "window-attention", "gru"]))
+def test_a_file_holds_what_was_recorded_in_two_kilobytes(step_models, cell, tmp_path):
+    model = recorded(step_models(cell, "int8"))
+    parts = (model.flatbuffer, model.contract, model.labels, model.golden)
+    plain, packed = pack(*parts), pack(*parts, model.recorded)
+    assert 0 < len(packed) - len(plain) <= 2000
+    path = tmp_path / "model.tflite"
+    path.write_bytes(packed)
+    read = load_step_model(path)
+    assert read.recorded == model.recorded
+    assert np.array_equal(read.recorded.samples, model.recorded.samples)
+    replay = verify(Stream(read, "litert")).replay
+    assert replay.same_bits
+    assert replay.must_be_same
+    assert replay.steps == STEPS >= 200
+    path.write_bytes(plain)
+    older = verify(Stream(path, "litert"))
+    assert older.replay is None
+    assert older.failure is None
+
+
+def test_kernels_that_are_not_known_are_held_to_a_few_steps(step_models):
+    model = recorded(step_models("gru", "int8"))
+    stream = Stream(model, "litert")
+    stream.backend.kernels = None
+    few = model.recorded.samples.copy()
+    few[:5] ^= 0x40
+    foreign = RecordedRun({"others": bytes(8)}, few)
+    stream.model = replace(model, recorded=foreign)
+    near = verify(stream)
+    assert not near.replay.same_bits
+    assert near.replay.off == pytest.approx(5 / len(few))
+    assert near.failure is None
+    few[:100] ^= 0x40
+    assert "off by more than a few steps" in verify(stream).failure
+
+
+def test_a_damaged_record_is_refused_in_one_line(step_models, tmp_path):
+    model = recorded(step_models("gru", "int8"))
+    data = model.recorded.to_bytes()
+    for damaged in (
+        b"",
+        data[:-1],
+        data[:20],
+        b"\xff\xff" + data[2:],
+        data.replace(b"int8", b"int9"),
+    ):
+        with pytest.raises(BadModelError, match=r"recorded\.bin"):
+            RecordedRun.from_bytes(damaged)
