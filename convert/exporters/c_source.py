@@ -17,6 +17,7 @@ import numpy as np
 from convert.errors import NotExportableError
 from device_runner.model.names import STEP_SIGNATURE
 from device_runner.model.step_file import StepModel
+from device_runner.model.stored_frames import stored_frames
 from device_runner.model.tensor_spec import StateSpec, TensorSpec
 
 #: The C type of each dtype that a tensor may have.
@@ -112,6 +113,9 @@ def c_texts(model: StepModel, prefix: str, arena: int, version: str) -> dict[str
         "micro_version": version,
         "frame_period_us": round(contract.frame_period_s * 1e6),
         "window": contract.window,
+        "stored": {
+            tensors[state].name: tensors[name] for state, name in stored_frames(model).items()
+        },
         "labels": model.labels or ("",),
         "inputs": inputs,
         "outputs": outputs,

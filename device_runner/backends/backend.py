@@ -26,6 +26,7 @@ from device_runner.errors import BadModelError, one_line
 from device_runner.model.names import PHASE_NAME
 from device_runner.model.phases import phase_bytes
 from device_runner.model.step_file import StepModel
+from device_runner.model.stored_frames import stored_frames
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ class HostMemoryBackend(Backend):
             one: HostStep | WindowedStep = steps[0]
             if model.contract.window is not None:
                 carried = self._carried(0)
-                one = WindowedStep(model.contract, memories[self._phases[0]], carried)
+                memory = memories[self._phases[0]]
+                one = WindowedStep(model.contract, memory, carried, stored_frames(model))
                 self._windowed = one
             self.put, self.invoke = one.put, one.invoke
             self.advance, self.get = one.advance, one.get

@@ -23,6 +23,7 @@ from device_runner.model.contract import Contract
 from device_runner.model.names import PHASE_NAME, STEP_SIGNATURE
 from device_runner.model.phases import phase_bytes
 from device_runner.model.step_file import StepModel
+from device_runner.model.stored_frames import stored_frames
 
 NAME = "micro"
 # The arena is doubled between these until the model fits. No microcontroller has the larger one.
@@ -32,8 +33,8 @@ ARENA_STEP_BYTES = 64
 # What the runtime writes to standard error if the arena is too small, and of what it used.
 _TOO_SMALL = re.compile(r"missing: \d+|[Ff]ailed to allocate|Too many buffers")
 _USED = re.compile(r"Arena allocation total (\d+) bytes")
-# Operators whose kernel crashes if the arena is too small.
-_CRASHING = frozenset(("UNIDIRECTIONAL_SEQUENCE_LSTM",))
+# Some kernels do not look whether they got memory, and crash in an arena that is too small.
+_CRASHED = "crashed: failed to allocate"
 # The reason comes last, in two lines: what does not fit, and in which operator.
 _REASON_LINES = 2
 
@@ -45,23 +46,33 @@ def load(model: StepModel, options: LoadOptions) -> MicroBackend:
     runtime, version = _runtime(), probe()
     arena = SMALLEST_ARENA_BYTES
     while True:
-        interpreter, log = _with_log(_tried, runtime, model, arena)
-        if not isinstance(interpreter, Exception):
-            arena, interpreter = _smallest(runtime, model, interpreter, arena)
-            return MicroBackend(version, interpreter, model, arena)
+        error, log = _with_log(_tried, runtime, model, arena)
+        if error is None:
+            break
         if not _TOO_SMALL.search(log):
             lines = [line.strip() for line in log.splitlines() if line.strip()]
-            reason = "; ".join(lines[-_REASON_LINES:]) or one_line(interpreter)
+            reason = "; ".join(lines[-_REASON_LINES:]) or one_line(error)
             raise BadModelError(
                 f"{model.path}: {NAME} {version} refuses the model ({reason}); "
                 "export it as int8 or int16x8"
             )
         arena *= 2
         if arena > LARGEST_ARENA_BYTES:
-            raise BadModelError(
-                f"{model.path}: {NAME} {version} needs more than {LARGEST_ARENA_BYTES:,} bytes of "
-                "memory for the model; make a smaller one"
-            )
+            raise BadModelError(f"{model.path}: {NAME} {version} {_too_large(log)}")
+    arena = _smallest(runtime, model, arena, log)
+    interpreter, _ = _with_log(_interpreter, runtime, model, arena)
+    if isinstance(interpreter, Exception):
+        raise BadModelError(f"{model.path}: {NAME} {version} {_too_large(_CRASHED)}")
+    return MicroBackend(version, interpreter, model, arena)
+
+
+def _too_large(log: str) -> str:
+    """Say what became of the last try, in the largest arena."""
+    if _CRASHED in log:
+        return "crashes on the model; do not use it here, or use another backend"
+    return (
+        f"needs more than {LARGEST_ARENA_BYTES:,} bytes of memory for the model; make a smaller one"
+    )
 
 
 def probe() -> str:
@@ -112,6 +123,14 @@ class MicroBackend(Backend):
         numbers = [outputs[spec.name] for spec in contract.outputs]
         results: list[NDArray[Any]] = []
         self._lanes = lanes = None if contract.window is None else _Lanes(contract)
+        stored = stored_frames(model)
+        frames = {
+            spec.name: target[0] for spec, target in zip(contract.inputs, targets, strict=True)
+        }
+
+        def invoke() -> None:
+            if not stored or lanes is None or lanes.due:
+                interpreter.invoke()
 
         def put(frame: Any) -> None:
             frame = memoryview(frame)
@@ -124,14 +143,18 @@ class MicroBackend(Backend):
             # before anything is written.
             results[:] = [get_output(number) for number in numbers]
             for name in names:
-                states[name] = get_output(outputs[name])
+                states[name] = (
+                    _moved_on(states[name], frames[stored[name]])
+                    if stored
+                    else get_output(outputs[name])
+                )
             if lanes is not None:
                 results[:] = lanes.turn(results, states)
             for name in names:
                 set_input(states[name], inputs[name])
 
         self.put, self.advance = put, advance
-        self.invoke = interpreter.invoke
+        self.invoke = invoke if stored else interpreter.invoke
         self.get = lambda: b"".join([y.tobytes() for y in results])
         self.write_state(contract.initial_state())
 
@@ -170,6 +193,11 @@ class _Lanes:
             for state in contract.states
         }
 
+    @property
+    def due(self) -> bool:
+        """Whether the next frame gives something."""
+        return self._turns[self.frame].given is not None
+
     def turn(
         self, results: list[NDArray[Any]], states: Mapping[str, NDArray[Any]]
     ) -> list[NDArray[Any]]:
@@ -181,6 +209,11 @@ class _Lanes:
         if given is None:
             return []
         return [array[given] for array in results] if self.window.lanes else results
+
+
+def _moved_on(frames: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
+    """Return a window's frames without the first, and with a new one behind them."""
+    return np.concatenate([frames[:, 1:], x.reshape(1, 1, *frames.shape[2:])], 1)
 
 
 def _interpreter(runtime: Any, model: StepModel, arena: int) -> Any:
@@ -197,36 +230,46 @@ def _interpreter(runtime: Any, model: StepModel, arena: int) -> Any:
     return interpreter
 
 
-def _tried(runtime: Any, model: StepModel, arena: int) -> Any:
-    """Return what :func:`_interpreter` does, first tried in a child where it may crash."""
-    names = {operator.name for operator in model.graph.operators}
-    if names & _CRASHING and hasattr(os, "fork"):
-        child = os.fork()
-        if child == 0:
-            os._exit(isinstance(_interpreter(runtime, model, arena), Exception))
-        if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
-            os.write(STDERR, b"crashed: failed to allocate\n")
-            return RuntimeError("crashed")
-    return _interpreter(runtime, model, arena)
+def _tried(runtime: Any, model: StepModel, arena: int) -> Exception | None:
+    """Return the error that a try in an arena ends in, if any; it writes how much was used.
 
-
-def _smallest(runtime: Any, model: StepModel, interpreter: Any, arena: int) -> tuple[int, Any]:
-    """Find the smallest arena, and an interpreter with it.
-
-    It lies between what ``interpreter`` uses of ``arena`` and the whole of it: loading needs more
-    than what is used afterwards.
+    A child tries it, as it may crash: then it writes that.
     """
-    _, log = _with_log(interpreter.print_allocations)
+    if not hasattr(os, "fork"):
+        return _try(runtime, model, arena)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if _try(runtime, model, arena) is None else 1)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        os.write(STDERR, f"{_CRASHED}\n".encode())
+    return None if status == 0 else RuntimeError("it does not say why")
+
+
+def _try(runtime: Any, model: StepModel, arena: int) -> Exception | None:
+    interpreter = _interpreter(runtime, model, arena)
+    if isinstance(interpreter, Exception):
+        return interpreter
+    interpreter.print_allocations()
+    return None
+
+
+def _smallest(runtime: Any, model: StepModel, arena: int, log: str) -> int:
+    """Find the smallest arena.
+
+    It lies between what is used of ``arena``, as the ``log`` of its try says, and the whole of it:
+    loading needs more than what is used afterwards.
+    """
     used = _USED.search(log)
     too_small = int(used.group(1)) // ARENA_STEP_BYTES * ARENA_STEP_BYTES if used else 0
     while arena - too_small > ARENA_STEP_BYTES:
         middle = (too_small + arena) // 2 // ARENA_STEP_BYTES * ARENA_STEP_BYTES
-        found, _ = _with_log(_tried, runtime, model, middle)
-        if isinstance(found, Exception):
-            too_small = middle
+        error, _ = _with_log(_tried, runtime, model, middle)
+        if error is None:
+            arena = middle
         else:
-            arena, interpreter = middle, found
-    return arena, interpreter
+            too_small = middle
+    return arena
 
 
 def _with_log(call: Callable[..., Result], *arguments: Any) -> tuple[Result, str]:

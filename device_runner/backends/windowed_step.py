@@ -2,11 +2,14 @@
 
 A lane begins anew in ``advance``, when its state has just been handed on. So the state that the
 next step starts from, which can be saved, is already the one that the contract describes.
+
+A window that is computed as a whole is computed for its answers alone. At other frames the new
+frame is stored behind the last ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from device_runner.backends.host_step import HostMemory, HostStep
@@ -27,6 +30,16 @@ class _Turn(NamedTuple):
     following: int
 
 
+class _Move(NamedTuple):
+    """The memory of an input, and of the frames that a state holds of it: all but the last, all but
+    the first, and the last."""
+
+    x: memoryview
+    earlier: memoryview
+    later: memoryview
+    last: memoryview
+
+
 class WindowedStep:
     """The four calls, and all as one, on the memory of a model with a window.
 
@@ -36,6 +49,9 @@ class WindowedStep:
         contract: it has a window.
         memory: of the signature "step".
         carried: pairs of where a state goes and where it comes from.
+        stored: by state, the input whose last frames it holds
+            (:func:`device_runner.model.stored_frames.stored_frames`); empty if every frame is to be
+            computed.
     """
 
     def __init__(
@@ -43,6 +59,7 @@ class WindowedStep:
         contract: Contract,
         memory: HostMemory,
         carried: Sequence[tuple[memoryview, memoryview]],
+        stored: Mapping[str, str],
     ) -> None:
         if contract.window is None:
             raise ValueError("the contract has no window")
@@ -54,11 +71,17 @@ class WindowedStep:
         plain = HostStep(contract, memory, carried)
         self.put, self.invoke = plain.put, plain.invoke
         self._carry = plain.advance
-        self.step: Callable[[Any], bytes] = (
-            self._bind_step(memory.inputs[contract.input.name], memory.invoke, carried)
-            if len(contract.inputs) == 1 and 1 <= len(carried) <= 2
-            else self._four_calls
-        )
+        self.step: Callable[[Any], bytes] = self._four_calls
+        one_input = len(contract.inputs) == 1
+        if stored:
+            moves = _moves(memory, stored)
+            self.invoke = self._bind_due(memory.invoke)
+            self._carry = _bind_store(moves)
+            if one_input:
+                self.step = self._bind_stored_step(moves[0], memory.invoke)
+        elif one_input and 1 <= len(carried) <= 2:
+            x = memory.inputs[contract.input.name]
+            self.step = self._bind_step(x, memory.invoke, carried)
 
     def go_to(self, frame: int) -> None:
         """Set the next frame's number."""
@@ -105,6 +128,52 @@ class WindowedStep:
             return read()
 
         return step
+
+    def _bind_due(self, invoke: Callable[[], None]) -> Callable[[], None]:
+        """Bind an invoke that computes answers alone."""
+        turns = self._turns
+
+        def invoke_if_due() -> None:
+            if turns[self.frame].read is not bytes:
+                invoke()
+
+        return invoke_if_due
+
+    def _bind_stored_step(self, move: _Move, invoke: Callable[[], None]) -> Callable[[Any], bytes]:
+        """Bind the whole step of one input as one closure."""
+        turns, whole = self._turns, _WHOLE
+        x, earlier, later, last = move
+
+        def step(frame: Any) -> bytes:
+            _, read, following = turns[self.frame]
+            x[whole] = frame
+            if read is not bytes:
+                invoke()
+            earlier[whole] = later
+            last[whole] = x
+            self.frame = following
+            return read()
+
+        return step
+
+
+def _moves(memory: HostMemory, stored: Mapping[str, str]) -> list[_Move]:
+    """Cut the memory of states that hold frames."""
+    found = []
+    for state, name in stored.items():
+        x, frames = memory.inputs[name], memory.inputs[state]
+        end = frames.nbytes - x.nbytes
+        found.append(_Move(x, frames[:end], frames[x.nbytes :], frames[end:]))
+    return found
+
+
+def _bind_store(moves: Sequence[_Move]) -> Callable[[], None]:
+    def store() -> None:
+        for x, earlier, later, last in moves:
+            earlier[:] = later
+            last[:] = x
+
+    return store
 
 
 def _turns(contract: Contract, window: Window, memory: HostMemory) -> list[_Turn]:

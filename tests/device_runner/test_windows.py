@@ -12,6 +12,7 @@ import pytest
 from device_runner.errors import BadInputError, BadModelError
 from device_runner.model.contract import Contract
 from device_runner.model.step_file import load_step_model
+from device_runner.model.stored_frames import stored_frames
 from device_runner.model.window import Window, lanes_needed
 from device_runner.stream import Stream, Streams
 from device_runner.verify import verify
@@ -143,6 +144,35 @@ def test_a_window_computed_as_a_whole(made):
     given = Stream(model, "litert").run(x)
     np.testing.assert_allclose(given, step.given(x), atol=1e-5)
     assert verify(Stream(model, "litert")).failure is None
+
+
+def test_a_window_computed_as_a_whole_is_computed_for_its_answers_alone(made, monkeypatch):
+    from device_runner.backends.reference import StepGraph
+
+    model, step = made("int8", 4, 2, False)
+    assert stored_frames(model) == {"frames": "x"}
+    assert stored_frames(made("int8", 7, 3)[0]) == {}
+    stream, computed, calls = Stream(model, "reference"), StepGraph.compute, []
+    monkeypatch.setattr(
+        StepGraph, "compute", lambda *given: calls.append(given) or computed(*given)
+    )
+    x = frames(15)
+    given = stream.run(x)
+    assert len(calls) == sum(step.window.answers(frame) for frame in range(15))
+    # In four calls, and with every frame computed, as a file is that is not known to store them.
+    graph = next(iter(stream.backend.memories.values()))
+    parts = Stream(model, "reference").backend
+    parts.write_state(model.contract.initial_state())
+    state = model.contract.initial_state()["frames"]
+    for frame, row in enumerate(model.contract.input.quantize(x)):
+        parts.put(row.tobytes())
+        parts.invoke()
+        parts.advance()
+        assert bool(parts.get()) == (not np.isnan(given[frame]).any())
+        graph.inputs["x"][:], graph.inputs["frames"][:] = row.tobytes(), state
+        graph.invoke()
+        state = graph.outputs["frames"].tobytes()
+        assert parts.read_state()["frames"] == state
 
 
 def test_a_saved_state_goes_on_in_the_middle_of_a_window(made):
