@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from convert.errors import SourceModelError
+from device_runner.errors import one_line
+from device_runner.model.array_files import check_array_file
 from device_runner.model.file_kinds import (
     ARRAY,
     ARRAYS,
@@ -35,3 +37,7 @@ def check_data_source(source: str) -> None:
         raise SourceModelError(
             f"{path} is {found.what}, whatever its name; rename it to end in {ending}"
         )
+    try:
+        check_array_file(path)
+    except Exception as error:  # zipfile and NumPy raise many types for damaged files
+        raise SourceModelError(f"{path}: cannot be read ({one_line(error)})") from error

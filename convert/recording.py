@@ -32,9 +32,11 @@ def record_run(stream: Stream) -> RecordedRun | None:
     try:
         summary = summarize(contract, replay(contract, stream.backend))
         summaries = {kernels or "": summary}
-        with quiet():
-            built_in = load_built_in(model)
-        summaries[BUILT_IN] = summarize(contract, replay(contract, built_in))
+        # In 16 bits, versions differ in their built-in kernels.
+        if all(spec.dtype != "int16" for spec in (*contract.outputs, *contract.states)):
+            with quiet():
+                built_in = load_built_in(model)
+            summaries[BUILT_IN] = summarize(contract, replay(contract, built_in))
     except (RuntimeError, BadModelError):
         return None
     finally:

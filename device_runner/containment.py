@@ -81,13 +81,18 @@ def stepping(path: object) -> Iterator[None]:
     """
     try:
         yield
-    except _NOT_THE_RUNTIMES:
+    except (*_NOT_THE_RUNTIMES, MemoryError):
         raise
     except Exception as error:  # runtimes raise a dozen types for damaged models
         raise BadModelError(
             f"{path}: the runtime fails in a step ({type(error).__name__}: {one_line(error)}); "
             "export or copy the model again"
         ) from error
+
+
+def tell_limited() -> None:
+    """Tell the parent that from now on the memory is limited, which may be why a runtime dies."""
+    _tell("!")
 
 
 def _tell(message: str) -> None:
@@ -120,7 +125,7 @@ def _go_on_in_child() -> None:
     # A terminal sends Ctrl-C to both; other signals must be passed on.
     signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGINT))
     signal.signal(signal.SIGINT, lambda *_: signal.alarm(_INTERRUPT_S))
-    path, in_time = _follow(from_child)
+    path, in_time, limited = _follow(from_child)
     if not in_time:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
@@ -136,9 +141,10 @@ def _go_on_in_child() -> None:
     if death in _PASSED_ON:
         signal.signal(death, signal.SIG_DFL)
         os.kill(os.getpid(), death)
+    memory = " or more --memory" if limited else ""
     raise BadModelError(
         f"{path}: the runtime crashed on it ({_name(death)}); do not use it here, "
-        "export or copy it again, or use another backend"
+        f"export or copy it again, or use another backend{memory}"
     )
 
 
@@ -150,21 +156,24 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _follow(from_child: int) -> tuple[str, bool]:
+def _follow(from_child: int) -> tuple[str, bool, bool]:
     """Read what the child reports, until it ends or takes too long.
 
     Returns:
-        The model that it used last, and whether it was in time.
+        The model that it used last, whether it was in time, and whether its memory is limited.
     """
-    path, limit, rest = "the model", None, b""
+    path, limit, rest, limited = "the model", None, b"", False
     while True:
         if not select.select([from_child], [], [], limit)[0]:
-            return path, False
+            return path, False, limited
         told = os.read(from_child, 65536)
         if not told:
-            return path, True
+            return path, True, limited
         *lines, rest = (rest + told).split(b"\n")
         for line in lines:
+            if line == b"!":
+                limited = True
+                continue
             limit = LOAD_LIMIT_S if line.startswith(b"+") else None
             if line.startswith(b"+"):
                 path = line[1:].decode(errors="replace")

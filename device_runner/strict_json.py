@@ -1,4 +1,8 @@
-"""JSON without NaN and infinity, which the standard does not know and no reader agrees on."""
+"""JSON that others may have written: without NaN and infinity, and not too much of it.
+
+The standard does not know NaN and infinity, and no reader agrees on them. Python makes an object of
+50 bytes and more of two characters, so what a text would make is counted first.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,16 @@ import json
 import math
 from typing import Any, NoReturn
 
+# No file of ours has nearly as many values, lists and objects.
+ITEM_LIMIT = 500_000
+
 
 def loads(text: str | bytes) -> Any:
     """Parse JSON that others may have written.
 
     Raises:
-        ValueError: it is not JSON, holds a number that is not finite (NaN, Infinity, 1e999), or is
-            nested too deeply.
+        ValueError: it is not JSON, holds a number that is not finite (NaN, Infinity, 1e999), is
+            nested too deeply, or holds more than ITEM_LIMIT values.
 
     Example:
         >>> loads('{"scale": 0.5}')
@@ -22,10 +29,28 @@ def loads(text: str | bytes) -> Any:
         ...
         ValueError: it holds NaN, which is not a number
     """
+    check_amount(text, ITEM_LIMIT)
     try:
         return json.loads(text, parse_constant=_refuse, parse_float=_number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def check_amount(text: str | bytes, limit: int) -> None:
+    """Raise ValueError if JSON holds more than so many values, lists and objects.
+
+    Example:
+        >>> check_amount("[[], []]", 2)
+        Traceback (most recent call last):
+        ...
+        ValueError: it holds more than 2 values
+    """
+    if isinstance(text, bytes):
+        count = text.count(b",") + text.count(b"[") + text.count(b"{")
+    else:
+        count = text.count(",") + text.count("[") + text.count("{")
+    if count > limit:
+        raise ValueError(f"it holds more than {limit:,} values")
 
 
 def finite(facts: Any) -> tuple[Any, list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import subprocess
 import sys
 import zipfile
@@ -22,6 +23,8 @@ TIME_LIMIT_S = 120
 OBJECT_LIMIT = 100_000
 # The most bytes that all weights together may have.
 BYTE_LIMIT = 2 * 1024**3
+# They may be so much more than what the file stores of them.
+UNPACKED_BYTES, RATIO_LIMIT = 16 * 1024**2, 200
 
 
 def check_hdf5(path: Path, member: str | None = None) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def _read(source: Any) -> dict[str, Any]:
                 value = value.decode()
             if isinstance(value, str):
                 attributes[key] = value
-        largest, total = 1, 0
+        largest, total, stored = 1, 0, 0
         left, seen = [file], {h5py.h5o.get_info(file.id).addr}
         while left:
             group = left.pop()
@@ -84,13 +87,17 @@ def _read(source: Any) -> dict[str, Any]:
                 if isinstance(item, h5py.Group):
                     left.append(item)
                     continue
-                total += item.size * item.dtype.itemsize
+                total += max(item.size, math.prod(item.chunks or ())) * item.dtype.itemsize
                 if item.external or item.is_virtual:
                     raise ValueError(f"kept in other files at '{name[:60]}'")
                 if item.dtype.kind not in "fiub":
                     raise ValueError(f"not numbers at '{name[:60]}'")
+                stored += item.id.get_storage_size()
                 if total > BYTE_LIMIT:
                     raise ValueError(f"more than {BYTE_LIMIT // 1024**3} GiB")
+                # A set without storage, or one that is packed, can be any size in a small file.
+                if total > UNPACKED_BYTES + RATIO_LIMIT * stored:
+                    raise ValueError(f"{total:,} bytes that are made of {stored:,} in the file")
                 item[()]
                 largest = max(largest, *item.shape) if item.shape else largest
     return {"attributes": attributes, "largest": largest}

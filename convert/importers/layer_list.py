@@ -15,6 +15,7 @@ from convert.errors import SourceModelError, UnsupportedLayerError
 from convert.importers.training_parts import without_training_parts
 from convert.layers import LAYERS, OWN, refusal
 from convert.layers.operations import IN_KERAS, IN_TENSORFLOW, unknown_operation
+from device_runner.strict_json import check_amount
 
 KERAS_CELLS = {"GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"}
 CONTAINERS = {"Functional", "InputLayer", "Model", "Sequential"}
@@ -60,6 +61,7 @@ def read_layer_list(text: str | bytes) -> tuple[dict[str, Any], tuple[str, ...]]
         UnsupportedLayerError: it names a layer that has no step.
     """
     try:
+        check_amount(text, ITEM_LIMIT)
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SourceModelError(f"its list of layers is not JSON ({error})") from error

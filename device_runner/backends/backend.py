@@ -38,12 +38,15 @@ class LoadOptions:
         delegate: path of an external delegate's shared library.
         delegate_options: options for the delegate.
         device: names one of several accelerators.
+        memory: megabytes that the model may take beyond its own tensors, where it is loaded in a
+            child process; None for the default.
     """
 
     threads: int = 1
     delegate: str | None = None
     delegate_options: Mapping[str, str] = field(default_factory=dict)
     device: str | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -241,7 +244,8 @@ def distribution_version(name: str) -> str:
 
 def refused(name: str, version: str, model: StepModel, error: Exception) -> BadModelError:
     """Make the one-line error for a runtime that refuses a model."""
+    reason = one_line(error) or "it gives no reason, as where memory is short; see --memory"
     return BadModelError(
-        f"{model.path}: {name} {version} refuses the model ({one_line(error)}); "
+        f"{model.path}: {name} {version} refuses the model ({reason}); "
         "use a newer runtime, or export with another scheme"
     )

@@ -33,6 +33,9 @@ def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
                   callback=_pairs, help="Handed to the delegate; may be given again.")  # fmt: skip
     @click.option("--device", metavar="NAME",
                   help="One of several accelerators, as the backend names them.")  # fmt: skip
+    @click.option("--memory", type=click.IntRange(64), metavar="MB",
+                  help="What a model may take beyond its own tensors; 1024, and for "
+                       "accelerators 4096.")  # fmt: skip
     @functools.wraps(command)
     def wrapped(
         *args: Any,
@@ -40,11 +43,12 @@ def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
         delegate: str | None,
         delegate_options: dict[str, str],
         device: str | None,
+        memory: int | None,
         **kwargs: Any,
     ) -> Any:
         from device_runner.backends.backend import LoadOptions
 
-        options = LoadOptions(threads, delegate, delegate_options, device)
+        options = LoadOptions(threads, delegate, delegate_options, device, memory)
         return command(*args, options=options, **kwargs)
 
     return wrapped

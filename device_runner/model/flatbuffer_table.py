@@ -12,20 +12,25 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 
+# A table's place in a vector, and the offset to its vtable.
+TABLE_BYTES = 8
+
+
 class BudgetedBytes(bytes):
     """A file's bytes with a budget for reading.
 
     Sound files rarely share vectors, so all vectors together have fewer elements than the file has
-    bytes. A hostile file could repeat one at will.
+    bytes, a table takes at least TABLE_BYTES, and all names together are shorter than the file. A
+    hostile file could repeat one at will. What is read is counted before anything is made of it.
     """
 
     spent = 0
 
     def spend(self, elements: int) -> None:
-        """Count elements that are about to be read; ValueError if there are too many."""
+        """Count bytes that are about to be read; ValueError if there are too many."""
         self.spent += elements
         if self.spent > len(self):
-            raise ValueError("its vectors overlap")
+            raise ValueError("its vectors or names overlap")
 
 
 class Table:
@@ -96,7 +101,10 @@ class Table:
 
     def tables(self, number: int) -> Iterator[Table]:
         """Read a field that is a vector of tables."""
-        return self._elements(number, 4, lambda at: Table(self.data, at + unsigned(self.data, at)))
+        data = self.data
+        found = self._elements(number, 4, lambda at: Table(data, at + unsigned(data, at)))
+        data.spend((TABLE_BYTES - 1) * self._vector(number)[1])
+        return found
 
     def numbers(self, number: int, kind: str) -> tuple[Any, ...]:
         """Read a field that is a vector of numbers."""
@@ -110,6 +118,7 @@ class Table:
         start, count = self._vector(number)
         if start + count > len(self.data):
             raise ValueError("a name reaches past the end of the file")
+        self.data.spend(count)
         return self.data[start : start + count].decode()
 
 

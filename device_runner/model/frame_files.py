@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runner.errors import BadInputError, one_line
+from device_runner.model.array_files import check_array_file
 from device_runner.model.file_kinds import ARRAY, ARRAYS, TABLE, kind_of_file, other_kind
 from device_runner.model.tensor_spec import TensorSpec
 
@@ -40,6 +41,7 @@ def read_frames(source: str | Path, specs: Sequence[TensorSpec]) -> dict[str, ND
     if kind not in (".npy", ".npz", ".csv"):
         raise BadInputError(f"{source}: frames come from a .npy, .npz or .csv file; name one")
     try:
+        check_array_file(path)
         arrays = _arrays(path, kind, specs)
     except BadInputError:
         raise

@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runner.errors import BadModelError, one_line
+from device_runner.model.array_files import check_npz
 from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.names import GOLDEN_LENGTHS
 from device_runner.model.tensor_spec import TOKEN_DTYPE, TensorSpec
 from device_runner.model.window import Window
 
 GOLDEN_FILE = "golden.npz"
+# No step model's golden sequences are larger when they are unpacked.
+GOLDEN_LIMIT_BYTES = 64 * 1024 * 1024
 # Golden outputs may be rounded by at most this share of the tolerance.
 FINER_THAN_TOLERANCE = 0.05
 # The largest rounding error of float16 as a share of the value, within its normal range.
@@ -131,7 +134,9 @@ def read_golden(data: bytes, contract: Contract) -> Golden:
     Raises:
         BadModelError: it cannot be read, or does not fit the contract's inputs and outputs.
     """
+    names = {spec.name for spec in (*contract.inputs, *contract.outputs)} | {GOLDEN_LENGTHS}
     try:
+        check_npz(data, GOLDEN_LIMIT_BYTES, names)
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             inputs, outputs = (
                 {spec.name: _values(arrays[spec.name], spec) for spec in specs}

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_runner.errors import BadModelError
+from device_runner.model.array_files import PACKINGS
 from device_runner.model.contract import CONTRACT_FILE, Contract
 from device_runner.model.file_kinds import TFLITE, kind_of_bytes, other_kind
 from device_runner.model.flatbuffer import Graph, read_graph
@@ -144,11 +145,11 @@ def load_step_model(path: str | Path) -> StepModel:
         check_contract(graph, contract)
         check_phases(phase_graphs(flatbuffer, graph, contract), contract)
         # Not splitlines(): a label may hold what that takes for a line end.
-        labels = tuple(_text(members, LABELS_FILE).removesuffix("\n").split("\n"))
-        if len(labels) != (outputs := contract.answers[0].shape[-1]):
-            raise BadModelError(
-                f"{len(labels)} labels for {outputs} outputs; export the model again"
-            )
+        text = _text(members, LABELS_FILE).removesuffix("\n")
+        # Counted before there is a string for each.
+        if (count := text.count("\n") + 1) != (outputs := contract.answers[0].shape[-1]):
+            raise BadModelError(f"{count} labels for {outputs} outputs; export the model again")
+        labels = tuple(text.split("\n"))
         golden = read_golden(_member(members, GOLDEN_FILE), contract)
         recorded = _recorded(members, contract)
     except BadModelError as error:
@@ -206,6 +207,11 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         raise BadModelError(
             f"the contract's {info.filename} would unpack to {info.file_size} bytes; "
             "this is not a step model; make step models with 'edgestep run'"
+        )
+    if info.compress_type not in PACKINGS:
+        raise BadModelError(
+            f"the contract's {info.filename} is packed in a way that step models are not; "
+            "make step models with 'edgestep run'"
         )
     with archive.open(info) as member:
         # Reads no more than declared, whatever the compressed data says.
