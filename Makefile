@@ -10,7 +10,7 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick docs test-slow test-gpu test-arm64 test-micro test-pytorch \
+.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-pytorch \
   import-table lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
@@ -56,6 +56,12 @@ QUICK_TESTS = $(filter-out $(MANY_PROCESSES),$(wildcard tests/device_runner/test
   tests/test_documents.py tests/test_sizes.py
 quick: $(STAMP) ## the tests that need no TensorFlow: contract, runner, operators, recipe
 	$(BIN)/python -m pytest -p tests.without_tensorflow -n auto --maxprocesses 4 $(QUICK_TESTS)
+
+# CASES files, as many workers as WORKERS; tests/faults/test_mutations.py says more.
+CASES ?= 3000
+WORKERS ?= 2
+test-faults: $(STAMP) ## thousands of damaged files, kills and power loss, a stream of 10 million steps
+	EDGESTEP_FAULT_CASES=$(CASES) $(BIN)/python -m pytest -m faults -n $(WORKERS) tests/faults
 
 test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 	$(BIN)/python -m pytest -m slow

@@ -244,7 +244,12 @@ def _numbers(given: Any, item: InputShape, source: str) -> NDArray[Any]:
             f"{source}: the input '{item.name}' is a masked array with values left out; "
             "cut the sequence there, or fill them in"
         )
-    values = np.asarray(given)
+    try:
+        values = np.asarray(given)
+    except ValueError as error:
+        raise CalibrationError(
+            f"{source}: the input '{item.name}' is not an array of numbers ({one_line(error)})"
+        ) from error
     if values.dtype.kind not in "fiub":
         raise CalibrationError(f"{source}: the input '{item.name}' does not hold numbers")
     # Tables hold a step's values in one row; a single value may have no axis of its own.

@@ -1,0 +1,397 @@
+"""The kinds of files that are damaged, and the commands that get them.
+
+A kind's function writes a damaged file into the folder where the command works, and returns the
+command's arguments. The same number gives the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import struct
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from device_runner.model.contract import CONTRACT_FILE
+from device_runner.model.golden import GOLDEN_FILE
+from device_runner.model.step_file import LABELS_FILE, split_step_file
+from tests.faults import mutations
+from tests.faults.originals import DESCRIPTION, INVENTORY, RECIPE, ROOT
+
+STEP_MODELS = sorted((ROOT / "tests" / "step_models").glob("*.tflite"))
+FOREIGN = sorted((ROOT / "tests" / "foreign_files").glob("*.tflite"))
+BENCH = ("bench", "--steps", "100", "--rounds", "1", "--warmup", "0", "--backend")
+CONVERT = ("--target", "cpu", "--scheme", "float32", "--random-calibration")
+FRAMES = "\n".join(",".join(["0.25"] * 12) for _ in range(5)) + "\n"
+
+#: Writes into a folder (the originals are in the other) and returns a command's arguments.
+Maker = Callable[[random.Random, Path, Path], list[str]]
+
+
+class Kind(NamedTuple):
+    """What is damaged, its share of all cases, and whether its commands need TensorFlow."""
+
+    make: Maker
+    share: float
+    needs_tensorflow: bool = False
+
+
+@cache
+def _parts(path: Path) -> tuple[bytes, dict[str, bytes]]:
+    return split_step_file(path.read_bytes())
+
+
+def _packed(flatbuffer: bytes, members: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    packed.write(flatbuffer)
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def _signed(flatbuffer: bytes, members: dict[str, bytes]) -> bytes:
+    """A step model whose contract has the hash of a damaged graph, as its maker could write it."""
+    contract = json.loads(members[CONTRACT_FILE])
+    contract["model_sha256"] = hashlib.sha256(flatbuffer).hexdigest()
+    return _packed(flatbuffer, {**members, CONTRACT_FILE: json.dumps(contract).encode()})
+
+
+def _step_command(rng: random.Random, path: Path) -> list[str]:
+    """One of the commands that read a step model."""
+    file, target = path.name, rng.choice(("cpu", "gpu", "edgetpu", "micro"))
+    backend = rng.choice(("litert", "litert", "reference", "tflite-runtime"))
+    (path.parents[3] / "stdin").write_text(FRAMES)
+    commands: tuple[tuple[str, ...], ...] = (
+        ("inspect", file), ("inspect", file, "--json"), ("inspect", file, "--graph", "text"),
+        ("inspect", file, "--graph", "x.dot"),
+        ("verify", file, "--backend", backend), ("verify", file, "--backend", backend, "--json"),
+        ("stream", file, "--backend", backend), (*BENCH, backend, file),
+        (*BENCH, backend, file, "--output", "r.jsonl", "--json"),
+        ("check", file, "--target", target), ("check", file, "--target", target, "--json"),
+        ("export-onnx", file), ("export-c", file), ("compile-edgetpu", file), ("sample", file),
+        ("translate", file), ("restore-contract", file, str(STEP_MODELS[0])),
+    )  # fmt: skip
+    return list(rng.choice(commands))
+
+
+def graph_bytes(rng: random.Random, folder: Path, _: Path) -> list[str]:
+    """Any bytes of a step model's graph."""
+    flatbuffer, members = _parts(rng.choice(STEP_MODELS))
+    path = folder / "net.tflite"
+    # Most of a file is weights; what describes the graph lies at its ends.
+    size = len(flatbuffer)
+    low, high = rng.choice(((0, size), (0, min(400, size)), (max(0, size - 9000), size)))
+    path.write_bytes(_signed(mutations.damaged(flatbuffer, rng, low, high), members))
+    return _step_command(rng, path)
+
+
+def graph_objects(rng: random.Random, folder: Path, _: Path) -> list[str]:
+    """A field of a tensor, an operator, a buffer or a signature of a step model's graph."""
+    flatbuffer, members = _parts(rng.choice(STEP_MODELS))
+    path = folder / "net.tflite"
+    path.write_bytes(_signed(_changed_graph(flatbuffer, rng), members))
+    return _step_command(rng, path)
+
+
+def _changed_graph(flatbuffer: bytes, rng: random.Random) -> bytes:
+    from convert.tflite_editor import TfliteEditor
+
+    while True:
+        editor = TfliteEditor(flatbuffer)
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            _change_object(editor.tree, rng)
+        try:
+            return editor.flatbuffer()
+        # The schema's writer does not take all values.
+        except (struct.error, TypeError, ValueError, AttributeError, OverflowError, AssertionError):
+            continue
+
+
+def _change_object(tree: Any, rng: random.Random) -> None:
+    objects = [
+        tree, *tree.operatorCodes, *tree.buffers, *(tree.signatureDefs or ()), *tree.subgraphs
+    ]  # fmt: skip
+    for graph in tree.subgraphs:
+        objects += [*graph.tensors * 2, *graph.operators * 2]
+        objects += [one.quantization for one in graph.tensors if one.quantization]
+        objects += [one.builtinOptions for one in graph.operators if one.builtinOptions]
+    for signature in tree.signatureDefs or ():
+        objects += [*signature.inputs, *signature.outputs]
+    chosen = rng.choice(objects)
+    name = rng.choice(list(vars(chosen)))
+    setattr(chosen, name, _changed_value(getattr(chosen, name), rng))
+
+
+def _changed_value(value: Any, rng: random.Random) -> Any:
+    small = rng.choice((0, 1, -1, 2, 3, 100, 127, 2**31 - 1, -(2**31), rng.randrange(200)))
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return small
+    if isinstance(value, float):
+        return rng.choice((0.0, -1.0, 1e-30, 1e30, float("nan"), float("inf")))
+    if isinstance(value, bytes | str):
+        return mutations.text_of(rng).encode("utf-8", "replace")
+    if isinstance(value, np.ndarray) and len(value):
+        changed = value.copy()
+        with np.errstate(all="ignore"):
+            changed[rng.randrange(len(changed))] = np.array(small).astype(changed.dtype)
+        return rng.choice((changed, changed, value[:-1], np.concatenate([value, value]), None))
+    if isinstance(value, list) and value:
+        at = rng.randrange(len(value))
+        return rng.choice(
+            ([], value[:at] + value[at + 1 :], [*value, value[at]], value[::-1], None)
+        )
+    return None
+
+
+def contract(rng: random.Random, folder: Path, _: Path) -> list[str]:
+    """The contract of a step model, and its labels."""
+    flatbuffer, members = _parts(rng.choice(STEP_MODELS))
+    changed = dict(members)
+    text = mutations.damaged_json(json.loads(members[CONTRACT_FILE]), rng)
+    changed[CONTRACT_FILE] = text.encode("utf-8", "surrogatepass")
+    if rng.random() < 0.2:
+        changed[LABELS_FILE] = mutations.damaged_text(members[LABELS_FILE].decode(), rng)
+    path = folder / "net.tflite"
+    path.write_bytes(_packed(flatbuffer, changed))
+    return _step_command(rng, path)
+
+
+def golden(rng: random.Random, folder: Path, _: Path) -> list[str]:
+    """The golden sequences of a step model."""
+    flatbuffer, members = _parts(rng.choice(STEP_MODELS))
+
+    def inner(_: str, array: bytes) -> bytes:
+        return mutations.damaged(array, rng, 0, 128)
+
+    changed = {**members, GOLDEN_FILE: mutations.damaged_zip(members[GOLDEN_FILE], rng, inner)}
+    path = folder / "net.tflite"
+    path.write_bytes(_packed(flatbuffer, changed))
+    return _step_command(rng, path)
+
+
+def container(rng: random.Random, folder: Path, _: Path) -> list[str]:
+    """The ZIP archive behind a step model, and the whole file."""
+    path = folder / "net.tflite"
+    data = rng.choice(STEP_MODELS).read_bytes()
+    inner = mutations.damaged_zip(data, rng, lambda _, member: mutations.damaged(member, rng))
+    path.write_bytes(inner)
+    return _step_command(rng, path)
+
+
+def foreign(rng: random.Random, folder: Path, _: Path) -> list[str]:
+    """A TFLite file that edgestep did not make, which bench and inspect take as it is."""
+    flatbuffer = rng.choice(FOREIGN).read_bytes()
+    changed = mutations.damaged if rng.random() < 0.4 else lambda data, _: _changed_graph(data, rng)
+    path = folder / "net.tflite"
+    path.write_bytes(changed(flatbuffer, rng))
+    backend = rng.choice(("litert", "reference", "tflite-runtime"))
+    commands = (
+        (*BENCH, backend, path.name), (*BENCH, backend, path.name, "--json"),
+        ("inspect", path.name), ("inspect", path.name, "--json"),
+        ("check", path.name, "--target", "cpu"),
+    )  # fmt: skip
+    return list(rng.choice(commands))
+
+
+def adopted(rng: random.Random, folder: Path, originals: Path) -> list[str]:
+    """The same files, for adopt."""
+    foreign(rng, folder, originals)
+    return ["adopt", "net.tflite"]
+
+
+def data(rng: random.Random, folder: Path, originals: Path) -> list[str]:
+    """Sequences to calibrate with."""
+    name = rng.choice(
+        ("frames.csv",) * 4 + ("frames.npy", "frames.npz", "packed.npz", "frames.parquet")
+    )
+    content = (originals / name).read_bytes()
+    path = folder / name
+    if name.endswith(".csv"):
+        path.write_bytes(mutations.damaged_text(content.decode(), rng))
+    elif name.endswith(".npz"):
+        path.write_bytes(
+            mutations.damaged_zip(content, rng, lambda _, one: mutations.damaged(one, rng, 0, 128))
+        )
+    else:
+        high = rng.choice((128, len(content)))
+        low = rng.choice((0, max(0, len(content) - 800))) if name.endswith("t") else 0
+        path.write_bytes(mutations.damaged(content, rng, low, max(high, low + 1)))
+    if rng.random() < 0.2:
+        return ["read-data", name, "--vocabulary", "9"]
+    if rng.random() < 0.1:
+        return [*BENCH, "reference", str(FOREIGN[-1]), "--data", name]
+    return ["read-data", name]
+
+
+def recipe(rng: random.Random, folder: Path, _: Path) -> list[str]:
+    """A recipe."""
+    there = sorted((ROOT / "recipes").glob("*.toml"))
+    text = RECIPE if rng.random() < 0.7 else rng.choice(there).read_text()
+    (folder / "recipe.toml").write_bytes(mutations.damaged_toml(text, rng))
+    return ["read-recipe", "recipe.toml"]
+
+
+def inventory(rng: random.Random, folder: Path, _: Path) -> list[str]:
+    """A list of devices."""
+    (folder / "devices.toml").write_bytes(mutations.damaged_toml(INVENTORY, rng))
+    return ["read-inventory", "devices.toml"]
+
+
+def result(rng: random.Random, folder: Path, originals: Path) -> list[str]:
+    """A result of bench: from a device, in a file that is appended to, in a finished run."""
+    facts = json.loads((originals / "result.jsonl").read_text())
+    text = mutations.damaged_json(facts, rng).encode("utf-8", "surrogatepass")
+    kind = rng.randrange(3)
+    if kind == 0:
+        (folder / "r.jsonl").write_bytes(text)
+        return ["read-result", "r.jsonl"]
+    if kind == 1:
+        ending = rng.choice((b"", b"\n"))
+        (folder / "r.jsonl").write_bytes(
+            rng.choice((text + ending, mutations.damaged(text + b"\n" + text, rng)))
+        )
+        return [*BENCH, "reference", str(STEP_MODELS[0]), "--output", "r.jsonl"]
+    # A run of one model, as the list of techniques reads it.
+    name, file = _measured_recipe()
+    text = mutations.damaged_json({**facts, "file": file}, rng).encode("utf-8", "surrogatepass")
+    (folder / "runs" / name).mkdir(parents=True)
+    (folder / "runs" / name / "results.jsonl").write_bytes(text)
+    (folder / "recipes").symlink_to(ROOT / "recipes")
+    return ["techniques", "--runs-dir", "runs", "--output", "t.md"]
+
+
+@cache
+def _measured_recipe() -> tuple[str, str]:
+    """A recipe that 'techniques' reads, and a file that its run leaves."""
+    from pipeline.networks import models_by_file
+    from pipeline.recipe import load_recipe
+    from pipeline.technique_table import load_techniques
+
+    found = load_recipe(ROOT / load_techniques().cells[0])
+    return found.name, next(iter(models_by_file(found)))
+
+
+def keras(rng: random.Random, folder: Path, originals: Path) -> list[str]:
+    """A Keras model: an archive, or HDF5."""
+    name = rng.choice(("new.keras", "new.keras", "old.keras", "new.h5", "old.h5"))
+    content = (originals / name).read_bytes()
+
+    def inner(member: str, data: bytes) -> bytes:
+        if member.endswith(".json"):
+            return mutations.damaged_json(json.loads(data), rng).encode("utf-8", "surrogatepass")
+        return mutations.damaged(data, rng, 0, rng.choice((600, len(data))))
+
+    if name.endswith(".keras"):
+        (folder / name).write_bytes(mutations.damaged_zip(content, rng, inner))
+    elif rng.random() < 0.5:
+        _damaged_config(content, folder / name, rng)
+    else:
+        (folder / name).write_bytes(
+            mutations.damaged(content, rng, 0, rng.choice((1000, len(content))))
+        )
+    return ["convert", name, *CONVERT]
+
+
+def _damaged_config(content: bytes, path: Path, rng: random.Random) -> None:
+    import h5py
+
+    path.write_bytes(content)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        text = mutations.damaged_json(config, rng).replace("\0", "").encode("utf-8", "replace")
+        file.attrs["model_config"] = text[:60_000]
+
+
+def onnx(rng: random.Random, folder: Path, originals: Path) -> list[str]:
+    """An ONNX network."""
+    content = (originals / rng.choice(("sequence.onnx", "step.onnx"))).read_bytes()
+    if rng.random() < 0.6:
+        content = mutations.damaged(content, rng)
+    else:
+        content = _changed_network(content, rng)
+    (folder / "net.onnx").write_bytes(content)
+    return ["convert", "net.onnx", *CONVERT]
+
+
+def _changed_network(content: bytes, rng: random.Random) -> bytes:
+    """Change fields of an ONNX network's messages."""
+    import onnx as package
+
+    network = package.load_model_from_string(content)
+    graph = network.graph
+    for _ in range(rng.choice((1, 1, 2))):
+        chosen = rng.choice(
+            [graph, *graph.node * 3, *graph.input, *graph.output, *graph.initializer]
+        )
+        field = rng.choice(chosen.DESCRIPTOR.fields)
+        value = getattr(chosen, field.name)
+        repeated = hasattr(value, "__len__") and not isinstance(value, str | bytes)
+        if repeated and len(value):
+            _change_repeated(chosen, field.name, rng)
+        elif not repeated:
+            for given in (mutations.text_of(rng), rng.choice((0, 1, -1, 7, 99, 2**31 - 1))):
+                try:
+                    setattr(chosen, field.name, given)
+                    break
+                except (TypeError, ValueError, AttributeError):
+                    continue
+    changed: bytes = network.SerializeToString()
+    return changed
+
+
+def _change_repeated(message: Any, name: str, rng: random.Random) -> None:
+    values, kind = getattr(message, name), rng.randrange(3)
+    if kind == 0:
+        values.pop()
+    elif kind == 1:
+        values.append(values[0])
+    else:
+        message.ClearField(name)
+
+
+def weights(rng: random.Random, folder: Path, originals: Path) -> list[str]:
+    """A PyTorch network's weights, and the description of its layers."""
+    name = rng.choice(("weights.safetensors",) * 3 + ("weights.pt",))
+    content, description = (originals / name).read_bytes(), DESCRIPTION.encode()
+    if rng.random() < 0.3:
+        description = mutations.damaged_toml(DESCRIPTION, rng)
+    elif name.endswith(".pt"):
+        content = mutations.damaged_zip(content, rng, lambda _, one: mutations.damaged(one, rng))
+    elif rng.random() < 0.5:
+        length = int.from_bytes(content[:8], "little")
+        header = mutations.damaged_json(json.loads(content[8 : 8 + length]), rng)
+        data = header.encode("utf-8", "surrogatepass")
+        content = len(data).to_bytes(8, "little") + data + content[8 + length :]
+    else:
+        content = mutations.damaged(content, rng, 0, rng.choice((16, len(content))))
+    (folder / name).write_bytes(content)
+    (folder / "net.toml").write_bytes(description)
+    return ["convert", name, "--architecture", "net.toml", *CONVERT]
+
+
+KINDS: dict[str, Kind] = {
+    "graph: bytes": Kind(graph_bytes, 0.16),
+    "graph: objects": Kind(graph_objects, 0.16),
+    "contract": Kind(contract, 0.12),
+    "golden": Kind(golden, 0.06),
+    "container": Kind(container, 0.05),
+    "foreign .tflite": Kind(foreign, 0.08),
+    "data": Kind(data, 0.09),
+    "recipe": Kind(recipe, 0.08),
+    "inventory": Kind(inventory, 0.05),
+    "result": Kind(result, 0.05),
+    "adopted .tflite": Kind(adopted, 0.02, needs_tensorflow=True),
+    ".keras and .h5": Kind(keras, 0.035, needs_tensorflow=True),
+    ".onnx": Kind(onnx, 0.025, needs_tensorflow=True),
+    ".safetensors and .pt": Kind(weights, 0.02, needs_tensorflow=True),
+}
