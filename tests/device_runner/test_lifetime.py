@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import KEPT_STEP_MODELS
+
 RUNTIMES = {
     "litert": "ai_edge_litert",
     "tflite-runtime": "tflite_runtime",
@@ -74,6 +76,17 @@ def test_a_step_outlives_its_stream(backend, step_models, tmp_path, run_python, 
     path = step_models("lstm", "float32" if backend == "onnxruntime" else "int8")
     if backend == "onnxruntime":
         path = _with_onnx(path, tmp_path)
+    process = run_python("-c", SCRIPT, path, backend, cwd=pytestconfig.rootpath)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == ""
+
+
+# A window's step holds rows of the states as well.
+@pytest.mark.parametrize("backend", ["litert", "tflite-runtime"])
+def test_a_windowed_step_outlives_its_stream(backend, run_python, pytestconfig):
+    if importlib.util.find_spec(RUNTIMES[backend]) is None:
+        pytest.skip(f"{backend} is not installed")
+    path = KEPT_STEP_MODELS / "window-7-3-lanes-int8.tflite"
     process = run_python("-c", SCRIPT, path, backend, cwd=pytestconfig.rootpath)
     assert process.returncode == 0, process.stderr
     assert process.stdout == ""

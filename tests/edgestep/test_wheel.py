@@ -16,13 +16,14 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("edgestep", "models", "calibration", "convert", "device_runner", "pipeline")
 # What a user has in his working directory, by file.
 HOSTILE = {
-    "models/__init__.py": "HEIGHT = 7\n",
+    "models/__init__.py": "",
+    "models/data.py": "HEIGHT = 7\n",
     "models/cells.py": "raise RuntimeError('the cells of the user')\n",
     "convert/__init__.py": "raise RuntimeError('the convert of the user')\n",
     "calibration/__init__.py": "raise RuntimeError('the calibration of the user')\n",
     "pipeline/__init__.py": "raise RuntimeError('the pipeline of the user')\n",
-    "my_data.py": "import numpy\nimport models\n\n"
-    "def frames():\n    return [numpy.full((2, 3), models.HEIGHT)]\n",
+    "my_data.py": "import numpy\nfrom models.data import HEIGHT\n\n"
+    "def frames():\n    return [numpy.full((2, 3), HEIGHT)]\n",
 }
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -136,8 +137,11 @@ def test_a_script_gets_ours_or_is_told_what_is_in_the_way(run, installed, tmp_pa
     ], shown.stderr  # fmt: skip
 
 
-def test_a_data_function_gets_the_users_own(run):
+@pytest.mark.parametrize("package", ["with __init__.py", "without"])
+def test_a_data_function_gets_the_users_own(run, tmp_path, package):
     """What ``edgestep convert --data my_data:frames`` does."""
+    if package == "without":
+        (tmp_path / "models" / "__init__.py").unlink()
     shown = run(
         "-c",
         "from edgestep import __main__ as program\n"
