@@ -25,6 +25,7 @@ from convert.importers.onnx.network_step import (
 )
 from convert.importers.onnx.pairs import Pair, find_pairs
 from convert.importers.onnx.reference import Fed, Read, by_steps, open_session, over_sequences
+from convert.importers.onnx.rolled import rolled
 from convert.importers.onnx.simplify import simplified
 from convert.importers.onnx.time_axis import (
     Followed,
@@ -79,6 +80,9 @@ def imported_graph(
         session: computes the original as a session of ONNX Runtime does; None for that.
     """
     graph = simplified(read_graph(model.graph, opset_of(model)))
+    if session is not None:
+        # ONNX Runtime could not compute the original for sequences of other lengths.
+        graph = rolled(graph)
     sizes, bound = _bound(graph, hints.bindings)
     inputs = tuple(port for port in graph.inputs if port.name not in bound)
     if not inputs or not graph.outputs:

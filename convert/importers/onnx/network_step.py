@@ -15,6 +15,7 @@ from convert.importers.onnx.pairs import PASSING, Pair
 from convert.importers.onnx.reference import Fed, Read
 from convert.importers.onnx.rows import entered, reshaped
 from convert.importers.onnx.time_axis import Followed
+from convert.importers.onnx.trace import Carried
 from convert.importers.onnx.value import Value
 from convert.layers.layer_rule import State, stateless
 from convert.step.keras_graph import with_named_states
@@ -116,6 +117,11 @@ class NetworkStep:
             before.append(_entering(pair.taken, value, f"state {pair.taken}"))
             after.append(_leaving(pair.given, new, f"state {pair.given}"))
             carried.append(CarriedState(state, f"state {pair.taken}", f"state {pair.given}"))
+        for loop in self.followed.trace.carried:
+            entering, leaving, one = self._loop_state(loop)
+            before.append(entering)
+            after.append(leaving)
+            carried.append(one)
         graph = StepGraph(
             tuple(inputs), (*before, *instructions, *after), tuple(outputs), tuple(carried)
         )
@@ -124,6 +130,25 @@ class NetworkStep:
             for (name, _), port in zip(outputs, self.outputs, strict=True)
         }
         return with_timing(graph, shapes)
+
+    def _loop_state(self, loop: Carried) -> tuple[Instruction, Instruction, CarriedState]:
+        """Carry a state of a loop over time."""
+        value, new = loop.taken, self.values[loop.given]
+        if value.shape != new.shape:
+            raise UnsupportedLayerError(
+                f"a loop over time begins with a state of shape {list(value.shape)} and hands on "
+                f"one of {list(new.shape)}; begin it with that shape"
+            )
+        shape = frame_shape(value.shape)
+        initial = loop.initial.reshape(shape[1:]) if np.any(loop.initial) else None
+        bound = _bound_of(self.graph, loop.given, self.followed.trace.bounds)
+        name = self.names.new(_state_name(self.graph, loop.given))
+        taken, given = f"state {value.name}", f"state {loop.given}"
+        return (
+            _entering(value.name, value, taken),
+            _leaving(loop.given, new, given),
+            CarriedState(State(name, shape[1:], bound, initial), taken, given),
+        )
 
     def _input(self, name: str, port: Port) -> tuple[StepInput, list[Instruction]]:
         value = self.values[port.name]
@@ -211,6 +236,16 @@ def _entering(layer: str, value: Value, place: str) -> Instruction:
     """Give a frame or a state the shape that it has in one step of the network."""
     rule = stateless(lambda given: entered(given, value.shape))
     return Instruction(layer, rule, (place,), (value.name,))
+
+
+def _state_name(graph: Graph, name: str) -> str:
+    """Name a loop's state: h or c if a cell gives it."""
+    makers = {output: node for node in graph.nodes for output in node.outputs}
+    while name in makers and makers[name].kind in PASSING - {"Concat"}:
+        name = makers[name].inputs[0]
+    if name not in makers or makers[name].kind not in ("LSTM", "GRU", "RNN"):
+        return "state"
+    return "c" if name in makers[name].outputs[2:] else "h"
 
 
 def _bound_of(graph: Graph, name: str, bounds: dict[str, float]) -> float | None:

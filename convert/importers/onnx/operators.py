@@ -9,6 +9,7 @@ from __future__ import annotations
 from convert.importers.onnx import (
     convolutions,
     elementwise,
+    loops,
     padding,
     products,
     recurrences,
@@ -19,6 +20,15 @@ from convert.importers.onnx.elementwise import Rule
 
 OPERATORS: dict[str, Rule] = {
     name: rule
-    for kind in (convolutions, elementwise, padding, products, recurrences, reductions, shapes)
+    for kind in (
+        convolutions,
+        elementwise,
+        loops,
+        padding,
+        products,
+        recurrences,
+        reductions,
+        shapes,
+    )
     for name, rule in kind.ROWS.items()
 }

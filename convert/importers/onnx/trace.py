@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from convert.errors import ConvertError, UnsupportedLayerError
 from convert.importers.onnx.network import Graph, Node
 from convert.importers.onnx.operators import OPERATORS
+from convert.importers.onnx.rolled import STATE
 from convert.importers.onnx.rows import with_rows
 from convert.importers.onnx.value import Call, Frames, Known, Plan, Value
 from convert.layers.layer_rule import Joined, StepRule, plain
@@ -22,6 +23,15 @@ from device_runner.errors import one_line
 
 # No value of a network for a small device is larger.
 SIZE_LIMIT = 2**26
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A state of a loop: what a step reads, what it leaves for the next, what the first reads."""
+
+    taken: Value
+    given: str
+    initial: NDArray[Any]
 
 
 @dataclass
@@ -37,6 +47,7 @@ class Trace:
         bounds: largest magnitudes that the equations of a recurrence allow, by a value's name.
         targets: by the name of its output, the new shape of each change of shape that time passes
             through, with -1 for time.
+        carried: the states of a loop over time that was written out.
     """
 
     graph: Graph
@@ -46,11 +57,13 @@ class Trace:
     cells: list[tuple[str, int]] = field(default_factory=list)
     bounds: dict[str, float] = field(default_factory=dict)
     targets: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    carried: list[Carried] = field(default_factory=list)
 
     @property
     def over_time(self) -> int:
         """How many computations look back over time."""
-        return sum(bool(item.states) or bool(item.rule.states) for item in self.instructions)
+        own = sum(bool(item.states) or bool(item.rule.states) for item in self.instructions)
+        return own + len(self.carried)
 
     def run(self) -> None:
         """Follow all operators.
@@ -69,6 +82,9 @@ class Trace:
         for node in graph.nodes:
             if node.kind == "If":
                 self._branch(node)
+                continue
+            if node.kind == STATE:
+                self._state(node)
                 continue
             rule = OPERATORS.get(node.kind)
             if rule is None:
@@ -113,6 +129,20 @@ class Trace:
         for name, port in zip(node.outputs, branch.outputs, strict=True):
             if name:
                 self.values[name] = replace(self.values[port.name], name=self._place(port.name))
+
+    def _state(self, node: Node) -> None:
+        """Begin a state of a loop."""
+        begin = self.values.get(node.inputs[0])
+        if begin is None or begin.constant is None:
+            raise UnsupportedLayerError(
+                f"a loop over time begins with '{node.inputs[0][:80]}', which depends on the "
+                "network's inputs; begin it with zeros"
+            )
+        name = node.outputs[0]
+        value = Value(name, begin.shape, np.dtype(np.float32))
+        self.values[name] = value
+        initial = np.asarray(begin.constant, np.float32)
+        self.carried.append(Carried(value, node.attributes["given"], initial))
 
     def _place(self, name: str) -> str:
         return self.values[name].name

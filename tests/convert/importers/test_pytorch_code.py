@@ -36,6 +36,11 @@ def imported(name, frames=VALUES, **facts):
         ("silero", (), 1),
         ("DTLN", (("x", (32,), "values"),), 1),
         ("gtcrn", (), 2),
+        ("Loops", VALUES, 4),
+        ("LastOfLoop", VALUES, 2),
+        ("Samples", (("x", (1,), "values"),), 2),
+        ("KeepsItsState", VALUES, 3),
+        ("KeepsItsHidden", VALUES, 4),
     ],
 )
 def test_a_network_is_stepped_as_pytorch_computes_it(name, frames, states):
@@ -70,6 +75,11 @@ def test_weights_of_another_network_are_refused(tmp_path):
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "w.pt")
     with pytest.raises(SourceModelError, match="it is of another network"):
         imported("Sequences", weights=tmp_path / "w.pt")
+
+
+def test_a_cell_that_begins_anew_at_each_frame_is_refused():
+    with pytest.raises(SourceModelError, match="begins anew at each"):
+        imported("Forgets")
 
 
 @pytest.mark.parametrize("name", ["Nothing", "os"])

@@ -192,6 +192,98 @@ class GTCRN(nn.Module):
         return x.permute(0, 1, 3, 2)
 
 
+class Loops(nn.Module):
+    """Cells stepped by hand, one layer after the other, and a gate of products; a learned start."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.LSTMCell(3, 8), nn.GRUCell(8, 6)
+        self.gate, self.out = nn.Linear(8 + 6, 6), nn.Linear(6, 2)
+        self.start = nn.Parameter(torch.randn(8) / 3)
+
+    def forward(self, x):
+        h, c = self.start.expand(x.shape[0], -1), x.new_zeros(x.shape[0], 8)
+        lower = []
+        for t in range(x.shape[1]):
+            h, c = self.one(x[:, t], (h, c))
+            lower.append(h)
+        h, slow, outputs = torch.zeros(x.shape[0], 6), torch.zeros(x.shape[0], 6), []
+        for x_t in torch.stack(lower).unbind(0):
+            h = self.two(x_t, h)
+            gate = torch.sigmoid(self.gate(torch.cat([x_t, slow], 1)))
+            slow = gate * slow + (1 - gate) * h
+            outputs.append(self.out(slow))
+        return torch.stack(outputs, 1)
+
+
+class LastOfLoop(nn.Module):
+    """A cell of products and normalizations, by hand; what is left at the end is the answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.given, self.back = nn.Linear(3, 32, bias=False), nn.Linear(8, 32, bias=False)
+        self.norm, self.fc = nn.LayerNorm(32), nn.Linear(8, 2)
+
+    def forward(self, x):
+        h = c = torch.zeros(x.shape[0], 8)
+        for t in range(x.shape[1]):
+            i, f, g, o = (self.norm(self.given(x[:, t])) + self.back(h)).chunk(4, 1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+        return self.fc(torch.relu(h))
+
+
+class Samples(nn.Module):
+    """Single samples, [batch, time], as in PyTorch's own example of a sine."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.fc = nn.LSTMCell(1, 8), nn.Linear(8, 1)
+
+    def forward(self, x):
+        h = c = torch.zeros(x.size(0), 8)
+        outputs = []
+        for sample in x.split(1, dim=1):
+            h, c = self.cell(sample, (h, c))
+            outputs += [self.fc(h)]
+        return torch.cat(outputs, dim=1)
+
+
+class KeepsItsState(nn.Module):
+    """States among the attributes: a buffer, and what is None at first."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.fc, self.hidden = nn.LSTM(3, 8, batch_first=True), nn.Linear(8, 2), None
+        self.register_buffer("past", torch.zeros(1, 3))
+
+    def forward(self, x):
+        y, self.hidden = self.rnn((x + self.past).unsqueeze(1), self.hidden)
+        self.past = x
+        return self.fc(y[:, -1])
+
+
+class KeepsItsHidden(Sequences):
+    """Takes sequences, and begins with what the call before left."""
+
+    hidden = None
+
+    def forward(self, x):
+        y, self.hidden = self.rnn(x, self.hidden)
+        return self.fc(y)
+
+
+class Forgets(nn.Module):
+    """A cell that begins anew at each frame."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(3, 8)
+
+    def forward(self, x):
+        return self.cell(x)
+
+
 def silero():
     torch.manual_seed(0)
     network = Silero()
