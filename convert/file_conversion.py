@@ -87,6 +87,7 @@ def convert_file(
     force: bool = False,
     in_float: Sequence[str] = (),
     explain: bool = False,
+    expected: str | Path | None = None,
     tell: Tell | None = None,
 ) -> ConvertedFile:
     """Make a step model file of a trained model, verify it, and check it for a target.
@@ -108,6 +109,8 @@ def convert_file(
         force: whether to write over a file that is not a step model.
         in_float: names of layers that stay in float32 in an integer scheme.
         explain: whether to tell the error of each layer and scheme, and the cheapest mend.
+        expected: a .npy or .npz file with what the original gives for ``data``, which the step is
+            held against.
         tell: receives one line of text whenever there is news.
 
     Returns:
@@ -125,7 +128,8 @@ def convert_file(
     say, facts = tell or _say_nothing, Facts(tuple(labels), tuple(channels), units, frame_period_s)
     imported, path = _imported(path, architecture, hints, data)
     with waiting_runtimes() as runtimes:
-        conversion = _prepare(imported, _meaning(path, imported, wish), data, facts, in_float)
+        meaning = _meaning(path, imported, wish)
+        conversion = _prepare(imported, meaning, data, facts, in_float, expected)
         _tell_of_original(path, conversion, explain, wanted, say)
         return _written(conversion, target, wanted, path, output, runtimes, say)
 
@@ -214,9 +218,16 @@ def _prepare(
     data: str | Path | Sequence[Any] | None,
     facts: Facts,
     in_float: Sequence[str],
+    expected: str | Path | None,
 ) -> Conversion:
-    """Compare an imported model's float step with the original."""
-    from convert.import_conversion.conversion import keep_in_float, prepare, step_inputs
+    """Compare an imported model's float step with the original, and with what is expected."""
+    from convert.import_conversion.conversion import (
+        hold_against,
+        keep_in_float,
+        prepare,
+        step_inputs,
+    )
+    from convert.import_conversion.expected import read_expected
     from convert.step.step_module import StepModule
 
     with quiet():
@@ -226,7 +237,10 @@ def _prepare(
         sequences = load_sequences(str(data), step_inputs(module))
     elif data is not None:
         sequences = fit_sequences(data, step_inputs(module))
+    given = None if expected is None else read_expected(expected)
     conversion = prepare(imported, facts, sequences, module, meaning)
+    if given is not None and sequences is not None:
+        hold_against(conversion, given, sequences)
     keep_in_float(conversion, in_float)
     return conversion
 
@@ -258,7 +272,7 @@ def _tell_of_original(
     say(f"{path}: {conversion.imported.framework}; {conversion.proof}")
     if conversion.imported.understood:
         say(f"  {conversion.imported.understood}")
-    for text in conversion.changed:
+    for text in (*conversion.changed, *filter(None, [conversion.unsaid])):
         say(f"  {text}")
     if explain:
         _explain(conversion, scheme, say)

@@ -66,7 +66,7 @@ quantized, verified on every installed runtime, and checked for the target.
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE",
               help="The weights of a PyTorch network that module:function makes.")  # fmt: skip
 @click.option("--trust-code", is_flag=True,
-              help="Run the code in a TorchScript file.")  # fmt: skip
+              help="Run the code in a TorchScript file, or in a pickle of --weights.")  # fmt: skip
 @click.option("--state", "states", multiple=True, metavar="IN=OUT", callback=_pairs,
               help="An input of an ONNX network that is a state, and the output that is its new "
                    "value; where names or connections do not tell.")  # fmt: skip
@@ -92,6 +92,9 @@ quantized, verified on every installed runtime, and checked for the target.
               help="A layer that stays in float32 in an integer scheme.")  # fmt: skip
 @click.option("--explain", is_flag=True,
               help="Print the error by layer and by scheme, and the cheapest mend.")  # fmt: skip
+@click.option("--expected", type=click.Path(path_type=Path), metavar="FILE",
+              help="What the original gives for the data (.npy, or .npz by output); the step is "
+                   "held against it.")  # fmt: skip
 @click.option("--list-layers", is_flag=True, is_eager=True, expose_value=False,
               callback=_list_layers,
               help="Print the layers that can be stepped, and end.")  # fmt: skip
@@ -117,6 +120,7 @@ def convert_command(
     force: bool,
     in_float: tuple[str, ...],
     explain: bool,
+    expected: Path | None,
 ) -> None:
     """Convert as the options say; HELP is its help."""
     if data is None and not random_calibration:
@@ -124,6 +128,8 @@ def convert_command(
             "real sequences are needed for calibration and proof: give --data FILE, "
             "or --random-calibration to do without"
         )
+    if expected is not None and data is None:
+        raise click.UsageError("--expected is what the original gives for --data; give both")
     convert_file(
         model,
         target,
@@ -142,6 +148,7 @@ def convert_command(
         force=force,
         in_float=in_float,
         explain=explain,
+        expected=expected,
         tell=echo,
     )
 

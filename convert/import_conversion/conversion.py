@@ -13,6 +13,12 @@ from calibration.rollout import long_streams
 from convert.errors import ContractViolationError
 from convert.export import export_step, step_of
 from convert.import_conversion.description import Facts, description_of, with_facts
+from convert.import_conversion.expected import (
+    Expected,
+    ExpectedError,
+    expected_error,
+    expected_facts,
+)
 from convert.import_conversion.held_out import HeldOut, split, step_error
 from convert.import_conversion.layer_errors import Trial, in_float, worst_layer
 from convert.import_conversion.original import chained_from, golden_of, steps_to_compare
@@ -56,6 +62,7 @@ class Conversion:
         float_error: largest error of the float step against the original, on random and on given
             data, as a share of the output's range. With a window the original is asked for each.
         window: what its window costs, kept and carried on, if it has one.
+        expected: how the step compares with outputs that the user gave, if any.
     """
 
     imported: ImportedModel
@@ -67,17 +74,35 @@ class Conversion:
     float_error: float
     window: WindowReport | None = None
     held_out: HeldOut = field(default_factory=lambda: HeldOut([]))
+    expected: ExpectedError | None = None
     _ranges: Ranges | None = field(default=None)
 
     @property
     def proof(self) -> str:
         """Say in one line how the step compares with the original."""
-        computes = f"computes what the original does, largest error {self.float_error:.1g}"
+        does = f"what {self.imported.told_by}"
+        computes = f"computes {does}, largest error {self.float_error:.1g} of the output's range"
+        if self.expected:
+            computes += f"; it gives what is expected, largest error {self.expected.largest:.1g}"
         if self.window is None:
-            return f"stepped it {computes} of the output's range"
+            return f"stepped it {computes}"
         if self.window.kept:
-            return f"{self.window.sentence}; it {computes} of the output's range"
+            return f"{self.window.sentence}; it {computes}"
         return self.window.sentence
+
+    @property
+    def unsaid(self) -> str:
+        """Say what the answer is for if the model could have been trained on windows; or ""."""
+        kinds = self.module.output_kinds.values()
+        if self.window is not None or self.imported.window is not None or Kind.SUMMARY not in kinds:
+            return ""
+        lengths = {len(next(iter(one.values()))) for one in self.measured + self.sequences}
+        like = f", such as the {min(lengths)} of each sequence here," if len(lengths) == 1 else ""
+        return (
+            "it gives one answer for a sequence of any length: here for all frames since the "
+            f"reset. If it was trained on windows of W frames{like if not self.is_random else ''} "
+            "--window W answers for the last W alone"
+        )
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -268,6 +293,22 @@ def _report(
     )
     cost, carried = costs_of(streams)
     return WindowReport(window, kept, trained, cost, carried, difference)
+
+
+def hold_against(conversion: Conversion, expected: Expected, sequences: Sequences) -> None:
+    """Compare the float step with outputs that the user gave for ``sequences``.
+
+    Raises:
+        CalibrationError: they do not fit the data.
+        VerificationError: the step computes something else.
+    """
+    if conversion.imported.padding is not None:
+        name = conversion.module.inputs[0].name
+        sequences = without_padding(sequences, name, conversion.imported.padding)
+    stream = float_stream(conversion.step, conversion.description)
+    found = expected_error(expected, conversion.module, stream, sequences)
+    conversion.expected = found
+    conversion.description = with_facts(conversion.description, expected_facts(found))
 
 
 def keep_in_float(conversion: Conversion, layers: Sequence[str]) -> None:

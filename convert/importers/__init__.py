@@ -63,9 +63,9 @@ FILE_KINDS: dict[str, FileKind] = {
     ),
     "pytorch": FileKind(
         "pytorch.importer.import_network",
-        (".pt", ".pth", ".safetensors"),
+        (".pt", ".pth", ".ckpt", ".safetensors"),
         "a PyTorch state_dict",
-        "`--architecture layers.toml` names the layers, see below; `.pt` and `.pth` through "
+        "`--architecture layers.toml` names the layers, see below; all but `.safetensors` through "
         "`torch.load(weights_only=True)`",
         described=True,
     ),
@@ -121,7 +121,7 @@ def import_model(
         SourceModelError: the file is missing, damaged, or not of a known format.
         UnsupportedLayerError: a layer cannot be stepped.
     """
-    if is_code(path) or (hints.trusts_code and Path(path).suffix in (".pt", ".pth")):
+    if is_code(path) or (hints.trusts_code and Path(path).suffix in (".pt", ".pth", ".ts", ".jit")):
         from convert.importers.pytorch.code import import_code
 
         return _with_a_step(import_code(str(path), hints), str(path), whole)
@@ -131,6 +131,12 @@ def import_model(
     kind = file_kind(path, architecture is not None)
     check_content(path, kind)
     if kind.described and architecture is None:
+        from convert.importers.pytorch.files import holds_code
+
+        if holds_code(path):
+            raise SourceModelError(
+                f"{path} is TorchScript, a network with its code: --trust-code lets it run"
+            )
         raise SourceModelError(
             f"{path}: weights of PyTorch do not tell their layers; describe them in a TOML file "
             f"and name it with --architecture, or name the code that makes the network: "

@@ -51,6 +51,7 @@ class ImportedModel:
         understood: how inputs and outputs were understood, in words, where that is not plain.
         whole: the model as a function of its whole window; None if that is not known.
         refusal: why there is no step.
+        told_by: what the reference computes, after "what".
     """
 
     name: str
@@ -66,6 +67,7 @@ class ImportedModel:
     understood: str = ""
     whole: WholeModel | None = None
     refusal: ConvertError | None = None
+    told_by: str = "the original does"
 
     @property
     def step_graph(self) -> StepGraph:

@@ -92,7 +92,7 @@ def kind_of_bytes(data: bytes, ending: str = "") -> FileKind | None:
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < 2**32:
         return SAFETENSORS
     if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return PYTORCH if ending in (".pt", ".pth") else PICKLE
+        return PYTORCH if ending in (".pt", ".pth", ".ckpt") else PICKLE
     # An ONNX file begins with the version of its format, a small number, as its field 1.
     if data[:1] == b"\x08" and data[1:2] < b"\x40" and data[2:3] in (b"\x12", b"\x3a", b"\x42"):
         return ONNX

@@ -9,16 +9,21 @@ from typing import Any
 
 # Entries of a training checkpoint that hold the state_dict.
 ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
-# What training wrappers put in front of the entries' names.
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 
 
 class NetworkError(Exception):
     """What is wrong, in one line."""
 
 
-def load(network: Any, path: str) -> None:
-    """Load a checkpoint's weights, without running what a pickle could hold."""
+def load(network: Any, path: str, trusted: bool = False) -> None:
+    """Load a checkpoint's weights.
+
+    Args:
+        trusted: whether what a pickle holds may run; it may be needed for a trainer's settings.
+
+    Raises:
+        NetworkError: they do not load, or are not the network's.
+    """
     import torch
 
     if path.endswith(".safetensors"):
@@ -27,14 +32,19 @@ def load(network: Any, path: str) -> None:
         state: Any = load_file(path)
     else:
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=not trusted)
         except Exception as error:
             raise NetworkError(
-                f"{path} does not load with weights_only=True; save it with "
-                "torch.save(network.state_dict(), ...)"
+                f"{path} does not load with weights_only=True, as it holds more than weights "
+                "(objects of a trainer, or the network itself); save it with "
+                "torch.save(network.state_dict(), ...), or let its code run with --trust-code"
             ) from error
+        if isinstance(state, torch.nn.Module):  # it was saved whole
+            state = state.state_dict()
     wanted = network.state_dict()
     state = unwrapped(state, set(wanted))
+    # What a checkpoint has besides, such as a loss' weights, is of no use here.
+    state = {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
     missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
     if missing or extra:
         what = f"lacks '{missing[0]}'" if missing else f"has '{extra[0]}' too"
@@ -58,12 +68,14 @@ def unwrapped(state: Any, wanted: set[str]) -> dict[str, Any]:
         state = state[inner]
     if not isinstance(state, dict):
         raise NetworkError("the weights are not a state_dict; save network.state_dict()")
-    best = dict(state)
-    for _ in range(3):
-        if set(best) & wanted:
-            break
-        prefix = next((p for p in PREFIXES if any(name.startswith(p) for name in best)), None)
-        if prefix is None:
-            break
-        best = {n.removeprefix(prefix): v for n, v in best.items() if n.startswith(prefix)}
-    return best
+    if set(state) & wanted:
+        return dict(state)
+    # The prefix behind which most of what is wanted lies; other parts, such as a loss, stay out.
+    ends = {name.removesuffix(key) for name in state for key in wanted if name.endswith(key)}
+    counts = {
+        prefix: sum(f"{prefix}{key}" in state for key in wanted)
+        for prefix in ends
+        if prefix.endswith(".")
+    }
+    best = max(counts, key=lambda prefix: (counts[prefix], -len(prefix)), default="")
+    return {n.removeprefix(best): v for n, v in state.items() if n.startswith(best)}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from calibration import data_function_process
 from convert.errors import ConvertError, SourceModelError
-from convert.importers import NO_HINTS, ImportHints
+from convert.importers import NO_HINTS, ImportHints, is_code
 from convert.importers.imported import ImportedModel
 from convert.importers.onnx.files import read_model
 from convert.importers.onnx.importer import imported_graph
@@ -65,7 +65,8 @@ class _Process:
         settings = self.folder / "settings.json"
         settings.write_text(json.dumps({
             "source": source,
-            "script": source if hints.trusts_code else "",
+            "script": "" if is_code(source) else source,
+            "trusted": hints.trusts_code,
             "weights": "" if hints.weights is None else str(hints.weights),
             "shapes": {name: [list(shape), kind] for name, shape, kind in hints.frames},
             "folder": str(self.folder),

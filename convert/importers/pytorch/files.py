@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.errors import SourceModelError
+from convert.importers.pytorch.checkpoint import ENTRIES
 from device_runner.errors import one_line
 
 # No network for a small device is larger; the limit keeps a wrong path from filling memory.
@@ -36,15 +37,18 @@ def read_state(path: Path) -> Arrays:
         raise SourceModelError(f"{path} has {size:,} bytes; is it the weights of a small network?")
     if path.suffix == ".safetensors":
         raw = _read_safetensors(path)
-    elif path.suffix in (".pt", ".pth", ".bin"):
+    elif path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
         raw = _read_with_torch(path)
     else:
         raise SourceModelError(
-            f"{path}: PyTorch weights end in .safetensors, .pt or .pth; rename or save it again"
+            f"{path}: PyTorch weights end in .safetensors, .pt, .pth or .ckpt; rename it, or save "
+            "it again"
         )
     state = {}
     for name, array in raw.items():
         # NumPy does not count bfloat16 as floating-point.
+        if name.rpartition(".")[2] == "num_batches_tracked":
+            continue
         if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
             raise SourceModelError(
                 f"{path}: '{name}' is {array.dtype}, not floating-point; save the float network"
@@ -94,6 +98,12 @@ def _read_with_torch(path: Path) -> Arrays:
             f"{path}: not a state_dict that loads with weights_only=True ({reason}); "
             "save it with torch.save(model.state_dict(), …) or with safetensors"
         ) from error
+    for _ in range(3):
+        inner = next((n for n in ENTRIES if isinstance(loaded, dict) and n in loaded
+                      and isinstance(loaded[n], dict)), None)  # fmt: skip
+        if inner is None:
+            break
+        loaded = loaded[inner]
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor)
         for name, tensor in loaded.items()
@@ -113,6 +123,15 @@ def _read_with_torch(path: Path) -> Arrays:
         else tensor.detach().numpy()
         for name, tensor in loaded.items()
     }
+
+
+def holds_code(path: Path) -> bool:
+    """Tell whether a file is TorchScript, a network with its code."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any("/code/" in name for name in archive.namelist())
+    except Exception:  # zipfile raises many types
+        return False
 
 
 def _check_archive(path: Path) -> None:

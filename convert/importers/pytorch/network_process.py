@@ -95,7 +95,7 @@ def _network(settings: dict[str, Any]) -> tuple[Any, Any]:
             "(or a tuple of one and example inputs)"
         )
     if settings["weights"]:
-        _checkpoint.load(network, settings["weights"])
+        _checkpoint.load(network, settings["weights"], settings["trusted"])
     return network.float().eval(), example
 
 
