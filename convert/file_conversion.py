@@ -126,8 +126,9 @@ def convert_file(
     wish, wanted = _wish(window, hop, carry), _checked_wishes(target, scheme, data)
     _check_output(path, output, force, target, wanted)
     say, facts = tell or _say_nothing, Facts(tuple(labels), tuple(channels), units, frame_period_s)
-    imported, path = _imported(path, architecture, hints, data)
     with waiting_runtimes() as runtimes:
+        imported, path = _imported(path, architecture, hints, data)
+        runtimes.start()
         meaning = _meaning(path, imported, wish)
         conversion = _prepare(imported, meaning, data, facts, in_float, expected)
         _tell_of_original(path, conversion, explain, wanted, say)

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from convert.forked_process import ForkedProcess, may_fork
 from convert.own_process import module_command
-from device_runner.backends import PREFERRED
+from device_runner.backends import PREFERRED, tensorflow
 from device_runner.commands.verify import WAIT
 from device_runner.errors import MissingRuntimeError
 
@@ -31,14 +32,16 @@ def verify_on_runtimes(
         tolerance, refused by the runtime, or crashed).
     """
     with waiting_runtimes(backends) as runtimes:
+        runtimes.start()
         return runtimes.verify(files)
 
 
 @contextlib.contextmanager
 def waiting_runtimes(backends: Sequence[str] = PREFERRED) -> Iterator[Runtimes]:
-    """Start the runtimes before there are files to verify.
+    """Hold the runtimes' processes while there are no files to verify yet.
 
-    They import what they need meanwhile: TensorFlow takes seconds.
+    Those that :meth:`Runtimes.start` starts import what they need meanwhile. TensorFlow, which
+    takes seconds to import, is not imported again if it is here and has computed nothing yet.
     """
     runtimes = Runtimes(backends)
     try:
@@ -51,14 +54,25 @@ class Runtimes:
     """Processes that wait for the names of files to verify, one a runtime."""
 
     def __init__(self, backends: Sequence[str]) -> None:
-        self._processes = {backend: _process(backend, [WAIT]) for backend in backends}
+        self._backends = backends
+        self._processes: dict[str, _Process] = {}
+        if tensorflow.NAME in backends and may_fork():
+            self._processes[tensorflow.NAME] = ForkedProcess(_arguments(tensorflow.NAME, [WAIT]))
+
+    def start(self) -> None:
+        """Start the processes, if they are not yet."""
+        for backend in self._backends:
+            if backend not in self._processes:
+                self._processes[backend] = _process(backend, [WAIT])
 
     def verify(self, files: Sequence[Path]) -> list[Verification]:
         """Return what :func:`verify_on_runtimes` returns; can be called once."""
+        self.start()
         for process in self._processes.values():
             _tell(process, files)
         verifications = []
-        for backend, process in self._processes.items():
+        for backend in self._backends:
+            process = self._processes[backend]
             answers, code = _answers(process)
             if code == MissingRuntimeError.exit_code:
                 continue  # not installed here
@@ -80,11 +94,14 @@ class Runtimes:
 _CRASHED = {"failure": "the runtime crashed"}
 
 
+#: What verifies: a program of its own, or a fork.
+_Process = subprocess.Popen[str] | ForkedProcess
+
+
 def _process(backend: str, files: Sequence[str]) -> subprocess.Popen[str]:
     """Start ``device_runner verify`` on these files; with WAIT, it waits for names."""
-    command = [*module_command("device_runner"), "verify", "--json", "--backend", backend]
     return subprocess.Popen(
-        [*command, *files],
+        [*module_command("device_runner"), *_arguments(backend, files)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -92,7 +109,11 @@ def _process(backend: str, files: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
-def _tell(process: subprocess.Popen[str], files: Sequence[Path]) -> None:
+def _arguments(backend: str, files: Sequence[str]) -> list[str]:
+    return ["verify", "--json", "--backend", backend, *files]
+
+
+def _tell(process: _Process, files: Sequence[Path]) -> None:
     """Hand a waiting process the names of the files."""
     names, process.stdin = process.stdin, None
     if names is None:
@@ -101,7 +122,7 @@ def _tell(process: subprocess.Popen[str], files: Sequence[Path]) -> None:
         names.write("".join(f"{json.dumps(str(file))}\n" for file in files))
 
 
-def _answers(process: subprocess.Popen[str]) -> tuple[list[Verification], int]:
+def _answers(process: _Process) -> tuple[list[Verification], int]:
     """Return what a process answers, and its exit code."""
     output, _ = process.communicate()
-    return [json.loads(line) for line in output.splitlines()], process.returncode
+    return [json.loads(line) for line in output.splitlines()], process.wait()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from convert.verify import waiting_runtimes
@@ -20,6 +23,7 @@ def test_a_file_is_verified_whose_name_comes_later(tmp_path):
 
 def test_one_that_crashes_on_a_file_is_asked_for_each_alone():
     with waiting_runtimes(["litert"]) as runtimes:
+        runtimes.start()
         (process,) = runtimes._processes.values()
         process.kill()
         process.wait()
@@ -28,7 +32,36 @@ def test_one_that_crashes_on_a_file_is_asked_for_each_alone():
 
 
 def test_those_that_wait_end_with_a_failed_conversion():
-    with pytest.raises(ValueError, match="failed"), waiting_runtimes(["litert"]) as runtimes:
+    def convert(runtimes):
+        runtimes.start()
         raise ValueError("failed")
+
+    with pytest.raises(ValueError, match="failed"), waiting_runtimes(["litert"]) as runtimes:
+        convert(runtimes)
     (process,) = runtimes._processes.values()
     assert process.returncode is not None
+
+
+FORK = """
+import sys
+from pathlib import Path
+import tensorflow
+from convert.forked_process import ForkedProcess
+from convert.verify import verify_on_runtimes, waiting_runtimes
+with waiting_runtimes(["tensorflow", "litert"]) as runtimes:
+    assert isinstance(runtimes._processes["tensorflow"], ForkedProcess)
+    tensorflow.constant(1.0) + 1.0
+    found = runtimes.verify([*map(Path, sys.argv[1:])])
+    assert [one["backend"] for one in found] == ["tensorflow", "tensorflow", "litert", "litert"]
+    assert not [one for one in found if one["failure"]], found
+with waiting_runtimes(["tensorflow"]) as runtimes:
+    assert not runtimes._processes, "it has computed: a fork may hang"
+"""
+
+
+def test_tensorflow_is_forked_before_it_computes():
+    files = [str(MODEL), str(KEPT_STEP_MODELS / "gru-float32.tflite")]
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import keras as keras3
@@ -17,12 +19,15 @@ from convert.import_conversion.window_choice import WindowWish, choose_meaning
 from convert.importers import import_model
 from convert.schemes import apply_scheme, parse_scheme
 from convert.verify import verify_on_runtimes
+from device_runner.backends import backend_module
+from device_runner.errors import MissingRuntimeError
 from device_runner.model.contract import Tolerance
 from device_runner.model.window import Window
 from device_runner.stream import Stream
 
 STEPS, CHANNELS = 8, 3
 KERAS = {"tf_keras": keras2, "Keras 3": keras3}
+RUNTIMES = ("litert", "tflite-runtime", "tensorflow", "reference", "micro")
 
 
 def _layers(keras, name, steps=STEPS):
@@ -101,9 +106,11 @@ def _check_float(tmp_path, framework, name, hop, backends=("litert", "reference"
     return conversion
 
 
-def _check_int8(tmp_path, conversion):
-    """Compare the bytes of the int8 lanes with those of each window stepped alone."""
+def _int8(tmp_path, conversion):
+    """Write the int8 lanes, and the same step with a single row, which has no window."""
     made = conversion.export("int8", tmp_path / "int8.tflite")
+    if not made.contract.window.lanes:
+        return made, made
     step, spec = conversion.step, parse_scheme("int8")
     alone = replace(step, flatbuffer=step.one_row or step.flatbuffer, window=None, one_row=None)
     row = draft_model(
@@ -114,10 +121,21 @@ def _check_int8(tmp_path, conversion):
         spec,
         Tolerance(1.0, 1.0, 0.0),
     )
+    return made, row
+
+
+def _check_int8(tmp_path, conversion):
+    """Compare the bytes of the int8 lanes with those of each window stepped alone."""
+    made, row = _int8(tmp_path, conversion)
+    _compare_bytes(made, row, "litert", _frames(3 * STEPS + 2, seed=7)["x"])
+    return made
+
+
+def _compare_bytes(made, row, backend, frames):
+    """Step windows as they are used, and each alone from a reset, on the same runtime."""
     window = made.contract.window
-    frames = _frames(3 * STEPS + 2, seed=7)["x"]
     stored = made.contract.input.quantize(frames)
-    lanes, single = Stream(made, "litert"), Stream(row, "litert")
+    lanes, single = Stream(made, backend), Stream(row, backend)
     for frame, values in enumerate(stored):
         answer = lanes.step_bytes(values.tobytes())
         assert bool(answer) == (window.given_row(frame) is not None)
@@ -126,7 +144,6 @@ def _check_int8(tmp_path, conversion):
             for one in stored[frame + 1 - window.steps : frame + 1]:
                 last = single.step_bytes(one.tobytes())
             assert answer == last
-    return made
 
 
 @pytest.mark.parametrize(
@@ -169,6 +186,59 @@ def test_windows_computed_anew_at_every_hop(tmp_path, framework, name, hop):
     verified = verify_on_runtimes([tmp_path / "float32.tflite"])
     assert verified
     assert not [one for one in verified if one["failure"]]
+
+
+# Runs in a process of its own, as not all runtimes share one.
+ON_RUNTIME = """
+import sys
+import numpy as np
+from pathlib import Path
+from device_runner.model.step_file import load_step_model
+from device_runner.stream import Stream
+from tests.convert.test_window_lanes import _compare_bytes
+backend, *folders = sys.argv[1:]
+for folder in map(Path, folders):
+    float_model = load_step_model(folder / "float32.tflite")
+    frames, wanted = np.load(folder / "frames.npy"), np.load(folder / "wanted.npy")
+    ends = float_model.contract.window.answered_frames(len(frames))
+    given = Stream(float_model, backend).run(frames)[list(ends)]
+    assert np.abs(given - wanted).max() < 1e-4, (folder, np.abs(given - wanted).max())
+    made, row = folder / "int8.tflite", folder / "row.tflite"
+    made = load_step_model(made)
+    row = load_step_model(row) if row.exists() else made
+    _compare_bytes(made, row, backend, frames)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", KERAS)
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "CRNN", "stacked", "Bidirectional"])
+def test_windows_are_exact_on_each_runtime(tmp_path, framework, name):
+    """In float32 as the original, in int8 to the byte as each window alone; hop 1, W/4 and W."""
+    model, path = _saved(tmp_path, KERAS[framework], name)
+    frames = _frames(3 * STEPS + 2, seed=8)["x"]
+    folders = []
+    for hop in (1, STEPS // 4, STEPS):
+        conversion = _converted(path, hop)
+        folders.append(tmp_path / str(hop))
+        folders[-1].mkdir()
+        made, _ = _int8(folders[-1], conversion)
+        conversion.export("float32", folders[-1] / "float32.tflite")
+        np.save(folders[-1] / "frames.npy", frames)
+        np.save(folders[-1] / "wanted.npy", _wanted(model, made.contract.window, frames)[1])
+    tried = []
+    for backend in RUNTIMES:
+        try:
+            backend_module(backend).probe()
+        except MissingRuntimeError:
+            continue
+        tried.append(backend)
+        done = subprocess.run(
+            [sys.executable, "-c", ON_RUNTIME, backend, *map(str, folders)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{backend}: {done.stderr[-2000:]}"
+    assert {"litert", "reference"} <= set(tried)
 
 
 def test_wishes_that_do_not_fit_are_refused_in_one_line(tmp_path):
