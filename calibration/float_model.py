@@ -82,9 +82,16 @@ class FloatModel:
         They are by the index of the in tensor."""
         return {
             state_in: self.interpreter.get_tensor(state_out)
-            for name, (state_in, state_out) in self.states.items()
-            if (position + self._first_phase) % self._periods[name] == 0
+            for state_in, state_out in self.due_states(position)
         }
+
+    def due_states(self, position: int) -> list[tuple[int, int]]:
+        """List the in and out tensors of the states that step ``position`` hands on."""
+        return [
+            pair
+            for name, pair in self.states.items()
+            if (position + self._first_phase) % self._periods[name] == 0
+        ]
 
     def frames(self, stream: StreamInputs) -> list[TensorValues]:
         """Return a stream's values step by step.

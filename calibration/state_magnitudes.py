@@ -55,32 +55,83 @@ def choose_magnitudes(
     errors = np.zeros(len(trials))
     calls = (1 + len(trials)) * sum(map(steps_of, streams))
     share = min(1.0, MOST_CALLS / calls)
-
-    def read() -> list[NDArray[Any]]:
-        return [model.interpreter.get_tensor(index) / spread for index, spread in outputs.items()]
-
+    tried = _Trials(model, trials, outputs)
     for stream in streams:
+        tried.begin()
         exact = dict(model.beginnings)
-        rounded = [dict(model.beginnings) for _ in trials]
         frames = model.frames(stream)
         for position, frame in enumerate(frames[: math.ceil(share * len(frames))]):
             model.step(frame, exact)
-            reference = read()
+            reference = {index: model.interpreter.get_tensor(index) for index in outputs}
             exact |= model.due(position)
-            for number, (name, magnitude) in enumerate(trials):
-                model.step(frame, rounded[number])
-                errors[number] += sum(
-                    np.mean((y - wanted) ** 2) for y, wanted in zip(read(), reference, strict=True)
-                )
-                rounded[number] |= model.due(position)
-                state = model.states[name][0]
-                rounded[number][state] = _round(rounded[number][state], magnitude)
+            errors += tried.step(position, reference)
             step_done()
     best = errors.reshape(len(largest), len(SHARES)).argmin(1)
     return {name: SHARES[i] * largest[name] for name, i in zip(largest, best, strict=True)}
 
 
-def _round(values: NDArray[Any], magnitude: float) -> NDArray[Any]:
+class _Trials:
+    """The model stepped with one state rounded, for each trial; a row of every array is a trial.
+
+    Args:
+        model: the float model.
+        trials: the state's name and its magnitude; those of a state follow each other.
+        outputs: what errors of each output are shares of, by its tensor's index.
+    """
+
+    def __init__(
+        self, model: FloatModel, trials: Sequence[tuple[str, float]], outputs: Mapping[int, float]
+    ) -> None:
+        self._model, self._outputs = model, outputs
+        self._count = len(trials)
+        self._held: dict[int, NDArray[Any]] = {}
+        self._given = {
+            index: np.empty((self._count, *model.interpreter.get_tensor(index).shape), np.float32)
+            for index in outputs
+        }
+        self._rounding = []
+        for name in dict.fromkeys(name for name, _ in trials):
+            rows = [row for row, trial in enumerate(trials) if trial[0] == name]
+            steps = np.array([trials[row][1] / (LEVELS // 2) for row in rows], np.float32)
+            index = model.states[name][0]
+            shape = (-1, *(1 for _ in model.beginnings[index].shape))
+            self._rounding.append((index, slice(rows[0], rows[-1] + 1), steps.reshape(shape)))
+
+    def begin(self) -> None:
+        """Begin a stream."""
+        self._held = {
+            index: np.stack([value] * self._count)
+            for index, value in self._model.beginnings.items()
+        }
+
+    def step(self, position: int, reference: Mapping[int, NDArray[Any]]) -> NDArray[Any]:
+        """Step all trials with the frame that the model has just been stepped with.
+
+        Returns:
+            The mean squared error of the outputs, by trial.
+        """
+        set_tensor = self._model.interpreter.set_tensor
+        get_tensor, invoke = self._model.interpreter.get_tensor, self._model.interpreter.invoke
+        held, given = list(self._held.items()), list(self._given.items())
+        due = [(self._held[taken], out) for taken, out in self._model.due_states(position)]
+        for row in range(self._count):
+            for index, values in held:
+                set_tensor(index, values[row])
+            invoke()
+            for index, values in given:
+                values[row] = get_tensor(index)
+            for values, index in due:
+                values[row] = get_tensor(index)
+        for index, rows, steps in self._rounding:
+            self._held[index][rows] = _round(self._held[index][rows], steps)
+        errors = np.zeros(self._count)
+        for index, values in given:
+            spread = self._outputs[index]
+            squares = (values / spread - reference[index] / spread) ** 2
+            errors += squares.reshape(self._count, -1).mean(1)
+        return errors
+
+
+def _round(values: NDArray[Any], step: NDArray[Any]) -> NDArray[Any]:
     half = LEVELS // 2
-    step = magnitude / half
     return np.asarray(np.clip(np.rint(values / step), -half, half - 1) * step, np.float32)
