@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from device_runner.backends.kernels import BUILT_IN
 from device_runner.backends.litert import load_built_in
 from device_runner.errors import BadModelError
 from device_runner.model.recorded_run import (
@@ -31,12 +30,12 @@ def record_run(stream: Stream) -> RecordedRun | None:
         return None
     try:
         summary = summarize(contract, replay(contract, stream.backend))
-        summaries = {kernels or "": summary}
+        summaries = {kernels or "xnnpack": summary}
         # In 16 bits, versions differ in their built-in kernels.
         if all(spec.dtype != "int16" for spec in (*contract.outputs, *contract.states)):
             with quiet():
-                built_in = load_built_in(model)
-            summaries[BUILT_IN] = summarize(contract, replay(contract, built_in))
+                plain = load_built_in(model)
+            summaries[plain.kernels or "built-in"] = summarize(contract, replay(contract, plain))
     except (RuntimeError, BadModelError):
         return None
     finally:

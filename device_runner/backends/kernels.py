@@ -1,8 +1,9 @@
 """Name the integer kernels of a runtime, so that runs with the same ones can be held to the bit.
 
-XNNPACK has kernels for each kind of CPU. They round alike on the CPUs that were tried, but nobody
-promises it, so runs are the same kind only on CPUs with the same instructions. The built-in kernels
-gave the same bits on x86 and on Arm of 64 and 32 bits (``make test-arm64``).
+There are kernels for each kind of CPU, and nobody promises that they round alike, so runs are of
+the same kind only on CPUs with the same instructions. The small runtime's built-in kernels, say,
+give the same bits on Arm and on x86 but in products of batches
+(``python -m benchmarks.runtime_agreement``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import functools
 import platform
 from pathlib import Path
 
-BUILT_IN = "built-in"
 # The versions whose built-in kernels give the same bits as those of the LiteRT that exports.
 _SAME_BUILT_IN = ("2.14.",)
 # Versions of TensorFlow with the XNNPACK of a version of LiteRT.
@@ -41,7 +41,13 @@ def xnnpack_of_tensorflow(version: str) -> str | None:
 
 def built_in_of_tflite_runtime(version: str) -> str | None:
     """Name the kernels of a version of tflite-runtime; None if they are not known."""
-    return BUILT_IN if version.startswith(_SAME_BUILT_IN) else None
+    return built_in() if version.startswith(_SAME_BUILT_IN) else None
+
+
+def built_in() -> str | None:
+    """Name the built-in kernels on this CPU; None if the CPU tells nothing."""
+    cpu = _cpu()
+    return None if cpu is None else f"built-in on {cpu}"
 
 
 def _minor(version: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from device_runner.backends.backend import LoadOptions, distribution_version
 from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
-from device_runner.backends.kernels import BUILT_IN, xnnpack_of_litert
+from device_runner.backends.kernels import built_in, xnnpack_of_litert
 from device_runner.errors import MissingRuntimeError, one_line
 from device_runner.model.step_file import StepModel
 
@@ -30,7 +30,7 @@ def load_built_in(model: StepModel) -> InterpreterBackend:
         module.Interpreter,
         experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
-    return load_interpreter(NAME, probe(), plain, model, LoadOptions(), BUILT_IN)
+    return load_interpreter(NAME, probe(), plain, model, LoadOptions(), built_in())
 
 
 def probe() -> str:

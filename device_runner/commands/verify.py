@@ -81,5 +81,15 @@ def _line(file: str, verification: Verification) -> str:
         f"{verification.backend} {verification.backend_version}  "
         f"{verification.steps} steps, rms error {verification.rms:.3g}, "
         f"largest {verification.max_abs:.3g}, "
-        f"same decision {verification.argmax_agreement:.1%}"
+        f"same decision {verification.argmax_agreement:.1%}{_replayed(verification)}"
     )
+
+
+def _replayed(verification: Verification) -> str:
+    """Say how it did on the seeded steps, if it can be compared there."""
+    replay = verification.replay
+    if replay is None:
+        return ""
+    if replay.same_bits:
+        return f"; the recorded bits in {replay.steps} seeded steps"
+    return f"; {replay.off:.1%} of values off in {replay.steps} seeded steps"

@@ -164,7 +164,7 @@ class _Session:
         reasons += _doubts(stream, verification, latency, self.percentile)
         result: BenchResult = {
             **run,
-            "warnings": run["warnings"] + warnings,
+            "warnings": run["warnings"] + warnings + _placement_warnings(stream),
             **_model_facts(stream),
             "verification": None if verification is None else verification.to_json(),
             "unverified": stream.model.unverified,
@@ -238,6 +238,23 @@ def _measure_front_end(stream: Stream) -> tuple[Latency | None, list[str]]:
         return time_front_end(front_end), []
     except MissingRuntimeError as error:
         return None, [f"the front end was not measured: {error.message}"]
+
+
+def _placement_warnings(stream: Stream) -> list[str]:
+    """Say so if an accelerator took a part of the operators, or does not tell which."""
+    backend, file = stream.backend, stream.model.path.name
+    if not backend.wants_accelerator:
+        return []
+    placement = backend.placement()
+    if placement is None:
+        return [f"{file}: {backend.name} does not tell which operators it took, perhaps none"]
+    if not placement.on_cpu:
+        return []
+    total = len(placement.delegated) + len(placement.on_cpu)
+    return [
+        f"{file}: {len(placement.on_cpu)} of {total} operators are on the CPU, not on "
+        f"{placement.accelerator}: {', '.join(sorted(set(placement.on_cpu)))}"
+    ]
 
 
 def _doubts(

@@ -102,13 +102,6 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def _remarks(result: BenchResult) -> list[str]:
     """List what else to know about a result, one line each."""
     lines = []
-    placement = result["placement"]
-    if placement and placement["on_cpu"] and result["wants_accelerator"]:
-        on_cpu, delegated = placement["on_cpu"], placement["delegated"]
-        lines.append(
-            f"{result['file']}: {len(on_cpu)} of {len(on_cpu) + len(delegated)} operators are "
-            f"on the CPU, not on {placement['accelerator']}: {', '.join(sorted(set(on_cpu)))}"
-        )
     if window := result.get("window"):
         said = window_in_words(Window(**window))
         lines.append(f"{result['file']}: {said}; a step is a frame, with an answer or not")

@@ -10,6 +10,7 @@ import numpy as np
 from convert.schemes import SCHEMES
 from device_runner.commands.options import force_option
 from device_runner.containment import contained, stepping
+from device_runner.memory_limit import MEGABYTE, reading
 from device_runner.printable import echo
 
 
@@ -42,6 +43,8 @@ def _pairs(
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write; default: FILE with 'step' or the scheme in its "
                    "name.")  # fmt: skip
+@click.option("--memory", type=click.IntRange(64), default=2048, show_default=True, metavar="MB",
+              help="What the file may take beyond its own size.")  # fmt: skip
 @force_option
 @contained
 def adopt_command(
@@ -54,6 +57,7 @@ def adopt_command(
     frame_period: float | None,
     labels: str | None,
     output: Path | None,
+    memory: int,
     force: bool,
 ) -> None:
     """Write a step contract into a copy of FILE, a TFLite file that edgestep did not make.
@@ -69,7 +73,7 @@ def adopt_command(
 
     names = tuple(part.strip() for part in labels.split(",")) if labels else ()
     wishes = Wishes(states, signature, scheme, data, random_calibration, frame_period, names)
-    with stepping(file):
+    with reading(file, memory * MEGABYTE), stepping(file):
         model = adopt_file(file, wishes, output, echo, force)
     answers = verify_on_runtimes([model.path])
     good = [one["backend"] for one in answers if not one["failure"]]

@@ -168,6 +168,16 @@ def test_a_silent_fall_back_is_invalid(delegated, wanted, reason, stream, monkey
     table = format_results([measured.result])
     told = f"1 of {len(delegated) + 1} operators are on the CPU, not on the accelerator" in table
     assert told == wanted
+    assert any("operators are on the CPU" in one for one in measured.result["warnings"]) == wanted
+
+
+def test_an_accelerator_that_tells_no_placement_is_warned_of(stream, monkeypatch):
+    monkeypatch.setattr(stream.backend, "placement", lambda: None)
+    monkeypatch.setattr(stream.backend, "wants_accelerator", True, raising=False)
+    (measured,) = bench([stream], SHORT, Circumstances())
+    check_form(measured.result)
+    (warning,) = [one for one in measured.result["warnings"] if "does not tell" in one]
+    assert warning in format_results([measured.result])
 
 
 def test_an_emulated_cpu_is_warned_of(stream, monkeypatch):
