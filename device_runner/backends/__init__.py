@@ -40,6 +40,7 @@ BACKENDS: dict[str, BackendEntry] = {
     "tensorflow": BackendEntry(
         "tensorflow", "TensorFlow's own interpreter; where it is installed anyway", True, True
     ),
+    "native": BackendEntry("native", "libedgestep, this project's C library", phases=True),
     "micro": BackendEntry(
         "micro", "TensorFlow Lite Micro; whether a microcontroller takes a model"
     ),

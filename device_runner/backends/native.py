@@ -1,0 +1,208 @@
+"""The backend that steps models with libedgestep, the C library of this project.
+
+The library is compiled when the package is installed, if there is a C compiler. It steps a model
+in one call, so ``invoke`` also hands the state on, and ``advance`` has nothing left to do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from device_runner.backends.backend import Backend, LoadOptions
+from device_runner.errors import BadModelError, MissingRuntimeError
+from device_runner.model.names import PHASE_NAME
+from device_runner.model.step_file import StepModel
+
+NAME = "native"
+# The build names the file after Python's own platform tag.
+_LIBRARY_FILES = "libedgestep*.so"
+_MESSAGE_BYTES = 256
+_ALIGNMENT = 64
+
+
+def load(model: StepModel, options: LoadOptions) -> NativeBackend:
+    """Load a step model into libedgestep; it uses one thread and ignores the options."""
+    return NativeBackend(_library(), model)
+
+
+def probe() -> str:
+    """Return which kernels the library uses on this machine."""
+    return f"libedgestep, {_kernels(_library())} kernels"
+
+
+class NativeBackend(Backend):
+    """A step model in libedgestep, with one stream.
+
+    Raises:
+        BadModelError: the library does not know something in the model.
+    """
+
+    def __init__(self, library: ctypes.CDLL, model: StepModel) -> None:
+        super().__init__(NAME, _kernels(library))
+        self._contract = contract = model.contract
+        handle, why = ctypes.c_void_p(), ctypes.create_string_buffer(_MESSAGE_BYTES)
+        text = contract.to_json().encode()
+        flatbuffer = model.flatbuffer
+        failed = library.es_load_parts(
+            flatbuffer, len(flatbuffer), text, len(text), ctypes.byref(handle), why
+        )
+        if failed:
+            raise BadModelError(
+                f"{model.path}: libedgestep refuses the model ({why.value.decode()}); "
+                "use another backend"
+            )
+        self._library = library
+        self._stream = stream = _Stream(library, handle)
+        call, given = stream.bind_step(), stream.given.tobytes
+        frame_view, whole = stream.frame, slice(None)
+        windowed = contract.window is not None
+        count = stream.output_bytes
+
+        def step(frame: Any) -> bytes:
+            frame_view[whole] = frame
+            call()
+            return given()
+
+        def windowed_step(frame: Any) -> bytes:
+            frame_view[whole] = frame
+            return given() if call() else b""
+
+        answered = [0]
+
+        def put(frame: Any) -> None:
+            frame_view[whole] = frame
+
+        def invoke() -> None:
+            answered[0] = call()
+
+        self.put, self.invoke = put, invoke
+        self.advance = _nothing
+        self.get = lambda: given() if answered[0] == count else b""
+        self.step = windowed_step if windowed else step  # type: ignore[method-assign]
+
+    @property
+    def frame(self) -> int:
+        if self._contract.window is None:
+            return 0
+        return int.from_bytes(self.read_state()[PHASE_NAME], "little")
+
+    def read_state(self) -> dict[str, bytes]:
+        states = self._stream.state()
+        return dict(zip(self._sizes(), _cut(states, self._sizes().values()), strict=True))
+
+    def write_state(self, state: Mapping[str, bytes]) -> None:
+        self._stream.set_state(b"".join(state[name] for name in self._sizes()))
+
+    def _sizes(self) -> dict[str, int]:
+        return {name: len(initial) for name, initial in self._contract.initial_state().items()}
+
+
+class _Stream:
+    """A stream's block of memory and the calls on it, which keep model and block alive."""
+
+    def __init__(self, library: ctypes.CDLL, handle: ctypes.c_void_p) -> None:
+        self._library, self._handle = library, handle
+        weakref.finalize(self, library.es_free, handle)
+        memory = ctypes.create_string_buffer(library.es_stream_bytes(handle) + _ALIGNMENT)
+        start = ctypes.addressof(memory)
+        self._memory = memory
+        aligned = start + -start % _ALIGNMENT
+        self._stream = ctypes.c_void_p(library.es_open(handle, ctypes.c_void_p(aligned)))
+        self.output_bytes: int = library.es_output_bytes(handle)
+        self.frame = memoryview(bytearray(library.es_input_bytes(handle)))
+        self.given = memoryview(bytearray(self.output_bytes))
+
+    def bind_step(self) -> Callable[[], int]:
+        """Return the call that steps the bytes in ``frame``, and returns how many it has given.
+
+        They are in ``given``.
+        """
+        step = _OwningCall(
+            self._library.es_step_bytes,
+            self._stream,
+            ctypes.c_void_p(_address(self.frame)),
+            ctypes.c_void_p(_address(self.given)),
+        )
+        step.owner = self
+        return step
+
+    def state(self) -> bytes:
+        """Return the states' bytes, in the contract's order."""
+        states = ctypes.create_string_buffer(self._library.es_state_bytes(self._handle))
+        self._library.es_get_state(self._stream, states)
+        return states.raw
+
+    def set_state(self, states: bytes) -> None:
+        """Set what :meth:`state` returned."""
+        self._library.es_set_state(self._stream, states)
+
+
+class _OwningCall(functools.partial[int]):
+    """A call that owns the memory which it works on."""
+
+    owner: object
+
+
+def _address(view: memoryview) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(view))
+
+
+def _nothing() -> None:
+    """Do nothing: the step has handed the state on."""
+
+
+def _cut(data: bytes, sizes: Any) -> list[bytes]:
+    ends = list(itertools.accumulate(sizes))
+    return [data[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    """Load the library and declare its functions.
+
+    Raises:
+        MissingRuntimeError: it was not compiled, or does not load.
+    """
+    folder = Path(__file__).parents[1]
+    files = sorted(folder.glob(_LIBRARY_FILES))
+    if not files:
+        raise MissingRuntimeError(
+            "libedgestep is not compiled; install a C compiler and edgestep again"
+        )
+    try:
+        library = ctypes.CDLL(str(files[-1]))
+    except OSError as error:
+        raise MissingRuntimeError(
+            f"libedgestep does not load ({error}); install edgestep again"
+        ) from error
+    size, pointer, text = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_char_p
+    for name, result, arguments in (
+        ("es_load_parts", ctypes.c_int, [text, size, text, size, pointer, text]),
+        ("es_free", None, [pointer]),
+        ("es_stream_bytes", size, [pointer]),
+        ("es_open", pointer, [pointer, pointer]),
+        ("es_input_bytes", size, [pointer]),
+        ("es_output_bytes", size, [pointer]),
+        ("es_step_bytes", size, None),
+        ("es_state_bytes", size, [pointer]),
+        ("es_get_state", None, [pointer, text]),
+        ("es_set_state", None, [pointer, text]),
+        ("es_instruction_set", text, []),
+    ):
+        function = getattr(library, name)
+        function.restype = result
+        # A call without a declaration is faster; its arguments are made once, as pointers.
+        if arguments is not None:
+            function.argtypes = arguments
+    return library
+
+
+def _kernels(library: ctypes.CDLL) -> str:
+    name: bytes = library.es_instruction_set()
+    return name.decode()

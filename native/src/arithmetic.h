@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How integers are rounded. Everything is IEEE 754 arithmetic in a fixed order, without fused
+ * multiply-adds, so all machines compute the same bits. */
+#ifndef ES_ARITHMETIC_H
+#define ES_ARITHMETIC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Round to the nearest, ties to even, for |value| < 2^22. */
+static inline int32_t es_rint(float value) {
+  union {
+    float real;
+    int32_t bits;
+  } magic = {value + 12582912.0f};
+  return magic.bits - 0x4B400000;
+}
+/* The same for |value| < 2^51. */
+static inline int64_t es_rint64(double value) {
+  union {
+    double real;
+    int64_t bits;
+  } magic = {value + 6755399441055744.0};
+  return magic.bits - INT64_C(0x4338000000000000);
+}
+static inline float es_clamp(float value, float low, float high) {
+  value = value < low ? low : value;
+  return value > high ? high : value;
+}
+static inline double es_clamp64(double value, double low, double high) {
+  value = value < low ? low : value;
+  return value > high ? high : value;
+}
+/* A real value in steps of the grid, with limits that already lack the zero point. */
+static inline int32_t es_stored(float steps, float low, float high, int32_t zero_point) {
+  return es_rint(es_clamp(steps, low, high)) + zero_point;
+}
+
+double es_exp(double x);
+double es_log(double x);
+double es_erf(double x);
+double es_sqrt(double x);
+float es_half_to_float(uint16_t half);
+void es_tanh_f32(const float *x, float *y, size_t count);
+void es_logistic_f32(const float *x, float *y, size_t count);
+void es_exp_f32(const float *x, float *y, size_t count);
+#endif
