@@ -10,7 +10,7 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-pytorch \
+.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-native test-pytorch \
   import-table lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
@@ -78,6 +78,13 @@ test-micro: $(STAMP) ## step models in TFLite Micro (installs it)
 	  tests/device_runner/test_micro.py tests/device_runner/test_inputs_outputs.py \
 	  tests/device_runner/test_malformed_models.py tests/device_runner/test_windows.py \
 	  tests/convert/test_claims.py
+
+# Sanitizers need a compiler, and no Python.
+test-native: ## libedgestep on damaged files, under sanitizers (needs gcc or clang)
+	mkdir -p .cache
+	$(CC) -std=gnu11 -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fsanitize=address,undefined \
+	  -fno-sanitize-recover=all -o .cache/damaged_files native/tests/damaged_files.c native/src/*.c
+	.cache/damaged_files 10000 tests/step_models/*.tflite
 
 test-arm64: $(STAMP) ## the on-device program on emulated Arm boards (built into .cache/arm64)
 	$(BIN)/python -m tests.arm64.emulated_arm

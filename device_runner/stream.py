@@ -68,6 +68,7 @@ class Stream:
     #: nothing. It is the fastest way to step, checks neither what it gets nor what it returns, and
     #: may outlive the stream.
     step_bytes: Callable[[Any], bytes]
+    _step: Callable[[Any], StepValues]
 
     def __init__(
         self,
@@ -83,6 +84,7 @@ class Stream:
         self._attach(shared)
         shared.take(self)
         self.step_bytes = shared.backend.step
+        self._step = shared.backend.values_step(self._general_step)
 
     def _attach(self, shared: _Shared) -> None:
         self._shared = shared
@@ -92,6 +94,10 @@ class Stream:
         self._encode = bind_encode(contract.inputs)
         bind = bind_decode if contract.window is None else bind_decode_answer
         self._decode = bind(contract.answers)
+        self._step = self._general_step
+
+    def _general_step(self, x: Any) -> StepValues:
+        return self._decode(self.step_bytes(self._encode(x)))
 
     @property
     def backend(self) -> Backend:
@@ -138,7 +144,7 @@ class Stream:
             NotFiniteError: an output is NaN or infinite. So is what follows, until :meth:`reset`
                 or :meth:`load_state`. (:attr:`step_bytes` does not look at what it returns.)
         """
-        return self._decode(self.step_bytes(self._encode(x)))
+        return self._step(x)
 
     def run(self, x: Any) -> StepValues:
         """Step through a sequence without a reset.

@@ -23,6 +23,7 @@ from typing import Any
 from device_runner.backends.host_step import HostMemory, HostStep
 from device_runner.backends.windowed_step import WindowedStep
 from device_runner.errors import BadModelError, one_line
+from device_runner.model.frames import StepValues
 from device_runner.model.names import PHASE_NAME
 from device_runner.model.phases import phase_bytes
 from device_runner.model.step_file import StepModel
@@ -95,6 +96,15 @@ class Backend(abc.ABC):
         self.invoke()
         self.advance()
         return self.get()
+
+    def values_step(self, general: Callable[[Any], StepValues]) -> Callable[[Any], StepValues]:
+        """Return the step from real values to real values, as :meth:`Stream.step` describes it.
+
+        Args:
+            general: the way that goes for every backend. One that can do more in a call of its own
+                returns another function, which may leave rare cases to this one.
+        """
+        return general
 
     @property
     def frame(self) -> int:

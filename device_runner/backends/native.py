@@ -14,8 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.errors import BadModelError, MissingRuntimeError
+from device_runner.model.frames import StepValues, not_finite_output
 from device_runner.model.names import PHASE_NAME
 from device_runner.model.step_file import StepModel
 
@@ -24,6 +28,8 @@ NAME = "native"
 _LIBRARY_FILES = "libedgestep*.so"
 _MESSAGE_BYTES = 256
 _ALIGNMENT = 64
+# What a step returns if an output is not finite; edgestep.h has the others.
+_NOT_FINITE = 6
 
 
 def load(model: StepModel, options: LoadOptions) -> NativeBackend:
@@ -86,6 +92,32 @@ class NativeBackend(Backend):
         self.get = lambda: given() if answered[0] == count else b""
         self.step = windowed_step if windowed else step  # type: ignore[method-assign]
 
+    def values_step(self, general: Callable[[Any], StepValues]) -> Callable[[Any], StepValues]:
+        contract = self._contract
+        if len(contract.inputs) > 1 or len(contract.outputs) > 1 or contract.window is not None:
+            return general
+        if contract.input.vocabulary is not None:
+            return general
+        output = contract.output
+        frame_shape, array, numbers = contract.input.frame_shape, np.ndarray, frozenset("fiub")
+        x = np.empty(frame_shape, np.float32)
+        y = np.empty(contract.output.frame_shape, np.float32)
+        call, copy, whole = self._stream.bind_values_step(x, y), y.copy, ...
+
+        def step(values: Any) -> StepValues:
+            is_frame = type(values) is array and values.shape == frame_shape
+            if is_frame and values.dtype.kind in numbers:
+                x[whole] = values
+                status = call()
+                if status == 0:
+                    return copy()
+                if status == _NOT_FINITE:
+                    raise not_finite_output(output, y)
+            # What is wrong with it, or how it is to be understood, is said there.
+            return general(values)
+
+        return step
+
     @property
     def frame(self) -> int:
         if self._contract.window is None:
@@ -130,6 +162,20 @@ class _Stream:
             ctypes.c_void_p(_address(self.given)),
         )
         step.owner = self
+        return step
+
+    def bind_values_step(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> Callable[[], int]:
+        """Return the call that steps the real values in ``x`` into ``y``.
+
+        It returns 0, or a status of edgestep.h.
+        """
+        step = _OwningCall(
+            self._library.es_step,
+            self._stream,
+            ctypes.c_void_p(x.ctypes.data),
+            ctypes.c_void_p(y.ctypes.data),
+        )
+        step.owner = (self, x, y)
         return step
 
     def state(self) -> bytes:
@@ -190,6 +236,7 @@ def _library() -> ctypes.CDLL:
         ("es_input_bytes", size, [pointer]),
         ("es_output_bytes", size, [pointer]),
         ("es_step_bytes", size, None),
+        ("es_step", ctypes.c_int, None),
         ("es_state_bytes", size, [pointer]),
         ("es_get_state", None, [pointer, text]),
         ("es_set_state", None, [pointer, text]),

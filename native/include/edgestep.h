@@ -43,6 +43,7 @@ typedef enum {
   ES_NO_MEMORY = 3,
   ES_BAD_INPUT = 4,   /* a value is NaN or infinite, or a token is outside the vocabulary */
   ES_NO_ANSWER = 5,   /* a model with a window gives nothing at this frame */
+  ES_NOT_FINITE = 6,  /* an output is NaN or infinite; the state will not recover: es_reset */
 } es_status;
 
 /* Load a step model from the bytes of its file, which may be freed afterwards.

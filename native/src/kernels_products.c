@@ -3,6 +3,9 @@
 #include "kernels.h"
 #include "products.h"
 
+/* So many products of 8 bits, with a bias of half the range, do not overflow 32 bits. */
+#define WIDEST 32768
+
 /* n: rows of the input, its width. packed: an es_product. function of the chosen type. */
 typedef struct {
   es_product product;
@@ -121,6 +124,7 @@ es_status es_fully_connected(es_loader *l, es_op *op, es_source *s) {
     if (bias && bias->type != ES_I32 && bias->type != ES_I64)
       return es_misfit(l, s, "its bias is not an integer");
     if (x->type == ES_I16 && x->zero_point) return es_misfit(l, s, "16 bits with a zero point");
+    if (p->width > WIDEST) return es_misfit(l, s, "it sums too many products");
     es_stored_limits(out, &p->low, &p->high);
     p->zero = out->zero_point;
     op->run = x->type == ES_I8 ? connected_i8 : connected_i16;

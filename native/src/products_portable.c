@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../include/edgestep.h"
 #include "arithmetic.h"
 #include "products.h"
 

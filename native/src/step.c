@@ -132,7 +132,7 @@ size_t es_step_bytes(es_stream *s, const void *inputs, void *outputs) {
 }
 
 /* NaN and infinity are the only values whose difference from themselves is not 0. */
-static bool finite(const float *x, size_t count) {
+static bool all_finite(const float *x, size_t count) {
   float differences = 0;
   for (size_t i = 0; i < count; i++) differences += x[i] - x[i];
   return differences == 0;
@@ -167,7 +167,7 @@ static void give_values(const es_spec *spec, const void *stored, size_t count, f
 es_status es_step(es_stream *s, const float *inputs, float *outputs) {
   const es_model *m = s->model;
   es_tensor **to = inputs_of(s);
-  if (!finite(inputs, m->input_values)) return ES_BAD_INPUT;
+  if (!all_finite(inputs, m->input_values)) return ES_BAD_INPUT;
   const float *from = inputs;
   for (size_t i = 0; i < m->input_count; from += m->inputs[i].count, i++)
     if (m->inputs[i].vocabulary && !(*from >= 0 && *from < (float)m->inputs[i].vocabulary))
@@ -178,12 +178,14 @@ es_status es_step(es_stream *s, const float *inputs, float *outputs) {
   const es_phase *phase = compute(s);
   const int64_t row = turn(s);
   if (row < 0) return ES_NO_ANSWER;
+  bool finite_outputs = true;
   for (size_t i = 0; i < m->output_count; i++) {
     size_t bytes;
     const char *stored = row_of(m, phase->outputs[i], i, row, (char *)s, &bytes);
     const size_t count = bytes / es_type_bytes(m->outputs[i].type);
     give_values(&m->outputs[i], stored, count, outputs);
+    if (!m->outputs[i].quantized) finite_outputs &= all_finite(outputs, count);
     outputs += count;
   }
-  return ES_OK;
+  return finite_outputs ? ES_OK : ES_NOT_FINITE;
 }

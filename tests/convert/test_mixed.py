@@ -89,7 +89,7 @@ JUMPING = {
     "ThresholdedReLU": lambda: after_gru(layers.ThresholdedReLU(0.1)),
 }
 RUNTIMES = ("litert", "tflite-runtime", "tensorflow", "reference")
-QUICK = ("LayerNormalization last", "a running mean", "a running maximum", "softplus in a cell")
+QUICK = ("LayerNormalization last", "a running mean")
 
 
 def conversion_of(network: list[keras.layers.Layer]) -> Conversion:

@@ -32,7 +32,7 @@ from tests.hand_made_steps import MADE, VOCABULARY, step_model
 # Share of steps at which simulation and converted model must decide alike.
 AGREEMENT = 0.99
 # The cells that are trained in the default run; the others are in the slow one.
-QUICK = ("simple-rnn", "lstm", "gru", "oru")
+QUICK = ("lstm", "gru")
 MARKED = [
     pytest.param(cell, options, marks=() if cell in QUICK and not options else pytest.mark.slow)
     for cell, options in VARIANTS

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,14 +43,20 @@ prune = { sparsity = 0.5, epochs = 3 }
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """(recipe file, runs folder, output) of a finished run."""
-    folder = tmp_path_factory.mktemp("run")
-    recipe = folder / "mini.toml"
-    recipe.write_text(RECIPE)
-    result = CliRunner().invoke(main, ["run", str(recipe), "--runs-dir", str(folder / "runs")])
-    assert result.exit_code == 0, result.output
-    return recipe, folder / "runs", result.output
+def finished(made_once, tmp_path_factory):
+    """(recipe file, runs folder, output) of a finished run, a copy for each worker."""
+
+    def run(folder: Path) -> None:
+        folder.mkdir()
+        recipe = folder / "mini.toml"
+        recipe.write_text(RECIPE)
+        result = CliRunner().invoke(main, ["run", str(recipe), "--runs-dir", str(folder / "runs")])
+        assert result.exit_code == 0, result.output
+        (folder / "output.txt").write_text(result.output)
+
+    folder = tmp_path_factory.mktemp("run") / "finished"
+    shutil.copytree(made_once("mini-run", run), folder)
+    return folder / "mini.toml", folder / "runs", (folder / "output.txt").read_text()
 
 
 def test_it_leaves_step_models_results_and_report(finished):
@@ -271,6 +278,7 @@ def test_stages_combine(tmp_path):
     assert y.shape == (len(task.test.sequences[0]), 9)
 
 
+@pytest.mark.slow
 def test_a_task_of_values_goes_the_whole_way(tmp_path):
     """An error in a unit, where lower is better, in place of the accuracy."""
     text = RECIPE.replace("japanese-vowels", "stocks").replace("seeds = [1, 2]", "seeds = [1]")

@@ -91,17 +91,8 @@ def test_a_slow_answer_is_held_on_every_runtime(tmp_path):
         np.testing.assert_array_equal(given, np.repeat(starts, timing.period, 0)[: len(given)])
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        frame_networks.keyword_spotter,
-        *(
-            pytest.param(build, marks=pytest.mark.slow)
-            for build in NETWORKS
-            if build is not frame_networks.keyword_spotter
-        ),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("build", NETWORKS)
 def test_int8_is_near_on_every_runtime(build, tmp_path):
     model = exported(build, "int8", tmp_path / "model.tflite")
     assert model.contract.metrics["drift"]["rms"] < 0.05

@@ -14,15 +14,9 @@ from models.tasks import load_task
 from tests.convert.importers.shipped_models import SHIPPED
 
 FRAMEWORKS = {"Keras 3": keras_3, "tf_keras": tf_keras}
-# One in each default run: windows, and states as inputs.
-QUICK = ("robot policy (GRU cell, states as inputs)",)
+pytestmark = pytest.mark.slow
 CASES = [
-    pytest.param(
-        framework,
-        name,
-        marks=() if name in QUICK and framework == "Keras 3" else pytest.mark.slow,
-        id=f"{name}, {framework}",
-    )
+    pytest.param(framework, name, id=f"{name}, {framework}")
     for name in SHIPPED
     for framework in FRAMEWORKS
 ]
