@@ -27,8 +27,9 @@ static inline void write_f32(float *y, const __m256 *values, size_t vectors, siz
   memcpy(y, whole, here * sizeof *y);
 }
 
+/* A NaN as the second operand stays one. */
 static inline __m256 limited(__m256 value, const es_product *p) {
-  return _mm256_min_ps(_mm256_max_ps(value, _mm256_set1_ps(p->low)), _mm256_set1_ps(p->high));
+  return _mm256_min_ps(_mm256_set1_ps(p->high), _mm256_max_ps(_mm256_set1_ps(p->low), value));
 }
 
 static void f32(const es_product *p, const float *x, float *y) {
