@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from calibration.ranges import NOTHING_YET
 from convert.importers.onnx.elementwise import Rule
 from convert.importers.onnx.value import Call, Frames, Plan, Value
-from convert.layers.layer_rule import State
+from convert.layers.layer_rule import State, in_rows
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def _convolved(
         look = functools.partial(_looked_back, windows[time], time + 1)
 
     def compute(operands: tuple[Any, ...], old: Any) -> Any:
-        x = _ordered(operands[0], order)
-        taps, new = look(x, old)
+        given, lead = _as_batch(operands[0], rank, old)
+        taps, new = look(_ordered(given, order), old)
         parts = [
             cut
             for tap in taps
@@ -145,12 +145,27 @@ def _convolved(
         # With time in front: a tap of time holds all taps of the other axes.
         result = _multiplied(parts, _in_order(kernel, time), depthwise)
         result = result if bias is None else result + np.asarray(bias, np.float32)
-        return (_ordered(result, back),), new
+        return (_from_batch(_ordered(result, back), lead),), new
 
     return Plan(
         compute, (value.axis,), frames._replace(zeros=False), states=states,
+        rowwise=value.shape[0] == 1,
         begins_anew=time is not None and not _fills(value, frames, windows[time]),
     )  # fmt: skip
+
+
+def _as_batch(x: Any, rank: int, states: Any) -> tuple[Any, bool]:
+    """Return a value with its rows, or those of the states, as its batch, and if it has any."""
+    x = tf.convert_to_tensor(x)
+    has_rows = len(x.shape) > rank
+    x = tf.reshape(x, (int(x.shape[0]), *x.shape[2:])) if has_rows else x
+    rows = int(states[0].shape[0]) if states else 1
+    return (in_rows(x, rows) if rows > 1 else x), has_rows or rows > 1
+
+
+def _from_batch(x: Any, has_rows: bool) -> Any:
+    """Put the rows in front of a batch of one again."""
+    return tf.reshape(x, (int(x.shape[0]), 1, *x.shape[1:])) if has_rows else x
 
 
 def _fills(value: Value, frames: Frames, window: Window) -> bool:
@@ -190,19 +205,21 @@ def _over_time(call: Call, value: Value, window: Window) -> tuple[Frames, tuple[
             f"gives {window.spread} frames for each step (its strides along time), where a step "
             "gives one"
         )
-    left, right, zeros, period = value.frames
-    if left > 0 and not zeros and window.reach:
+    given, period = value.frames, value.frames.period
+    if given.front and not given.zeros and window.reach:
         raise call.refusal(
             "looks back at frames before the first one that are not 0; pad each convolution at its "
             "own start"
         )
+    front = given.front + (window.before - window.reach) * period
     frames = Frames(
-        left + (window.before - window.reach) * period,
-        right + window.after * period,
+        given.left + (window.before - window.reach) * period,
+        given.right + window.after * period,
         False,
         period * window.stride,
+        max(front, 0),
     )
-    if window.stride > 1 and (frames.left > 0 or frames.right > 0):
+    if window.stride > 1 and (frames.front or frames.right > 0):
         raise call.refusal(
             f"has strides {window.stride} along time, and more zeros around than (size - 1) * "
             "dilation at the start; pad it there alone"
@@ -221,8 +238,9 @@ def _looked_back(window: Window, axis: int, x: Any, states: Any) -> tuple[list[A
     if not window.reach:
         return [x], ()
     shape = [int(n) for n in x.shape]
-    size = math.prod(shape)
-    row = tf.concat([states[0], tf.reshape(x, (1, size))], -1)
+    rows = int(states[0].shape[0])
+    size = math.prod(shape) // rows
+    row = tf.concat([states[0], tf.reshape(x, (rows, size))], -1)
     starts = range(0, window.reach + 1, window.dilation)
     taps = [tf.reshape(row[:, n * size : (n + 1) * size], shape) for n in starts]
     return taps, (row[:, size:],)
@@ -325,13 +343,16 @@ def pooling(call: Call) -> Plan:
             )
 
     def compute(operands: tuple[Any, ...], old: Any) -> Any:
-        taps, new = look(tf.convert_to_tensor(operands[0]), old)
+        given, lead = _as_batch(operands[0], len(value.shape), old)
+        taps, new = look(given, old)
         parts = [cut for tap in taps for cut in _cuts(tap, placed, filler)]
         result = functools.reduce(tf.maximum if largest else tf.add, parts)
-        return (result if largest else result * (1 / len(parts)),), new
+        result = result if largest else result * (1 / len(parts))
+        return (_from_batch(result, lead),), new
 
     return Plan(
         compute, (value.axis,), frames._replace(zeros=False), states=states,
+        rowwise=value.shape[0] == 1,
         begins_anew=time is not None and not _fills(value, frames, windows[time]),
     )  # fmt: skip
 

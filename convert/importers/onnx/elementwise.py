@@ -117,7 +117,9 @@ def alone(function: Callable[[Call], Callable[[Any], Any]]) -> Rule:
     def rule(call: Call) -> Plan:
         value = call.value()
         compute = function(call)
-        frames = value.frames._replace(zeros=False)
+        frames = value.frames
+        if frames.front and frames.zeros:
+            frames = frames._replace(zeros=bool(np.all(np.asarray(compute(tf.zeros(1))) == 0)))
         return stateless(lambda x, *_: compute(x), value.axis, frames=frames, rowwise=True)
 
     return rule
@@ -155,7 +157,7 @@ def power(call: Call) -> Plan:
             axis += max(len(exponent.shape) - len(value.shape), 0)
         return stateless(
             lambda x, _: function(tf.convert_to_tensor(x)), axis,
-            frames=value.frames._replace(zeros=False),
+            frames=value.frames._replace(zeros=False), rowwise=True,
         )  # fmt: skip
     plan = together(tf.pow)(call)
     assert isinstance(plan, Plan)  # noqa: S101
@@ -198,7 +200,8 @@ def clip(call: Call) -> Plan:
         x = x if low == -math.inf else tf.maximum(x, low)
         return x if high == math.inf else activations.minimum(x, high)
 
-    return stateless(compute, value.axis, frames=value.frames._replace(zeros=False))
+    frames = value.frames._replace(zeros=value.frames.zeros and low <= 0 <= high)
+    return stateless(compute, value.axis, frames=frames, rowwise=True)
 
 
 def cast(call: Call) -> Plan:
@@ -212,7 +215,7 @@ def cast(call: Call) -> Plan:
     if value.constant is None and dtype.kind in "iu":
         # TFLite's lookups take int32.
         dtype = np.dtype(np.int32)
-    return stateless(lambda x, *_: tf.cast(x, dtype), value.axis, frames=value.frames)
+    return stateless(lambda x, *_: tf.cast(x, dtype), value.axis, frames=value.frames, rowwise=True)
 
 
 def same(call: Call) -> Plan:
@@ -223,7 +226,7 @@ def same(call: Call) -> Plan:
     def compute(operands: tuple[Any, ...], states: Any) -> Any:
         return (operands[0],) * count, ()
 
-    return Plan(compute, (value.axis,) * count, value.frames)
+    return Plan(compute, (value.axis,) * count, value.frames, rowwise=True)
 
 
 def choose(call: Call) -> Plan:
@@ -235,7 +238,7 @@ def choose(call: Call) -> Plan:
         yes, no = _alike(tuple(rest))
         return (tf.where(condition, yes, no),), ()
 
-    return Plan(compute, found.axes, found.frames, operands=found.operands)
+    return Plan(compute, found.axes, found.frames, operands=found.operands, rowwise=True)
 
 
 def _leaky(call: Call) -> Callable[[Any], Any]:
@@ -248,8 +251,9 @@ def parametric_relu(call: Call) -> Plan:
     found = aligned(call)
     slopes = found.operands.get(1, call.constant(1))
     return stateless(
-        lambda x, _: activations.leaky_relu(x, slopes), found.axes[0], frames=found.frames
-    )
+        lambda x, _: activations.leaky_relu(x, slopes), found.axes[0], frames=found.frames,
+        rowwise=True,
+    )  # fmt: skip
 
 
 def hard_sigmoid(call: Call) -> Callable[[Any], Any]:

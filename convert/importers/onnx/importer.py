@@ -24,6 +24,7 @@ from convert.importers.onnx.network_step import (
     meaning_of,
 )
 from convert.importers.onnx.pairs import Pair, find_pairs
+from convert.importers.onnx.real_numbers import in_real_numbers
 from convert.importers.onnx.reference import Fed, Read, by_steps, open_session, over_sequences
 from convert.importers.onnx.rolled import rolled
 from convert.importers.onnx.simplify import simplified
@@ -79,6 +80,9 @@ def imported_graph(
         framework: what it comes from, if not from ONNX.
         session: computes the original as a session of ONNX Runtime does; None for that.
     """
+    changed: tuple[str, ...] = ()
+    if session is None:
+        model, changed = in_real_numbers(model)
     graph = simplified(read_graph(model.graph, opset_of(model)))
     if session is not None:
         # ONNX Runtime could not compute the original for sequences of other lengths.
@@ -87,7 +91,7 @@ def imported_graph(
     inputs = tuple(port for port in graph.inputs if port.name not in bound)
     if not inputs or not graph.outputs:
         raise UnsupportedLayerError("the network has no input that changes, or no output")
-    network = _Network(name, model, graph, inputs, sizes, bound, framework, session)
+    network = _Network(name, model, graph, inputs, sizes, bound, changed, framework, session)
     pairs = find_pairs(replace(graph, inputs=inputs), hints.states)
     if pairs or not _has_sequences(graph, inputs, sizes):
         return _of_a_step(network, pairs)
@@ -103,6 +107,7 @@ class _Network:
 
     Attributes:
         inputs: those that are not bound.
+        changed: what differs from the file, in words.
         framework: what it comes from; "" for ONNX.
         session: computes the original; None for ONNX Runtime.
     """
@@ -113,6 +118,7 @@ class _Network:
     inputs: tuple[Port, ...]
     sizes: dict[str, int]
     bound: dict[str, NDArray[Any]]
+    changed: tuple[str, ...]
     framework: str
     session: Any
 
@@ -173,7 +179,7 @@ def _of_a_step(network: _Network, pairs: tuple[Pair, ...]) -> ImportedModel:
         network.name,
         built.step_graph(),
         by_steps(session, built.feds, built.reads, taken, network.bound),
-        changed=built.changed,
+        changed=(*network.changed, *built.changed),
         understood=built.understood(True),
         **network.facts(built.reads[0].name, followed.trace),
     )
@@ -197,7 +203,7 @@ def _of_sequences(network: _Network, followed: Followed) -> ImportedModel:
         network.name,
         graph,
         over_sequences(free, built.feds, built.reads, network.bound),
-        changed=built.changed,
+        changed=(*network.changed, *built.changed),
         window=network.window(built.window),
         understood=built.understood(False),
         whole=network.whole(followed.axes, results),
@@ -242,6 +248,7 @@ def _of_a_window(network: _Network, failed: NoStep) -> ImportedModel:
         network.name,
         None,
         over_sequences(session, feds, reads, network.bound),
+        changed=network.changed,
         window=network.window(fixed),
         understood=f"understood as a network over a window: {shapes}",
         whole=whole,

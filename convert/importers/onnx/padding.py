@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from convert.importers.onnx.elementwise import Rule
 from convert.importers.onnx.shapes import check_size
-from convert.importers.onnx.value import Call, Frames, Plan, stateless
+from convert.importers.onnx.value import Call, Plan, stateless
 
 
 def pad(call: Call) -> Plan:
@@ -30,13 +30,17 @@ def pad(call: Call) -> Plan:
     frames = value.frames
     if value.axis is not None and any(sides[value.axis]):
         left, right = sides[value.axis]
-        if left > 0 and frames.left < 0:
-            raise call.refusal(
-                "pads a sequence at the start that begins late; pad the convolution before it"
+        zeros = mode == "constant" and filler == 0 and (not frames.front or frames.zeros)
+        frames = (
+            frames.cut_off(-left)
+            if left < 0
+            else frames._replace(
+                left=frames.left + left * frames.period,
+                front=frames.front + left * frames.period,
+                zeros=zeros,
             )
-        zeros = mode == "constant" and filler == 0 and (frames.left <= 0 or frames.zeros)
-        period = frames.period
-        frames = Frames(frames.left + left * period, frames.right + right * period, zeros, period)
+        )
+        frames = frames._replace(right=frames.right + right * frames.period)
         sides[value.axis] = [0, 0]
     check_size(call, [size + sum(side) for size, side in zip(value.shape, sides, strict=True)])
     return stateless(_padding(call, sides, mode, filler), value.axis, frames=frames)

@@ -25,7 +25,8 @@ def times_weights(value: Value, kernel: NDArray[Any], bias: NDArray[Any] | None)
 
     def compute(operands: tuple[Any, ...], states: Any) -> Any:
         x = operands[0]
-        shape = (x.parts[0] if isinstance(x, Joined) else x).shape
+        parts = x.parts if isinstance(x, Joined) else (x,)
+        shape = max(parts, key=lambda part: len(part.shape)).shape
         if isinstance(x, Joined):
             x = Joined(tuple(tf.reshape(part, (-1, int(part.shape[-1]))) for part in x.parts))
         elif len(x.shape) != 2:
@@ -82,7 +83,8 @@ def _both(call: Call, a: Value, b: Value, scale: float = 1.0) -> Plan:
         result = tf.matmul(left, right)
         return (result if scale == 1 else result * scale,), ()
 
-    return Plan(compute, (places[0] if places else None,), frames._replace(zeros=False))
+    axis = places[0] if places else None
+    return Plan(compute, (axis,), frames._replace(zeros=False), rowwise=True)
 
 
 def matmul(call: Call) -> Plan:

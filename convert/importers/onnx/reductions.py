@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from calibration.ranges import NOTHING_YET
 from convert.importers.onnx.elementwise import Rule
-from convert.importers.onnx.value import Call, Plan, Value, stateless
+from convert.importers.onnx.value import Call, Plan, Value, front, stateless
 from convert.layers.layer_rule import State
 
 # How to reduce axes of one step.
@@ -62,9 +62,10 @@ def reduced(call: Call, kind: str, axes: list[int], keep: bool) -> Plan:
     axis = value.axis
     if axis is not None and not keep:
         axis -= sum(place < axis for place in axes)
+    own = [place - len(value.shape) for place in axes]
     return stateless(
-        lambda x, *_: function(tf.convert_to_tensor(x), axes, keep), axis,
-        frames=value.frames._replace(zeros=False),
+        lambda x, *_: function(tf.convert_to_tensor(x), own, keep), axis,
+        frames=value.frames._replace(zeros=False), rowwise=True,
     )  # fmt: skip
 
 
@@ -124,14 +125,18 @@ def softmax(call: Call) -> Plan:
             return tf.nn.log_softmax(x) if log else tf.nn.softmax(x)
         if all(n == 1 for n in value.shape[axis + 1 :]):
             # What follows has size 1: the same numbers, the axis last.
-            row = tf.reshape(x, value.shape[: axis + 1])
-            return tf.reshape(tf.nn.log_softmax(row) if log else tf.nn.softmax(row), value.shape)
+            lead = front(x, rank)
+            row = tf.reshape(x, (*lead, *value.shape[: axis + 1]))
+            given = tf.nn.log_softmax(row) if log else tf.nn.softmax(row)
+            return tf.reshape(given, (*lead, *value.shape))
         order = [place for place in range(rank) if place != axis] + [axis]
         back = np.argsort(order).tolist()
         moved = tf.transpose(x, order)
         return tf.transpose(tf.nn.log_softmax(moved) if log else tf.nn.softmax(moved), back)
 
-    return stateless(compute, value.axis, frames=value.frames._replace(zeros=False))
+    plain_order = all(n == 1 for n in value.shape[axis + 1 :])
+    frames = value.frames._replace(zeros=False)
+    return stateless(compute, value.axis, frames=frames, rowwise=plain_order)
 
 
 def batch_normalization(call: Call) -> Plan:
@@ -149,7 +154,8 @@ def batch_normalization(call: Call) -> Plan:
     def compute(operands: tuple[Any, ...], states: Any) -> Any:
         return (operands[0] * gain + offset,) * count, ()
 
-    return Plan(compute, (value.axis,) * count, value.frames._replace(zeros=False))
+    frames = value.frames._replace(zeros=False)
+    return Plan(compute, (value.axis,) * count, frames, rowwise=True)
 
 
 def normalized(
@@ -162,19 +168,20 @@ def normalized(
             "takes its mean and variance over the whole sequence, whose end a stream does not "
             "know; use a normalization of the channels alone"
         )
-    count = len(call.node.outputs)
+    count, own = len(call.node.outputs), [place - len(value.shape) for place in axes]
 
     def compute(operands: tuple[Any, ...], states: Any) -> Any:
         x = operands[0]
         if centered:
-            x = x - _mean(x, axes, True)
-        result = x * tf.math.rsqrt(_mean(x * x, axes, True) + epsilon)
+            x = x - _mean(x, own, True)
+        result = x * tf.math.rsqrt(_mean(x * x, own, True) + epsilon)
         result = result if gain is None else result * gain
         return (result if offset is None else result + offset,) * count, ()
 
     return Plan(
-        compute, (value.axis,) * count, value.frames._replace(zeros=False), float_only=VARIANCE
-    )
+        compute, (value.axis,) * count, value.frames._replace(zeros=False), float_only=VARIANCE,
+        rowwise=True,
+    )  # fmt: skip
 
 
 def layer_normalization(call: Call) -> Plan:

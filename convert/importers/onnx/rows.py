@@ -67,4 +67,5 @@ def entered(value: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _rank(value: Any) -> int:
-    return len((value.parts[0] if isinstance(value, Joined) else value).shape)
+    parts = value.parts if isinstance(value, Joined) else (value,)
+    return max(len(part.shape) for part in parts)

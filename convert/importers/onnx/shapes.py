@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from convert.importers.onnx.elementwise import one_step, same_frames
-from convert.importers.onnx.value import Call, Frames, Known, Plan, Value, stateless
-from convert.layers.layer_rule import Joined
+from convert.importers.onnx.value import Call, Frames, Known, Plan, Value, front, stateless
+from convert.layers.layer_rule import Joined, joined
 
 # No constant that a graph computes is larger.
 CONSTANT_LIMIT = 2**24
@@ -63,7 +64,7 @@ def _reshaped(call: Call, whole: list[int]) -> Plan:
     """Plan a change to a shape that holds for a whole sequence."""
     value = call.value()
     if value.axis is None:
-        return stateless(lambda x, *_: tf.reshape(x, whole), None)
+        return _made(value, whole, None)
     before = value.full_shape(call.steps)
     length = before[value.axis]
     ahead = math.prod(before[: value.axis])
@@ -82,7 +83,17 @@ def _reshaped(call: Call, whole: list[int]) -> Plan:
         )
     step = [1 if place == axis else size for place, size in enumerate(whole)]
     target = tuple(-1 if place == axis else size for place, size in enumerate(whole))
-    return stateless(lambda x, *_: tf.reshape(x, step), axis, frames=value.frames, target=target)
+    return _made(value, step, axis, target=target)
+
+
+def _made(value: Value, step: Sequence[int], axis: int | None, **facts: Any) -> Plan:
+    """Plan a change of shape to ``step`` in one step."""
+    rank = len(value.shape)
+
+    def compute(x: Any, *_: Any) -> Any:
+        return tf.reshape(x, (*front(x, rank), *step))
+
+    return stateless(compute, axis, **{"frames": value.frames, **facts}, rowwise=True)
 
 
 def _text(shape: tuple[int, ...], axis: int) -> str:
@@ -131,7 +142,7 @@ def squeeze(call: Call) -> Plan:
     axis = value.axis
     if axis is not None:
         axis -= sum(place < axis for place in gone)
-    return stateless(lambda x, *_: tf.reshape(x, step), axis, frames=value.frames)
+    return _made(value, step, axis)
 
 
 def unsqueeze(call: Call) -> Plan:
@@ -145,7 +156,7 @@ def unsqueeze(call: Call) -> Plan:
     axis = value.axis
     if axis is not None:
         axis = [place for place in range(rank) if place not in added][axis]
-    return stateless(lambda x, *_: tf.reshape(x, step), axis, frames=value.frames)
+    return _made(value, step, axis)
 
 
 def transpose(call: Call) -> Plan:
@@ -155,9 +166,13 @@ def transpose(call: Call) -> Plan:
     axis = None if value.axis is None else order.index(value.axis)
     wide = [place for place in order if value.shape[place] != 1]
     if wide == sorted(wide):
-        step = [value.shape[place] for place in order]
-        return stateless(lambda x: tf.reshape(x, step), axis, frames=value.frames)
-    return stateless(lambda x: tf.transpose(x, order), axis, frames=value.frames)
+        return _made(value, [value.shape[place] for place in order], axis)
+
+    def compute(x: Any) -> Any:
+        lead = len(front(x, len(order)))
+        return tf.transpose(x, [*range(lead), *(place + lead for place in order)])
+
+    return stateless(compute, axis, frames=value.frames, rowwise=True)
 
 
 def expand(call: Call) -> Plan:
@@ -203,25 +218,43 @@ def concat(call: Call) -> Plan:
             if value.constant is None:
                 raise call.refusal("joins a step with a value that has another number of steps")
             operands[position] = one_step(call, value.constant, time or 0)
-    last = axis == len(call.value().shape) - 1
+    rank = len(call.value().shape)
+    last = axis == rank - 1
     known = not call.varying()
 
     def compute(parts: tuple[Any, ...], states: Any) -> Any:
-        given = [part for part in parts if part is not None]
-        if known or not last:
+        given = _of_equal_rank([part for part in parts if part is not None], rank)
+        if known:
             return (tf.concat([_tensor(part) for part in given], axis),), ()
+        if not last:
+            return (joined([_tensor(part) for part in given], axis - rank),), ()
         flat: list[Any] = []
         for part in given:
             flat += part.parts if isinstance(part, Joined) else [tf.convert_to_tensor(part)]
         return (Joined(tuple(flat)) if len(flat) > 1 else flat[0],), ()
 
-    return Plan(compute, (time,), frames, operands=operands, takes_deferred=True)
+    return Plan(compute, (time,), frames, operands=operands, takes_deferred=True, rowwise=True)
+
+
+def _of_equal_rank(parts: list[Any], rank: int) -> list[Any]:
+    """Give all parts an axis of rows in front, if one has it."""
+    tensors = [part for one in parts for part in (one.parts if isinstance(one, Joined) else (one,))]
+    if all(len(tensor.shape) == rank for tensor in tensors):
+        return parts
+
+    def one(tensor: Any) -> Any:
+        return tensor if len(tensor.shape) > rank else tf.reshape(tensor, (1, *tensor.shape))
+
+    return [
+        Joined(tuple(map(one, part.parts))) if isinstance(part, Joined) else one(part)
+        for part in parts
+    ]
 
 
 def _tensor(value: Any) -> Any:
     if isinstance(value, Joined):
-        return tf.concat(value.parts, -1)
-    return value
+        return joined(value.parts)
+    return tf.convert_to_tensor(value)
 
 
 def split(call: Call) -> Plan:
@@ -230,6 +263,7 @@ def split(call: Call) -> Plan:
     axis = call.axis_of(int(call.attribute("axis", 0)))
     if axis == value.axis:
         raise call.refusal("cuts the sequence into parts")
+    rank = len(value.shape)
     sizes = call.integers("split", 1)
     if sizes is None:
         count = int(call.attribute("num_outputs", len(call.node.outputs)))
@@ -238,9 +272,9 @@ def split(call: Call) -> Plan:
 
     def compute(operands: tuple[Any, ...], states: Any) -> Any:
         even = len(sizes) if len(set(sizes)) == 1 else sizes
-        return tf.split(operands[0], even, axis), ()
+        return tf.split(operands[0], even, axis - rank), ()
 
-    return Plan(compute, (value.axis,) * len(sizes), value.frames)
+    return Plan(compute, (value.axis,) * len(sizes), value.frames, rowwise=True)
 
 
 def cut(call: Call) -> Plan:
@@ -270,18 +304,21 @@ def cut(call: Call) -> Plan:
     sliced = tuple(ranges)
 
     def compute(x: Any, *_: Any) -> Any:
-        return tf.convert_to_tensor(x)[sliced] if taken else tf.identity(x)
+        x = tf.convert_to_tensor(x)
+        rows = (slice(None),) * len(front(x, len(sliced)))
+        return x[rows + sliced] if taken else tf.identity(x)
 
-    return stateless(compute, axis, frames=frames, sums_up=sums_up)
+    return stateless(compute, axis, frames=frames, sums_up=sums_up, rowwise=True)
 
 
 def _cut_in_time(call: Call, frames: Frames, first: int, dropped: int, stride: int) -> Frames:
     """Say how frames lie along time after a cut; ``first`` and ``dropped`` are left out."""
     period = frames.period
-    left, right = frames.left - first * period, frames.right - dropped * period
-    if stride > 1 and (left > 0 or right):
+    found = frames.cut_off(first)
+    found = found._replace(right=frames.right - dropped * period, period=period * stride)
+    if stride > 1 and (found.front or found.right):
         raise call.refusal("takes every so manieth step of a sequence that was padded")
-    return Frames(left, right, frames.zeros, period * stride)
+    return found
 
 
 def gather(call: Call) -> Plan:
@@ -305,14 +342,15 @@ def gather(call: Call) -> Plan:
         return _one_frame(call, table, chosen, length)
     if time is not None and time > axis:
         time += chosen.ndim - 1
+    rank = len(table.shape)
 
     def compute(x: Any, _: Any) -> Any:
         if chosen.ndim == 0:
             # A slice: every integer runtime has it.
-            return x[(slice(None),) * axis + (int(chosen),)]
-        return tf.gather(x, chosen.astype(np.int32), axis=axis)
+            return x[(slice(None),) * (axis + len(front(x, rank))) + (int(chosen),)]
+        return tf.gather(x, chosen.astype(np.int32), axis=axis - rank)
 
-    return stateless(compute, time, frames=table.frames)
+    return stateless(compute, time, frames=table.frames, rowwise=True)
 
 
 def _one_frame(call: Call, value: Value, chosen: Any, length: int) -> Plan:
@@ -323,7 +361,7 @@ def _one_frame(call: Call, value: Value, chosen: Any, length: int) -> Plan:
     shape = list(value.shape)
     axis = value.axis or 0
     shape[axis : axis + 1] = chosen.shape
-    return stateless(lambda x, _: tf.reshape(x, shape), None, sums_up=True)
+    return _made(value, shape, None, frames=Frames(), sums_up=True)
 
 
 ROWS = {

@@ -227,15 +227,15 @@ def _check_outputs(trace: Trace) -> None:
         value = trace.values.get(port.name)
         if value is None:
             raise UnsupportedLayerError(f"nothing gives the output '{port.name}'")
-        left, right, _ = value.frames.place
+        right, front = value.frames.right, value.frames.front
         if value.axis is not None and right > 0:
             raise UnsupportedLayerError(
                 f"output '{port.name}' needs {right} steps of the future, which a stream does not "
                 "have; pad convolutions at the start alone, or cut their end off"
             )
-        if value.axis is not None and (left > 0 or right):
+        if value.axis is not None and (front or right):
             raise UnsupportedLayerError(
-                f"output '{port.name}' {'begins' if left > 0 else 'ends'} {abs(left or right)} "
+                f"output '{port.name}' {'begins' if front else 'ends'} {abs(front or right)} "
                 "steps before the input, as a convolution is padded by more than (size - 1) * "
                 "dilation zeros at its start, or its end is cut off; pad it by as many"
             )

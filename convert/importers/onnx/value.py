@@ -19,24 +19,30 @@ class Frames(NamedTuple):
     """How a value's frames lie along time.
 
     It has ``left`` frames more at the start than the sequence, and ``right`` more at the end;
-    negative where it has fewer. ``zeros`` tells whether those it has more at the start are 0. From
-    one frame to the next are ``period`` steps of the sequence; ``left`` and ``right`` count
-    those."""
+    negative where it has fewer. ``front`` of them were put in front of the first one that comes
+    from the sequence; ``zeros`` tells whether those are 0. From one frame to the next are
+    ``period`` steps of the sequence; all three count those."""
 
     left: int = 0
     right: int = 0
     zeros: bool = True
     period: int = 1
+    front: int = 0
 
     @property
     def delay(self) -> int:
-        """The step at which the first frame comes that is not a frame more."""
-        return max(-self.left, 0)
+        """The step at which the first frame comes that was not put in front."""
+        return self.front - self.left
 
     @property
-    def place(self) -> tuple[int, int, int]:
+    def place(self) -> tuple[int, int, int, int]:
         """What two values must share to be joined step by step."""
-        return self.left, self.right, self.period
+        return self.left, self.right, self.period, self.front
+
+    def cut_off(self, count: int) -> Frames:
+        """Leave out frames at the start."""
+        gone = count * self.period
+        return self._replace(left=self.left - gone, front=max(self.front - gone, 0))
 
     def count(self, steps: int) -> int:
         """Return how many frames there are in a sequence of ``steps``."""
@@ -201,15 +207,15 @@ class Call:
         Raises:
             UnsupportedLayerError: it begins earlier or ends elsewhere.
         """
-        left, right, _ = value.frames.place
+        right, front = value.frames.right, value.frames.front
         if right > 0:
             raise self.refusal(
                 f"needs {right} step{'s' * (right > 1)} of the future, which a stream does not "
                 "have; pad the convolution before it at the start alone, or cut its end off"
             )
-        if left > 0 or right:
+        if front or right:
             raise self.refusal(
-                f"takes a sequence that {'begins' if left > 0 else 'ends'} {abs(left or right)} "
+                f"takes a sequence that {'begins' if front else 'ends'} {abs(front or right)} "
                 "steps early; pad the convolution before it with (size - 1) * dilation zeros at "
                 "the start, or cut off what is too much there"
             )
@@ -219,6 +225,15 @@ class Call:
 def stateless(function: Callable[..., Any], axis: int | None, **facts: Any) -> Plan:
     """Make the plan of an operator with one output that needs only the current step."""
     return Plan(lambda operands, _: ((function(*operands),), ()), (axis,), **facts)
+
+
+def front(x: Any, rank: int) -> tuple[int, ...]:
+    """Return the sizes of the axes that a value has in front of its own: its rows, if it has any.
+
+    Args:
+        rank: number of its axes in one sequence.
+    """
+    return tuple(int(size) for size in x.shape[: len(x.shape) - rank])
 
 
 def moved(value: Value, name: str) -> Value:

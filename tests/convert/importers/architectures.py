@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 CHANNELS, VOCABULARY = 12, 30
-TENSORFLOW, KERAS_3, PYTORCH = "tf_keras", "Keras 3", "PyTorch"
+TENSORFLOW, KERAS_3, PYTORCH, ONNX = "tf_keras", "Keras 3", "PyTorch", "ONNX"
 
 
 @dataclass(frozen=True)
@@ -233,6 +233,90 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 )
 
 
+def _window(steps: int, *layers: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Sequential over windows of so many frames."""
+
+    def build(keras: Any) -> Any:
+        first = keras.Input((steps, CHANNELS))
+        return keras.Sequential([first, *(make(keras.layers) for make in layers)])
+
+    return build
+
+
+def _both_ways(layers: Any) -> Any:
+    return layers.Bidirectional(layers.GRU(8))
+
+
+def _over_frequencies(keras: Any) -> Any:
+    layers = keras.layers
+    x = keras.Input((None, CHANNELS))
+    h = layers.ZeroPadding2D(((2, 0), (1, 1)))(layers.Reshape((-1, CHANNELS, 1))(x))
+    h = layers.Conv2D(6, 3, strides=(1, 2), activation="relu")(h)
+    h = layers.GRU(16, return_sequences=True)(layers.Reshape((-1, 36))(h))
+    return keras.Model(x, layers.Dense(9)(h))
+
+
+def _images(keras: Any) -> Any:
+    layers = keras.layers
+    image = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(6, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+        ]
+    )
+    x = keras.Input((None, 8, 8, 3))
+    h = layers.LSTM(16, return_sequences=True)(layers.TimeDistributed(image)(x))
+    return keras.Model(x, layers.Dense(5)(h))
+
+
+def _states_as_inputs(keras: Any) -> Any:
+    layers = keras.layers
+    x, h, c = keras.Input((1, CHANNELS)), keras.Input((16,)), keras.Input((16,))
+    y, new_h, new_c = layers.LSTM(16, return_state=True)(x, initial_state=[h, c])
+    return keras.Model([x, h, c], [layers.Dense(9)(y), new_h, new_c])
+
+
+def _network(name: str, *values: Any, **options: Any) -> Callable[[Any], Any]:
+    """An ONNX network of tests.convert.importers.onnx_networks."""
+    return lambda networks: getattr(networks, name)(*values, **options)
+
+
+def _front_end(networks: Any) -> Any:
+    return networks.front_end(
+        networks.node("Conv", "xc K1 k1", "a", strides=[2]),
+        networks.node("MaxPool", "a", "c", kernel_shape=[2], strides=[2]),
+    )
+
+
+# With windows, steps that answer late, and networks that are no list of layers.
+WIDER: tuple[Architecture, ...] = (
+    *(Architecture(name, KERAS_3, build) for name, build in [
+        ("GRU in windows of 16 (lanes)", _window(
+            16, _gru(return_sequences=False), _dense(activation="softmax"))),
+        ("Bidirectional in windows of 16", _window(16, _both_ways, _dense())),
+        ("Conv1D of strides 2", _sequential(
+            _layer("Conv1D", 16, 3, strides=2, activation="relu"), _gru(), _dense())),
+        ("Conv2D over time and frequency", _over_frequencies),
+        ("images: TimeDistributed CNN and LSTM", _images),
+        ("LSTM whose states are inputs and outputs", _states_as_inputs),
+        ("Normalization by given numbers", _sequential(
+            _layer("Normalization", mean=0.5, variance=2.0), _gru(), _dense())),
+    ]),
+    *(Architecture(name, ONNX, build, ".onnx") for name, build in [
+        ("LSTM over sequences", _network("sequence")),
+        ("GRU, linear_before_reset", _network("sequence", "GRU", linear_before_reset=1)),
+        ("GRU in windows of 20 (lanes)", _network("window")),
+        ("LSTM that takes its states", _network("step")),
+        ("causal convolutions and GRU", _network("causal_convolution")),
+        ("convolution and pooling with strides, GRU", _front_end),
+        ("bidirectional GRU in windows of 12", _network("both_ways")),
+        ("normalization in single operators", _network("normalized")),
+    ]),
+)  # fmt: skip
+
+
 def saved(architecture: Architecture, folder: Path) -> tuple[Path, Path | None]:
     """Build the model with seeded weights and save it; its file, and its description (PyTorch)."""
     path = folder / f"model{architecture.suffix}"
@@ -252,6 +336,11 @@ def saved(architecture: Architecture, folder: Path) -> tuple[Path, Path | None]:
             '[[layers]]\nkind = "linear"\nweights = "fc"\n'
         )
         return path, description
+    if architecture.framework == ONNX:
+        from tests.convert.importers import onnx_networks
+
+        path.write_bytes(architecture.build(onnx_networks).SerializeToString())
+        return path, None
     if architecture.framework == KERAS_3:
         import keras
     else:

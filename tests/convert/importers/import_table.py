@@ -1,11 +1,12 @@
 """The table of docs/import.md: every architecture imported, stepped, quantized and checked.
 
-``make import-table`` writes it (a quarter of an hour): this module is run with the Vulkan driver of
-'make test-gpu'.
+``make import-table`` writes both tables (half an hour): this module is run with the Vulkan driver
+of 'make test-gpu'. Names of rows on the command line make these anew and leave the others.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ from calibration.data import Sequences
 from convert.errors import ContractViolationError, ConvertError
 from convert.import_conversion.conversion import Conversion, prepare, step_inputs
 from convert.import_conversion.description import Facts
+from convert.import_conversion.window_choice import WindowWish, choose_meaning
 from convert.importers import import_model
 from convert.step.step_module import StepModule
 from convert.targets.check import check_file
 from convert.targets.report import TargetReport
 from convert.verify import verify_on_runtimes
 from models.tasks import load_task
-from tests.convert.importers.architectures import ARCHITECTURES, Architecture, saved
+from tests.convert.importers.architectures import ARCHITECTURES, WIDER, Architecture, saved
+from tests.convert.importers.shipped_models import SHIPPED
 
 PAGE = Path(__file__).parents[3] / "docs" / "import.md"
 FAILED, FITS = "FAILED", "fits"
@@ -34,6 +37,9 @@ HEAD = (
     "architecture", "from", "float error", "int8", "Edge TPU check", "GPU run", "oldest runtime",
 )  # fmt: skip
 INT8_CELL, GPU_CELL = 1, 3
+SHIPPED_BEGIN, SHIPPED_END = "<!-- shipped begins -->", "<!-- shipped ends -->"
+SHIPPED_HEAD = ("model", "asked for", "float error", "int8 on data kept from calibration",
+                "Edge TPU check")  # fmt: skip
 
 
 @dataclass
@@ -66,9 +72,16 @@ def real_sequences(module: StepModule) -> Sequences:
 def imported(architecture: Architecture, folder: Path) -> Conversion:
     """Import an architecture and compare it with its framework on real and random data."""
     path, description = saved(architecture, folder)
-    model = import_model(path, description)
-    module = StepModule(model.graph)
-    return prepare(model, Facts(frame_period_s=0.0064), real_sequences(module), module)
+    return prepared(path, description)
+
+
+def prepared(path: Path, description: Path | None = None) -> Conversion:
+    """Import a file, with its window if it has one, and compare it with its framework."""
+    model = import_model(path, description, whole=True)
+    meaning = choose_meaning(model, WindowWish())
+    module = StepModule(meaning.graph)
+    facts = Facts(frame_period_s=0.0064)
+    return prepare(model, facts, real_sequences(module), module, meaning)
 
 
 def refusal(architecture: Architecture, folder: Path) -> str:
@@ -102,6 +115,7 @@ def row(architecture: Architecture, folder: Path) -> Row:
         report = check_file(small.path, "cpu")
         drift = small.contract.metrics["drift"]
         int8 = f"rms {drift['rms']:.1%} over {drift['steps']:,} steps"
+        int8 += "; parts in float32" if small.contract.metrics.get("mixed") else ""
         edgetpu = _mapping(check_file(small.path, "edgetpu"))
     cells = [f"{conversion.float_error:.0e}", int8, edgetpu, _mapping(gpu), _oldest(report)]
     return Row(architecture, cells, files)
@@ -119,21 +133,21 @@ def _oldest(report: TargetReport) -> str:
     return ", ".join(f"{name} {found[name]}" for name in found if isinstance(found[name], str))
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Write the rows as Markdown."""
-    lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
+def lines_of(rows: Sequence[Row]) -> dict[str, str]:
+    """Write the rows as Markdown, by how each begins."""
+    lines = {}
     for item in rows:
         architecture = item.architecture
-        cells = [architecture.name, f"{architecture.framework} {architecture.suffix}".strip()]
-        lines.append(f"| {' | '.join([*cells, *item.cells])} |")
-    return "\n".join(lines)
+        begin = f"| {architecture.name} | {architecture.framework} {architecture.suffix}".strip()
+        lines[f"{begin} |"] = f"{begin} | {' | '.join(item.cells)} |"
+    return lines
 
 
-def rows() -> list[Row]:
-    """Make all rows, verified on every installed runtime."""
+def rows(chosen: Sequence[Architecture]) -> list[Row]:
+    """Make rows, verified on every installed runtime."""
     made = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, architecture in enumerate(ARCHITECTURES):
+        for number, architecture in enumerate(chosen):
             place = Path(folder) / str(number)
             place.mkdir()
             try:
@@ -149,7 +163,7 @@ def rows() -> list[Row]:
         found = verify_on_runtimes(files)
         exact = [path for path in files if path.name.endswith("float32.tflite")]
         on_gpu = {one["file"]: one for one in verify_on_runtimes(exact, [GPU_BACKEND])}
-    if not on_gpu:
+    if exact and not on_gpu:
         raise SystemExit("there is no GPU and no driver that stands for one: make import-table")
     for number, item in enumerate(made):
         own = [one for one in found if one["file"].startswith(f"{number}-int8")]
@@ -169,16 +183,80 @@ def rows() -> list[Row]:
     return made
 
 
-def main() -> None:
-    """Write the table into the page; SystemExit where a row is wrong."""
-    text = PAGE.read_text()
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    found = rows()
-    PAGE.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}")
-    if wrong := [item.architecture.name for item in found if FAILED in " ".join(item.cells)]:
+def shipped_rows(names: Sequence[str]) -> dict[str, str]:
+    """Make the rows of models of the kinds that people ship, by how each begins."""
+    import keras
+
+    made = {}
+    for name in names:
+        begin = f"| {name} |"
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.keras"
+            keras.utils.set_random_seed(5)
+            SHIPPED[name](keras).save(path)
+            try:
+                cells = _shipped_cells(path)
+            except (AssertionError, click.ClickException) as error:
+                cells = [f"{FAILED}: {error}", "", "", ""]
+        made[begin] = f"{begin} {' | '.join(cells)} |"
+        print(made[begin], flush=True)
+    return made
+
+
+def _shipped_cells(path: Path) -> list[str]:
+    conversion = prepared(path)
+    window = conversion.step.window
+    asked = "each frame" if window is None else f"its last {window.steps} frames"
+    if window is not None:
+        asked += ", computed anew" if not window.lanes else f", {window.lanes} lanes"
+    try:
+        small = conversion.export("int8", path.with_suffix(".tflite"))
+    except ContractViolationError as error:
+        return [asked, f"{conversion.float_error:.0e}", f"refused: {error.message}", "needs int8"]
+    metrics = small.contract.metrics
+    kept = metrics.get("held_out", {})
+    int8 = f"rms {kept['rms']:.1%} of the spread" if kept else "no whole window was left"
+    if "decisions" in kept:
+        int8 += f", {kept['decisions']:.1%} of decisions changed"
+    int8 += "; parts in float32" if metrics.get("mixed") else ""
+    runs = verify_on_runtimes([small.path])
+    wrong = [f"{one['backend']}: {one['failure']}" for one in runs if one["failure"]]
+    names = ", ".join(one["backend"] for one in runs if not one["failure"])
+    int8 += f"; verified on {names}" + "".join(f"; not {text}" for text in wrong)
+    edgetpu = _mapping(check_file(small.path, "edgetpu"))
+    return [asked, f"{conversion.float_error:.0e}", int8, edgetpu]
+
+
+def write(marks: tuple[str, str], head: Sequence[str], made: dict[str, str]) -> None:
+    """Write lines into a table of the page, in place of those that begin alike or at its end."""
+    begin, end = marks
+    before, rest = PAGE.read_text().split(begin)
+    old, after = rest.split(end)
+    lines = [line for line in old.splitlines() if line.startswith("| ")][1:]
+    left = dict(made)
+    kept = []
+    for line in lines:
+        key = next((key for key in left if line.startswith(key)), "")
+        kept.append(left.pop(key) if key else line)
+    text = "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *kept, *left.values()])
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def main(names: Sequence[str]) -> None:
+    """Write the tables into the page; SystemExit where a row is wrong.
+
+    Args:
+        names: of the rows to make anew; () for all.
+    """
+    known = (*ARCHITECTURES, *WIDER)
+    found = rows([item for item in known if not names or item.name in names])
+    made = lines_of(found)
+    write((BEGIN, END), HEAD, made)
+    models = shipped_rows([name for name in SHIPPED if not names or name in names])
+    write((SHIPPED_BEGIN, SHIPPED_END), SHIPPED_HEAD, models)
+    if wrong := [key for key, line in {**made, **models}.items() if FAILED in line]:
         raise SystemExit(f"wrong: {', '.join(wrong)}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -104,6 +104,57 @@ def test_what_cannot_be_stepped_is_computed_over_its_window(tmp_path):
         import_model(path)
 
 
+def in_half_precision(made):
+    """Return a copy whose weights, inputs and outputs are float16."""
+    half = onnx.ModelProto()
+    half.CopyFrom(made)
+    for tensor in half.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.dtype == np.float32:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array.astype(np.float16), tensor.name))
+    for port in (*half.graph.input, *half.graph.output):
+        port.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    return half
+
+
+def test_a_network_of_float16_is_stepped_in_float32():
+    imported = imported_graph(in_half_precision(networks.step()), "net")
+    assert imported.changed == ("computed in float32; the file computes in float16",)
+    assert largest_error(imported) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [networks.sequence, networks.causal_convolution])
+@pytest.mark.parametrize("how", ["dynamic", "QDQ", "QOperator"])
+def test_quantized_weights_are_real_numbers_in_the_step(tmp_path, make, how):
+    from onnxruntime import quantization
+
+    class Frames(quantization.CalibrationDataReader):
+        def __init__(self):
+            random = np.random.default_rng(0)
+            values = [random.normal(size=(1, 9, 3)).astype(np.float32) for _ in range(8)]
+            self.left = iter([{"x": one} for one in values])
+
+        def get_next(self):
+            return next(self.left, None)
+
+    given, made = tmp_path / "f.onnx", tmp_path / "q.onnx"
+    onnx.save(make(), given)
+    if how == "dynamic":
+        quantization.quantize_dynamic(given, made)
+    else:
+        form = getattr(quantization.QuantFormat, how)
+        quantization.quantize_static(given, made, Frames(), quant_format=form, per_channel=True)
+    imported = imported_graph(onnx.load(made), "net")
+    assert "quantized anew" in imported.changed[0]
+    assert largest_error(imported) < 1e-5
+    # The real numbers are those of the original, to the precision of 8 bits, within the range.
+    x = np.random.default_rng(0).normal(size=(1, 9, 3)).astype(np.float32)
+    wanted = imported_graph(make(), "net").reference([x])[0]
+    found = imported.reference([x])[0]
+    assert np.abs(found - wanted).max() < 0.05 * np.ptp(wanted)
+
+
 def test_an_input_that_stays_the_same_is_bound():
     hints = ImportHints(bindings=(("sr", "16000"),))
     imported = imported_graph(networks.voice_detector(), "net", hints)
