@@ -7,6 +7,7 @@ zeros are two operands of one CONCATENATION, and the quantizer would quantize th
 from __future__ import annotations
 
 from convert.tflite_editor import TfliteEditor
+from convert.tflite_objects import index_array
 from device_runner.model.constants import read_constant
 from device_runner.model.flatbuffer import read_graph
 
@@ -35,5 +36,6 @@ def with_own_operands(flatbuffer: bytes) -> bytes:
         values = read_constant(flatbuffer, tensor)
         name = f"{tensor.name}_operand_{position}_{place}"
         copy = editor.add_tensor(name, tensor.shape, index, values)
-        editor.tree.subgraphs[0].operators[position].inputs[place] = copy
+        called = editor.tree.subgraphs[0].operators[position]
+        called.inputs = index_array([*called.inputs[:place], copy, *called.inputs[place + 1 :]])
     return editor.flatbuffer()
