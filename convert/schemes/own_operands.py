@@ -1,7 +1,7 @@
 """Give every operand of an operator a tensor of its own, as the quantizer needs it.
 
-The converter stores equal constants once. Where a value is padded alike on both sides, the same
-zeros are two operands of one CONCATENATION, and the quantizer would quantize them twice.
+The converter stores equal constants once. Where values are padded alike, the same zeros are operands
+of one CONCATENATION twice, or of several, and the quantizer would quantize them more than once.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from device_runner.model.flatbuffer import read_graph
 
 
 def with_own_operands(flatbuffer: bytes) -> bytes:
-    """Copy each float32 constant that an operator reads a second time.
+    """Copy each float32 constant that is joined to other values a second time.
 
     Returns:
-        The changed step graph, or the same bytes if no operator does so.
+        The changed step graph, or the same bytes if none is.
     """
     graph = read_graph(flatbuffer)
-    twice = [
-        (position, place)
-        for position, operator in enumerate(graph.operators)
-        for place, index in enumerate(operator.inputs)
-        if index in operator.inputs[:place]
-        and graph.tensors[index].constant_bytes
-        and graph.tensors[index].dtype == "float32"
-    ]
+    seen: set[int] = set()
+    twice = []
+    for position, operator in enumerate(graph.operators):
+        for place, index in enumerate(operator.inputs):
+            tensor = graph.tensors[index]
+            if operator.name != "CONCATENATION" or not tensor.constant_bytes:
+                continue
+            if index in seen and tensor.dtype == "float32":
+                twice.append((position, place))
+            seen.add(index)
     if not twice:
         return flatbuffer
     editor = TfliteEditor(flatbuffer)
