@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from convert.errors import ContractViolationError
 from convert.schemes.mixed import FORMS, FloatParts, repaired
-from convert.schemes.own_operands import with_own_operands
 from convert.schemes.spec import SchemeSpec
 from convert.tflite_editor import TfliteEditor
 from device_runner.model.constants import read_constant
@@ -48,7 +47,6 @@ def quantize_integers(
         ContractViolationError: an operator of the graph has no known form in these integers.
     """
     versions = _versions(FORMS[bits]) | CONVERSIONS[bits]
-    flatbuffer = with_own_operands(flatbuffer)
     graph = read_graph(flatbuffer)
     for place, operator in enumerate(graph.operators):
         if operator.name not in versions and place not in parts.operators:

@@ -90,7 +90,6 @@ def test_the_same_weights_give_the_same_steps(tmp_path, kind, framework):
     y = found[conversion.module.outputs[0]].reshape(len(frames), -1)
     target = wanted(kind).reshape(len(frames), -1)
     assert np.abs(y - target).max() <= 1e-4 * np.ptp(target)
-    model = conversion.export("int8", tmp_path / "net.tflite")
-    error = model.contract.metrics["held_out"]
-    print(kind, framework, error)
-    assert error["rms"] <= INT8_RMS[kind]
+    scheme = "int8" if kind in INT8_RMS else "dynamic"
+    model = conversion.export(scheme, tmp_path / "net.tflite")
+    assert model.contract.metrics["held_out"]["rms"] <= INT8_RMS.get(kind, 0.02)
