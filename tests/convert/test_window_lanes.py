@@ -24,6 +24,7 @@ from device_runner.errors import MissingRuntimeError
 from device_runner.model.contract import Tolerance
 from device_runner.model.window import Window
 from device_runner.stream import Stream
+from tests.convert.lone_windows import compare_bytes
 
 STEPS, CHANNELS = 8, 3
 KERAS = {"tf_keras": keras2, "Keras 3": keras3}
@@ -127,23 +128,8 @@ def _int8(tmp_path, conversion):
 def _check_int8(tmp_path, conversion):
     """Compare the bytes of the int8 lanes with those of each window stepped alone."""
     made, row = _int8(tmp_path, conversion)
-    _compare_bytes(made, row, "litert", _frames(3 * STEPS + 2, seed=7)["x"])
+    compare_bytes(made, row, "litert", _frames(3 * STEPS + 2, seed=7)["x"])
     return made
-
-
-def _compare_bytes(made, row, backend, frames):
-    """Step windows as they are used, and each alone from a reset, on the same runtime."""
-    window = made.contract.window
-    stored = made.contract.input.quantize(frames)
-    lanes, single = Stream(made, backend), Stream(row, backend)
-    for frame, values in enumerate(stored):
-        answer = lanes.step_bytes(values.tobytes())
-        assert bool(answer) == (window.given_row(frame) is not None)
-        if window.answers(frame):
-            single.reset()
-            for one in stored[frame + 1 - window.steps : frame + 1]:
-                last = single.step_bytes(one.tobytes())
-            assert answer == last
 
 
 @pytest.mark.parametrize(
@@ -188,28 +174,6 @@ def test_windows_computed_anew_at_every_hop(tmp_path, framework, name, hop):
     assert not [one for one in verified if one["failure"]]
 
 
-# Runs in a process of its own, as not all runtimes share one.
-ON_RUNTIME = """
-import sys
-import numpy as np
-from pathlib import Path
-from device_runner.model.step_file import load_step_model
-from device_runner.stream import Stream
-from tests.convert.test_window_lanes import _compare_bytes
-backend, *folders = sys.argv[1:]
-for folder in map(Path, folders):
-    float_model = load_step_model(folder / "float32.tflite")
-    frames, wanted = np.load(folder / "frames.npy"), np.load(folder / "wanted.npy")
-    ends = float_model.contract.window.answered_frames(len(frames))
-    given = Stream(float_model, backend).run(frames)[list(ends)]
-    assert np.abs(given - wanted).max() < 1e-4, (folder, np.abs(given - wanted).max())
-    made, row = folder / "int8.tflite", folder / "row.tflite"
-    made = load_step_model(made)
-    row = load_step_model(row) if row.exists() else made
-    _compare_bytes(made, row, backend, frames)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", KERAS)
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "CRNN", "stacked", "Bidirectional"])
@@ -234,7 +198,7 @@ def test_windows_are_exact_on_each_runtime(tmp_path, framework, name):
             continue
         tried.append(backend)
         done = subprocess.run(
-            [sys.executable, "-c", ON_RUNTIME, backend, *map(str, folders)],
+            [sys.executable, "-m", "tests.convert.lone_windows", backend, *map(str, folders)],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{backend}: {done.stderr[-2000:]}"
