@@ -21,6 +21,8 @@ from pipeline.recipe import Recipe, load_recipe
 from pipeline.stages.bench import RESULTS_FILE
 from pipeline.toml_settings import Section, read_toml
 
+# What reading a result raises that was edited or cut.
+_OF_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 TECHNIQUES_FILE = Path(__file__).with_name("techniques.toml")
 # Where benchmarks write a line per record.
 FINDINGS_FOLDER = "benchmarks"
@@ -95,11 +97,15 @@ def measured(recipe: Recipe, runs_dir: Path) -> dict[tuple[str, str], Measured]:
         grouped[names[file]].append(result)
     try:
         return {key: _measured(*key, grouped[key]) for key in names.values() if key in grouped}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PipelineError(
-            f"{path}: a result is damaged ({type(error).__name__}: {one_line(error)}); "
-            "run the recipe again"
-        ) from error
+    except _OF_DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> PipelineError:
+    return PipelineError(
+        f"{path}: a result is damaged ({type(error).__name__}: {one_line(error)}); "
+        "run the recipe again"
+    )
 
 
 def _measured(model: str, scheme: str, results: list[dict[str, Any]]) -> Measured:
@@ -114,12 +120,13 @@ def _measured(model: str, scheme: str, results: list[dict[str, Any]]) -> Measure
     return Measured(
         model=model,
         scheme=scheme,
-        parameters=results[0]["parameters"],
-        multiply_adds=metrics[0].multiply_adds or 0,
-        seconds_per_epoch=statistics.median(one.seconds_per_epoch or 0 for one in metrics),
+        # Converted here, where what is of another kind can still be told.
+        parameters=int(results[0]["parameters"]),
+        multiply_adds=int(metrics[0].multiply_adds or 0),
+        seconds_per_epoch=statistics.median(float(one.seconds_per_epoch or 0) for one in metrics),
         metric=metrics[0].metric,
-        score=statistics.median(one.score for one in metrics),
-        file_bytes=round(median(lambda one: one["file_bytes"])),
+        score=statistics.median(float(one.score) for one in metrics),
+        file_bytes=round(float(median(lambda one: one["file_bytes"]))),
         p50=step_time("p50"),
         p99=step_time("p99"),
     )
@@ -176,12 +183,15 @@ def technique_document(techniques: Techniques, runs_dir: Path) -> str:
 
 def _machines(recipe: Recipe, runs_dir: Path) -> set[str]:
     path = runs_dir / recipe.name / RESULTS_FILE
-    return {
-        f"{one['machine']['model']} ({one['machine']['cpu']}, {one['machine']['cores']} cores, "
-        f"{one['machine']['system']}), {one['backend']} {one['backend_version']}, "
-        f"{one['settings']['threads']} thread"
-        for one in (read_json_lines(path) if path.exists() else ())
-    }
+    try:
+        return {
+            f"{one['machine']['model']} ({one['machine']['cpu']}, {one['machine']['cores']} cores, "
+            f"{one['machine']['system']}), {one['backend']} {one['backend_version']}, "
+            f"{one['settings']['threads']} thread"
+            for one in (read_json_lines(path) if path.exists() else ())
+        }
+    except _OF_DAMAGE as error:
+        raise _damaged(path, error) from error
 
 
 def _cell_table(path: str, recipe: Recipe, found: dict[tuple[str, str], Measured]) -> str:

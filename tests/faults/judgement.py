@@ -79,7 +79,8 @@ class Server:
 
 def _outside(box: Path) -> set[str]:
     """What is around the folder that a command works in, but caches of packages."""
-    given = [box / name for name in ("a/b/work", "stdin", "stdout", "stderr", "tmp", "home/.cache")]
+    names = "a/b/work", "stdin", "stdout", "stderr", "tmp", "home/.cache", "home/.keras"
+    given = [box / name for name in names]
     return {
         path.relative_to(box).as_posix()
         for path in box.rglob("*")

@@ -331,7 +331,7 @@ def _changed_network(content: bytes, rng: random.Random) -> bytes:
     graph = network.graph
     for _ in range(rng.choice((1, 1, 2))):
         chosen = rng.choice(
-            [graph, *graph.node * 3, *graph.input, *graph.output, *graph.initializer]
+            [graph, *[*graph.node] * 3, *graph.input, *graph.output, *graph.initializer]
         )
         field = rng.choice(chosen.DESCRIPTOR.fields)
         value = getattr(chosen, field.name)
