@@ -239,11 +239,6 @@ def _fitted(given: Any, inputs: Sequence[InputShape], source: str) -> dict[str, 
 
 def _numbers(given: Any, item: InputShape, source: str) -> NDArray[Any]:
     """Bring one input's values of one sequence into its shape and dtype."""
-    if np.ma.is_masked(given):  # type: ignore[no-untyped-call]
-        raise CalibrationError(
-            f"{source}: the input '{item.name}' is a masked array with values left out; "
-            "cut the sequence there, or fill them in"
-        )
     try:
         values = np.asarray(given)
     except ValueError as error:
@@ -252,6 +247,11 @@ def _numbers(given: Any, item: InputShape, source: str) -> NDArray[Any]:
         ) from error
     if values.dtype.kind not in "fiub":
         raise CalibrationError(f"{source}: the input '{item.name}' does not hold numbers")
+    if np.ma.is_masked(given):  # type: ignore[no-untyped-call]
+        raise CalibrationError(
+            f"{source}: the input '{item.name}' is a masked array with values left out; "
+            "cut the sequence there, or fill them in"
+        )
     # Tables hold a step's values in one row; a single value may have no axis of its own.
     if values.ndim in (1, 2) and values.size == len(values) * item.values:
         values = values.reshape(-1, *item.shape)

@@ -236,3 +236,13 @@ def test_a_parquet_table_without_a_sequence_number_is_one_line(tmp_path):
 def test_a_masked_array_is_one_line():
     with pytest.raises(CalibrationError, match="masked array"):
         fit_sequences([np.ma.masked_invalid([[1.0, np.nan, 2.0]])], X)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[None, []], np.ma.masked_all(2, "i4,f4"), np.zeros(3, "M8[s]"), object()],
+    ids=["ragged", "masked records", "dates", "object"],
+)
+def test_what_are_no_numbers_is_one_line(given):
+    with pytest.raises(CalibrationError, match="numbers"):
+        fit_sequences([given], X)
