@@ -99,7 +99,7 @@ def convert_file(
             [steps, channels] (dicts of them by input). None: random numbers, and the file says so.
         scheme: such as "int8"; None for the target's cheapest that the model survives.
         architecture: a TOML file with the layers of a PyTorch state_dict.
-        hints: what an ONNX or PyTorch network does not tell itself.
+        hints: what the file does not tell itself.
         frame_period_s: seconds between two frames, the deadline of a step.
         labels, channels: what each value of the first output, and of the first input, stands for.
         units: what the channels are measured in.
@@ -207,7 +207,7 @@ def _imported(
     Returns:
         The model, and the path that its step model is named after: for code, its function.
     """
-    if is_code(path) or hints.trusts_code:
+    if is_code(path) or hints.trusts_code or hints.model_code:
         hints = replace(hints, frames=frame_shapes(data))
     name = str(path).rpartition(":")[2] if is_code(path) else path
     return import_model(path, architecture, hints, whole=True), Path(name)

@@ -65,6 +65,9 @@ quantized, verified on every installed runtime, and checked for the target.
               help="The layers of a PyTorch state_dict.")  # fmt: skip
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE",
               help="The weights of a PyTorch network that module:function makes.")  # fmt: skip
+@click.option("--model-code", metavar="MODULE:FUNCTION", default="",
+              help="Your code that builds the Keras model whose weights MODEL holds; it "
+                   "runs.")  # fmt: skip
 @click.option("--trust-code", is_flag=True,
               help="Run the code in a TorchScript file, or in a pickle of --weights.")  # fmt: skip
 @click.option("--state", "states", multiple=True, metavar="IN=OUT", callback=_pairs,
@@ -106,6 +109,7 @@ def convert_command(
     random_calibration: bool,
     architecture: Path | None,
     weights: Path | None,
+    model_code: str,
     trust_code: bool,
     states: tuple[tuple[str, str], ...],
     bindings: tuple[tuple[str, str], ...],
@@ -136,7 +140,7 @@ def convert_command(
         data,
         scheme=scheme,
         architecture=architecture,
-        hints=ImportHints(states, bindings, weights, trust_code),
+        hints=ImportHints(states, bindings, weights, trust_code, model_code),
         frame_period_s=frame_period,
         labels=_names(labels),
         channels=_names(channels),

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from calibration.data import InputShape, Sequences, random_sequences, without_padding
+from calibration.errors import CalibrationError
 from calibration.ranges import Ranges
 from calibration.rollout import long_streams
 from convert.errors import ContractViolationError
@@ -124,6 +127,7 @@ class Conversion:
         if not needs_ranges(spec):
             return None
         if self._ranges is None:
+            _check_varied(self.sequences)
             with quiet():
                 self._ranges = self.step.calibrate(_calibration_streams(self.sequences, self.step))
         return self._ranges
@@ -140,6 +144,18 @@ class Conversion:
         """Add the error on data kept from calibration to a step model's metrics."""
         error = step_error(stream, self.step, self.held_out.sequences, self.decides)
         return {**self.description.evaluate(stream), "held_out": error.facts(self.held_out)}
+
+
+def _check_varied(sequences: Sequences) -> None:
+    """Raise CalibrationError if all data are one number, which has no range."""
+    parts = [values for one in sequences for values in one.values()]
+    lowest = min(float(np.min(values)) for values in parts)
+    highest = max(float(np.max(values)) for values in parts)
+    if lowest == highest:
+        raise CalibrationError(
+            f"the data given are {lowest:g} everywhere: integers need the range of real use; give "
+            "frames as the model gets them, or --scheme float32, which needs no range"
+        )
 
 
 def _calibration_streams(sequences: Sequences, step: FloatStep) -> Sequences:
@@ -196,8 +212,7 @@ def prepare(
     is_random = sequences is None
     length = max(RANDOM_STEPS, meaning.window.steps if meaning.window else 0)
     given = sequences or _random(imported, module, 1, RANDOM_SEQUENCES, length)
-    if imported.padding is not None:
-        given = without_padding(given, module.inputs[0].name, imported.padding)
+    given = _without_padding(given, imported)
     # Random numbers tell nothing of real use, whichever of them calibrate.
     seen, held = (given, HeldOut([])) if is_random else split(given)
     if meaning.window is not None:
@@ -241,9 +256,14 @@ def _random(
 ) -> Sequences:
     """Draw random sequences, without steps that the model would skip as padding."""
     found = random_sequences(step_inputs(module), RANDOM_SEED + seed, count, steps)
-    if imported.padding is None:
-        return found
-    return without_padding(found, module.inputs[0].name, imported.padding)
+    return _without_padding(found, imported)
+
+
+def _without_padding(sequences: Sequences, imported: ImportedModel) -> Sequences:
+    """Leave out the steps that the model skips."""
+    for name, value in imported.padding:
+        sequences = without_padding(sequences, name, value)
+    return sequences
 
 
 def _random_proof(imported: ImportedModel, module: StepModule, window: Window | None) -> Sequences:

@@ -81,13 +81,15 @@ FILE_KINDS: dict[str, FileKind] = {
 
 @dataclass(frozen=True)
 class ImportHints:
-    """What the user says of an ONNX or PyTorch network.
+    """What the user says of a network that the file does not tell.
 
     Attributes:
         states: inputs that are states, each with the output that is its new value.
         bindings: inputs that stay the same with their values, or named axes with their sizes.
         weights: the file of the weights, for a network that the user's own code makes.
         trusts_code: whether code in the file may run (TorchScript).
+        model_code: ``module:function`` that builds the Keras model whose weights the file holds;
+            "" for none.
         frames: name, shape of one frame, and "values" or "ids", of each input of the data; () if
             there is none.
     """
@@ -96,10 +98,13 @@ class ImportHints:
     bindings: tuple[tuple[str, str], ...] = ()
     weights: Path | None = None
     trusts_code: bool = False
+    model_code: str = ""
     frames: tuple[tuple[str, tuple[int, ...], str], ...] = ()
 
 
 NO_HINTS = ImportHints()
+# Files of weights that a Keras model built by code may have; the last is a checkpoint's index.
+KERAS_WEIGHTS = (".h5", ".hdf5", ".keras", ".index")
 
 
 def import_model(
@@ -114,7 +119,7 @@ def import_model(
     Args:
         architecture: a TOML that describes the layers, for files that hold weights alone
             (:mod:`convert.importers.pytorch`).
-        hints: what the user says of an ONNX network.
+        hints: what the user says of a network that the file does not tell.
         whole: whether to return a model without a step, too, if it can be computed over a window.
 
     Raises:
@@ -130,6 +135,8 @@ def import_model(
         raise SourceModelError(f"{path}: no such file; check the path")
     kind = file_kind(path, architecture is not None)
     check_content(path, kind)
+    if hints.model_code:
+        return _of_code(path, hints, whole)
     if kind.described and architecture is None:
         from convert.importers.pytorch.files import holds_code
 
@@ -160,6 +167,19 @@ def _with_a_step(imported: ImportedModel, source: str, whole: bool) -> ImportedM
     if imported.refusal is not None and not whole:
         raise type(imported.refusal)(f"{source}: {imported.refusal.message}")
     return imported
+
+
+def _of_code(path: Path, hints: ImportHints, whole: bool) -> ImportedModel:
+    """Import the Keras model that the user's code builds, with a file's weights."""
+    if replace(hints, frames=(), model_code="") != NO_HINTS or path.suffix not in KERAS_WEIGHTS:
+        raise SourceModelError(
+            f"{path}: --model-code names the code of a Keras model whose weights are in "
+            f"{', '.join(KERAS_WEIGHTS)}; --state, --bind, --weights and --trust-code are for "
+            "other networks"
+        )
+    from convert.importers.keras_code import import_weights
+
+    return _with_a_step(import_weights(path, hints), str(path), whole)
 
 
 def check_content(path: Path, kind: FileKind) -> None:

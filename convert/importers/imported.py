@@ -44,8 +44,8 @@ class ImportedModel:
         parameters: number of trained weights.
         output_meaning: what the first output is: "probabilities" or "values".
         changed: what differs from the file, in words.
-        padding: marks the frames that the model skips as padding: the value of all their channels,
-            or the id of a padding token. None if the model skips none.
+        padding: marks the frames that the model skips as padding: an input, and the value of all
+            its channels or the id of a padding token. () if the model skips none.
         window: steps of the windows that its input is fixed to, each begun with zero states. None
             if it takes sequences of any length, or keeps its state from call to call.
         understood: how inputs and outputs were understood, in words, where that is not plain.
@@ -62,7 +62,7 @@ class ImportedModel:
     parameters: int
     output_meaning: str = VALUES
     changed: tuple[str, ...] = ()
-    padding: float | None = None
+    padding: tuple[tuple[str, float], ...] = ()
     window: int | None = None
     understood: str = ""
     whole: WholeModel | None = None
@@ -120,13 +120,17 @@ def reference_of(model: Any, original: Any = None) -> Reference:
 
     It is traced once, for any number of steps: layer by layer, Keras would go through all the steps
     of every call in Python. But a TimeDistributed of Keras 3 is not right for a number of steps
-    that is only known when it runs: it maps its layer with a vectorized loop.
+    that is only known when it runs: it maps its layer with a vectorized loop. And a recurrence that
+    begins with numbers keeps their number of rows.
 
     Args:
         model: a copy for any number of steps.
         original: the model as loaded, which is called where the inputs have its shapes.
     """
-    fixed = any(type(layer).__name__ == "TimeDistributed" for layer in model._flatten_layers())
+    layers = list(model._flatten_layers())
+    fixed = any(
+        type(layer).__name__ == "TimeDistributed" or _begins_with_numbers(layer) for layer in layers
+    )
 
     @functools.cache
     def traced(is_original: bool, *specs: tf.TensorSpec) -> Any:
@@ -147,6 +151,19 @@ def reference_of(model: Any, original: Any = None) -> Reference:
         return [np.asarray(value) for value in traced(is_original, *specs)(inputs)]
 
     return compute
+
+
+def _begins_with_numbers(layer: Any) -> bool:
+    """Tell whether a recurrence is called with an initial state that is no layer's output."""
+    if not hasattr(layer, "cell"):
+        return False
+    calls = [getattr(node, "arguments", None) for node in getattr(layer, "_inbound_nodes", ())]
+    given = [call.kwargs.get("initial_state") for call in calls if call is not None]
+    return any(
+        part is not None and not hasattr(part, "_keras_history")
+        for state in given
+        for part in (state if isinstance(state, list | tuple) else [state])
+    )
 
 
 def _freed(symbolic: Any, values: NDArray[Any]) -> tf.TensorSpec:
@@ -209,14 +226,29 @@ def window_of(model: Any, token_inputs: set[str]) -> int | None:
     return max((int(length) for length in lengths if length), default=None)
 
 
-def padding_of(network: keras.Model) -> float | None:
-    """Return the padding value of the network's first masking layer; None if there is none."""
+def padding_of(network: keras.Model, names: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Return the inputs whose frames are padding at some value, with that value.
+
+    A mask of what is computed from an input, not of the input itself, is taken for one of the first
+    input: at such values Keras skips no step that a stream has.
+
+    Args:
+        names: of the network's inputs, in its order.
+    """
+    found = {}
     for layer in network._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.Masking):
-            return float(layer.mask_value)
+            found[names[_masked_input(network, layer)]] = float(layer.mask_value)
         if isinstance(layer, keras.layers.Embedding) and layer.mask_zero:
-            return 0.0
-    return None
+            found[names[_masked_input(network, layer)]] = 0.0
+    return tuple(found.items())
+
+
+def _masked_input(network: keras.Model, layer: Any) -> int:
+    """Return the number of the network's input that a layer reads, 0 if it reads none."""
+    places = {id(tensor): number for number, tensor in enumerate(network.inputs)}
+    read = [tensor for node in layer._inbound_nodes for tensor in node.keras_inputs]
+    return next((places[id(tensor)] for tensor in read if id(tensor) in places), 0)
 
 
 def _meaning(network: keras.Model) -> str:

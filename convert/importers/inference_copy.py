@@ -11,6 +11,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from convert.importers.rewritten_layers import PRUNING_STATE
+
 CONFIG_FILE, METADATA_FILE, WEIGHTS_FILE = "config.json", "metadata.json", "model.weights.h5"
 WEIGHTS_GROUP = "model_weights"
 ZIP_SIGNATURE = b"PK"
@@ -42,8 +44,20 @@ def write_inference_copy(path: Path, config: dict[str, Any], folder: Path) -> Pa
     copy = folder / "model.h5"
     with h5py.File(path, "r") as source, h5py.File(copy, "w") as target:
         source.copy(WEIGHTS_GROUP, target)
+        for group in target[WEIGHTS_GROUP].values():
+            _leave_out_pruning_state(group)
         for name, value in source.attrs.items():
             if name in ("backend", "keras_version"):
                 target.attrs[name] = value
         target.attrs["model_config"] = json.dumps(config)
     return copy
+
+
+def _leave_out_pruning_state(layer: Any) -> None:
+    """Take masks and thresholds out of a layer's list of weights."""
+    names = [str(name, "utf-8") if isinstance(name, bytes) else str(name)
+             for name in layer.attrs.get("weight_names", ())]  # fmt: skip
+    kept = [name for name in names if not name.endswith(PRUNING_STATE)]
+    # A layer without pruning has neither, whatever its weights are called.
+    if len(kept) < len(names) and any(name.endswith("pruning_step:0") for name in names):
+        layer.attrs["weight_names"] = [name.encode() for name in kept]

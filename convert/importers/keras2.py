@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import tf_keras as keras
 
-from convert.errors import SourceModelError, UnsupportedLayerError
-from convert.importers.carried_states import carried_states, stepped_reference
-from convert.importers.imported import (
-    ImportedModel,
-    imported_network,
-    padding_of,
-    reference_of,
-    reshapes_of,
-    take_weights,
-    window_of,
-)
+from convert.errors import SourceModelError
+from convert.importers.imported import ImportedModel, reshapes_of, take_weights
 from convert.importers.layer_list import relaxed
-from convert.importers.naming import names_of
-from convert.importers.whole_model import whole_keras_model, without_step
+from convert.importers.loaded_model import Copies, import_loaded
 from convert.step.keras_graph import EMBEDDINGS
 from models.tensorflow_log import quiet
 
@@ -41,39 +30,16 @@ def imported(original: keras.Model, framework: str, changed: tuple[str, ...] = (
     if not original.inputs:
         raise SourceModelError("its input shape is not known; add an Input layer, save again")
     tokens = token_inputs(original)
-    names = names_of(original)
-    pairs = carried_states(original, names)
-    window = None if pairs else window_of(original, tokens)
-    facts: dict[str, Any] = {"framework": framework, "window": window}
-    whole = whole_keras_model(original, tokens, names)
-    try:
-        network, freed = _of_any_length(original, tokens, 1 if pairs else None)
-        made = stepped_reference(original, pairs) if pairs else reference_of(network, original)
-        return imported_network(
-            name=original.name,
-            network=network,
-            reference=made,
-            names=names,
-            pairs=pairs,
-            changed=(*changed, *freed),
-            padding=padding_of(network),
-            whole=None if pairs else whole,
-            **facts,
-        )
-    except (UnsupportedLayerError, ValueError) as error:
-        return without_step(original, whole, error, changed=changed, **facts)
 
+    def copies(steps: int | None) -> Copies:
+        config = {"class_name": type(original).__name__, "config": original.get_config()}
+        free, freed = relaxed(config, tokens, reshapes_of(original), steps)
+        with quiet():
+            network = type(original).from_config(free["config"])
+            take_weights(network, original)
+        return Copies(network, network, freed)
 
-def _of_any_length(
-    original: keras.Model, tokens: set[str], steps: int | None
-) -> tuple[keras.Model, list[str]]:
-    """Copy a model with a free number of steps, or with ``steps``; return also the change."""
-    config = {"class_name": type(original).__name__, "config": original.get_config()}
-    free, freed = relaxed(config, tokens, reshapes_of(original), steps)
-    with quiet():
-        network = type(original).from_config(free["config"])
-        take_weights(network, original)
-    return network, freed
+    return import_loaded(original, original, tokens, framework, changed, copies)
 
 
 def token_inputs(network: keras.Model) -> set[str]:

@@ -12,24 +12,9 @@ import tensorflow as tf
 import tf_keras
 
 from convert.errors import SourceModelError, UnsupportedLayerError
-from convert.importers.carried_states import carried_states, stepped_reference
-from convert.importers.imported import (
-    ImportedModel,
-    as_list,
-    imported_network,
-    padding_of,
-    reference_of,
-    reshapes_of,
-    take_weights,
-    window_of,
-)
-from convert.importers.layer_list import (
-    KERAS_CELLS,
-    KERAS_LAYERS,
-    relaxed,
-)
-from convert.importers.naming import names_of
-from convert.importers.whole_model import whole_keras_model, without_step
+from convert.importers.imported import ImportedModel, as_list, reshapes_of, take_weights
+from convert.importers.layer_list import KERAS_CELLS, KERAS_LAYERS, relaxed
+from convert.importers.loaded_model import Copies, import_loaded
 from convert.layers import refusal
 from convert.layers.activations import hard_sigmoid_3, hard_silu
 from convert.layers.operation_call import Slot, TensorOperation, named_arguments, with_slots
@@ -66,45 +51,18 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
         ) from error
     with quiet():
         original = keras.saving.load_model(path, compile=False, safe_mode=True)
-        tokens = _token_inputs(original)
-        names = names_of(_graph(original))
-        pairs = carried_states(_graph(original), names)
-        whole = whole_keras_model(original, tokens, names)
-    facts: dict[str, Any] = {
-        "framework": f"Keras {keras.__version__}",
-        "window": None if pairs else window_of(original, tokens),
-    }
-    try:
-        model, network, freed = _of_any_length(original, tokens, 1 if pairs else None)
-        made = stepped_reference(original, pairs) if pairs else reference_of(model, original)
-        return imported_network(
-            name=original.name,
-            network=network,
-            reference=made,
-            names=names,
-            pairs=pairs,
-            changed=(*changed, *freed),
-            padding=padding_of(network),
-            whole=None if pairs else whole,
-            **facts,
-        )
-    except (UnsupportedLayerError, ValueError) as error:
-        return without_step(original, whole, error, changed=changed, **facts)
+        graph, tokens = _graph(original), _token_inputs(original)
 
+    def copies(steps: int | None) -> Copies:
+        with quiet():
+            own = {"class_name": type(original).__name__, "config": original.get_config()}
+            free, freed = relaxed(own, tokens, reshapes_of(original), steps)
+            model = type(original).from_config(free["config"])
+            take_weights(model, original)
+            return Copies(model, _rebuilt(model), freed)
 
-def _of_any_length(
-    original: Any, tokens: set[str], steps: int | None
-) -> tuple[Any, tf_keras.Model, list[str]]:
-    """Copy a model with a free number of steps, or with ``steps``, in Keras 3 and in tf_keras.
-
-    Returns:
-        Both copies, and what that changes, in words."""
-    with quiet():
-        own = {"class_name": type(original).__name__, "config": original.get_config()}
-        free, freed = relaxed(own, tokens, reshapes_of(original), steps)
-        model = type(original).from_config(free["config"])
-        take_weights(model, original)
-        return model, _rebuilt(model), freed
+    framework = f"Keras {keras.__version__}"
+    return import_loaded(original, graph, tokens, framework, changed, copies)
 
 
 def _graph(model: Any) -> Any:
@@ -199,9 +157,14 @@ def _called(layer: Any, node: Any, value: Callable[[Any], Any]) -> Any:
 
 
 def _named(node: Any) -> dict[str, Any]:
-    """Return a call's keyword arguments that hold tensors; a step has no masks."""
-    named = node.arguments.kwargs.items()
-    return {key: item for key, item in named if key != "mask" and _tensors(item)}
+    """Return a call's keyword arguments that matter in a step; it has no masks."""
+    named = dict(node.arguments.kwargs)
+    found = {key: item for key, item in named.items() if key != "mask" and _tensors(item)}
+    # Numbers that a recurrence begins with.
+    if named.get("initial_state") is not None and "initial_state" not in found:
+        numbers = as_list(named["initial_state"])
+        found["initial_state"] = [tf.constant(np.asarray(one), tf.float32) for one in numbers]
+    return found
 
 
 def _operation(operation: Any, node: Any) -> TensorOperation:

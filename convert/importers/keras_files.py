@@ -28,6 +28,8 @@ TEXT_LIMIT_BYTES = 16 * 1024**2
 WEIGHTS_LIMIT_BYTES = 2 * 1024**3
 # Weights hardly compress; a file that shrinks more than this is made to fill the memory.
 RATIO_LIMIT = 200
+# What a checkpoint of TensorFlow is named by.
+CHECKPOINT_INDEX = ".index"
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -69,11 +71,16 @@ def _checked(path: Path) -> tuple[dict[str, Any], tuple[str, ...], str]:
     if begin == HDF5_SIGNATURE:
         found = check_hdf5(path)
         attributes = found["attributes"]
-        config, changed = read_layer_list(attributes.get("model_config", "null"))
+        config, changed = read_layer_list(attributes.get("model_config", "null"), in_hdf5=True)
         version = attributes.get("keras_version", "2")
     elif begin.startswith(ZIP_SIGNATURE):
         config, changed, version = _checked_archive(path)
         found = check_hdf5(path, WEIGHTS_FILE)
+    elif path.suffix == CHECKPOINT_INDEX:
+        raise SourceModelError(
+            "it is the index of a checkpoint of TensorFlow, weights alone; name the code that "
+            "builds the model with --model-code module:function"
+        )
     else:
         raise SourceModelError(
             f"{path}: it does not begin like a Keras model; "
@@ -93,10 +100,15 @@ def _checked_archive(path: Path) -> tuple[dict[str, Any], tuple[str, ...], str]:
             infos = archive.infolist()
             names = [info.filename for info in infos]
             for info in infos:
-                _check_member(info, names)
+                if info.filename in MEMBERS:
+                    _check_member(info, names)
             if missing := sorted(MEMBERS - set(names)):
                 raise SourceModelError(f"{missing[0]} is not in the archive")
             texts = {name: archive.read(name) for name in (CONFIG_FILE, METADATA_FILE)}
+            # A layer that has files of its own is named before its files are.
+            config, changed = read_layer_list(texts[CONFIG_FILE])
+            for info in infos:
+                _check_member(info, names)
             if damaged := archive.testzip():
                 raise SourceModelError(f"{damaged} in the archive is damaged")
     except ConvertError:
@@ -105,7 +117,6 @@ def _checked_archive(path: Path) -> tuple[dict[str, Any], tuple[str, ...], str]:
         raise SourceModelError(
             f"the archive is damaged ({one_line(error)}); copy it again"
         ) from error
-    config, changed = read_layer_list(texts[CONFIG_FILE])
     try:
         version = str(json.loads(texts[METADATA_FILE])["keras_version"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from convert.errors import SourceModelError, UnsupportedLayerError
+from convert.importers.rewritten_layers import with_known_layers
 from convert.importers.training_parts import without_training_parts
 from convert.layers import LAYERS, OWN, refusal
 from convert.layers.operations import IN_KERAS, IN_TENSORFLOW, unknown_operation
@@ -50,8 +51,13 @@ WINDOW_LAYERS = {
 DEPTH_LIMIT, ITEM_LIMIT = 64, 2_000_000
 
 
-def read_layer_list(text: str | bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
+def read_layer_list(
+    text: str | bytes, in_hdf5: bool = False
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Parse and check a model's configuration.
+
+    Args:
+        in_hdf5: whether it is that of an HDF5 file, whose weights are found by their order.
 
     Returns:
         The configuration without its training parts, and what is computed differently, in words.
@@ -66,15 +72,22 @@ def read_layer_list(text: str | bytes) -> tuple[dict[str, Any], tuple[str, ...]]
     except (ValueError, RecursionError) as error:
         raise SourceModelError(f"its list of layers is not JSON ({error})") from error
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict | list):
-        raise SourceModelError("it holds only weights, or is not a Keras model")
+        raise SourceModelError(
+            "it holds only weights, or is not a Keras model; name the code that builds the model "
+            "with --model-code module:function"
+        )
     if config.get("class_name") not in ("Functional", "Sequential", "Model"):
         raise UnsupportedLayerError(
             f"the model is a {str(config.get('class_name'))[:80]!r}, a class of its own with code; "
-            "build it with Sequential or the Functional API, copy the weights, and save that"
+            "build it with Sequential or the Functional API, copy the weights, and save that; or "
+            "name the code that makes it with --model-code module:function"
         )
     for _ in _objects(config):  # checks the limits before anything recurses
         pass
     config, changed = without_training_parts(config)
+    if in_hdf5:
+        config, rewritten = with_known_layers(config)
+        changed = (*changed, *rewritten)
     for item in _objects(config):
         _check(item)
     return config, changed

@@ -120,6 +120,16 @@ _ATTENTION = (
     "attends to the whole sequence, so a step would need the future; use a recurrent layer, or a "
     "causal cell over a bounded past"
 )
+_LOOKUP = (
+    "prepares values in front of the network, and its tables are no weights; build the model "
+    "without it, with its result as the input (token ids: keras.Input((None,), dtype='int32')), "
+    "and give --data that has gone through it"
+)
+_QAT = (
+    "is a wrapper of quantization-aware training; save the float model, before quantize_model() "
+    "(edgestep trains quantization-aware itself), or make a TFLite file of it and use 'edgestep "
+    "adopt'"
+)
 # Why some kinds of layers cannot be stepped and what to use instead, by class name. Some exist in
 # one version of Keras only.
 REFUSED: dict[str, str] = {
@@ -137,6 +147,20 @@ REFUSED: dict[str, str] = {
         "(Rescaling, Add, Multiply, Activation, Concatenate)"
     ),
     "MultiHeadAttention": _ATTENTION,
+    "CategoryEncoding": _LOOKUP,
+    "Discretization": _LOOKUP,
+    "Hashing": _LOOKUP,
+    "IntegerLookup": _LOOKUP,
+    "PruneLowMagnitude": (
+        "is a pruning wrapper of training; call tfmot.sparsity.keras.strip_pruning(model) and save "
+        "again, or save the model as .h5, of which the layer within is read"
+    ),
+    "QuantizeAnnotate": _QAT,
+    "QuantizeLayer": _QAT,
+    "QuantizeWrapper": _QAT,
+    "QuantizeWrapperV2": _QAT,
+    "StringLookup": _LOOKUP,
+    "TextVectorization": _LOOKUP,
     "UpSampling1D": "gives more steps than it takes; leave it out",
 }
 

@@ -7,14 +7,24 @@ bias is on the input's side, so that a quantized state keeps its own grid.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from convert.errors import UnsupportedLayerError
 from convert.layers.activations import is_gate, magnitude, step_form
-from convert.layers.layer_rule import LayerValues, State, StepRule, described, plain, product
+from convert.layers.layer_rule import (
+    GATE_BOUND,
+    LayerValues,
+    State,
+    StepRule,
+    described,
+    plain,
+    product,
+)
 from convert.layers.one_step import is_one_step
 from convert.layers.recurrent import for_states
 from models.cells.cell import RecurrentCell
@@ -153,26 +163,71 @@ def recurrent_layer(layer: keras.layers.RNN, node: Any) -> StepRule:
             f"{described(layer)} has the time axis first (time_major); put the batch axis first"
         )
     given = len(node.keras_inputs) - 1
-    if (given and not is_one_step()) or node.call_kwargs.get("initial_state") is not None:
-        raise UnsupportedLayerError(
-            f"{described(layer)} begins with another layer's state (initial_state); a step model "
-            "begins with zeros: feed that layer's output as a further input of every step"
-        )
-    item = cell_step(layer.cell)
+    item = _begun_with_constants(layer, node, cell_step(layer.cell))
     if is_one_step() and not layer.stateful:
         return _with_given_states(layer, item, given > 0)
+    if given:
+        item = _begun_with_inputs(layer, item, given)
 
     def step(inputs: LayerValues, states: LayerValues) -> tuple[LayerValues, LayerValues]:
-        output, new = item.step(inputs[0], states)
-        return ((output, *new) if layer.return_state else (output,)), new
+        value = inputs if given else inputs[0]
+        output, new = item.step(value, states)
+        outer = new[: len(new) - 1] if given else new
+        return ((output, *outer) if layer.return_state else (output,)), new
 
-    of_states = (True,) * len(item.states) if layer.return_state else ()
+    of_states = (True,) * (len(item.states) - bool(given)) if layer.return_state else ()
     return StepRule(
         step,
         item.states,
         takes_deferred=True,
         sums_up=(not layer.return_sequences, *of_states),
+        begins_with=given,
     )
+
+
+def _begun_with_constants(layer: keras.layers.RNN, node: Any, item: CellStep) -> CellStep:
+    """Let a cell begin with the numbers that its layer is called with."""
+    numbers = node.call_kwargs.get("initial_state")
+    if numbers is None:
+        return item
+    parts = numbers if isinstance(numbers, list | tuple) else [numbers]
+    begun = []
+    for state, part in zip(item.states, parts, strict=True):
+        rows = np.asarray(part, np.float32).reshape(-1, *state.shape)
+        if (rows != rows[:1]).any():
+            raise UnsupportedLayerError(
+                f"{described(layer)} begins with other numbers for each sequence of a batch "
+                "(initial_state); let it begin with the same"
+            )
+        begun.append(replace(state, initial=rows[0]))
+    return item._replace(states=tuple(begun))
+
+
+def _begun_with_inputs(layer: keras.layers.RNN, item: CellStep, count: int) -> CellStep:
+    """Let a cell begin with values that are the same over a sequence.
+
+    Its input is then (input, values...). A register of a zero and a one tells the first step, where
+    the states are still zeros and the values are added.
+    """
+    if count != len(item.states):
+        raise UnsupportedLayerError(
+            f"{described(layer)} is called with {count} values beside its input, but has "
+            f"{len(item.states)} states; leave constants out"
+        )
+
+    def step(x: Any, states: LayerValues) -> tuple[Any, LayerValues]:
+        value, *begin = x
+        *old, register = states
+        first = 1.0 - tf.nn.relu(register[:, :1])
+        begun = [one + first * plain(other) for one, other in zip(old, begin, strict=True)]
+        output, new = item.step(value, tuple(begun))
+        moved = tf.concat([register[:, 1:], register[:, 1:]], -1)
+        return output, (*new, moved)
+
+    register = State("begun", (2,), GATE_BOUND, np.array([0, 1], np.float32))
+    # What they begin with may be beyond what the equations bound.
+    unbound = (replace(state, bound=None) for state in item.states)
+    return CellStep((*unbound, register), step)
 
 
 def _with_given_states(layer: keras.layers.RNN, item: CellStep, are_given: bool) -> StepRule:

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 from convert.step.scopes import FLOAT_SCOPE
 
+# The bound of a state of zeros and ones. In 8 bits of this magnitude with zero point 0, 1 is a
+# level: 127 of 127.
+GATE_BOUND = 128 / 127
+
 
 @dataclass(frozen=True)
 class State:
@@ -157,6 +161,8 @@ class StepRule:
         delay: how many steps of its input come before its first answer; what it gives before is
             not the layer's.
         stride: it answers at every ``stride``-th step of its input.
+        begins_with: how many of its inputs, the last ones, are the states that it begins with. They
+            must be the same over a sequence.
         begins_anew: whether its states must have their initial values at its input's first step.
     """
 
@@ -168,6 +174,7 @@ class StepRule:
     changed: str = ""
     delay: int = 0
     stride: int = 1
+    begins_with: int = 0
     begins_anew: bool = True
 
 

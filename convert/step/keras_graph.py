@@ -98,6 +98,7 @@ def keras_step_graph(
             f"'{network.name}' gives nothing but its states; give an output besides"
         )
     graph = StepGraph(inputs, tuple(instructions), outputs, carried, owner=network)
+    graph.output_kinds()
     shapes = {
         name: tuple(tensor.shape)[2 if has_time(tensor.shape) else 1 :]
         for name, tensor in zip(given.outputs, network.outputs, strict=True)

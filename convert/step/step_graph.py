@@ -143,12 +143,20 @@ class StepGraph:
         """Find what each output stands for, by its name.
 
         Raises:
-            UnsupportedLayerError: a layer joins a step with what only the sequence's end tells.
+            UnsupportedLayerError: a layer joins a step with what only the sequence's end tells, or
+                begins with what changes.
         """
         kinds = {item.place: item.kind for item in self.inputs}
         kinds |= {one.taken: Kind.STEP for one in self.carried}
         for item in self.instructions:
-            given = {kinds[place] for place in item.inputs}
+            first = len(item.inputs) - item.rule.begins_with
+            if any(kinds[place] is not Kind.CONSTANT for place in item.inputs[first:]):
+                raise UnsupportedLayerError(
+                    f"layer '{item.layer}' begins with another layer's state (initial_state) that "
+                    "changes over the sequence; a step model begins with zeros, or with what does "
+                    "not change: feed that layer's output as a further input of every step"
+                )
+            given = {kinds[place] for place in item.inputs[:first]}
             if {Kind.STEP, Kind.SUMMARY} <= given:
                 raise UnsupportedLayerError(
                     f"layer '{item.layer}' joins a step with the summary of the whole sequence, "

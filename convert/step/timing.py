@@ -20,11 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 from convert.errors import UnsupportedLayerError
-from convert.layers.layer_rule import LayerValues, State, StepRule
+from convert.layers.layer_rule import GATE_BOUND, LayerValues, State, StepRule
 from convert.step.step_graph import CarriedState, Instruction, Kind, Place, StepGraph, Timing
-
-# In 8 bits of this magnitude with zero point 0, 1 is a level: 127 of 127.
-GATE_BOUND = 128 / 127
 
 
 def with_timing(graph: StepGraph, shapes: Mapping[str, tuple[int, ...]]) -> StepGraph:

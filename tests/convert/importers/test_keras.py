@@ -104,7 +104,7 @@ def test_an_original_with_fixed_steps_gets_free_ones(tmp_path):
 def test_padding_has_a_stated_meaning(tmp_path):
     (architecture,) = (a for a in QUICK_ONES if a.name == "character model, masked")
     imported = import_model(*saved(architecture, tmp_path))
-    assert imported.padding == 0
+    assert imported.padding == (("x", 0),)
     assert any("id 0 is padding" in text for text in StepModule(imported.graph).changed)
 
 
