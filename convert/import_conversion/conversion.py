@@ -322,9 +322,7 @@ def hold_against(conversion: Conversion, expected: Expected, sequences: Sequence
         CalibrationError: they do not fit the data.
         VerificationError: the step computes something else.
     """
-    if conversion.imported.padding is not None:
-        name = conversion.module.inputs[0].name
-        sequences = without_padding(sequences, name, conversion.imported.padding)
+    sequences = _without_padding(sequences, conversion.imported)
     stream = float_stream(conversion.step, conversion.description)
     found = expected_error(expected, conversion.module, stream, sequences)
     conversion.expected = found
