@@ -203,12 +203,20 @@ def _rebuilt(keras: Any, model: Any) -> Any:
             outputs = _flat(run(layer, arguments, named))
             values.update(zip(map(id, _flat(node.outputs)), outputs, strict=True))
     outputs = [values[id(tensor)] for tensor in model.outputs]
-    structure = getattr(model, "_nested_outputs", None) or getattr(model, "_outputs_struct", None)
-    if isinstance(structure, dict):
-        outputs = dict(zip(sorted(structure), outputs, strict=True))  # type: ignore[assignment]
-    taken = getattr(model, "_nested_inputs", None) or getattr(model, "_inputs_struct", None)
-    inputs = taken if isinstance(taken, dict) else model.inputs
-    return keras.Model(inputs, outputs, name=model.name)
+    given = _structure(model, "outputs")
+    named: Any = outputs if given is None else dict(zip(sorted(given), outputs, strict=True))
+    taken = _structure(model, "inputs")
+    return keras.Model(model.inputs if taken is None else taken, named, name=model.name)
+
+
+def _structure(model: Any, side: str) -> dict[str, Any] | None:
+    """Return the dict that a model takes or gives; None if that is no dict."""
+    # Symbolic tensors of tf_keras have no truth value.
+    for name in (f"_nested_{side}", f"_{side}_struct"):
+        found = getattr(model, name, None)
+        if isinstance(found, dict):
+            return found
+    return None
 
 
 @contextmanager
@@ -256,9 +264,8 @@ def _compare(plain: Any, original: Any) -> None:
         else:
             values.append(generator.normal(size=(SEQUENCES, *shape)).astype(np.float32))
     given = values if len(values) > 1 else values[0]
-    if isinstance(getattr(plain, "_nested_inputs", None) or
-                  getattr(plain, "_inputs_struct", None), dict):  # fmt: skip
-        given = dict(zip(plain.input_names, values, strict=True))
+    if (taken := _structure(plain, "inputs")) is not None:
+        given = dict(zip(sorted(taken), values, strict=True))
     pairs = zip(
         _flat(plain(given, training=False)), _flat(original(given, training=False)), strict=True
     )
