@@ -204,9 +204,9 @@ def _rebuilt(keras: Any, model: Any) -> Any:
             values.update(zip(map(id, _flat(node.outputs)), outputs, strict=True))
     outputs = [values[id(tensor)] for tensor in model.outputs]
     given = _structure(model, "outputs")
-    named: Any = outputs if given is None else dict(zip(sorted(given), outputs, strict=True))
+    ends: Any = outputs if given is None else dict(zip(sorted(given), outputs, strict=True))
     taken = _structure(model, "inputs")
-    return keras.Model(model.inputs if taken is None else taken, named, name=model.name)
+    return keras.Model(model.inputs if taken is None else taken, ends, name=model.name)
 
 
 def _structure(model: Any, side: str) -> dict[str, Any] | None:
