@@ -95,22 +95,18 @@ def convert_file(
     Args:
         path: a file or folder of :data:`convert.importers.FILE_KINDS`, or ``module:function``.
         target: "cpu", "gpu", "edgetpu" or "micro".
-        data: real sequences as :func:`calibration.data.load_sequences` takes them, or arrays
-            [steps, channels] (dicts of them by input). None: random numbers, and the file says so.
+        data: sequences as :func:`calibration.data.load_sequences` or ``fit_sequences`` takes them.
+            None: random numbers, and the file says so.
         scheme: such as "int8"; None for the target's cheapest that the model survives.
         architecture: a TOML file with the layers of a PyTorch state_dict.
         hints: what the file does not tell itself.
-        frame_period_s: seconds between two frames, the deadline of a step.
-        labels, channels: what each value of the first output, and of the first input, stands for.
-        units: what the channels are measured in.
-        window, hop: answer for so many last frames (None: what the model is fixed to, if it is),
-            every so many (None: 1). carry: never reset the state instead.
-        output: the file to write; by default beside ``path``, with the scheme in its name.
+        frame_period_s, labels, channels, units: as in ``import_conversion.description.Facts``.
+        window, hop, carry: as :class:`convert.import_conversion.window_choice.WindowWish`.
+        output: the file to write; default: beside ``path``, with the scheme in its name.
         force: whether to write over a file that is not a step model.
         in_float: names of layers that stay in float32 in an integer scheme.
         explain: whether to tell the error of each layer and scheme, and the cheapest mend.
-        expected: a .npy or .npz file with what the original gives for ``data``, which the step is
-            held against.
+        expected: a .npy or .npz file with what the original gives for ``data``, to compare with.
         tell: receives one line of text whenever there is news.
 
     Returns:
