@@ -119,11 +119,7 @@ def _export(call: Any, folder: Path) -> list[str]:
     # What exporters print when they give up is not for the user.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            # This one needs no further package, and takes a second.
-            torch.onnx.export(
-                _calls.copied(call.network), call.arguments, path, opset_version=OPSET,
-                dynamo=False, input_names=names, output_names=given, dynamic_axes=axes,
-            )  # fmt: skip
+            _export_by_older(call, path, names, given, axes)
         except Exception as error:
             _export_anew(call, path, names, given, axes, error)
     facts = {
@@ -135,6 +131,26 @@ def _export(call: Any, folder: Path) -> list[str]:
     }
     (folder / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
     return names
+
+
+def _export_by_older(
+    call: Any, path: str, names: list[str], given: list[str], axes: dict[str, dict[int, str]]
+) -> None:
+    """Export with PyTorch's older exporter, which needs no further package and takes a second.
+
+    What it cannot cut into frames at any length, it can at one; the importer frees that again."""
+    import torch
+
+    for free in (axes, {}) if axes else ({},):
+        try:
+            torch.onnx.export(
+                _calls.copied(call.network), call.arguments, path, opset_version=OPSET,
+                dynamo=False, input_names=names, output_names=given, dynamic_axes=free,
+            )  # fmt: skip
+            return
+        except Exception:
+            if not free:
+                raise
 
 
 def _export_anew(
