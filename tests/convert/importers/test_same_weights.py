@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tf_keras
 
+from convert.errors import ConvertError
 from convert.import_conversion.conversion import Conversion, prepare
 from convert.import_conversion.description import Facts
 from convert.importers import ImportHints, import_model
@@ -20,6 +21,14 @@ from tests.convert.importers.same_weights import FRAMES, INT8_RMS, KINDS, sequen
 
 FRAMEWORKS = ("Keras 3", "tf_keras", "ONNX", "PyTorch")
 QUICK = ("NeuralPi", "ONNX")
+# What does not come through yet.
+PADDED = "the quantizer takes no zeros on both sides of a frame"
+KNOWN = {
+    ("Silero", "Keras 3"): "ZeroPadding1D of a frame is taken for one of time",
+    ("Silero", "tf_keras"): "ZeroPadding1D of a frame is taken for one of time",
+    ("GTCRN", "ONNX"): PADDED,
+    ("RNNoise", "ONNX"): "a QUANTIZE is left in the int8 step graph",
+}
 CASES = [
     pytest.param(
         kind,
@@ -27,6 +36,11 @@ CASES = [
         marks=[
             *([] if (kind, framework) == QUICK else [pytest.mark.slow]),
             *([pytest.mark.pytorch] if framework == "PyTorch" else []),
+            *(
+                [pytest.mark.xfail(reason=KNOWN[kind, framework], raises=ConvertError, strict=True)]
+                if (kind, framework) in KNOWN
+                else []
+            ),
         ],
         id=f"{kind}, {framework}",
     )
