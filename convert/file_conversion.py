@@ -95,8 +95,7 @@ def convert_file(
     Args:
         path: a file or folder of :data:`convert.importers.FILE_KINDS`, or ``module:function``.
         target: "cpu", "gpu", "edgetpu" or "micro".
-        data: sequences as :func:`calibration.data.load_sequences` or ``fit_sequences`` takes them.
-            None: random numbers, and the file says so.
+        data: as :func:`calibration.data.load_sequences` takes it; None: random, the file says so.
         scheme: such as "int8"; None for the target's cheapest that the model survives.
         architecture: a TOML file with the layers of a PyTorch state_dict.
         hints: what the file does not tell itself.
