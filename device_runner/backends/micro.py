@@ -97,18 +97,8 @@ class MicroBackend(Backend):
         super().__init__(NAME, version)
         self.interpreter = interpreter
         self.arena_bytes = arena_bytes
-        graph, contract = model.graph, model.contract
-        signature = graph.signature(STEP_SIGNATURE)
-        # This runtime knows no signatures: tensors are counted in the order of the graph.
-        if set(graph.inputs) != set(signature.inputs.values()) or set(graph.outputs) != set(
-            signature.outputs.values()
-        ):
-            raise BadModelError(
-                f"{model.path}: the step's tensors are not the graph's inputs and outputs; "
-                "export the model again"
-            )
-        inputs = {name: graph.inputs.index(index) for name, index in signature.inputs.items()}
-        outputs = {name: graph.outputs.index(index) for name, index in signature.outputs.items()}
+        contract = model.contract
+        inputs, outputs = _tensor_numbers(model)
         names = [state.name for state in contract.states]
         self._inputs = inputs
         self._specs = {state.name: state for state in contract.states}
@@ -173,6 +163,25 @@ class MicroBackend(Backend):
         if self._lanes is not None:
             frame = int.from_bytes(state[PHASE_NAME], "little")
             self._lanes.frame = self._lanes.window.reduced(frame)
+
+
+def _tensor_numbers(model: StepModel) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the number of each input and output of the step by name.
+
+    This runtime knows no signatures: tensors are counted in the order of the graph.
+    """
+    graph, signature = model.graph, model.graph.signature(STEP_SIGNATURE)
+    if set(graph.inputs) != set(signature.inputs.values()) or set(graph.outputs) != set(
+        signature.outputs.values()
+    ):
+        raise BadModelError(
+            f"{model.path}: the step's tensors are not the graph's inputs and outputs; "
+            "export the model again"
+        )
+    return (
+        {name: graph.inputs.index(index) for name, index in signature.inputs.items()},
+        {name: graph.outputs.index(index) for name, index in signature.outputs.items()},
+    )
 
 
 class _Lanes:

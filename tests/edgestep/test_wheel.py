@@ -36,8 +36,8 @@ def _built(folder: Path) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, copy / package, ignore=ignored)
+    for folder_name in (*PACKAGES, "native"):
+        shutil.copytree(ROOT / folder_name, copy / folder_name, ignore=ignored)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     options = ["--no-index", "--no-deps", "--no-build-isolation", "--no-cache-dir"]
     subprocess.run([*pip, "wheel", *options, "-w", folder, copy], check=True)

@@ -161,15 +161,15 @@ def test_errors_have_their_exit_codes(tmp_path, frames):
 @pytest.mark.usefixtures("litert_alone")
 def test_a_step_that_computes_something_else_is_exit_code_5(tmp_path, frames, monkeypatch):
     """Fake fault: the reference is off by a thousandth of the range."""
-    from convert.importers import keras2
+    from convert.importers import loaded_model
 
-    right = keras2.reference_of
+    right = loaded_model.reference_of
 
     def wrong(*models):
         compute = right(*models)
         return lambda inputs: [value + 1e-3 * np.ptp(value) for value in compute(inputs)]
 
-    monkeypatch.setattr(keras2, "reference_of", wrong)
+    monkeypatch.setattr(loaded_model, "reference_of", wrong)
     path = _saved(TENSORFLOW, "GRU", tmp_path)
     result = _convert(path, "--target", "cpu", "--data", frames)
     assert result.exit_code == 5
