@@ -61,6 +61,16 @@ def in_child() -> bool:
     return _to_parent is not None
 
 
+def end_with_the_reader() -> None:
+    """End this process without a word when whoever reads its output goes away.
+
+    A command that runs within a process of a caller leaves the caller's handlers as they are: a
+    broken connection would end that process, too.
+    """
+    if sys.stdout is sys.__stdout__:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def loading(path: object) -> Iterator[None]:
     """Limit the time for loading a model and its first step to LOAD_LIMIT_S."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
 import click
 
 from device_runner.backends.backend import LoadOptions
 from device_runner.commands.options import backend_option, load_options
-from device_runner.containment import contained
+from device_runner.containment import contained, end_with_the_reader
 from device_runner.errors import BadInputError
 from device_runner.front_ends import is_text
 from device_runner.generation import tokenizer_of
@@ -44,7 +43,7 @@ def stream_frames(
     its own. Printed after each line (or token: its number in the line comes second) is the same.
     """
     stream = open_stream(file, backend, options)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    end_with_the_reader()
     if source.startswith("text:") or is_text(stream.model.contract.front_end):
         _stream_text(stream, source, each_token)
         return

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
 import click
 
 from device_runner.backends.backend import LoadOptions
 from device_runner.commands.options import backend_option, load_options
-from device_runner.containment import contained
+from device_runner.containment import contained, end_with_the_reader
 from device_runner.generation import generating_tokenizer, translate
 from device_runner.opening import open_stream
 from device_runner.printable import echo
@@ -30,7 +29,7 @@ def translate_lines(
     """Translate each line of SOURCE: text:FILE, or - for standard input."""
     stream = open_stream(file, backend, options)
     tokenizer = generating_tokenizer(stream.model)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    end_with_the_reader()
     with open_text(source) as lines:
         for line in lines:
             echo(translate(stream, tokenizer, line, length))
