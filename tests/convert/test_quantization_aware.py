@@ -32,7 +32,7 @@ from tests.hand_made_steps import MADE, VOCABULARY, step_model
 # Share of steps at which simulation and converted model must decide alike.
 AGREEMENT = 0.99
 # The cells that are trained in the default run; the others are in the slow one.
-QUICK = ("lstm", "gru")
+QUICK = ("lstm",)
 MARKED = [
     pytest.param(cell, options, marks=() if cell in QUICK and not options else pytest.mark.slow)
     for cell, options in VARIANTS
@@ -130,6 +130,7 @@ def test_an_operator_that_is_not_simulated_is_named(trained, monkeypatch):
         SimulatedNetwork(float_step(trained("gru")[0]), {})
 
 
+@pytest.mark.slow
 def test_zeros_of_a_pruned_network_stay(vowels, trained):
     network, architecture = trained("gru")
     pruned = architecture.build()
@@ -165,6 +166,7 @@ def test_scale_of_an_unbounded_state_is_learned_and_shared(fine_tuned):
     assert step.limits[h] == untrained[h]
 
 
+@pytest.mark.slow
 def test_scales_per_channel_are_simulated(vowels, trained, calibrated, tmp_path):
     network, architecture = trained("gru")
     step, ranges = calibrated("gru")
@@ -186,6 +188,7 @@ def test_scales_per_channel_are_simulated(vowels, trained, calibrated, tmp_path)
     assert np.abs(stream.run(sequence) - expected).max() < 0.1 * spread
 
 
+@pytest.mark.slow
 def test_training_starts_from_the_range_that_the_scheme_names(vowels, trained, calibrated):
     """With a learning rate of nothing, what it starts from is what it ends with."""
     network, architecture = trained("gru")

@@ -37,6 +37,7 @@ def test_residual_stack_of_any_cell_steps_as_the_network(vowels, cell):
     ["gru", *(pytest.param(cell, marks=pytest.mark.slow)
               for cell in ("min-gru", "lstm", "fast-grnn", "grouped-gru"))],
 )  # fmt: skip
+@pytest.mark.slow
 def test_residual_stack_in_int8_stays_near_the_network(vowels, tmp_path, cell):
     keras.utils.set_random_seed(1)
     architecture = Architecture(cell, (16, 16), 12, 9, residual=True)

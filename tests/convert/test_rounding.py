@@ -172,6 +172,7 @@ def constants(flatbuffer):
     }
 
 
+@pytest.mark.slow
 def test_it_is_verified_on_every_runtime(step_models):
     paths = [step_models("gru", f"{name}:compensated") for name in ("int8", "int16x8", "dynamic")]
     assert not [item["failure"] for item in verify_on_runtimes(paths) if item["failure"]]

@@ -103,7 +103,10 @@ def test_every_scheme_verifies_on_every_runtime_but_where_refused(step_models):
         assert "'FULLY_CONNECTED' version '12'" in failure
 
 
-@pytest.mark.parametrize("scheme", ["float16", "dynamic", "int8", "int16x8"])
+@pytest.mark.parametrize(
+    "scheme",
+    ["int8", *(pytest.param(s, marks=pytest.mark.slow) for s in ("float16", "dynamic", "int16x8"))],
+)
 def test_a_model_above_a_megabyte_keeps_its_weights(vowels, tmp_path, scheme):
     """The quantizer stores such weights behind the flatbuffer."""
     keras.utils.set_random_seed(1)

@@ -102,9 +102,9 @@ def error(network, frames, path, runtime):
 @pytest.mark.parametrize(
     ("weights", "runtime", "right"),
     [
-        ("float32", "ai_edge_litert", True),
+        pytest.param("float32", "ai_edge_litert", True, marks=pytest.mark.slow),
         ("float32", "tflite_runtime", True),
-        ("dynamic", "ai_edge_litert", False),
+        pytest.param("dynamic", "ai_edge_litert", False, marks=pytest.mark.slow),
         ("int8", "ai_edge_litert", True),
         ("int8", "tflite_runtime", False),
     ],

@@ -70,7 +70,9 @@ def test_a_perfect_network_explains_everything(task):
     assert explained_variance(task.test.targets, task.test) == 1.0
 
 
-@pytest.mark.parametrize("scheme", ["float32", "int8", "int8:qat"])
+@pytest.mark.parametrize(
+    "scheme", ["float32", "int8", pytest.param("int8:qat", marks=pytest.mark.slow)]
+)
 def test_its_step_model_says_so(fitted, task, tmp_path, scheme):
     network, architecture, _ = fitted
     step = float_step(network)

@@ -10,7 +10,9 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
+from device_runner.cli import main as cli
 from pipeline.bundle import write_bundle
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="contained on Linux alone")
@@ -153,3 +155,11 @@ def test_from_the_bundle(tmp_path, run_python, int8_file):
     done = run_python("-c", children, bundle, int8_file, cwd=tmp_path)
     assert done.returncode == 3
     assert "SIGSEGV" in done.stderr
+
+
+def test_a_command_in_a_process_of_a_caller_leaves_its_handlers(int8_file):
+    before = signal.getsignal(signal.SIGPIPE)
+    line = ",".join(["0"] * 12) + "\n"
+    result = CliRunner().invoke(cli, ["stream", str(int8_file), "-"], input=line)
+    assert result.exit_code == 0, result.output
+    assert signal.getsignal(signal.SIGPIPE) == before

@@ -44,6 +44,7 @@ def test_matrices_share_a_few_values_and_the_accuracy_stays(vowels, trained, cel
         np.testing.assert_array_equal(old, now)
 
 
+@pytest.mark.slow
 def test_zeros_of_a_pruned_network_stay(vowels, trained):
     keras.utils.set_random_seed(1)
     sparse = PruneSettings(sparsity=0.6)

@@ -258,7 +258,7 @@ def test_teachers_score_is_reported(small_task, teacher):
 # Resuming
 
 
-@pytest.mark.parametrize("settings", [TEACHER_ALONE, HINTS])
+@pytest.mark.parametrize("settings", [pytest.param(TEACHER_ALONE, marks=pytest.mark.slow), HINTS])
 def test_resumed_run_computes_what_an_uninterrupted_one_does(
     small_task, teacher, tmp_path, monkeypatch, settings
 ):

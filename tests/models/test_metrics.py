@@ -95,7 +95,9 @@ def test_a_contract_says_what_its_metrics_are():
 
 
 def test_baselines_of_labelled_sequences(vowels):
-    majority, linear = task_baselines(vowels)
+    # A third of the training data is enough to tell the speakers apart.
+    train = vowels.train.select(np.arange(0, len(vowels.train), 3))
+    majority, linear = task_baselines(replace(vowels, train=train))
     share = np.bincount(vowels.test.labels).max() / len(vowels.test)
     assert majority.value <= share
     assert linear.value > 0.8

@@ -95,7 +95,8 @@ def test_history_and_progress_go_over_all_rounds(in_rounds):
     assert history.best_epoch == SETTINGS.epochs + int(np.argmin(last_round))
 
 
-@pytest.mark.parametrize("epoch", [pytest.param(3, marks=pytest.mark.slow), 5])
+@pytest.mark.parametrize("epoch", [3, 5])
+@pytest.mark.slow
 def test_interrupted_rounds_go_on_where_they_were(vowels, trained, tmp_path, monkeypatch, epoch):
     """In the first round, before it is done, and in the second."""
     monkeypatch.setattr("models.training.CHECKPOINT_INTERVAL_S", 0)

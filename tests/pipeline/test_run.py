@@ -127,9 +127,8 @@ def run_in_process(recipe: Path, runs: Path) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize(
-    "kill", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_killed_it_keeps_finished_stages_and_goes_on(tmp_path, kill):
     """Killed while the second network trains; the first one's stage is kept."""
     recipe, runs = tmp_path / "mini.toml", tmp_path / "runs"

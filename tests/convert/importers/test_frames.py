@@ -100,6 +100,7 @@ def test_int8_is_near_on_every_runtime(build, tmp_path):
         assert not one["failure"], one
 
 
+@pytest.mark.slow
 def test_targets_know_the_operators_of_images(tmp_path):
     model = exported(frame_networks.images, "int8", tmp_path / "model.tflite")
     for target in ("edgetpu", "micro"):
