@@ -85,6 +85,9 @@ class Stream:
         shared.take(self)
         self.step_bytes = shared.backend.step
         self._step = shared.backend.values_step(self._general_step)
+        if type(self) is Stream:
+            # Called without the method around it, whose call costs as much as a small step's sums.
+            self.step = self._step  # type: ignore[assignment, method-assign]
 
     def _attach(self, shared: _Shared) -> None:
         self._shared = shared

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runner.backends.backend import Backend, LoadOptions
+from device_runner.backends.native_calls import Calls, bind_calls
 from device_runner.errors import BadModelError, MissingRuntimeError
 from device_runner.model.frames import StepValues, not_finite_output
 from device_runner.model.names import PHASE_NAME
@@ -90,10 +91,27 @@ class NativeBackend(Backend):
         self.put, self.invoke = put, invoke
         self.advance = _nothing
         self.get = lambda: given() if answered[0] == count else b""
-        self.step = windowed_step if windowed else step  # type: ignore[method-assign]
+        self._by_ctypes = windowed_step if windowed else step
+        self._model_bytes = len(flatbuffer)
+        calls = self._calls(_nothing_general)
+        self.step = self._by_ctypes if calls is None else calls.step_bytes  # type: ignore[assignment, method-assign]
+
+    def _calls(self, general: Callable[[Any], StepValues]) -> Calls | None:
+        stream = self._stream
+        return bind_calls(
+            self._library,
+            stream.pointer,
+            stream,
+            self._contract,
+            self._model_bytes,
+            general,
+            self._by_ctypes,
+        )
 
     def values_step(self, general: Callable[[Any], StepValues]) -> Callable[[Any], StepValues]:
         contract = self._contract
+        if (calls := self._calls(general)) is not None:
+            return calls.step
         if len(contract.inputs) > 1 or len(contract.outputs) > 1 or contract.window is not None:
             return general
         if contract.input.vocabulary is not None:
@@ -145,7 +163,7 @@ class _Stream:
         start = ctypes.addressof(memory)
         self._memory = memory
         aligned = start + -start % _ALIGNMENT
-        self._stream = ctypes.c_void_p(library.es_open(handle, ctypes.c_void_p(aligned)))
+        self.pointer = ctypes.c_void_p(library.es_open(handle, ctypes.c_void_p(aligned)))
         self.output_bytes: int = library.es_output_bytes(handle)
         self.frame = memoryview(bytearray(library.es_input_bytes(handle)))
         self.given = memoryview(bytearray(self.output_bytes))
@@ -157,7 +175,7 @@ class _Stream:
         """
         step = _OwningCall(
             self._library.es_step_bytes,
-            self._stream,
+            self.pointer,
             ctypes.c_void_p(_address(self.frame)),
             ctypes.c_void_p(_address(self.given)),
         )
@@ -171,7 +189,7 @@ class _Stream:
         """
         step = _OwningCall(
             self._library.es_step,
-            self._stream,
+            self.pointer,
             ctypes.c_void_p(x.ctypes.data),
             ctypes.c_void_p(y.ctypes.data),
         )
@@ -181,12 +199,12 @@ class _Stream:
     def state(self) -> bytes:
         """Return the states' bytes, in the contract's order."""
         states = ctypes.create_string_buffer(self._library.es_state_bytes(self._handle))
-        self._library.es_get_state(self._stream, states)
+        self._library.es_get_state(self.pointer, states)
         return states.raw
 
     def set_state(self, states: bytes) -> None:
         """Set what :meth:`state` returned."""
-        self._library.es_set_state(self._stream, states)
+        self._library.es_set_state(self.pointer, states)
 
 
 class _OwningCall(functools.partial[int]):
@@ -197,6 +215,10 @@ class _OwningCall(functools.partial[int]):
 
 def _address(view: memoryview) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(view))
+
+
+def _nothing_general(values: Any) -> StepValues:
+    raise AssertionError("only stored bytes are stepped by this call")
 
 
 def _nothing() -> None:

@@ -7,6 +7,7 @@ bound to memory that is allocated once.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from device_runner.model.tensor_spec import TensorSpec
 
 # Of little-endian float32.
 _HIGHEST_BYTES = slice(3, None, 4)
+# Added to a float32 number below 2**22, it leaves the nearest whole number, ties to even, in the
+# low bits.
+_ROUNDING = 1.5 * 2**23
 # Up to so many output values, looking at their bytes costs less than a product.
 FEW_VALUES = 256
 
@@ -74,23 +78,16 @@ def _bind_encode_values(
 
     They are stored in ``stored`` [values], whose bytes ``raw`` shows.
 
-    It computes in place what :meth:`TensorSpec.quantize` does. NumPy's calls on small arrays cost
-    more than a small model's step, so each one counts. Constants are arrays as long as the values,
-    because a scalar operand more than doubles the cost of a call."""
+    NumPy's calls on small arrays cost more than a small model's step, so each one counts."""
     shape, frame_shape = spec.shape, spec.frame_shape
     what = "input" if spec.name == INPUT_NAME else f"input '{spec.name}'"
-    values = np.empty(stored.size, np.float32)
-    shaped = values.reshape(frame_shape)
-    quantized = spec.scale is not None and spec.zero_point is not None
-    if quantized:
-        scale, zero_point, lowest, highest = (
-            np.full_like(values, constant)
-            for constant in (spec.scale, spec.zero_point, *_limits(spec.dtype))
-        )
-    divide, rint, add, maximum, minimum = np.divide, np.rint, np.add, np.maximum, np.minimum
-    sum_of_squares = values.dot
+    store = _bind_store(spec, stored)
+    array, float32 = np.ndarray, np.dtype(np.float32)
 
     def encode(x: Any) -> memoryview:
+        if type(x) is array and x.shape == frame_shape and x.dtype is float32:
+            store(x, True)
+            return raw
         try:
             frame = np.asarray(x)
         except ValueError as error:
@@ -103,22 +100,83 @@ def _bind_encode_values(
             raise BadInputError(f"{what} has shape {frame.shape}; the model takes {frame_shape}")
         if frame.dtype.kind not in "fiub":
             raise BadInputError(f"{what} has dtype {frame.dtype}; numbers are needed")
-        shaped[...] = frame  # converts to float32, as run() does
-        # One product finds every NaN and infinity; its own overflow is ruled out afterwards.
-        if not math.isfinite(sum_of_squares(values)):
-            check_values(frame[np.newaxis], spec)
-        if not quantized:
-            stored[...] = values
-            return raw
-        divide(values, scale, values)
-        rint(values, values)
-        add(values, zero_point, values)
-        maximum(values, lowest, values)
-        minimum(values, highest, values)
-        stored[...] = values
+        store(frame, False)
         return raw
 
     return encode
+
+
+def _bind_store(spec: TensorSpec, stored: NDArray[Any]) -> Callable[[NDArray[Any], bool], None]:
+    """Make the function that stores a frame of the right shape, and raises if it is not finite.
+
+    It takes the frame, and whether it is float32. It computes in place what
+    :meth:`TensorSpec.quantize` does. Constants are arrays as long as the values, because a scalar
+    operand more than doubles the cost of a call.
+    """
+    if spec.scale is None or spec.zero_point is None:
+        return _bind_store_plain(spec, stored)
+    values = np.empty(stored.size, np.float32)
+    shaped = values.reshape(spec.frame_shape)
+    lowest, highest = _limits(spec.dtype)
+    zero, narrow = spec.zero_point, stored.dtype.itemsize < 4
+    scale, low, high, magic, zeros = (
+        np.full_like(values, constant)
+        for constant in (spec.scale, lowest - zero, highest - zero, _ROUNDING, zero)
+    )
+    shaped_scale = scale.reshape(spec.frame_shape)
+    integers = _low_parts(values, stored.dtype) if narrow else stored
+    zero_points = np.full_like(stored, zero)
+    add, divide, maximum, minimum, rint = np.add, np.divide, np.maximum, np.minimum, np.rint
+    isfinite, sum_of_squares = math.isfinite, values.dot
+
+    def store(frame: NDArray[Any], is_float32: bool) -> None:
+        if is_float32:
+            divide(frame, shaped_scale, out=shaped)
+        else:
+            shaped[...] = frame  # converts to float32, as run() does
+            divide(values, scale, out=values)
+        # One product finds every NaN and infinity; its own overflow is ruled out afterwards.
+        if not isfinite(sum_of_squares(values)):
+            check_values(frame[np.newaxis], spec)
+        # The limits are whole numbers, so it makes no difference that rounding comes after them.
+        maximum(values, low, out=values)
+        minimum(values, high, out=values)
+        if narrow:
+            add(values, magic, out=values)
+            add(integers, zero_points, out=stored)
+        else:
+            stored[...] = rint(values) + zeros
+
+    return store
+
+
+def _bind_store_plain(
+    spec: TensorSpec, stored: NDArray[Any]
+) -> Callable[[NDArray[Any], bool], None]:
+    """Make the function for an input that is not quantized; see :func:`_bind_store`."""
+    shaped = stored.reshape(spec.frame_shape)
+    isfinite, whole = math.isfinite, ...
+    if stored.dtype == np.float32:
+        sum_of_squares = stored.dot
+
+        def store(frame: NDArray[Any], _: bool) -> None:
+            shaped[whole] = frame
+            if not isfinite(sum_of_squares(stored)):
+                check_values(frame[np.newaxis], spec)
+
+        return store
+
+    def store_as(frame: NDArray[Any], _: bool) -> None:
+        shaped[whole] = check_values(frame[np.newaxis], spec)[0]
+
+    return store_as
+
+
+def _low_parts(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """View the low bytes of float32 numbers as integers of 1 or 2 bytes."""
+    parts = values.view(dtype)
+    step = 4 // dtype.itemsize
+    return parts[::step] if sys.byteorder == "little" else parts[step - 1 :: step]
 
 
 def _bind_encode_token(
@@ -202,7 +260,9 @@ def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], NDArray[Any]]:
         return lambda stored: spec.dequantize(np.frombuffer(stored, dtype)).reshape(shape)
     if spec.scale is None or spec.zero_point is None:
         return lambda stored: np.frombuffer(stored, dtype).copy()
-    # Arrays, for the reason in _bind_encode_values.
+    if dtype.itemsize == 1:
+        return _bind_decode_bytes(spec)
+    # Arrays, for the reason in _bind_store.
     scale = np.full(shape, spec.scale, np.float32)
     zero_point = np.full(shape, spec.zero_point, np.float32)
     frombuffer, subtract, multiply = np.frombuffer, np.subtract, np.multiply
@@ -210,6 +270,17 @@ def _bind_decode_one(spec: TensorSpec) -> Callable[[bytes], NDArray[Any]]:
     def decode(stored: bytes) -> NDArray[Any]:
         values = subtract(frombuffer(stored, dtype), zero_point, dtype=np.float32)
         return multiply(values, scale, values)
+
+    return decode
+
+
+def _bind_decode_bytes(spec: TensorSpec) -> Callable[[bytes], NDArray[Any]]:
+    """Make the function for one output of quantized bytes: one look-up for each."""
+    real_values = spec.dequantize(np.arange(256, dtype=np.uint8).view(spec.dtype)).take
+    frombuffer, uint8 = np.frombuffer, np.dtype(np.uint8)
+
+    def decode(stored: bytes) -> NDArray[Any]:
+        return real_values(frombuffer(stored, uint8))
 
     return decode
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from device_runner.backends import backend_module, load_backend
+from device_runner.backends import backend_module, load_backend, native_calls
 from device_runner.errors import (
     BadInputError,
     BadModelError,
@@ -214,3 +216,65 @@ def test_damaged_files_do_not_crash(path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]
     assert int(done.stdout) > 10
+
+
+def test_what_is_compiled_calls_the_library_without_ctypes():
+    """Tests below would pass by ctypes alone."""
+    if importlib.util.find_spec("device_runner.native_call") is None:
+        pytest.skip("Python's headers are not installed")
+    stream = Stream(KEPT[0], "native")
+    assert type(stream.step).__name__ == "builtin_function_or_method"
+    assert type(stream.step_bytes).__name__ == "builtin_function_or_method"
+
+
+def test_calls_take_what_ctypes_takes(monkeypatch):
+    """Arrays of all kinds, strides, bytes and views, by both ways; and a frame that is too long."""
+    generator = np.random.default_rng(3)
+    for path in KEPT[:4]:
+        compiled = Stream(path, "native")
+        with monkeypatch.context() as patched:
+            patched.setattr(native_calls, "_call_type", lambda: None)
+            plain = Stream(path, "native")
+        size = compiled.model.contract.input.frame_shape[0]
+        wide = generator.normal(0, 2, (2 * size, 4))
+        frames = [wide[:size, 0], wide[::2, 1], wide[:size, 2].astype(np.float32)]
+        frames += [frames[2].astype(">f4"), np.round(frames[0]).astype(np.int8), list(frames[0])]
+        for frame in frames:
+            np.testing.assert_array_equal(compiled.step(frame), plain.step(frame))
+        stored = frames_of(compiled, 1)[0]
+        for kind in (bytes, bytearray, memoryview):
+            assert compiled.step_bytes(kind(stored)) == plain.step_bytes(kind(stored))
+        assert compiled.state_bytes() == plain.state_bytes()
+        for wrong in (stored + b"x", b""):
+            with pytest.raises(ValueError, match="different"):
+                compiled.step_bytes(wrong)
+
+
+def test_given_arrays_are_the_callers():
+    stream = Stream(KEPT[0], "native")
+    x = stream.model.golden.x[0].astype(np.float32)
+    first = stream.step(x)
+    kept = first.copy()
+    stream.step(10 * x)
+    np.testing.assert_array_equal(first, kept)
+    assert first.flags.writeable
+    assert first.flags.owndata
+
+
+def test_calls_are_freed_with_their_stream():
+    alive = weakref.WeakSet()
+    for _ in range(3):
+        stream = Stream(KEPT[0], "native")
+        stream.step(stream.model.golden.x[0])
+        alive.add(stream.backend._stream)
+    del stream
+    gc.collect()
+    assert len(alive) == 0
+
+
+def test_windows_go_through_the_call():
+    path = KEPT_STEP_MODELS / "window-7-3-lanes-int8.tflite"
+    stream, other = Stream(path, "native"), Stream(path, "native")
+    for x in stream.model.golden.x[:40]:
+        np.testing.assert_array_equal(stream.step(x), other._general_step(x))
+        assert stream.answered == other.answered

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runner.errors import BadInputError
+from device_runner.errors import BadInputError, MissingRuntimeError
 from device_runner.front_ends.text import Tokenizer, describe_characters
 from device_runner.generation import generate, generating_tokenizer, tokenizer_of, translate
 from device_runner.model.step_file import load_step_model
@@ -166,3 +166,19 @@ def test_bytes_that_are_no_text_are_refused(text_models, invoke, error_line, tmp
     result = invoke("stream", text_models["float32"], f"text:{source}", *LITERT)
     assert result.exit_code == 3
     assert "UTF-8" in error_line(result)
+
+
+@pytest.mark.parametrize("scheme", ["float32", "int8"])
+def test_ids_go_through_libedgestep(text_models, scheme):
+    try:
+        native, other = (Stream(text_models[scheme], "native") for _ in range(2))
+    except MissingRuntimeError as error:
+        pytest.skip(error.message)
+    vocabulary = native.model.contract.input.vocabulary
+    for token in (0, 5, vocabulary - 1):
+        expected = other._general_step(token)
+        np.testing.assert_array_equal(native.step(token), expected)
+    for wrong in (-1, vocabulary, 2**70, True, 1.0):
+        with pytest.raises(BadInputError):
+            native.step(wrong)
+    assert native.state_bytes() == other.state_bytes()

@@ -1,0 +1,113 @@
+"""Bind a step of libedgestep as calls of C that take and give Python's objects themselves.
+
+``native_call`` is a small module of C, compiled where Python's headers are. Without it the backend
+calls the library by ctypes, which costs a microsecond or two more at each step.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from device_runner.model.contract import Contract
+from device_runner.model.frames import StepValues, not_finite_output
+
+# Other threads may run while a step of a larger model is computed. For a smaller one, letting them
+# costs more than they gain.
+_LARGE_MODEL_BYTES = 128 * 1024
+
+
+class Calls(NamedTuple):
+    """A stream's calls.
+
+    ``step`` takes and gives real values as :meth:`Stream.step` does, ``step_bytes`` the stored
+    bytes as :attr:`Stream.step_bytes` does.
+    """
+
+    step: Callable[[Any], StepValues]
+    step_bytes: Callable[[Any], bytes]
+
+
+def bind_calls(
+    library: ctypes.CDLL,
+    stream: ctypes.c_void_p,
+    owner: object,
+    contract: Contract,
+    model_bytes: int,
+    general: Callable[[Any], StepValues],
+    general_bytes: Callable[[Any], bytes],
+) -> Calls | None:
+    """Bind the calls on a stream of the library.
+
+    Args:
+        owner: keeps model and stream alive.
+        model_bytes: the model's size, which tells how long a step takes.
+        general, general_bytes: what is called, with the frame, if the calls do not know it.
+
+    Returns:
+        None if the module is not compiled, does not know this NumPy, or the model has several
+        inputs or outputs, or others than real values.
+    """
+    make = _call_type()
+    if make is None or len(contract.inputs) > 1 or len(contract.outputs) > 1:
+        return None
+    x, y = contract.input, contract.answers[0]
+    if y.scale is None and y.dtype != "float32":
+        return None
+    if x.vocabulary is None and x.scale is None and x.dtype != "float32":
+        return None
+    sample = np.zeros((2, 3), np.float32)
+
+    def not_finite(values: Any) -> StepValues:
+        raise not_finite_output(y, values)
+
+    try:
+        call = make(
+            step_values=_address(library.es_step),
+            step_bytes=_address(library.es_step_bytes),
+            stream=stream.value or 0,
+            owner=owner,
+            numpy_table=_numpy_table(),
+            sample=sample,
+            sample_address=sample.ctypes.data,
+            float32=np.dtype(np.float32),
+            float64=np.dtype(np.float64),
+            general=general,
+            general_bytes=general_bytes,
+            not_finite=not_finite,
+            input_shape=x.frame_shape,
+            output_shape=y.frame_shape,
+            vocabulary=x.vocabulary or 0,
+            input_bytes=x.byte_count,
+            output_bytes=y.byte_count,
+            release=model_bytes > _LARGE_MODEL_BYTES,
+        )
+    except (RuntimeError, ValueError):
+        return None
+    return Calls(call.step, call.step_bytes)
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _numpy_table() -> Any:
+    try:
+        core = importlib.import_module("numpy._core._multiarray_umath")
+    except ImportError:  # NumPy 1
+        core = importlib.import_module("numpy.core._multiarray_umath")
+    return core._ARRAY_API
+
+
+@functools.cache
+def _call_type() -> Callable[..., Any] | None:
+    try:
+        module = importlib.import_module("device_runner.native_call")
+    except ImportError:
+        return None
+    return getattr(module, "Call", None)
