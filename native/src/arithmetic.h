@@ -41,7 +41,4 @@ double es_log(double x);
 double es_erf(double x);
 double es_sqrt(double x);
 float es_half_to_float(uint16_t half);
-void es_tanh_f32(const float *x, float *y, size_t count);
-void es_logistic_f32(const float *x, float *y, size_t count);
-void es_exp_f32(const float *x, float *y, size_t count);
 #endif

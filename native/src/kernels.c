@@ -50,6 +50,7 @@ es_status es_prepare(es_loader *l, es_op *op, es_source *s) {
     const es_row *row = &rows[i];
     if (row->code != s->code) continue;
     s->name = row->name;
+    op->code = s->code;
     if (op->in_count < row->least_inputs || op->in_count > row->most_inputs || !op->out_count ||
         op->out_count > row->most_outputs)
       return es_misfit(l, s, "it has another number of tensors");

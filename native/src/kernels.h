@@ -17,6 +17,16 @@ typedef struct {
   es_preparation prepare;
 } es_row;
 
+/* The schema's numbers of operators that are looked for in a graph. */
+enum {
+  ES_CODE_ADD = 0,
+  ES_CODE_FULLY_CONNECTED = 9,
+  ES_CODE_LOGISTIC = 14,
+  ES_CODE_TANH = 28,
+  ES_CODE_SUB = 41,
+  ES_CODE_SPLIT = 49,
+};
+
 es_status es_misfit(es_loader *l, const es_source *s, const char *reason);
 
 /* By file. */

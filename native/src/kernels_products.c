@@ -1,58 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* FULLY_CONNECTED and BATCH_MATMUL. */
-#include "kernels.h"
-#include "products.h"
+#include "products_plan.h"
 
-/* So many products of 8 bits, with a bias of half the range, do not overflow 32 bits. */
-#define WIDEST 32768
-
-/* n: rows of the input, its width. packed: an es_product. function of the chosen type. */
-typedef struct {
-  es_product product;
-  const es_products *kernels;
-} packed_product;
-
-static void connected_f32(const es_op *op, char *block) {
-  const packed_product *p = op->packed;
-  const float *x = es_at(op->in[0], block);
-  float *y = es_at(op->out[0], block);
-  for (size_t row = 0; row < op->n[0]; row++, x += p->product.width, y += p->product.units)
-    p->kernels->f32(&p->product, x, y);
-}
-static void connected_hybrid(const es_op *op, char *block) {
-  const packed_product *p = op->packed;
-  const float *x = es_at(op->in[0], block);
-  float *y = es_at(op->out[0], block);
-  for (size_t row = 0; row < op->n[0]; row++, x += p->product.width, y += p->product.units)
-    p->kernels->hybrid(&p->product, x, y);
-}
-static void connected_i8(const es_op *op, char *block) {
-  const packed_product *p = op->packed;
-  const int8_t *x = es_at(op->in[0], block);
-  int8_t *y = es_at(op->out[0], block);
-  for (size_t row = 0; row < op->n[0]; row++, x += p->product.width, y += p->product.units)
-    p->kernels->i8(&p->product, x, y);
-}
-static void connected_i16(const es_op *op, char *block) {
-  const packed_product *p = op->packed;
-  const int16_t *x = es_at(op->in[0], block);
-  int16_t *y = es_at(op->out[0], block);
-  for (size_t row = 0; row < op->n[0]; row++, x += p->product.width, y += p->product.units)
-    p->kernels->i16(&p->product, x, y);
+static void run_products(const es_op *op, char *block) {
+  const es_planned *planned = op->packed;
+  for (size_t i = 0; i < op->n[0]; i++) {
+    const es_planned *p = &planned[i];
+    const void *x[2] = {es_at(p->x[0], block), p->x[1] ? es_at(p->x[1], block) : NULL};
+    p->kernel(&p->product, x, es_at(p->out, block));
+  }
 }
 
-static void *pack(es_loader *l, const es_tensor *weights, size_t units, size_t width, bool pairs) {
-  const size_t size = es_type_bytes(weights->type), wide = pairs ? es_even(width) : width;
-  char *packed = es_take(l, es_padded(units) * wide * size);
+/* Weights of the units from `first` on, in an instruction set's blocks. */
+static void *pack(es_loader *l, const es_products *how, const es_part_term *term, es_sum_kind kind,
+                  size_t units) {
+  const es_connected *c = term->connected;
+  const size_t size = kind == ES_SUM_F32 ? 4 : kind == ES_SUM_F16 ? 2 : 1, width = c->width;
+  const size_t group = kind == ES_SUM_I8 ? how->group : kind == ES_SUM_I16 ? 2 : 1;
+  const size_t wide = es_up(width, group);
+  char *packed = es_take(l, es_padded(units, how->vector) * wide * size);
   if (!packed) return NULL;
-  const char *from = weights->constant;
+  const char *from = kind == ES_SUM_F16 ? (const char *)c->weights->half : c->weights->constant;
   for (size_t first = 0, block; first < units; first += block) {
-    block = es_block(units - first);
+    block = es_block(units - first, how->vector);
     char *to = packed + first * wide * size;
     for (size_t k = 0; k < width; k++)
       for (size_t u = 0; u < block && first + u < units; u++) {
-        size_t at = pairs ? (k / 2 * block + u) * 2 + k % 2 : k * block + u;
-        memcpy(to + at * size, from + ((first + u) * width + k) * size, size);
+        const size_t at = (k / group * block + u) * group + k % group;
+        memcpy(to + at * size, from + ((term->first + first + u) * width + k) * size, size);
       }
   }
   return packed;
@@ -63,84 +38,129 @@ static float scale_of(const es_tensor *t, size_t unit) {
 }
 
 /* An integer's bias in the sum's units, with what the input's zero point adds to it. */
-static es_status integer_bias(es_loader *l, es_product *p, const es_tensor *x,
-                              const es_tensor *weights, const es_tensor *bias) {
-  const bool wide = x->type == ES_I16;
-  int64_t *sums = es_take(l, es_padded(p->units) * sizeof *sums);
-  int32_t *narrow = es_take(l, es_padded(p->units) * sizeof *narrow);
+static int64_t integer_bias(const es_connected *c, size_t unit, int32_t shift) {
+  const int8_t *w = (const int8_t *)c->weights->constant + unit * c->width;
+  int64_t sum = 0;
+  if (c->bias && c->bias->type == ES_I64) sum = ((const int64_t *)c->bias->constant)[unit];
+  if (c->bias && c->bias->type == ES_I32) sum = ((const int32_t *)c->bias->constant)[unit];
+  for (size_t k = 0; k < c->width; k++) sum -= (int64_t)(c->x->zero_point + shift) * w[k];
+  return sum;
+}
+
+/* A term as the kernels take it. */
+static es_status fill_term(es_loader *l, const es_products *how, const es_part *part, int number,
+                           es_planned *planned) {
+  const es_part_term *from = &part->terms[number];
+  const es_connected *c = from->connected;
+  es_term *t = &planned->product.terms[number];
+  const size_t padded = es_padded(part->units, how->vector);
+  const es_sum_kind kind = c->kind;
+  *t = (es_term){.width = c->width, .stride = c->width, .low = c->low, .high = c->high,
+                 .step = from->step};
+  float *scales = es_take(l, padded * sizeof *scales);
+  void *bias = es_take(l, padded * (kind == ES_SUM_I16 ? 8 : 4));
+  t->weights = pack(l, how, from, kind, part->units);
   if (l->status) return l->status;
-  const int8_t *w = weights->constant;
-  for (size_t u = 0; u < p->units; u++) {
-    if (bias && bias->type == ES_I64) sums[u] = ((const int64_t *)bias->constant)[u];
-    if (bias && bias->type == ES_I32) sums[u] = ((const int32_t *)bias->constant)[u];
-    for (size_t k = 0; k < p->width; k++) sums[u] -= (int64_t)x->zero_point * w[u * p->width + k];
-    if (!wide && (sums[u] > INT32_MAX / 2 || sums[u] < INT32_MIN / 2))
-      return es_fail(l, ES_BAD_MODEL, "a bias is too large");
-    narrow[u] = (int32_t)sums[u];
+  for (size_t u = 0; u < part->units; u++) {
+    const size_t unit = from->first + u;
+    if (kind == ES_SUM_HYBRID) scales[u] = scale_of(c->weights, unit);
+    if (kind == ES_SUM_I8 || kind == ES_SUM_I16)
+      scales[u] = (float)((double)c->x->scales[0] * (double)scale_of(c->weights, unit) /
+                          (double)c->step);
+    if (kind == ES_SUM_I16) ((int64_t *)bias)[u] = integer_bias(c, unit, 0);
+    else if (kind == ES_SUM_I8)
+      ((int32_t *)bias)[u] = (int32_t)integer_bias(c, unit, how->shift);
+    else if (c->bias) ((float *)bias)[u] = ((const float *)c->bias->constant)[unit];
   }
-  p->bias = wide ? (const void *)sums : narrow;
+  t->scales = scales;
+  t->bias = bias;
+  planned->x[number] = c->x;
   return ES_OK;
 }
 
-static es_status scales(es_loader *l, es_product *p, const es_tensor *x, const es_tensor *weights,
-                        const es_tensor *out) {
-  float *list = es_take(l, es_padded(p->units) * sizeof *list);
-  if (!list) return l->status;
-  for (size_t u = 0; u < p->units; u++)
-    list[u] = x->type == ES_F32 ? scale_of(weights, u)
-                                : (float)((double)x->scales[0] * (double)scale_of(weights, u) /
-                                          (double)out->scales[0]);
-  p->scales = list;
+static bool has_lowest(const es_part *part) {
+  for (int i = 0; i < part->term_count; i++) {
+    const es_connected *c = part->terms[i].connected;
+    const int8_t *w = (const int8_t *)c->weights->constant + part->terms[i].first * c->width;
+    for (size_t k = 0; k < part->units * c->width; k++)
+      if (w[k] == -128) return true;
+  }
+  return false;
+}
+
+es_status es_plan_products(es_loader *l, es_op *op, es_part *const *parts, size_t count) {
+  es_planned *planned = es_take(l, count * sizeof *planned);
+  op->in = es_take(l, 2 * count * sizeof *op->in);
+  op->out = es_take(l, count * sizeof *op->out);
+  if (l->status) return l->status;
+  for (size_t i = 0; i < count; i++) {
+    const es_part *part = parts[i];
+    const es_connected *c = part->terms[0].connected;
+    const es_products *how = es_instructions_here()->products;
+    if (c->kind == ES_SUM_I8 && !how->lowest && has_lowest(part)) how = &es_products_portable;
+    planned[i].product = (es_product){.units = part->units, .rows = c->rows, .stride = part->units,
+                                      .term_count = part->term_count, .low = part->low,
+                                      .high = part->high, .zero = part->zero,
+                                      .activation = part->activation, .table = part->table};
+    planned[i].kernel = how->kernels[c->kind];
+    planned[i].out = op->out[op->out_count++] = part->out;
+    for (int t = 0; t < part->term_count; t++) {
+      if (fill_term(l, how, part, t, &planned[i])) return l->status;
+      op->in[op->in_count++] = part->terms[t].connected->x;
+    }
+  }
+  op->packed = planned;
+  op->n[0] = count;
+  op->run = run_products;
+  return ES_OK;
+}
+
+static es_status check_bias(es_loader *l, es_source *s, const es_connected *c) {
+  if (!c->bias) return ES_OK;
+  if (!c->bias->constant || c->bias->count != c->units) return es_misfit(l, s, "its bias does not fit");
+  const bool wide = c->bias->type == ES_I64 || c->bias->type == ES_I32;
+  if (c->kind == ES_SUM_I8 || c->kind == ES_SUM_I16 ? !wide : c->bias->type != ES_F32)
+    return es_misfit(l, s, "its bias is of another type");
   return ES_OK;
 }
 
 es_status es_fully_connected(es_loader *l, es_op *op, es_source *s) {
-  const es_tensor *x = op->in[0], *weights = op->in[1], *out = op->out[0];
-  const es_tensor *bias = op->in_count > 2 ? op->in[2] : NULL;
-  packed_product *packed = es_take(l, sizeof *packed);
-  if (!packed) return l->status;
+  es_tensor *x = op->in[0], *weights = op->in[1], *out = op->out[0];
+  es_connected *c = es_take(l, sizeof *c);
+  if (!c) return l->status;
   if (!x || !weights || !weights->constant || weights->rank != 2)
     return es_misfit(l, s, "its weights are not a constant matrix");
   if (es_field_i8(s->reader, s->options, 1, 0)) return es_misfit(l, s, "its weights are shuffled");
-  es_product *p = &packed->product;
-  p->units = (size_t)weights->dims[0];
-  p->width = (size_t)weights->dims[1];
-  if (!p->width || !p->units || x->count % p->width || out->count != x->count / p->width * p->units)
+  *c = (es_connected){.x = x, .weights = weights, .bias = op->in_count > 2 ? op->in[2] : NULL,
+                      .units = (size_t)weights->dims[0], .width = (size_t)weights->dims[1]};
+  if (!c->width || !c->units || x->count % c->width ||
+      out->count != x->count / c->width * c->units)
     return es_misfit(l, s, "its shapes do not fit");
-  if (bias && (!bias->constant || bias->count != p->units))
-    return es_misfit(l, s, "its bias does not fit");
-  if (weights->scale_count > 1 && (weights->scale_count != p->units || weights->axis != 0))
+  if (weights->scale_count > 1 && (weights->scale_count != c->units || weights->axis != 0))
     return es_misfit(l, s, "its scales do not fit");
   if (weights->zero_point) return es_misfit(l, s, "its weights have a zero point");
-  op->n[0] = x->count / p->width;
-  op->packed = packed;
-  packed->kernels = es_products_here();
-  if (es_activation(l, s, es_field_i8(s->reader, s->options, 0, 0), &p->low, &p->high))
+  c->rows = x->count / c->width;
+  op->packed = c;
+  if (es_activation(l, s, es_field_i8(s->reader, s->options, 0, 0), &c->low, &c->high))
     return l->status;
-  const bool integers = es_is_quantized(x) && x->type == out->type && es_is_quantized(out) &&
-                        weights->type == ES_I8 && weights->scale_count;
-  const bool real = x->type == ES_F32 && out->type == ES_F32 && (!bias || bias->type == ES_F32);
-  if (integers) {
-    if (bias && bias->type != ES_I32 && bias->type != ES_I64)
-      return es_misfit(l, s, "its bias is not an integer");
-    if (x->type == ES_I16 && x->zero_point) return es_misfit(l, s, "16 bits with a zero point");
-    if (p->width > WIDEST) return es_misfit(l, s, "it sums too many products");
-    es_stored_limits(out, &p->low, &p->high);
-    p->zero = out->zero_point;
-    op->run = x->type == ES_I8 ? connected_i8 : connected_i16;
-    if (integer_bias(l, p, x, weights, bias) || scales(l, p, x, weights, out)) return l->status;
-  } else if (real && (weights->type == ES_F32 || (weights->type == ES_I8 && weights->scale_count))) {
-    float *copy = es_take(l, es_padded(p->units) * sizeof *copy);
-    if (!copy) return l->status;
-    if (bias) memcpy(copy, bias->constant, p->units * sizeof *copy);
-    p->bias = copy;
-    op->run = weights->type == ES_F32 ? connected_f32 : connected_hybrid;
-    if (weights->type == ES_I8 && scales(l, p, x, weights, out)) return l->status;
+  const bool bytes = weights->type == ES_I8 && weights->scale_count;
+  if (es_is_quantized(x) && x->type == out->type && es_is_quantized(out) && bytes) {
+    if (c->width > WIDEST) return es_misfit(l, s, "its input is too wide for sums of 32 bits");
+    c->kind = x->type == ES_I8 ? ES_SUM_I8 : ES_SUM_I16;
+    c->step = out->scales[0];
+    c->zero = out->zero_point;
+    es_stored_limits(out, &c->low, &c->high);
+  } else if (x->type == ES_F32 && out->type == ES_F32 && (weights->type == ES_F32 || bytes)) {
+    c->kind = bytes ? ES_SUM_HYBRID : weights->half ? ES_SUM_F16 : ES_SUM_F32;
   } else {
     return es_misfit(l, s, "its tensors' types do not go together");
   }
-  p->weights = pack(l, weights, p->units, p->width, integers);
-  return l->status;
+  if (check_bias(l, s, c)) return l->status;
+  for (size_t u = 0; c->kind == ES_SUM_I8 && u < c->units; u++) {
+    const int64_t sum = integer_bias(c, u, 0);
+    if (sum > INT32_MAX / 2 || sum < INT32_MIN / 2) return es_fail(l, ES_BAD_MODEL, "a bias is too large");
+  }
+  return ES_OK;
 }
 
 /* n: matrices, rows, inner length, columns. index[0], index[1]: strides, as 32-bit numbers. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SUM, MEAN and SOFTMAX. */
+#include "functions_lanes.h"
 #include "kernels.h"
 
 /* n: elements in and out, elements in each sum. index[0]: the sum that each element goes into.
@@ -93,7 +94,7 @@ static void softmax_f32(const es_op *op, char *block) {
     float largest = x[0], sum = 0;
     for (size_t i = 1; i < op->n[1]; i++) largest = x[i] > largest ? x[i] : largest;
     for (size_t i = 0; i < op->n[1]; i++) y[i] = (x[i] - largest) * op->scale[0];
-    es_exp_f32(y, y, op->n[1]);
+    for (size_t i = 0; i < op->n[1]; i++) y[i] = exp_lane(y[i]);
     for (size_t i = 0; i < op->n[1]; i++) sum += y[i];
     if (op->axis) { /* its logarithm */
       const float log = (float)es_log((double)sum);

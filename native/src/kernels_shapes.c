@@ -121,6 +121,7 @@ es_status es_split(es_loader *l, es_op *op, es_source *s) {
   if (!op->in[1] || !es_integers(op->in[0], given, &count) || count != 1 ||
       !axis_of(op->in[1], given[0], &axis))
     return es_misfit(l, s, "its axis is not known here");
+  op->axis = axis;
   return along_axis(l, op, s, op->in[1], op->out, op->out_count, axis, false);
 }
 

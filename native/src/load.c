@@ -180,54 +180,6 @@ static es_status read_operator(es_loader *l, es_file *f, es_graph *g, size_t num
   return es_prepare(l, op, &source);
 }
 
-/* Lay the values that a step computes into a block: first fit among those alive. */
-typedef struct {
-  size_t offset, bytes;
-  const es_tensor *tensor;
-} es_place;
-
-static es_status place(es_loader *l, es_place *alive, size_t *count, es_tensor *t, size_t *end) {
-  size_t bytes = (t->bytes + ES_ALIGNMENT - 1) / ES_ALIGNMENT * ES_ALIGNMENT, at = *end, i = 0;
-  for (size_t offset = l->model->block_bytes; i <= *count; i++) { /* alive is sorted by offset */
-    size_t next = i < *count ? alive[i].offset : SIZE_MAX;
-    if (next - offset >= bytes) {
-      at = offset;
-      break;
-    }
-    offset = alive[i].offset + alive[i].bytes;
-  }
-  memmove(&alive[i + 1], &alive[i], (*count - i) * sizeof *alive);
-  alive[i] = (es_place){at, bytes, t};
-  ++*count;
-  t->offset = at;
-  if (at + bytes > *end) *end = at + bytes;
-  return ES_OK;
-}
-
-static es_status plan(es_loader *l, es_phase *phase) {
-  es_graph *g = &phase->graph;
-  es_model *m = l->model;
-  es_place *alive = es_take(l, (g->tensor_count + 1) * sizeof *alive);
-  if (!alive) return l->status;
-  size_t count = 0, end = m->block_bytes;
-  const int always = (int)g->op_count + 1;
-  for (size_t i = 0; i < g->tensor_count; i++) /* what a caller sees is there at any time */
-    if (g->tensors[i].last_reader == always && !g->tensors[i].constant)
-      place(l, alive, &count, &g->tensors[i], &end);
-  for (size_t i = 0; i < g->op_count; i++) {
-    es_op *op = &g->ops[i];
-    for (int o = 0; o < op->out_count; o++)
-      if (op->out[o]->last_reader != always && !op->out[o]->constant)
-        place(l, alive, &count, op->out[o], &end);
-    size_t kept = 0;
-    for (size_t p = 0; p < count; p++)
-      if (alive[p].tensor->last_reader > (int)i) alive[kept++] = alive[p];
-    count = kept;
-  }
-  m->block_bytes = end;
-  return l->status;
-}
-
 static bool same_text(es_reader *r, es_vector text, const char *name) {
   size_t length = strlen(name);
   return text.count == length && !memcmp(r->data + text.at, name, length);
@@ -277,7 +229,6 @@ static es_status read_graph(es_loader *l, es_file *f, es_phase *phase, es_table 
       return es_fail(l, ES_BAD_MODEL, "the file is damaged: a tensor lies outside of it");
   }
   es_vector in = es_field_vector(r, signature, 0, 4), out = es_field_vector(r, signature, 1, 4);
-  const int always = (int)ops.count + 1;
   for (size_t i = 0; i < m->input_count + m->state_count; i++) {
     bool state = i >= m->input_count;
     es_spec *spec = state ? &m->states[i - m->input_count] : &m->inputs[i];
@@ -299,18 +250,19 @@ static es_status read_graph(es_loader *l, es_file *f, es_phase *phase, es_table 
       return es_fail(l, ES_BAD_MODEL, "the output '%s' is not computed", m->outputs[i].name);
     if (matches(l, t, &m->outputs[i])) return l->status;
     phase->outputs[i] = t;
-    t->last_reader = always;
+    t->last_reader = ES_ALWAYS;
   }
   for (size_t i = 0; i < m->state_count; i++) {
     es_tensor *t = bound(r, g, out, &m->states[i]);
-    if (phase->states[i]) phase->states[i]->last_reader = always;
+    if (phase->states[i]) phase->states[i]->last_reader = ES_ALWAYS;
     if (!t) continue;
     if (!t->written || matches(l, t, &m->states[i]))
       return es_fail(l, ES_BAD_MODEL, "the state '%s' is not computed", m->states[i].name);
-    t->last_reader = always;
+    t->last_reader = ES_ALWAYS;
   }
-  for (size_t i = 0; i < m->input_count; i++) phase->inputs[i]->last_reader = always;
-  return plan(l, phase);
+  for (size_t i = 0; i < m->input_count; i++) phase->inputs[i]->last_reader = ES_ALWAYS;
+  if (es_fuse(l, g)) return l->status;
+  return es_plan(l, g);
 }
 
 static es_status find_signature(es_loader *l, es_file *f, const char *key, es_table *found) {

@@ -18,7 +18,7 @@
 
 typedef enum { ES_F32, ES_F16, ES_I8, ES_I16, ES_I32, ES_I64 } es_type;
 
-typedef struct {
+typedef struct es_tensor {
   es_type type;
   int rank;
   int32_t dims[ES_MAX_RANK];
@@ -33,9 +33,19 @@ typedef struct {
   /* Where in a stream's block a step's values lie. */
   size_t offset;
   bool written;
-  /* The last operator that reads it; the arena's plan. */
+  /* The last operator that reads it; the arena's plan. ES_ALWAYS: a caller sees it. */
   int last_reader;
+  /* How many inputs of operators it is; which operator writes it, -1 if none does. */
+  int readers, writer;
+  /* A constant's values in float16, if the file has it so. */
+  const uint16_t *half;
+  /* It lies in another tensor, so many bytes behind its beginning. */
+  struct es_tensor *within;
+  size_t within_byte;
+  /* The product that computes it; the planning of products. */
+  struct es_part *part;
 } es_tensor;
+#define ES_ALWAYS INT32_MAX
 
 typedef struct es_op es_op;
 typedef void (*es_kernel)(const es_op *op, char *block);
@@ -48,6 +58,7 @@ typedef struct {
 
 struct es_op {
   es_kernel run;
+  int code; /* in the schema */
   es_tensor **in, **out;
   int in_count, out_count;
   /* What each kernel means by these is written beside it. */
@@ -135,6 +146,10 @@ typedef struct {
   const char *name;
 } es_source;
 
+/* Rewrite a graph to fewer operators that compute the same (fuse.c), and lay its values into the
+ * stream's block (plan.c). */
+es_status es_fuse(es_loader *l, es_graph *g);
+es_status es_plan(es_loader *l, es_graph *g);
 es_status es_prepare(es_loader *l, es_op *op, es_source *source);
 es_status es_parse_contract(es_loader *l, const char *text, size_t bytes);
 es_status es_read_contract(es_loader *l, const uint8_t *file, size_t bytes);

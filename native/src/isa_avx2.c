@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* AVX2, FMA and F16C: Haswell, Zen and later. */
+#include "instruction_set.h"
+
+#ifdef ES_HAVE_AVX2
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma,f16c")
+#endif
+#include <immintrin.h>
+
+#define LANES 8
+#define ROWS 2
+#define SHIFT 0
+#define LOWEST false
+typedef __m256 reals;
+typedef __v8si integers;
+/* Inputs, and how large they are. */
+typedef struct {
+  __m256i sign, size;
+} fours;
+
+#define reals_of(value) _mm256_set1_ps(value)
+#define integers_of(value) ((integers)_mm256_set1_epi32(value))
+#define load_f32(from) _mm256_loadu_ps(from)
+#define load_f16(from) _mm256_cvtph_ps(_mm_loadu_si128((const void *)(from)))
+#define load_i8(from) \
+  _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(from))))
+#define times_plus(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define store_f32(to, from) _mm256_storeu_ps(to, from)
+#define store_i32(to, from) _mm256_storeu_si256((void *)(to), (__m256i)(from))
+
+static inline fours four_of(int32_t bytes) {
+  const __m256i x = _mm256_set1_epi32(bytes);
+  return (fours){x, _mm256_abs_epi8(x)};
+}
+/* The instruction multiplies unsigned bytes by signed ones, so the sign goes to the weight, which
+ * is -127 at the least. Two products of at most 128 * 127 fit into 16 bits. */
+static inline integers dot4(integers a, const int8_t *w, fours x) {
+  const __m256i signed_w = _mm256_sign_epi8(_mm256_loadu_si256((const void *)w), x.sign);
+  const __m256i twos = _mm256_maddubs_epi16(x.size, signed_w);
+  return a + (integers)_mm256_madd_epi16(twos, _mm256_set1_epi16(1));
+}
+static inline integers dot2(integers a, const int8_t *w, int32_t x) {
+  const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)w));
+  return a + (integers)_mm256_madd_epi16(wide, _mm256_set1_epi32(x));
+}
+static inline void look_up(const int8_t *table, const int8_t *x, int8_t *y, size_t count) {
+  for (size_t i = 0; i < count; i++) y[i] = table[(uint8_t)x[i]];
+}
+
+#include "products_lanes.h"
+#include "elementwise_lanes.h"
+
+const es_instructions es_avx2 = {"avx2", &products, &elementwise};
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif
