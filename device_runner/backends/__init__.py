@@ -8,7 +8,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from device_runner.errors import MissingRuntimeError, UnknownBackendError, did_you_mean
+from device_runner.errors import (
+    DeviceRunnerError,
+    MissingRuntimeError,
+    UnknownBackendError,
+    did_you_mean,
+)
 
 if TYPE_CHECKING:
     from device_runner.backends.backend import Backend, LoadOptions
@@ -22,6 +27,7 @@ class BackendEntry(NamedTuple):
         module: its file within this package.
         purpose: what it is for, in a few words.
         automatic: whether it is tried, in the order of the list, if no backend is named.
+        tested: whether it is tried before those, and taken if it passes its self-test on the file.
         phases: whether it can call one of several signatures; the others know only "step".
     """
 
@@ -29,10 +35,14 @@ class BackendEntry(NamedTuple):
     purpose: str
     automatic: bool = False
     phases: bool = False
+    tested: bool = False
 
 
 BACKENDS: dict[str, BackendEntry] = {
-    "litert": BackendEntry("litert", "LiteRT on the CPU; the default", True, True),
+    "native": BackendEntry(
+        "native", "libedgestep, this project's C library; the default", phases=True, tested=True
+    ),
+    "litert": BackendEntry("litert", "LiteRT on the CPU; the default without it", True, True),
     "litert-gpu": BackendEntry("litert_gpu", "LiteRT on a GPU; large float models"),
     "tflite-runtime": BackendEntry(
         "tflite_runtime", "the older, small runtime; boards that have it", True, True
@@ -40,7 +50,6 @@ BACKENDS: dict[str, BackendEntry] = {
     "tensorflow": BackendEntry(
         "tensorflow", "TensorFlow's own interpreter; where it is installed anyway", True, True
     ),
-    "native": BackendEntry("native", "libedgestep, this project's C library", phases=True),
     "micro": BackendEntry(
         "micro", "TensorFlow Lite Micro; whether a microcontroller takes a model"
     ),
@@ -52,7 +61,7 @@ BACKENDS: dict[str, BackendEntry] = {
     "external-delegate": BackendEntry("external_delegate", "any other accelerator's delegate"),
 }
 AUTOMATIC = "auto"
-# The automatic choice is the first of these that is installed.
+# The runtimes of TensorFlow Lite that are chosen automatically: the first that is installed.
 PREFERRED = tuple(name for name, entry in BACKENDS.items() if entry.automatic)
 
 
@@ -89,7 +98,8 @@ def load_backend(
 
     Args:
         model: the checked step model.
-        backend: a name in BACKENDS, or "auto" for the first one that is installed.
+        backend: a name in BACKENDS, or "auto": libedgestep if it steps this file and passes the
+            self-test, otherwise the first of PREFERRED that is installed.
         options: threads, delegate, device.
 
     Raises:
@@ -102,17 +112,47 @@ def load_backend(
 
         options = LoadOptions()
     if backend == AUTOMATIC:
-        reasons = []
-        for name in PREFERRED:
-            try:
-                return backend_module(name).load(model, options)
-            except MissingRuntimeError as error:
-                reasons.append(error.message)
-        raise MissingRuntimeError("no runtime: " + "; ".join(reasons))
+        return _load_automatic(model, options)
     check_backend(backend)
     if not BACKENDS[backend].phases:
         model.require_one_phase(backend)
     return backend_module(backend).load(model, options)
+
+
+def _load_automatic(model: StepModel, options: LoadOptions) -> Backend:
+    """Load a model into the best backend; its ``choice`` says why it is this one."""
+    refusals, missing = [], []
+    for name in (name for name, entry in BACKENDS.items() if entry.tested):
+        found = _load_tested(name, model, options)
+        if not isinstance(found, str):
+            return found
+        refusals.append(f"not {name}: {found}")
+    for name in PREFERRED:
+        try:
+            loaded = backend_module(name).load(model, options)
+        except MissingRuntimeError as error:
+            missing.append(error.message)
+            continue
+        loaded.choice = "; ".join(refusals)
+        return loaded
+    raise MissingRuntimeError("no runtime: " + "; ".join([*missing, *refusals]))
+
+
+def _load_tested(name: str, model: StepModel, options: LoadOptions) -> Backend | str:
+    """Load a model into a backend and test it; say in words why it cannot be taken."""
+    if options.threads > 1:
+        return f"it steps with one thread, {options.threads} are asked for"
+    try:
+        loaded = backend_module(name).load(model, options)
+        from device_runner.backends.self_test import self_test
+
+        failure = self_test(model, loaded)
+    except DeviceRunnerError as error:
+        return error.message.removeprefix(f"{model.path}: ")
+    if failure is not None:
+        return f"its self-test fails: {failure}"
+    loaded.choice = "passes its self-test on this file"
+    return loaded
 
 
 def check_backend(name: str) -> None:

@@ -82,6 +82,8 @@ class Backend(abc.ABC):
     #: Its integer kernels (:mod:`device_runner.backends.kernels`), which give the same bits
     #: wherever they have the same name; None if nothing is known of them.
     kernels: str | None = None
+    #: Why "auto" chose it, in words; empty if it was named, or nothing comes before it.
+    choice = ""
     #: Whether it rounds integers at each operator, as the model says, so that it can be compared
     #: with what another such runtime computed.
     rounds_each_operator = True

@@ -11,7 +11,6 @@ import functools
 import itertools
 import weakref
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,13 @@ from numpy.typing import NDArray
 
 from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.backends.native_calls import Calls, bind_calls
-from device_runner.errors import BadModelError, MissingRuntimeError
+from device_runner.backends.native_library import load_call_module, load_library
+from device_runner.errors import BadModelError
 from device_runner.model.frames import StepValues, not_finite_output
 from device_runner.model.names import PHASE_NAME
 from device_runner.model.step_file import StepModel
 
 NAME = "native"
-# The build names the file after Python's own platform tag.
-_LIBRARY_FILES = "libedgestep*.so"
 _MESSAGE_BYTES = 256
 _ALIGNMENT = 64
 # What a step returns if an output is not finite; edgestep.h has the others.
@@ -35,12 +33,14 @@ _NOT_FINITE = 6
 
 def load(model: StepModel, options: LoadOptions) -> NativeBackend:
     """Load a step model into libedgestep; it uses one thread and ignores the options."""
-    return NativeBackend(_library(), model)
+    return NativeBackend(load_library(), model)
 
 
 def probe() -> str:
-    """Return which kernels the library uses on this machine."""
-    return f"libedgestep, {_kernels(_library())} kernels"
+    """Return which kernels the library uses on this machine, and how it is called."""
+    kernels = _kernels(load_library())
+    called = "ctypes" if load_call_module() is None else "a module of its own"
+    return f"libedgestep, {kernels} kernels, called by {called}"
 
 
 class NativeBackend(Backend):
@@ -81,26 +81,26 @@ class NativeBackend(Backend):
             return given() if call() else b""
 
         answered = [0]
+        self._by_ctypes = windowed_step if windowed else step
+        self._model_bytes = len(flatbuffer)
+        calls = self._calls(_nothing_general)
+        bare = call if calls is None else calls.invoke
 
         def put(frame: Any) -> None:
             frame_view[whole] = frame
 
         def invoke() -> None:
-            answered[0] = call()
+            answered[0] = bare()
 
         self.put, self.invoke = put, invoke
         self.advance = _nothing
         self.get = lambda: given() if answered[0] == count else b""
-        self._by_ctypes = windowed_step if windowed else step
-        self._model_bytes = len(flatbuffer)
-        calls = self._calls(_nothing_general)
         self.step = self._by_ctypes if calls is None else calls.step_bytes  # type: ignore[assignment, method-assign]
 
     def _calls(self, general: Callable[[Any], StepValues]) -> Calls | None:
         stream = self._stream
         return bind_calls(
             self._library,
-            stream.pointer,
             stream,
             self._contract,
             self._model_bytes,
@@ -167,6 +167,7 @@ class _Stream:
         self.output_bytes: int = library.es_output_bytes(handle)
         self.frame = memoryview(bytearray(library.es_input_bytes(handle)))
         self.given = memoryview(bytearray(self.output_bytes))
+        self.frame_address, self.given_address = _address(self.frame), _address(self.given)
 
     def bind_step(self) -> Callable[[], int]:
         """Return the call that steps the bytes in ``frame``, and returns how many it has given.
@@ -176,8 +177,8 @@ class _Stream:
         step = _OwningCall(
             self._library.es_step_bytes,
             self.pointer,
-            ctypes.c_void_p(_address(self.frame)),
-            ctypes.c_void_p(_address(self.given)),
+            ctypes.c_void_p(self.frame_address),
+            ctypes.c_void_p(self.given_address),
         )
         step.owner = self
         return step
@@ -228,48 +229,6 @@ def _nothing() -> None:
 def _cut(data: bytes, sizes: Any) -> list[bytes]:
     ends = list(itertools.accumulate(sizes))
     return [data[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
-
-
-@functools.cache
-def _library() -> ctypes.CDLL:
-    """Load the library and declare its functions.
-
-    Raises:
-        MissingRuntimeError: it was not compiled, or does not load.
-    """
-    folder = Path(__file__).parents[1]
-    files = sorted(folder.glob(_LIBRARY_FILES))
-    if not files:
-        raise MissingRuntimeError(
-            "libedgestep is not compiled; install a C compiler and edgestep again"
-        )
-    try:
-        library = ctypes.CDLL(str(files[-1]))
-    except OSError as error:
-        raise MissingRuntimeError(
-            f"libedgestep does not load ({error}); install edgestep again"
-        ) from error
-    size, pointer, text = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_char_p
-    for name, result, arguments in (
-        ("es_load_parts", ctypes.c_int, [text, size, text, size, pointer, text]),
-        ("es_free", None, [pointer]),
-        ("es_stream_bytes", size, [pointer]),
-        ("es_open", pointer, [pointer, pointer]),
-        ("es_input_bytes", size, [pointer]),
-        ("es_output_bytes", size, [pointer]),
-        ("es_step_bytes", size, None),
-        ("es_step", ctypes.c_int, None),
-        ("es_state_bytes", size, [pointer]),
-        ("es_get_state", None, [pointer, text]),
-        ("es_set_state", None, [pointer, text]),
-        ("es_instruction_set", text, []),
-    ):
-        function = getattr(library, name)
-        function.restype = result
-        # A call without a declaration is faster; its arguments are made once, as pointers.
-        if arguments is not None:
-            function.argtypes = arguments
-    return library
 
 
 def _kernels(library: ctypes.CDLL) -> str:

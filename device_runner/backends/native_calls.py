@@ -7,13 +7,13 @@ calls the library by ctypes, which costs a microsecond or two more at each step.
 from __future__ import annotations
 
 import ctypes
-import functools
 import importlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from device_runner.backends.native_library import load_call_module
 from device_runner.model.contract import Contract
 from device_runner.model.frames import StepValues, not_finite_output
 
@@ -26,17 +26,26 @@ class Calls(NamedTuple):
     """A stream's calls.
 
     ``step`` takes and gives real values as :meth:`Stream.step` does, ``step_bytes`` the stored
-    bytes as :attr:`Stream.step_bytes` does.
+    bytes as :attr:`Stream.step_bytes` does. ``invoke`` steps the frame that lies in memory, and
+    returns how many bytes it gave.
     """
 
     step: Callable[[Any], StepValues]
     step_bytes: Callable[[Any], bytes]
+    invoke: Callable[[], int]
+
+
+class StreamMemory(Protocol):
+    """A stream of the library, and the memory of a frame and of what a step gives."""
+
+    pointer: ctypes.c_void_p
+    frame_address: int
+    given_address: int
 
 
 def bind_calls(
     library: ctypes.CDLL,
-    stream: ctypes.c_void_p,
-    owner: object,
+    stream: StreamMemory,
     contract: Contract,
     model_bytes: int,
     general: Callable[[Any], StepValues],
@@ -45,7 +54,7 @@ def bind_calls(
     """Bind the calls on a stream of the library.
 
     Args:
-        owner: keeps model and stream alive.
+        stream: is kept alive by the calls.
         model_bytes: the model's size, which tells how long a step takes.
         general, general_bytes: what is called, with the frame, if the calls do not know it.
 
@@ -70,8 +79,10 @@ def bind_calls(
         call = make(
             step_values=_address(library.es_step),
             step_bytes=_address(library.es_step_bytes),
-            stream=stream.value or 0,
-            owner=owner,
+            stream=stream.pointer.value or 0,
+            frame=stream.frame_address,
+            given=stream.given_address,
+            owner=stream,
             numpy_table=_numpy_table(),
             sample=sample,
             sample_address=sample.ctypes.data,
@@ -89,7 +100,7 @@ def bind_calls(
         )
     except (RuntimeError, ValueError):
         return None
-    return Calls(call.step, call.step_bytes)
+    return Calls(call.step, call.step_bytes, call.invoke)
 
 
 def _address(function: Any) -> int:
@@ -104,10 +115,5 @@ def _numpy_table() -> Any:
     return core._ARRAY_API
 
 
-@functools.cache
 def _call_type() -> Callable[..., Any] | None:
-    try:
-        module = importlib.import_module("device_runner.native_call")
-    except ImportError:
-        return None
-    return getattr(module, "Call", None)
+    return getattr(load_call_module(), "Call", None)

@@ -55,7 +55,7 @@ def verify_models(
             facts = {"file": file, "failure": verification.failure, **verification.to_json()}
             echo(json.dumps(facts, allow_nan=False))
         else:
-            echo(_line(file, verification))
+            echo(_line(file, verification) + _not_taken(stream.backend.choice))
         if verification.failure and not failed:
             failed = verification.error(file)
     if failed:
@@ -83,6 +83,11 @@ def _line(file: str, verification: Verification) -> str:
         f"largest {verification.max_abs:.3g}, "
         f"same decision {verification.argmax_agreement:.1%}{_replayed(verification)}"
     )
+
+
+def _not_taken(choice: str) -> str:
+    """Say why a backend that comes before this one was not taken."""
+    return f"; {choice}" if choice.startswith("not ") else ""
 
 
 def _replayed(verification: Verification) -> str:

@@ -166,6 +166,7 @@ class _Session:
             **run,
             "warnings": run["warnings"] + warnings + _placement_warnings(stream),
             **_model_facts(stream),
+            "backend_choice": stream.backend.choice,
             "verification": None if verification is None else verification.to_json(),
             "unverified": stream.model.unverified,
             "valid": not reasons,

@@ -199,8 +199,10 @@ class BenchResult(_KnownResult, total=False):
     from sound, before the step, if the model takes sound. ``window`` says for which frames the
     model answers, if not for each; a step is a frame, with an answer or not. ``unverified`` says
     why nothing tells whether the outputs are right, for a TFLite file without a contract.
+    ``backend_choice`` says why the backend is this one, if it was chosen automatically.
     """
 
+    backend_choice: str
     front_end_ns: LatencyFacts | None
     window: WindowFacts | None
     unverified: str | None

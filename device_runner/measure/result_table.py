@@ -102,6 +102,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def _remarks(result: BenchResult) -> list[str]:
     """List what else to know about a result, one line each."""
     lines = []
+    if choice := result.get("backend_choice"):
+        lines.append(f"{result['file']}: {printable(result['backend'])}, {printable(choice)}")
     if window := result.get("window"):
         said = window_in_words(Window(**window))
         lines.append(f"{result['file']}: {said}; a step is a frame, with an answer or not")

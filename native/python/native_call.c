@@ -54,6 +54,8 @@ typedef struct {
   values_function step_values;
   bytes_function step_bytes;
   void *stream;
+  const void *frame;
+  void *given;
   PyTypeObject *array_type;
   new_array make;
   PyObject *float32, *float64;
@@ -141,6 +143,13 @@ static PyObject *call_step_bytes(PyObject *self, PyObject *frame) {
   return PyBytes_FromStringAndSize(NULL, 0);
 }
 
+/* Step the bytes that are in the stream's own frame into the memory beside it. */
+static PyObject *call_invoke(PyObject *self, PyObject *unused) {
+  call_object *c = (call_object *)self;
+  (void)unused;
+  return PyLong_FromSize_t(c->step_bytes(c->stream, c->frame, c->given));
+}
+
 static int read_shape(PyObject *tuple, shape *s) {
   const Py_ssize_t rank = PyTuple_Size(tuple);
   if (rank < 0) return -1;
@@ -184,19 +193,19 @@ static int use_numpy(call_object *c, PyObject *numpy_table, PyObject *sample,
 }
 
 static PyObject *call_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
-  static char *names[] = {"step_values", "step_bytes", "stream", "owner", "numpy_table",
-                          "sample", "sample_address", "float32", "float64", "general",
+  static char *names[] = {"step_values", "step_bytes", "stream", "frame", "given", "owner",
+                          "numpy_table", "sample", "sample_address", "float32", "float64", "general",
                           "general_bytes", "not_finite", "input_shape", "output_shape",
                           "vocabulary", "input_bytes", "output_bytes", "release", NULL};
-  unsigned long long values, bytes, stream, address;
+  unsigned long long values, bytes, stream, frame, given, address;
   PyObject *owner, *table, *sample, *float32, *float64, *general, *general_bytes, *not_finite;
   PyObject *in, *out;
   long vocabulary;
   Py_ssize_t input_bytes, output_bytes;
   int release;
   if (!PyArg_ParseTupleAndKeywords(
-          arguments, keywords, "KKKOOOKOOOOOO!O!lnnp", names, &values, &bytes, &stream, &owner,
-          &table, &sample, &address, &float32, &float64, &general, &general_bytes, &not_finite,
+          arguments, keywords, "KKKKKOOOKOOOOOO!O!lnnp", names, &values, &bytes, &stream, &frame,
+          &given, &owner, &table, &sample, &address, &float32, &float64, &general, &general_bytes, &not_finite,
           &PyTuple_Type, &in, &PyTuple_Type, &out, &vocabulary, &input_bytes, &output_bytes,
           &release))
     return NULL;
@@ -206,6 +215,8 @@ static PyObject *call_new(PyTypeObject *type, PyObject *arguments, PyObject *key
   c->step_values = (values_function)(uintptr_t)values;
   c->step_bytes = (bytes_function)(uintptr_t)bytes;
   c->stream = (void *)(uintptr_t)stream;
+  c->frame = (const void *)(uintptr_t)frame;
+  c->given = (void *)(uintptr_t)given;
   c->vocabulary = vocabulary;
   c->input_bytes = input_bytes;
   c->output_bytes = output_bytes;
@@ -263,6 +274,7 @@ static void call_free(PyObject *self) {
 static PyMethodDef methods[] = {
     {"step", call_step, METH_O, "Step real values, as Stream.step does."},
     {"step_bytes", call_step_bytes, METH_O, "Step bytes as stored, as Stream.step_bytes does."},
+    {"invoke", call_invoke, METH_NOARGS, "Step the bytes in the frame; say how many it gave."},
     {NULL, NULL, 0, NULL},
 };
 

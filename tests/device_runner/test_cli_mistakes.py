@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from device_runner.backends import native_library
 from tests.device_runner.command_line import (
     BAD_DATA,
     LITERT,
@@ -21,12 +23,17 @@ SHORT = ("--steps", "100", "--rounds", "1", "--warmup", "0")
 
 
 @pytest.fixture
-def no_runtime(monkeypatch) -> None:
-    """A device without any TFLite runtime."""
+def no_runtime(monkeypatch) -> Iterator[None]:
+    """A device without any TFLite runtime, and without libedgestep."""
+    monkeypatch.setattr(native_library, "compiled_files", list)
+    monkeypatch.setattr(native_library, "_carried", lambda name: None)
+    native_library.load_library.cache_clear()
     for package in ("ai_edge_litert", "tflite_runtime"):
         monkeypatch.setitem(sys.modules, package, None)
         monkeypatch.setitem(sys.modules, f"{package}.interpreter", None)
     monkeypatch.setitem(sys.modules, "tensorflow", None)
+    yield
+    native_library.load_library.cache_clear()
 
 
 # Bad models

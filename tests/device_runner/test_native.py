@@ -180,8 +180,8 @@ def test_an_unknown_operator_is_one_line():
 
 MUTATE = """
 import ctypes, random, sys
-from device_runner.backends.native import _library
-library = _library()
+from device_runner.backends.native_library import load_library
+library = load_library()
 library.es_load.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_char_p]
 whole = open(sys.argv[1], "rb").read()
 chance, loaded = random.Random(5), 0
