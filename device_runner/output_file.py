@@ -24,6 +24,7 @@ class OutputKind(Enum):
     DRAWING = "drawing in DOT"
     SAMPLES = "array of nanoseconds of 'edgestep bench --samples'"
     TECHNIQUES = "table of 'edgestep techniques'"
+    ROBUSTNESS = "page of 'edgestep robustness'"
 
 
 def check_replaceable(path: Path, kind: OutputKind, force: bool) -> None:
@@ -98,6 +99,7 @@ def _is_of_kind(path: Path, kind: OutputKind) -> bool:
         # Nanoseconds: a vector of whole numbers, which frames and labels of others seldom are.
         OutputKind.SAMPLES: b"'descr': '<i8'",
         OutputKind.DRAWING: b"digraph step {",
+        OutputKind.ROBUSTNESS: b"<title>edgestep: robustness</title>",
     }
     return marks[kind] in head
 

@@ -11,6 +11,7 @@ from pipeline.files import place, read_json_lines
 from pipeline.networks import Network, networks_of
 from pipeline.recipe import Recipe
 from pipeline.recipe_check import check_names
+from pipeline.robustness.study import ModelStudy
 from pipeline.stages import STOPS
 from pipeline.stages.baseline import Baseline, TaskFacts
 from pipeline.stages.bench import RESULTS_FILE, Bench
@@ -19,6 +20,7 @@ from pipeline.stages.check import Check
 from pipeline.stages.compress import Compress
 from pipeline.stages.convert import Convert
 from pipeline.stages.qat import QuantizationAwareTraining
+from pipeline.stages.robustness import Robustness, load_study
 from pipeline.stages.train import Train
 from pipeline.stages.verify import VERIFICATION_FILE, RuntimeAnswer, Verify, load_answers
 from pipeline.work import Tracker, Workshop
@@ -37,6 +39,7 @@ class Outcome:
     task: TaskFacts
     results: list[dict[str, Any]]
     verification: list[RuntimeAnswer]
+    studies: list[ModelStudy]
 
 
 def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker) -> Outcome:
@@ -90,8 +93,11 @@ class _Run:
                 files += self._convert(convert)
         verification = self._verify(files) if self._wants("verify") else []
         results = self._bench(files) if self._wants("bench") else []
+        studies = self._disturb(networks) if self._wants("robustness") else []
         folder = self.workshop.workspace.folder
-        return Outcome(recipe, folder, trained, calibrated, files, task, results, verification)
+        return Outcome(
+            recipe, folder, trained, calibrated, files, task, results, verification, studies
+        )
 
     def _train(self, network: Network, trained: dict[str, Stage]) -> Stage:
         """Train a network and compress it."""
@@ -146,3 +152,17 @@ class _Run:
         path = self.workshop.workspace.folder / RESULTS_FILE
         place(stage.folder / RESULTS_FILE, path)
         return read_json_lines(path)
+
+    def _disturb(self, networks: list[Network]) -> list[ModelStudy]:
+        """Judge the files of the first seed on disturbed data, if the recipe asks for it."""
+        recipe, folder = self.recipe, self.workshop.workspace.folder
+        if recipe.robustness is None:
+            return []
+        return [
+            load_study(
+                self.workshop.do(Robustness(recipe, folder / network.file_name(scheme))).folder
+            )
+            for network in networks
+            if network.seed == recipe.seeds[0]
+            for scheme in recipe.schemes
+        ]

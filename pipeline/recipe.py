@@ -134,6 +134,13 @@ class BenchSection(Section):
     backend: str = "auto"
 
 
+class RobustnessSection(Section):
+    """[robustness]: step models of the first seed are judged on disturbed data, each severity drawn
+    ``seeds`` times."""
+
+    seeds: int = Field(3, ge=1)
+
+
 if TYPE_CHECKING:
     _Compressible = Section
 else:
@@ -218,6 +225,7 @@ class Recipe(Section):
     calibration: CalibrationSection = CalibrationSection()
     qat: QATSection = QATSection()
     bench: BenchSection = BenchSection()
+    robustness: RobustnessSection | None = None
     models: list[ModelSection] = Field(min_length=1)
 
 

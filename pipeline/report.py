@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib as mpl
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from device_runner.atomic_write import write_atomically
 from models.metrics import MetricDescription
 from pipeline.all_stages import Outcome
+from pipeline.drawing import MARKERS, colors_of, svg
+from pipeline.robustness.page import robustness_part
 from pipeline.stages.calibrate import StateRange, load_state_ranges
 from pipeline.stages.history import NetworkHistory
 from pipeline.table import Row, make_rows, pareto_front, remarks, title
 
 REPORT_FILE = "report.html"
 TEMPLATE_FILE = "report.html.jinja"
-MARKERS = {"float32": "o", "int8": "s", "int8:qat": "D", "int16x8": "v"}
-
-# Text stays text (selectable, small), and equal data gives equal files.
-mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "edgestep", "font.size": 9})
 
 
 def write_report(outcome: Outcome) -> Path:
@@ -51,11 +45,12 @@ def write_report(outcome: Outcome) -> Path:
         first=outcome.results[0],
         training=[_training_facts(label, history) for label, history in histories.items()],
         states=[_state_facts(label, one) for label, found in states.items() for one in found],
-        tradeoff=_svg("tradeoff", _tradeoff(rows)),
+        tradeoff=svg("tradeoff", _tradeoff(rows)),
         pareto=pareto_front(rows),
-        distribution=_svg("distribution", _distributions(outcome.results)),
-        curves=_svg("curves", _training_curves(histories)),
-        gradients=_svg("gradients", _gradient_norms(histories)),
+        distribution=svg("distribution", _distributions(outcome.results)),
+        curves=svg("curves", _training_curves(histories)),
+        gradients=svg("gradients", _gradient_norms(histories)),
+        robustness=robustness_part(outcome.studies) if outcome.studies else "",
     )
     path = outcome.folder / REPORT_FILE
     write_atomically(path, html.encode())
@@ -79,19 +74,10 @@ def _state_facts(label: str, found: StateRange) -> dict[str, Any]:
     return {"label": label, "state": found.state, "steps": found.steps, **found.facts}
 
 
-def _svg(name: str, figure: Figure) -> Markup:
-    """Make a picture for the page; ``name`` keeps its ids apart from other pictures'."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    return Markup(text[text.index("<svg") :])  # noqa: S704 - our own drawing, not user input
-
-
 def _tradeoff(rows: list[Row]) -> Figure:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     by_latency, by_size = figure.subplots(1, 2, sharey=True)
-    colors = _colors([row.model for row in rows])
+    colors = colors_of([row.model for row in rows])
     best = pareto_front(rows)
     metric = rows[0].metric
     for axes, position in ((by_latency, _latency), (by_size, _size)):
@@ -147,7 +133,7 @@ def _distributions(results: list[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(9, 1.2 + 0.42 * len(results)), layout="constrained")
     axes = figure.subplots()
     # A network's schemes share its color; its file is named NETWORK-SCHEME.
-    colors = _colors(_network_of(result) for result in results)
+    colors = colors_of(_network_of(result) for result in results)
     for position, result in enumerate(reversed(results)):
         step = result["latency_ns"]["step"]
         edges = np.array([low for low, _ in step["histogram"]])
@@ -188,7 +174,9 @@ def _network_of(result: dict[str, Any]) -> str:
 def _training_curves(histories: dict[str, NetworkHistory]) -> Figure:
     figure = Figure(figsize=(9, 3), layout="constrained")
     axes = figure.subplots()
-    for (label, history), color in zip(histories.items(), _colors(histories).values(), strict=True):
+    for (label, history), color in zip(
+        histories.items(), colors_of(histories).values(), strict=True
+    ):
         axes.plot(history.training.validation_loss, color=color, label=label)
         axes.plot(history.training.loss, color=color, linewidth=0.7, linestyle=":")
         best = history.training.best_epoch
@@ -205,7 +193,7 @@ def _gradient_norms(histories: dict[str, NetworkHistory]) -> Figure:
     headings = ("before training", "after training")
     for number, (axes, heading) in enumerate(zip(panels, headings, strict=True)):
         for (label, history), color in zip(
-            histories.items(), _colors(histories).values(), strict=True
+            histories.items(), colors_of(histories).values(), strict=True
         ):
             found = (history.gradient_norms_at_start, history.gradient_norms_after_training)
             if found[number]:
@@ -217,8 +205,3 @@ def _gradient_norms(histories: dict[str, NetworkHistory]) -> Figure:
     panels[0].set_ylabel("|d loss(last) / d state(t)|")
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
-
-
-def _colors(labels: Any) -> dict[str, Any]:
-    palette = mpl.colormaps["tab10"]
-    return {label: palette(index % palette.N) for index, label in enumerate(dict.fromkeys(labels))}

@@ -47,6 +47,11 @@ COMMANDS: dict[str, CommandEntry] = {
         MODEL,
         "Repair what edgetpu_compiler wrote.",
     ),
+    "robustness": CommandEntry(
+        "pipeline.commands.robustness.robustness_command",
+        MODEL,
+        "Judge models on disturbed data.",
+    ),
     **{name: entry._replace(section=DEVICE) for name, entry in DEVICE_COMMANDS.items()},
     "bench": CommandEntry(
         "pipeline.remote.command.bench", DEVICE, "Measure what one step costs, here or over ssh."

@@ -18,6 +18,7 @@ STAGES: dict[str, str] = {
     "convert": "step models in every scheme",
     "verify": "golden sequences on every installed runtime",
     "bench": "what a step costs on this machine",
+    "robustness": "step models on disturbed data, where the recipe asks for it",
     "report": "the table and report.html",
 }
 # Small stages that every run does.

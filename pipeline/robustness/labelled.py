@@ -1,0 +1,127 @@
+"""Read data with what is wanted of it: a task's test data, or a user's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.data import InputShape, load_sequences
+from device_runner.model.step_file import StepModel
+from models.metrics import usual_metric
+from models.tasks.sequence_set import SequenceSet
+from pipeline.errors import PipelineError
+from pipeline.robustness.disturbances import Frames
+from pipeline.robustness.trial import Labelled
+
+
+def of_task(model: StepModel) -> Labelled:
+    """Load the test data of the task that a model was trained for.
+
+    Raises:
+        PipelineError: the task is none of ours, or the model takes something else.
+    """
+    from models.tasks import TASKS, load_task
+
+    contract = model.contract
+    if contract.task not in TASKS:
+        raise PipelineError(
+            f"the model's task '{contract.task}' is none of edgestep's, so its test data is not "
+            "known; give --data FILE and --wanted FILE"
+        )
+    task = load_task(contract.task)
+    missing = [name for name in contract.channels if name not in task.channels]
+    if missing:
+        raise PipelineError(
+            f"the model takes '{missing[0]}', which the task {task.name} does not have; give "
+            "--data FILE and --wanted FILE"
+        )
+    # A pruned network may read fewer channels than the task has.
+    chosen = [task.channels.index(name) for name in contract.channels]
+    name = contract.input.name
+    frames: list[Frames] = [{name: one[:, chosen]} for one in task.test.sequences]
+    return Labelled(frames, task.test, task.score, f"test data of {task.name}: {task.source}")
+
+
+def of_files(model: StepModel, data: str, wanted: Path) -> Labelled:
+    """Read sequences and what is wanted of them.
+
+    Args:
+        data: as ``edgestep convert --data``.
+        wanted: ``.npy`` or ``.csv`` with a class for each sequence, as an index or as a label of
+            the model; or ``.npz`` with an array for each sequence, in order: class indices at each
+            step (integers; -1 where none is wanted), or values [steps, outputs] (floats).
+
+    Raises:
+        PipelineError: what is wanted cannot be read or does not fit.
+        CalibrationError: the data cannot be read or does not fit the model.
+    """
+    contract = model.contract
+    shapes = [InputShape(spec.name, spec.frame_shape, spec.vocabulary) for spec in contract.inputs]
+    sequences = load_sequences(data, shapes)
+    frames: list[Frames] = [dict(one) for one in sequences]
+    first = [one[contract.input.name] for one in frames]
+    given = _read(wanted)
+    if len(given) != len(frames):
+        raise PipelineError(
+            f"{wanted}: {len(given)} answers are wanted of {len(frames)} sequences; give one for "
+            "each sequence"
+        )
+    count = len(frames)
+    classes, groups = np.zeros(count, np.int64), np.arange(count)
+    if isinstance(given, list):
+        for number, (answers, steps) in enumerate(zip(given, first, strict=True)):
+            if len(answers) != len(steps):
+                raise PipelineError(
+                    f"{wanted}: sequence {number} has {len(steps)} steps and {len(answers)} answers"
+                )
+        if all(np.issubdtype(one.dtype, np.integer) for one in given):
+            made = SequenceSet(first, classes, groups, step_labels=given)
+        else:
+            values = [one.reshape(len(one), -1).astype(np.float32) for one in given]
+            made = SequenceSet(first, classes, groups, values=values)
+    else:
+        made = SequenceSet(first, _classes(given, model, wanted), groups)
+    return Labelled(frames, made, usual_metric(made), f"{data}, {wanted}")
+
+
+def _read(path: Path) -> list[NDArray[Any]] | NDArray[Any]:
+    try:
+        if path.suffix == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False))
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                return [archive[name] for name in archive.files]
+        if path.suffix == ".csv":
+            return np.array([line.strip() for line in path.read_text().splitlines()])
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise PipelineError(f"{path}: cannot be read ({reason})") from error
+    raise PipelineError(f"{path}: what is wanted is a .npy, .csv or .npz file")
+
+
+def _classes(given: NDArray[Any], model: StepModel, path: Path) -> NDArray[np.int64]:
+    """Class indices of numbers or of the model's labels."""
+    labels = list(model.labels)
+    outputs = int(np.prod(model.contract.output.frame_shape))
+    if given.ndim != 1:
+        raise PipelineError(f"{path}: shape {given.shape}; give one class for each sequence")
+    found = [_index(str(one), labels, path) for one in given]
+    if min(found, default=0) < 0 or max(found, default=0) >= outputs:
+        raise PipelineError(f"{path}: a class is outside of the model's {outputs} outputs")
+    return np.array(found, np.int64)
+
+
+def _index(text: str, labels: Sequence[str], path: Path) -> int:
+    if text in labels:
+        return labels.index(text)
+    try:
+        return int(text)
+    except ValueError:
+        raise PipelineError(
+            f"{path}: '{text}' is neither an index nor one of the model's labels "
+            f"({', '.join(labels[:5]) or 'it has none'})"
+        ) from None
