@@ -97,7 +97,8 @@ class SimulatedNetwork(keras.Model):
         frozen: matrices that are not trained, recognized by value, because their structure (such as
             orthogonality) must stay. Zeros of a pruned matrix always stay.
         per_channel: whether a matrix has a scale per output channel instead of one.
-        simulate: whether tensors are rounded; False gives the float network with the same weights.
+        simulate: whether tensors are rounded; False gives the float network with the same weights,
+            and needs no limits.
 
     Raises:
         UnsupportedLayerError: the graph has an operator that is not simulated, or several inputs
@@ -151,7 +152,8 @@ class SimulatedNetwork(keras.Model):
         self._grids: dict[int, LearnedGrid] = {}
         for op in graph.operators:
             self._make_constants(op, frozen)
-        self._make_grids(limits, bounded)
+        if simulate:
+            self._make_grids(limits, bounded)
 
     def _make_constants(self, op: Operator, frozen: tuple[Array, ...]) -> None:
         """Make variables of an operator's weights, and constants of its other constant inputs."""

@@ -25,6 +25,7 @@ class OutputKind(Enum):
     SAMPLES = "array of nanoseconds of 'edgestep bench --samples'"
     TECHNIQUES = "table of 'edgestep techniques'"
     ROBUSTNESS = "page of 'edgestep robustness'"
+    SALIENCY = "page of 'edgestep saliency'"
 
 
 def check_replaceable(path: Path, kind: OutputKind, force: bool) -> None:
@@ -100,6 +101,7 @@ def _is_of_kind(path: Path, kind: OutputKind) -> bool:
         OutputKind.SAMPLES: b"'descr': '<i8'",
         OutputKind.DRAWING: b"digraph step {",
         OutputKind.ROBUSTNESS: b"<title>edgestep: robustness</title>",
+        OutputKind.SALIENCY: b"<title>edgestep: saliency</title>",
     }
     return marks[kind] in head
 

@@ -52,6 +52,9 @@ COMMANDS: dict[str, CommandEntry] = {
         MODEL,
         "Judge models on disturbed data.",
     ),
+    "saliency": CommandEntry(
+        "pipeline.commands.saliency.saliency_command", MODEL, "Show which inputs decide."
+    ),
     **{name: entry._replace(section=DEVICE) for name, entry in DEVICE_COMMANDS.items()},
     "bench": CommandEntry(
         "pipeline.remote.command.bench", DEVICE, "Measure what one step costs, here or over ssh."

@@ -56,6 +56,7 @@ def robustness_command(
     from pipeline.robustness.page import table, write_page
     from pipeline.robustness.study import Kept, study
     from pipeline.robustness.trial import Labelled
+    from pipeline.run import LOG_WIDTH
 
     check_replaceable(output, OutputKind.ROBUSTNESS, force)
     models = [load_step_model(path) for path in files]
@@ -69,6 +70,8 @@ def robustness_command(
         return found
 
     console = Console()
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=None)
 

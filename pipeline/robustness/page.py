@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from rich.table import Table
 
 from device_runner.atomic_write import write_atomically
@@ -57,10 +58,10 @@ def table(studies: list[ModelStudy]) -> Table:
     for one in studies:
         made.add_column(one.file.removesuffix(".tflite"), justify="right")
     metric = studies[0].metric
-    made.add_row(f"{metric.name}, undisturbed", *(metric.text(s.undisturbed) for s in studies))
+    made.add_row("undisturbed", *(metric.text(s.undisturbed) for s in studies))
     for name in tried(studies):
-        made.add_row(f"{name}, {DISTURBANCES[name].meaning}", *(limit_of(s, name) for s in studies))
-    made.add_row(recovery_heading(), *(recovery_text(s.recovery) for s in studies))
+        made.add_row(name, *(limit_of(s, name) for s in studies))
+    made.add_row("steps to recover", *(recovery_text(s.recovery) for s in studies))
     return made
 
 
@@ -146,6 +147,7 @@ def curves(studies: list[ModelStudy]) -> Figure:
             )
             panel.fill_between(severities, low, high, color=color[_network(one)], alpha=0.12)
         panel.set(title=name, xlabel=DISTURBANCES[name].meaning, xscale="log")
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3)
     for panel in panels[len(names) :]:
         panel.set_axis_off()
