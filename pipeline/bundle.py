@@ -21,10 +21,10 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def write_bundle(path: Path) -> Path:
     """Write the on-device program to ``path``, replacing an existing file atomically.
 
-    It runs wherever Python finds numpy and click, and a runtime if libedgestep does not run
-    there. That is carried for the machines that "make wheels" compiled it for, or as it was compiled for
-    this machine. (The standard library's zipapp needs
-    a folder with the package and a ``__main__``, and stores the current time.)
+    It runs wherever Python finds numpy and click, and a runtime if libedgestep does not run there.
+    That is carried for the machines that "make wheels" compiled it for, or as it was compiled for
+    this machine. (The standard library's zipapp needs a folder with the package and a ``__main__``,
+    and stores the current time.)
     """
     package = Path(device_runner.__file__).parent
     files = sorted(file for file in package.rglob("*") if file.suffix in (".py", ".json"))
