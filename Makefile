@@ -10,7 +10,7 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-native test-pytorch \
+.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-native wheels test-pytorch \
   import-table lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
@@ -86,6 +86,11 @@ test-native: ## libedgestep on damaged files, under sanitizers (needs gcc or cla
 	  -fno-sanitize-recover=all -o .cache/damaged_files native/tests/damaged_files.c native/src/*.c
 	.cache/damaged_files 10000 tests/step_models/*.tflite
 
+# One compiler, Zig's, for every machine.
+wheels: $(STAMP) ## wheels for x86-64, aarch64 and armv7l Linux in dist/ (installs ziglang)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[wheels]'
+	$(BIN)/python native/wheels.py
+
 test-arm64: $(STAMP) ## the on-device program on emulated Arm boards (built into .cache/arm64)
 	$(BIN)/python -m tests.arm64.emulated_arm
 	$(BIN)/python -m pytest -m arm64 tests/arm64
@@ -149,7 +154,7 @@ report: $(STAMP) ## ... and write the report anew
 
 constraints: $(STAMP) ## resolve the newest versions of everything into constraints.txt
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra docs \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra docs --extra wheels \
 	  --no-emit-index-url --no-header --no-annotate \
 	  -o constraints.txt pyproject.toml
 
