@@ -135,7 +135,8 @@ def compare(path: Path) -> dict[str, Any]:
 def print_row(row: dict[str, Any]) -> None:
     """Print what ``compare`` found."""
     times = "".join(
-        f"{row[name]:9.0f} +-{row[f'{name} +-']:5.0f}" for name in ("litert", "libedgestep", "floor")
+        f"{row[name]:9.0f} +-{row[f'{name} +-']:5.0f}"
+        for name in ("litert", "libedgestep", "floor")
     )
     click.echo(f"{row['file']:32}{times}{row['times faster']:9.2f}x{row['of the floor']:9.2f}x")
 
