@@ -41,11 +41,59 @@ BINARY(div_f32, float, float, es_clamp(a[ia] / b[ib], low, high))
 BINARY(max_f32, float, float, es_clamp(a[ia] > b[ib] ? a[ia] : b[ib], low, high))
 BINARY(min_f32, float, float, es_clamp(a[ia] < b[ib] ? a[ia] : b[ib], low, high))
 
+#ifdef LANES
+/* Operands of one shape in vectors; the last ones, which fill none, in a copy. */
+#define VECTORS(name, type, most, compute)                                              \
+  static void name##_alike(const es_op *op, const type *a, const type *b, type *y) {    \
+    size_t count = op->n[0];                                                            \
+    const reals ka = reals_of(op->scale[0]), kb = reals_of(op->scale[1]);               \
+    const integers za = integers_of(op->zero[0]), zb = integers_of(op->zero[1]);        \
+    const integers zero = integers_of(op->zero[2]);                                     \
+    const float low = op->low, high = op->high;                                         \
+    type rest_a[LANES], rest_b[LANES], rest_y[LANES], *to = y;                          \
+    (void)za, (void)zb, (void)ka, (void)kb, (void)zero, (void)low, (void)high;                                 \
+    for (;; a += LANES, b += LANES, to += LANES, count -= LANES) {                      \
+      const bool whole = count >= LANES;                                                \
+      if (!whole) {                                                                     \
+        if (!count) return;                                                             \
+        memset(rest_a, 0, sizeof rest_a), memset(rest_b, 0, sizeof rest_b);             \
+        memcpy(rest_a, a, count * sizeof *a), memcpy(rest_b, b, count * sizeof *b);     \
+        a = rest_a, b = rest_b, y = rest_y;                                             \
+      } else {                                                                          \
+        y = to;                                                                         \
+      }                                                                                 \
+      compute;                                                                          \
+      if (!whole) {                                                                     \
+        memcpy(to, rest_y, count * sizeof *y);                                          \
+        return;                                                                         \
+      }                                                                                 \
+    }                                                                                   \
+  }                                                                                     \
+  static void name(const es_op *op, char *block) {                                      \
+    if (op->n[1] == ES_ALIKE)                                                           \
+      name##_alike(op, es_at(op->in[0], block), es_at(op->in[most], block),             \
+                   es_at(op->out[0], block));                                           \
+    else name##_rows(op, block);                                                        \
+  }
+#endif
+
 /* A difference has the second factor negative. */
-BINARY(add_i8, int8_t, int32_t,
+BINARY(add_i8_rows, int8_t, int32_t,
        (int8_t)es_stored((float)(a[ia] - za) * ka + (float)(b[ib] - zb) * kb, low, high, zero))
-BINARY(mul_i8, int8_t, int32_t,
+BINARY(mul_i8_rows, int8_t, int32_t,
        (int8_t)es_stored((float)((a[ia] - za) * (b[ib] - zb)) * ka, low, high, zero))
+#ifdef LANES
+VECTORS(add_i8, int8_t, 1,
+        store_narrow(y, rounded(limited(to_reals(load_wide(a) - za) * ka +
+                                            to_reals(load_wide(b) - zb) * kb,
+                                        low, high)) + zero))
+VECTORS(mul_i8, int8_t, 1,
+        store_narrow(y, rounded(limited(to_reals((load_wide(a) - za) * (load_wide(b) - zb)) * ka,
+                                        low, high)) + zero))
+#else
+#define add_i8 add_i8_rows
+#define mul_i8 mul_i8_rows
+#endif
 BINARY(max_i8, int8_t, int32_t, a[ia] > b[ib] ? a[ia] : b[ib])
 BINARY(min_i8, int8_t, int32_t, a[ia] < b[ib] ? a[ia] : b[ib])
 
@@ -76,8 +124,16 @@ BINARY(min_i32, int32_t, int32_t, a[ia] < b[ib] ? a[ia] : b[ib])
     for (size_t i = 0; i < count; i++) y[i] = (expression);                               \
   }
 
+#ifdef LANES
+static void no_rows(const es_op *op, char *block) { (void)op, (void)block; }
+#define tanh_f32_rows no_rows
+#define logistic_f32_rows no_rows
+VECTORS(tanh_f32, float, 0, store_f32(y, tanh_reals(load_f32(a))))
+VECTORS(logistic_f32, float, 0, store_f32(y, logistic_reals(load_f32(a))))
+#else
 UNARY(tanh_f32, float, float, tanh_lane(x[i]))
 UNARY(logistic_f32, float, float, logistic_lane(x[i]))
+#endif
 UNARY(exp_f32, float, float, exp_lane(x[i]))
 UNARY(limits_f32, float, float, es_clamp(x[i], low, high))
 UNARY(quantize_i8, float, int8_t, (int8_t)es_stored(x[i] / kb, low, high, zero))

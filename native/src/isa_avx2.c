@@ -29,7 +29,23 @@ typedef struct {
   _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(from))))
 #define times_plus(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define store_f32(to, from) _mm256_storeu_ps(to, from)
-#define store_i32(to, from) _mm256_storeu_si256((void *)(to), (__m256i)(from))
+#define load_i32(from) ((integers)_mm256_loadu_si256((const void *)(from)))
+#define load_wide(from) ((integers)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(from))))
+#define to_reals(from) _mm256_cvtepi32_ps((__m256i)(from))
+#define to_integers(from) ((integers)_mm256_castps_si256(from))
+#define from_integers(from) _mm256_castsi256_ps((__m256i)(from))
+#define lesser(a, b) _mm256_min_ps(a, b)
+#define greater(a, b) _mm256_max_ps(a, b)
+#define choose(a, b, x, y) _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ))
+
+static inline void store_narrow(int8_t *to, integers from) {
+  const __m256i x = (__m256i)from, lowest_bytes = _mm256_setr_epi8(
+      0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+      0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  const __m256i halves = _mm256_shuffle_epi8(x, lowest_bytes);
+  _mm_storel_epi64((void *)to, _mm_unpacklo_epi32(_mm256_castsi256_si128(halves),
+                                                  _mm256_extracti128_si256(halves, 1)));
+}
 
 static inline fours four_of(int32_t bytes) {
   const __m256i x = _mm256_set1_epi32(bytes);
@@ -50,6 +66,7 @@ static inline void look_up(const int8_t *table, const int8_t *x, int8_t *y, size
   for (size_t i = 0; i < count; i++) y[i] = table[(uint8_t)x[i]];
 }
 
+#include "vectors.h"
 #include "products_lanes.h"
 #include "elementwise_lanes.h"
 

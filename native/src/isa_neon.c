@@ -13,6 +13,7 @@ static inline integers dot4(integers a, const int8_t *w, fours x) {
   return vaddq_s32(a, add_neighbours(vpaddlq_s16(low), vpaddlq_s16(high)));
 }
 
+#include "vectors.h"
 #include "products_lanes.h"
 #include "elementwise_lanes.h"
 

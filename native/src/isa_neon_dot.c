@@ -13,6 +13,7 @@
 
 #define dot4(a, w, x) vdotq_s32(a, vld1q_s8(w), x)
 
+#include "vectors.h"
 #include "products_lanes.h"
 #include "elementwise_lanes.h"
 

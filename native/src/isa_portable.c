@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-#define LANES 4
-#define MOST (4 * LANES)
+#define BLOCK 4
 static inline void look_up(const int8_t *table, const int8_t *x, int8_t *y, size_t count) {
   for (size_t i = 0; i < count; i++) y[i] = table[(uint8_t)x[i]];
 }
@@ -38,7 +37,7 @@ static float real_unit(es_sum_kind kind, const es_product *p, const void *const 
 static void real(es_sum_kind kind, const es_product *p, const void *const *x, float *y) {
   for (size_t row = 0; row < p->rows; row++)
     for (size_t first = 0, units; first < p->units; first += units) {
-      units = es_block(p->units - first, LANES);
+      units = es_block(p->units - first, BLOCK);
       for (size_t u = 0; u < units && first + u < p->units; u++)
         y[row * p->stride + first + u] = real_unit(kind, p, x, row, first, units, u);
     }
@@ -65,7 +64,7 @@ static void integer_i8(const es_product *p, const void *const *x, void *outputs)
   for (size_t row = 0; row < p->rows; row++)
     for (size_t first = 0, units; first < p->units; first += units) {
       int8_t *y = (int8_t *)outputs + row * p->stride + first;
-      units = es_block(p->units - first, LANES);
+      units = es_block(p->units - first, BLOCK);
       for (size_t u = 0; u < units && first + u < p->units; u++) {
         float z = steps_of(t, (const int8_t *)x[0] + row * t->stride, first, units, u);
         if (p->term_count > 1)
@@ -85,7 +84,7 @@ static void integer_i16(const es_product *p, const void *const *inputs, void *ou
       const int8_t *w = (const int8_t *)t->weights + first * es_up(t->width, 2);
       const int16_t *x = (const int16_t *)inputs[0] + row * t->stride;
       int16_t *y = (int16_t *)outputs + row * p->stride + first;
-      units = es_block(p->units - first, LANES);
+      units = es_block(p->units - first, BLOCK);
       for (size_t u = 0; u < units && first + u < p->units; u++) {
         int64_t sum = ((const int64_t *)t->bias)[first + u];
         for (size_t k = 0; k < t->width; k++) sum += w[k / 2 * units * 2 + u * 2 + k % 2] * x[k];
@@ -97,7 +96,7 @@ static void integer_i16(const es_product *p, const void *const *inputs, void *ou
 }
 
 const es_products es_products_portable = {
-    LANES, 4, 0, true, {real_f32, real_f16, real_hybrid, integer_i8, integer_i16}};
+    BLOCK, 4, 0, true, {real_f32, real_f16, real_hybrid, integer_i8, integer_i16}};
 
 #include "elementwise_lanes.h"
 

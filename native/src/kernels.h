@@ -19,6 +19,7 @@ typedef struct {
 
 /* The schema's numbers of operators that are looked for in a graph. */
 enum {
+  ES_CODE_NONE = -1, /* of one that no file has */
   ES_CODE_ADD = 0,
   ES_CODE_FULLY_CONNECTED = 9,
   ES_CODE_LOGISTIC = 14,

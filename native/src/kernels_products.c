@@ -2,8 +2,14 @@
 /* FULLY_CONNECTED and BATCH_MATMUL. */
 #include "products_plan.h"
 
+/* runs: inputs that are put side by side first. */
 static void run_products(const es_op *op, char *block) {
   const es_planned *planned = op->packed;
+  for (size_t i = 0; i < op->run_count; i++) {
+    const es_run *run = &op->runs[i];
+    memcpy((char *)es_at(run->to, block) + run->to_byte,
+           (char *)es_at(run->from, block) + run->from_byte, run->bytes);
+  }
   for (size_t i = 0; i < op->n[0]; i++) {
     const es_planned *p = &planned[i];
     const void *x[2] = {es_at(p->x[0], block), p->x[1] ? es_at(p->x[1], block) : NULL};
@@ -11,26 +17,30 @@ static void run_products(const es_op *op, char *block) {
   }
 }
 
-/* Weights of the units from `first` on, in an instruction set's blocks. */
-static void *pack(es_loader *l, const es_products *how, const es_part_term *term, es_sum_kind kind,
-                  size_t units) {
+/* Put a term's weights into an instruction set's blocks, behind `before` inputs of another one. */
+static void pack(char *packed, const es_products *how, const es_part_term *term, es_sum_kind kind,
+                 size_t units, size_t before, size_t width) {
   const es_connected *c = term->connected;
-  const size_t size = kind == ES_SUM_F32 ? 4 : kind == ES_SUM_F16 ? 2 : 1, width = c->width;
+  const size_t size = kind == ES_SUM_F32 ? 4 : kind == ES_SUM_F16 ? 2 : 1;
   const size_t group = kind == ES_SUM_I8 ? how->group : kind == ES_SUM_I16 ? 2 : 1;
   const size_t wide = es_up(width, group);
-  char *packed = es_take(l, es_padded(units, how->vector) * wide * size);
-  if (!packed) return NULL;
   const char *from = kind == ES_SUM_F16 ? (const char *)c->weights->half : c->weights->constant;
   for (size_t first = 0, block; first < units; first += block) {
     block = es_block(units - first, how->vector);
     char *to = packed + first * wide * size;
-    for (size_t k = 0; k < width; k++)
+    for (size_t k = 0; k < c->width; k++)
       for (size_t u = 0; u < block && first + u < units; u++) {
-        const size_t at = (k / group * block + u) * group + k % group;
-        memcpy(to + at * size, from + ((term->first + first + u) * width + k) * size, size);
+        const size_t at = ((before + k) / group * block + u) * group + (before + k) % group;
+        memcpy(to + at * size, from + ((term->first + first + u) * c->width + k) * size, size);
       }
   }
-  return packed;
+}
+
+/* Memory for the packed weights of so many units and inputs. */
+static void *take_packed(es_loader *l, const es_products *how, es_sum_kind kind, size_t units,
+                         size_t width) {
+  const size_t size = kind == ES_SUM_F32 ? 4 : kind == ES_SUM_F16 ? 2 : 1;
+  return es_take(l, es_padded(units, how->vector) * es_up(width, how->group) * size);
 }
 
 static float scale_of(const es_tensor *t, size_t unit) {
@@ -59,8 +69,10 @@ static es_status fill_term(es_loader *l, const es_products *how, const es_part *
                  .step = from->step};
   float *scales = es_take(l, padded * sizeof *scales);
   void *bias = es_take(l, padded * (kind == ES_SUM_I16 ? 8 : 4));
-  t->weights = pack(l, how, from, kind, part->units);
+  void *weights = take_packed(l, how, kind, part->units, c->width);
   if (l->status) return l->status;
+  pack(weights, how, from, kind, part->units, 0, c->width);
+  t->weights = weights;
   for (size_t u = 0; u < part->units; u++) {
     const size_t unit = from->first + u;
     if (kind == ES_SUM_HYBRID) scales[u] = scale_of(c->weights, unit);
@@ -78,6 +90,48 @@ static es_status fill_term(es_loader *l, const es_products *how, const es_part *
   return ES_OK;
 }
 
+/* Two terms of real values become one, whose input is both side by side. */
+static es_status fill_joined(es_loader *l, const es_products *how, const es_part *part,
+                             es_planned *planned) {
+  const es_connected *a = part->terms[0].connected, *b = part->terms[1].connected;
+  const size_t width = a->width + b->width;
+  float *bias = es_take(l, es_padded(part->units, how->vector) * sizeof *bias);
+  void *weights = take_packed(l, how, a->kind, part->units, width);
+  if (l->status) return l->status;
+  pack(weights, how, &part->terms[0], a->kind, part->units, 0, width);
+  pack(weights, how, &part->terms[1], a->kind, part->units, a->width, width);
+  for (int t = 0; t < 2; t++) {
+    const es_connected *c = part->terms[t].connected;
+    for (size_t u = 0; c->bias && u < part->units; u++)
+      bias[u] += ((const float *)c->bias->constant)[part->terms[t].first + u];
+  }
+  planned->product.term_count = 1;
+  planned->product.terms[0] =
+      (es_term){.width = width, .stride = width, .weights = weights, .bias = bias};
+  return ES_OK;
+}
+
+/* The place where an operator has two inputs side by side; it is made once for all its products. */
+static const es_tensor *joined(es_loader *l, es_op *op, es_run *runs, const es_part *part) {
+  const es_connected *a = part->terms[0].connected, *b = part->terms[1].connected;
+  for (size_t i = 0; i + 1 < op->run_count; i++)
+    if (runs[i].from == a->x && runs[i + 1].from == b->x && runs[i].to == runs[i + 1].to &&
+        runs[i].bytes == 4 * a->width && runs[i + 1].bytes == 4 * b->width)
+      return runs[i].to;
+  es_tensor *both = es_take(l, sizeof *both);
+  if (!both) return NULL;
+  const size_t width = a->width + b->width;
+  *both = (es_tensor){.type = ES_F32, .count = a->rows * width, .bytes = 4 * a->rows * width,
+                      .last_reader = -1};
+  for (size_t row = 0; row < a->rows; row++) {
+    runs[op->run_count++] = (es_run){a->x, both, 4 * row * a->width, 4 * row * width, 4 * a->width};
+    runs[op->run_count++] = (es_run){b->x, both, 4 * row * b->width,
+                                     4 * (row * width + a->width), 4 * b->width};
+  }
+  op->in[op->in_count++] = op->out[op->out_count++] = both;
+  return both;
+}
+
 static bool has_lowest(const es_part *part) {
   for (int i = 0; i < part->term_count; i++) {
     const es_connected *c = part->terms[i].connected;
@@ -89,9 +143,12 @@ static bool has_lowest(const es_part *part) {
 }
 
 es_status es_plan_products(es_loader *l, es_op *op, es_part *const *parts, size_t count) {
+  size_t most_runs = 1;
+  for (size_t i = 0; i < count; i++) most_runs += 2 * parts[i]->terms[0].connected->rows;
   es_planned *planned = es_take(l, count * sizeof *planned);
-  op->in = es_take(l, 2 * count * sizeof *op->in);
-  op->out = es_take(l, count * sizeof *op->out);
+  es_run *runs = es_take(l, most_runs * sizeof *runs);
+  op->in = es_take(l, 3 * count * sizeof *op->in);
+  op->out = es_take(l, 2 * count * sizeof *op->out);
   if (l->status) return l->status;
   for (size_t i = 0; i < count; i++) {
     const es_part *part = parts[i];
@@ -104,13 +161,19 @@ es_status es_plan_products(es_loader *l, es_op *op, es_part *const *parts, size_
                                       .activation = part->activation, .table = part->table};
     planned[i].kernel = how->kernels[c->kind];
     planned[i].out = op->out[op->out_count++] = part->out;
-    for (int t = 0; t < part->term_count; t++) {
-      if (fill_term(l, how, part, t, &planned[i])) return l->status;
-      op->in[op->in_count++] = part->terms[t].connected->x;
+    for (int t = 0; t < part->term_count; t++) op->in[op->in_count++] = part->terms[t].connected->x;
+    if (part->term_count > 1 && (c->kind == ES_SUM_F32 || c->kind == ES_SUM_F16)) {
+      fill_joined(l, how, part, &planned[i]);
+      planned[i].x[0] = joined(l, op, runs, part);
+    } else {
+      for (int t = 0; t < part->term_count; t++) fill_term(l, how, part, t, &planned[i]);
     }
+    if (l->status) return l->status;
   }
   op->packed = planned;
   op->n[0] = count;
+  op->runs = runs;
+  op->code = ES_CODE_NONE;
   op->run = run_products;
   return ES_OK;
 }

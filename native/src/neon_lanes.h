@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What NEON with and without the dot product have in common; aarch64 and armv7. */
 #include <arm_neon.h>
+#include <string.h>
 
 #define LANES 4
 #define ROWS 2
@@ -14,14 +15,25 @@ typedef int8x16_t fours;
 #define integers_of(value) vdupq_n_s32(value)
 #define load_f32(from) vld1q_f32(from)
 #define store_f32(to, from) vst1q_f32(to, from)
-#define store_i32(to, from) vst1q_s32(to, from)
+#define load_i32(from) vld1q_s32(from)
+#define to_reals(from) vcvtq_f32_s32(from)
+#define to_integers(from) vreinterpretq_s32_f32(from)
+#define from_integers(from) vreinterpretq_f32_s32(from)
+#define lesser(a, b) vminq_f32(a, b)
+#define greater(a, b) vmaxq_f32(a, b)
+#define choose(a, b, x, y) vbslq_f32(vcltq_f32(a, b), x, y)
 #define four_of(bytes) vreinterpretq_s8_s32(vdupq_n_s32(bytes))
 
-static inline reals load_i8(const int8_t *from) {
+static inline integers load_wide(const int8_t *from) {
   int32_t four;
   memcpy(&four, from, 4);
-  const int16x8_t wide = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)));
-  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+  return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)))));
+}
+#define load_i8(from) vcvtq_f32_s32(load_wide(from))
+static inline void store_narrow(int8_t *to, integers from) {
+  const int16x4_t half = vmovn_s32(from);
+  const int32_t four = vget_lane_s32(vreinterpret_s32_s8(vmovn_s16(vcombine_s16(half, half))), 0);
+  memcpy(to, &four, 4);
 }
 static inline int32x4_t add_neighbours(int32x4_t a, int32x4_t b) {
 #ifdef __aarch64__

@@ -12,7 +12,7 @@ static es_tensor *home_of(es_tensor *t, size_t *byte) {
 /* A value that is a stretch of another one is not copied, but read there. What a caller sees has
  * its own place: a state's changes after a step. */
 static bool lies_within(const es_op *op) {
-  if (!op->runs || op->run_count != (size_t)op->out_count) return false;
+  if (op->code == ES_CODE_NONE || !op->runs || op->run_count != (size_t)op->out_count) return false;
   for (size_t i = 0; i < op->run_count; i++) {
     const es_run *run = &op->runs[i];
     if (run->to != op->out[i] || run->bytes != run->to->bytes || run->to_byte ||

@@ -1,23 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Products in vectors of LANES. An instruction set's file includes this after it has defined
- *
- *     LANES, ROWS             values of a vector, rows that share a reading of the weights
- *     reals, integers         its vectors of float and of int32
- *     reals_of, integers_of   one value in all lanes
- *     load_f32, load_f16, load_i8     LANES weights as reals
- *     times_plus(a, b, c)     a b + c
- *     store_f32, store_i32
- *     four_of(bytes)          four int8 inputs, as the next one wants them in `fours`
- *     dot4(a, w, x)           a + the sums of four products each, of int8
- *     dot2(a, w, x)           a + the sums of two products each, of int8 weights and int16
- *     look_up(table, x, y, n) y[i] = table[(uint8_t)x[i]]
- *     GROUP, SHIFT, LOWEST    of es_products; GROUP is 4
- */
-#include "functions_lanes.h"
-
-#include <string.h>
-
-#define INLINE static inline __attribute__((always_inline))
+/* Products in vectors of LANES; an instruction set's file includes it after vectors.h. */
 #define MOST (4 * LANES)
 
 /* Several sums of the same units hide how long an addition takes. */
@@ -31,7 +13,7 @@ INLINE reals weights_at(es_sum_kind kind, const void *w, size_t at) {
 
 /* Sum a block of units for some rows. */
 INLINE void real_sums(es_sum_kind kind, size_t vectors, size_t rows, const void *w, size_t width,
-                      const float *x, size_t stride, float sums[][MOST]) {
+                      const float *x, size_t stride, reals sums[][4]) {
   const size_t sets = SETS(vectors, rows), units = vectors * LANES;
   reals a[16];
 #pragma GCC unroll 16
@@ -60,7 +42,7 @@ INLINE void real_sums(es_sum_kind kind, size_t vectors, size_t rows, const void 
       reals sum = a[row * sets * vectors + v];
 #pragma GCC unroll 4
       for (size_t set = 1; set < sets; set++) sum += a[(row * sets + set) * vectors + v];
-      store_f32(&sums[row][v * LANES], sum);
+      sums[row][v] = sum;
     }
 }
 
@@ -78,7 +60,7 @@ INLINE int32_t four_at(const int8_t *x) {
 
 INLINE void integer_sums(size_t vectors, size_t rows, const int8_t *w, size_t width,
                          const int8_t *x, size_t stride, const int32_t *bias,
-                         int32_t sums[][MOST]) {
+                         integers sums[][4]) {
   const size_t sets = SETS(vectors, rows), group = vectors * LANES * 4;
   integers a[16];
 #pragma GCC unroll 16
@@ -112,88 +94,117 @@ INLINE void integer_sums(size_t vectors, size_t rows, const int8_t *w, size_t wi
       integers sum = a[row * sets * vectors + v];
 #pragma GCC unroll 4
       for (size_t set = 1; set < sets; set++) sum += a[(row * sets + set) * vectors + v];
-      store_i32(&sums[row][v * LANES], sum);
-      for (size_t i = 0; i < LANES; i++) sums[row][v * LANES + i] += bias[v * LANES + i];
+      sums[row][v] = sum + load_i32(bias + v * LANES);
     }
 }
 
 /* --- What becomes of a block's sums -------------------------------------------------------- */
 
-INLINE void finish_f32(const es_product *p, size_t units, float *z, float *y, size_t here) {
+INLINE void finish_f32(const es_product *p, size_t vectors, reals *z, float *y, size_t here) {
   const float low = p->low, high = p->high;
-  for (size_t i = 0; i < units; i++) z[i] = es_clamp(z[i], low, high);
+#pragma GCC unroll 4
+  for (size_t v = 0; v < vectors; v++) z[v] = limited(z[v], low, high);
   if (p->activation == ES_LOGISTIC)
-    for (size_t i = 0; i < units; i++) z[i] = logistic_lane(z[i]);
+    for (size_t v = 0; v < vectors; v++) z[v] = logistic_reals(z[v]);
   else if (p->activation == ES_TANH)
-    for (size_t i = 0; i < units; i++) z[i] = tanh_lane(z[i]);
-  if (here == units) memcpy(y, z, units * sizeof *y);
-  else memcpy(y, z, here * sizeof *y);
-}
-
-INLINE float nearest(float value) { return (value + 12582912.0f) - 12582912.0f; }
-
-/* A term's sums in whole steps of its grid, without the zero point. */
-INLINE void steps_of(const es_term *t, size_t first, size_t units, const int32_t *sums, float *z) {
-  const float *scales = t->scales + first, low = t->low, high = t->high;
-  for (size_t i = 0; i < units; i++)
-    z[i] = nearest(es_clamp((float)sums[i] * scales[i], low, high));
-}
-
-INLINE void finish_i8(const es_product *p, size_t units, const float *z, int8_t *y, size_t here) {
-  int8_t stored[MOST];
-  const int32_t zero = p->zero;
-  for (size_t i = 0; i < units; i++) stored[i] = (int8_t)(es_rint(z[i]) + zero);
-  if (p->activation == ES_TABLE) {
-    if (here == units) look_up(p->table, stored, y, units);
-    else look_up(p->table, stored, y, here);
-  } else {
-    if (here == units) memcpy(y, stored, units);
-    else memcpy(y, stored, here);
+    for (size_t v = 0; v < vectors; v++) z[v] = tanh_reals(z[v]);
+  if (here == vectors * LANES) {
+#pragma GCC unroll 4
+    for (size_t v = 0; v < vectors; v++) store_f32(y + v * LANES, z[v]);
+    return;
   }
+  float whole[MOST];
+#pragma GCC unroll 4
+  for (size_t v = 0; v < vectors; v++) store_f32(whole + v * LANES, z[v]);
+  memcpy(y, whole, here * sizeof *y);
+}
+
+INLINE void finish_i8(const es_product *p, size_t vectors, const reals *z, int8_t *y, size_t here) {
+  const integers zero = integers_of(p->zero);
+  int8_t whole[MOST], *to = here == vectors * LANES ? y : whole;
+#ifdef store_looked_up
+  if (p->activation == ES_TABLE)
+#pragma GCC unroll 4
+    for (size_t v = 0; v < vectors; v++)
+      store_looked_up(to + v * LANES, p->table, rounded(z[v]) + zero);
+  else
+#endif
+#pragma GCC unroll 4
+    for (size_t v = 0; v < vectors; v++) store_narrow(to + v * LANES, rounded(z[v]) + zero);
+#ifndef store_looked_up
+  if (p->activation == ES_TABLE) look_up(p->table, to, to, vectors * LANES);
+#endif
+  if (to == whole) memcpy(y, whole, here);
 }
 
 /* --- Blocks of units and rows -------------------------------------------------------------- */
 
+/* Add what a term sums for a block of units. */
+INLINE void real_term(es_sum_kind kind, size_t vectors, size_t rows, const es_term *t, size_t first,
+                      const float *x, size_t row, bool add, reals z[][4]) {
+  static const uint8_t bytes[] = {4, 2, 1};
+  const float *bias = (const float *)t->bias + first, *scales = t->scales + first;
+  reals sums[ROWS][4];
+  real_sums(kind, vectors, rows, (const char *)t->weights + first * t->width * bytes[kind],
+            t->width, x + row * t->stride, t->stride, sums);
+#pragma GCC unroll 4
+  for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 4
+    for (size_t v = 0; v < vectors; v++) {
+      reals sum = sums[r][v];
+      if (kind == ES_SUM_HYBRID) sum = sum * load_f32(scales + v * LANES);
+      sum = sum + load_f32(bias + v * LANES);
+      if (add) sum = z[r][v] + sum;
+      z[r][v] = sum;
+    }
+}
+
 INLINE void real_block(es_sum_kind kind, size_t vectors, size_t rows, const es_product *p,
                        size_t first, const void *const *x, float *y, size_t row) {
   const size_t units = vectors * LANES, here = p->units - first < units ? p->units - first : units;
-  static const uint8_t bytes[] = {4, 2, 1};
-  float z[ROWS][MOST], sums[ROWS][MOST];
-  for (int i = 0; i < p->term_count; i++) {
-    const es_term *t = &p->terms[i];
-    const float *bias = (const float *)t->bias + first, *scales = t->scales + first;
-    real_sums(kind, vectors, rows, (const char *)t->weights + first * t->width * bytes[kind],
-              t->width, (const float *)x[i] + row * t->stride, t->stride, sums);
-    for (size_t r = 0; r < rows; r++)
-      for (size_t u = 0; u < units; u++) {
-        const float sum = (kind == ES_SUM_HYBRID ? sums[r][u] * scales[u] : sums[r][u]) + bias[u];
-        z[r][u] = i ? z[r][u] + sum : sum;
-      }
-  }
+  reals z[ROWS][4];
+  real_term(kind, vectors, rows, &p->terms[0], first, x[0], row, false, z);
+  if (p->term_count > 1) real_term(kind, vectors, rows, &p->terms[1], first, x[1], row, true, z);
+#pragma GCC unroll 4
   for (size_t r = 0; r < rows; r++)
-    finish_f32(p, units, z[r], y + (row + r) * p->stride + first, here);
+    finish_f32(p, vectors, z[r], y + (row + r) * p->stride + first, here);
+}
+
+/* A term in whole steps of its grid, without its zero point. */
+INLINE void integer_term(size_t vectors, size_t rows, const es_term *t, size_t first,
+                         const int8_t *x, size_t row, reals z[][4]) {
+  integers sums[ROWS][4];
+  integer_sums(vectors, rows, (const int8_t *)t->weights + first * es_up(t->width, 4), t->width,
+               x + row * t->stride, t->stride, (const int32_t *)t->bias + first, sums);
+#pragma GCC unroll 4
+  for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 4
+    for (size_t v = 0; v < vectors; v++) {
+      const reals steps = to_reals(sums[r][v]) * load_f32(t->scales + first + v * LANES);
+      z[r][v] = nearest(limited(steps, t->low, t->high));
+    }
 }
 
 INLINE void integer_block(size_t vectors, size_t rows, const es_product *p, size_t first,
                           const void *const *x, int8_t *y, size_t row) {
   const size_t units = vectors * LANES, here = p->units - first < units ? p->units - first : units;
-  float z[ROWS][MOST], other[MOST];
-  int32_t sums[ROWS][MOST];
-  for (int i = 0; i < p->term_count; i++) {
-    const es_term *t = &p->terms[i];
-    integer_sums(vectors, rows, (const int8_t *)t->weights + first * es_up(t->width, 4), t->width,
-                 (const int8_t *)x[i] + row * t->stride, t->stride,
-                 (const int32_t *)t->bias + first, sums);
-    for (size_t r = 0; r < rows; r++) {
-      steps_of(t, first, units, sums[r], i ? other : z[r]);
-      if (!i) continue;
-      const float a = p->terms[0].step, b = t->step, low = p->low, high = p->high;
-      for (size_t u = 0; u < units; u++)
-        z[r][u] = nearest(es_clamp(z[r][u] * a + other[u] * b, low, high));
-    }
+  reals z[ROWS][4];
+  integer_term(vectors, rows, &p->terms[0], first, x[0], row, z);
+  if (p->term_count > 1) {
+    const reals step = reals_of(p->terms[0].step), other_step = reals_of(p->terms[1].step);
+    reals other[ROWS][4];
+    integer_term(vectors, rows, &p->terms[1], first, x[1], row, other);
+#pragma GCC unroll 4
+    for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 4
+      for (size_t v = 0; v < vectors; v++) {
+        const reals steps = z[r][v] * step + other[r][v] * other_step;
+        z[r][v] = nearest(limited(steps, p->low, p->high));
+      }
   }
+#pragma GCC unroll 4
   for (size_t r = 0; r < rows; r++)
-    finish_i8(p, units, z[r], y + (row + r) * p->stride + first, here);
+    finish_i8(p, vectors, z[r], y + (row + r) * p->stride + first, here);
 }
 
 /* A block's weights stay near while the rows pass. */
@@ -253,7 +264,7 @@ INLINE void wide_sums(size_t vectors, const int8_t *w, size_t width, const int16
     }
     int32_t parts[MOST];
 #pragma GCC unroll 4
-    for (size_t v = 0; v < vectors; v++) store_i32(parts + v * LANES, a[v]);
+    for (size_t v = 0; v < vectors; v++) memcpy(parts + v * LANES, &a[v], sizeof a[v]);
     for (size_t u = 0; u < vectors * LANES; u++) sums[u] += parts[u];
   }
 }
