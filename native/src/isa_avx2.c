@@ -36,7 +36,11 @@ typedef struct {
 #define from_integers(from) _mm256_castsi256_ps((__m256i)(from))
 #define lesser(a, b) _mm256_min_ps(a, b)
 #define greater(a, b) _mm256_max_ps(a, b)
-#define choose(a, b, x, y) _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ))
+
+static inline __m256 reciprocal(__m256 x) {
+  const __m256 near = _mm256_rcp_ps(x); /* a step of Newton's method doubles its digits */
+  return near * _mm256_fnmadd_ps(near, x, _mm256_set1_ps(2));
+}
 
 static inline void store_narrow(int8_t *to, integers from) {
   const __m256i x = (__m256i)from, lowest_bytes = _mm256_setr_epi8(

@@ -36,7 +36,11 @@ typedef __m512i fours;
 #define from_integers(from) _mm512_castsi512_ps((__m512i)(from))
 #define lesser(a, b) _mm512_min_ps(a, b)
 #define greater(a, b) _mm512_max_ps(a, b)
-#define choose(a, b, x, y) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x)
+
+static inline __m512 reciprocal(__m512 x) {
+  const __m512 near = _mm512_rcp14_ps(x); /* a step of Newton's method doubles its digits */
+  return near * _mm512_fnmadd_ps(near, x, _mm512_set1_ps(2));
+}
 /* Inputs are made positive: the instruction multiplies unsigned bytes by signed ones. */
 #define four_of(bytes) _mm512_set1_epi32((bytes) ^ (int32_t)0x80808080)
 #define dot4(a, w, x) \

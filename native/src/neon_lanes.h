@@ -21,7 +21,12 @@ typedef int8x16_t fours;
 #define from_integers(from) vreinterpretq_f32_s32(from)
 #define lesser(a, b) vminq_f32(a, b)
 #define greater(a, b) vmaxq_f32(a, b)
-#define choose(a, b, x, y) vbslq_f32(vcltq_f32(a, b), x, y)
+
+static inline reals reciprocal(reals x) {
+  reals near = vrecpeq_f32(x); /* each step of Newton's method doubles its digits */
+  near = vmulq_f32(near, vrecpsq_f32(x, near));
+  return vmulq_f32(near, vrecpsq_f32(x, near));
+}
 #define four_of(bytes) vreinterpretq_s8_s32(vdupq_n_s32(bytes))
 
 static inline integers load_wide(const int8_t *from) {
