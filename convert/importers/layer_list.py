@@ -161,6 +161,10 @@ def largest_size(config: dict[str, Any]) -> int:
     return max(sizes)
 
 
+# Stands for a number of steps: the inputs are whole frames, whose axes stay.
+OWN_SHAPES = -1
+
+
 def relaxed(
     config: dict[str, Any],
     free_inputs: set[str],
@@ -173,7 +177,8 @@ def relaxed(
         free_inputs: names of the two-axis inputs whose second axis is time (token ids).
         reshapes: input shapes of the Reshape layers, by name: one that keeps a fixed number of
             steps keeps any.
-        steps: how many steps the inputs take instead; None for any number.
+        steps: how many steps the inputs take instead; None for any number, OWN_SHAPES to leave
+            every shape as it is.
 
     Returns:
         The changed configuration, and what was changed, in words.
@@ -181,6 +186,8 @@ def relaxed(
     changed: list[str] = []
 
     def shape(values: Sequence[Any], name: str) -> list[Any]:
+        if steps == OWN_SHAPES:
+            return [None, *values[1:]]
         timed = len(values) >= 3 or name in free_inputs
         return [None, steps, *values[2:]] if timed else [None, *values[1:]]
 
@@ -200,7 +207,7 @@ def relaxed(
             if name in ("batch_shape", "batch_input_shape") and isinstance(inner, (list, tuple)):
                 free = timed or (key == "config" and "layer" in value)
                 found[name] = shape(inner, str(value.get("name"))) if free else inner
-            elif name == "target_shape" and timed:
+            elif name == "target_shape" and timed and steps != OWN_SHAPES:
                 found[name] = _free_target(inner, (reshapes or {}).get(str(value.get("name")), ()))
             else:
                 found[name] = copy(inner, name, timed)

@@ -16,6 +16,7 @@ from convert.importers.imported import (
     reference_of,
     window_of,
 )
+from convert.importers.layer_list import OWN_SHAPES
 from convert.importers.naming import names_of
 from convert.importers.whole_model import whole_keras_model, without_step
 
@@ -58,8 +59,9 @@ def import_loaded(
         "framework": framework,
         "window": None if pairs else window_of(original, tokens),
     }
-    try:
-        model, network, freed = copies(1 if pairs else None)
+
+    def stepped(steps: int | None) -> ImportedModel:
+        model, network, freed = copies(steps)
         made = stepped_reference(original, pairs) if pairs else reference_of(model, original)
         return imported_network(
             name=original.name,
@@ -72,5 +74,15 @@ def import_loaded(
             whole=whole,
             **facts,
         )
+
+    try:
+        return stepped(1 if pairs else None)
     except (UnsupportedLayerError, ValueError) as error:
+        if pairs and _takes_whole_frames(graph):
+            return stepped(OWN_SHAPES)
         return without_step(original, whole, error, changed=changed, **facts)
+
+
+def _takes_whole_frames(graph: Any) -> bool:
+    """Tell whether every axis of a model's inputs but the batch may be one of a frame."""
+    return all(None not in tuple(tensor.shape)[1:] for tensor in graph.inputs)

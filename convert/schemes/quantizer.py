@@ -57,8 +57,13 @@ def quantize_integers(
                 "bit integers; use the scheme dynamic or float32, or an activation of relu, "
                 "leaky_relu, silu, tanh, sigmoid, hard_sigmoid"
             )
+    # With as many axes as the tensor: a constant that is joined with it takes its scale over.
+    sizes = {tensor.name: (1,) * max(len(tensor.shape), 1) for tensor in graph.tensors}
     calibration = {
-        name: {"min": np.full((1, 1), low, np.float32), "max": np.full((1, 1), high, np.float32)}
+        name: {
+            "min": np.full(sizes.get(name, (1,)), low, np.float32),
+            "max": np.full(sizes.get(name, (1,)), high, np.float32),
+        }
         for name, (low, high) in {**limits, **_gathered(graph, flatbuffer)}.items()
     }
 

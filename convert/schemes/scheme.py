@@ -113,6 +113,9 @@ def _states(flatbuffer: bytes) -> list[str]:
     return [name for name in signature.inputs if name in signature.outputs]
 
 
+CONVERSIONS = ("QUANTIZE", "DEQUANTIZE", "CAST")
+
+
 @dataclass(frozen=True)
 class Scheme:
     """A way to store numbers.
@@ -156,5 +159,8 @@ class Scheme:
                     f"tensor '{tensor.name}' is {tensor.dtype} in scheme {self.name}"
                 )
         for operator in graph.operators:
-            if operator.name in ("QUANTIZE", "DEQUANTIZE", "CAST") and not mixed:
+            dtypes_of = {graph.tensors[i].dtype for i in (*operator.inputs, *operator.outputs)}
+            # From one grid of a dtype to another of the same one is a computation in integers.
+            converts = operator.name in CONVERSIONS and len(dtypes_of) > 1
+            if converts and not mixed:
                 raise ContractViolationError(f"{operator.name} in the {self.name} step graph")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import tf_keras as keras
 from convert.errors import UnsupportedLayerError
 from convert.layers import step_rule
 from convert.layers.layer_rule import State
-from convert.layers.one_step import has_time, of_one_step
+from convert.layers.one_step import has_time, is_one_step, of_one_step
 from convert.step.step_graph import CarriedState, Instruction, Kind, StepGraph, StepInput
 from convert.step.timing import with_timing
 from device_runner.model.names import INPUT_NAME, OUTPUT_NAME
@@ -65,11 +65,11 @@ def keras_step_graph(
     given = names or _own_names(network)
     places: tuple[KerasPlace, ...] = tuple(((), id(item)) for item in network.inputs)
     found: dict[KerasPlace, KerasPlace] = dict(zip(places, places, strict=True))
-    with of_one_step(bool(pairs)):
+    taken = {pair.taken for pair in pairs}
+    with of_one_step(bool(pairs), _with_time(network, taken)):
         instructions = list(with_named_states(flattened(network, found, ())))
         if pairs:
             instructions = list(_of_one_step(instructions, {*given.inputs, *given.outputs}))
-        taken = {pair.taken for pair in pairs}
         inputs = tuple(
             _step_input(given.inputs[number], places[number], network.inputs[number], network)
             for number in range(len(places))
@@ -104,6 +104,15 @@ def keras_step_graph(
         for name, tensor in zip(given.outputs, network.outputs, strict=True)
     }
     return with_timing(graph, shapes)
+
+
+def _with_time(network: keras.Model, states: Collection[int]) -> bool:
+    """Tell whether an input has a second axis of one element or of any size, or ids or channels
+    alone; the others take frames with other axes."""
+    shapes = [
+        tuple(tensor.shape) for n, tensor in enumerate(network.inputs) if n not in states
+    ]
+    return any(len(shape) < 3 or shape[1] in (None, 1) for shape in shapes)
 
 
 def _own_names(network: keras.Model) -> Names:
@@ -197,7 +206,8 @@ def _step_input(name: str, place: KerasPlace, tensor: Any, network: keras.Model)
         return StepInput(name, place, (1, 1), vocabulary, id_axis=len(tensor.shape) > 2)
     shape = tuple(tensor.shape)
     kind = Kind.STEP if len(shape) > 2 else Kind.CONSTANT
-    frame = shape[2:] if kind is Kind.STEP else shape[1:]
+    whole_frame = is_one_step() and not has_time(shape)
+    frame = shape[2:] if kind is Kind.STEP and not whole_frame else shape[1:]
     if not frame or None in frame:
         raise UnsupportedLayerError(
             f"input '{tensor.name}' has shape {shape}; a step takes inputs of shape "

@@ -89,11 +89,19 @@ def _reshaped(call: Call, whole: list[int]) -> Plan:
 def _made(value: Value, step: Sequence[int], axis: int | None, **facts: Any) -> Plan:
     """Plan a change of shape to ``step`` in one step."""
     rank = len(value.shape)
+    # Where the last axis stays, values still to be joined along it stay apart.
+    apart = rank > 0 and len(step) > 0 and step[-1] == value.shape[-1]
 
     def compute(x: Any, *_: Any) -> Any:
-        return tf.reshape(x, (*front(x, rank), *step))
+        if isinstance(x, Joined):
+            return Joined(tuple(compute_one(part, int(part.shape[-1])) for part in x.parts))
+        return compute_one(x, step[-1] if step else 1)
 
-    return stateless(compute, axis, **{"frames": value.frames, **facts}, rowwise=True)
+    def compute_one(x: Any, width: int) -> Any:
+        return tf.reshape(x, (*front(x, rank), *step[:-1], *([width] if step else [])))
+
+    facts = {"frames": value.frames, "takes_deferred": apart, **facts}
+    return stateless(compute, axis, **facts, rowwise=True)
 
 
 def _text(shape: tuple[int, ...], axis: int) -> str:
@@ -168,11 +176,15 @@ def transpose(call: Call) -> Plan:
     if wide == sorted(wide):
         return _made(value, [value.shape[place] for place in order], axis)
 
+    apart = order[-1] == len(order) - 1
+
     def compute(x: Any) -> Any:
+        if isinstance(x, Joined):
+            return Joined(tuple(map(compute, x.parts)))
         lead = len(front(x, len(order)))
         return tf.transpose(x, [*range(lead), *(place + lead for place in order)])
 
-    return stateless(compute, axis, frames=value.frames, rowwise=True)
+    return stateless(compute, axis, frames=value.frames, rowwise=True, takes_deferred=apart)
 
 
 def expand(call: Call) -> Plan:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import tf_keras
 
-from convert.errors import ConvertError
 from convert.import_conversion.conversion import Conversion, prepare
 from convert.import_conversion.description import Facts
 from convert.importers import ImportHints, import_model
@@ -21,14 +20,6 @@ from tests.convert.importers.same_weights import FRAMES, INT8_RMS, KINDS, sequen
 
 FRAMEWORKS = ("Keras 3", "tf_keras", "ONNX", "PyTorch")
 QUICK = ("NeuralPi", "ONNX")
-# What does not come through yet.
-PADDED = "the quantizer takes no zeros on both sides of a frame"
-KNOWN = {
-    ("Silero", "Keras 3"): "ZeroPadding1D of a frame is taken for one of time",
-    ("Silero", "tf_keras"): "ZeroPadding1D of a frame is taken for one of time",
-    ("GTCRN", "ONNX"): PADDED,
-    ("RNNoise", "ONNX"): "a QUANTIZE is left in the int8 step graph",
-}
 CASES = [
     pytest.param(
         kind,
@@ -36,11 +27,6 @@ CASES = [
         marks=[
             *([] if (kind, framework) == QUICK else [pytest.mark.slow]),
             *([pytest.mark.pytorch] if framework == "PyTorch" else []),
-            *(
-                [pytest.mark.xfail(reason=KNOWN[kind, framework], raises=ConvertError, strict=True)]
-                if (kind, framework) in KNOWN
-                else []
-            ),
         ],
         id=f"{kind}, {framework}",
     )
@@ -104,6 +90,5 @@ def test_the_same_weights_give_the_same_steps(tmp_path, kind, framework):
     y = found[conversion.module.outputs[0]].reshape(len(frames), -1)
     target = wanted(kind).reshape(len(frames), -1)
     assert np.abs(y - target).max() <= 1e-4 * np.ptp(target)
-    scheme = "int8" if kind in INT8_RMS else "dynamic"
-    model = conversion.export(scheme, tmp_path / "net.tflite")
-    assert model.contract.metrics["held_out"]["rms"] <= INT8_RMS.get(kind, 0.02)
+    model = conversion.export("int8", tmp_path / "net.tflite")
+    assert model.contract.metrics["held_out"]["rms"] <= INT8_RMS[kind]
