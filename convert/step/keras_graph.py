@@ -109,9 +109,7 @@ def keras_step_graph(
 def _with_time(network: keras.Model, states: Collection[int]) -> bool:
     """Tell whether an input has a second axis of one element or of any size, or ids or channels
     alone; the others take frames with other axes."""
-    shapes = [
-        tuple(tensor.shape) for n, tensor in enumerate(network.inputs) if n not in states
-    ]
+    shapes = [tuple(tensor.shape) for n, tensor in enumerate(network.inputs) if n not in states]
     return any(len(shape) < 3 or shape[1] in (None, 1) for shape in shapes)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from convert.errors import ConvertError, SourceModelError, UnsupportedLayerError
 from convert.importers import NO_HINTS, ImportHints
 from convert.importers.imported import ImportedModel
+from convert.importers.onnx.apart import with_parts_apart
 from convert.importers.onnx.files import opset_of, read_model
 from convert.importers.onnx.free_length import with_free_length
 from convert.importers.onnx.network import Graph, Port, read_graph
@@ -174,13 +175,18 @@ def _of_a_step(network: _Network, pairs: tuple[Pair, ...]) -> ImportedModel:
     followed = follow_step(network.graph, network.sizes, network.known)
     built = NetworkStep(network.graph, followed, pairs, network.bound)
     taken = [(built.fed(pair.taken), pair.given) for pair in pairs]
+    understood = built.understood(True)
+    graph, parts = with_parts_apart(network.graph, pairs, followed.trace.values)
+    if len(parts) > len(pairs):
+        followed = follow_step(graph, network.sizes, network.known)
+        built = NetworkStep(graph, followed, parts, network.bound)
     session = network.session or open_session(network.model)
     return ImportedModel(
         network.name,
         built.step_graph(),
         by_steps(session, built.feds, built.reads, taken, network.bound),
         changed=(*network.changed, *built.changed),
-        understood=built.understood(True),
+        understood=understood,
         **network.facts(built.reads[0].name, followed.trace),
     )
 

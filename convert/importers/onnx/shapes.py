@@ -302,7 +302,11 @@ def cut(call: Call) -> Plan:
         place = call.axis_of(place)
         found = slice(start, None if stride < 0 and end < -before[place] else end, stride)
         if place != value.axis:
-            ranges[place] = found
+            # An end far beyond the last value would not fit into TFLite's 32 bits.
+            first, last, stride = found.indices(before[place])
+            ranges[place] = slice(first, None if last < 0 else last, stride)
+            if ranges[place] == slice(0, before[place], 1):
+                ranges[place] = slice(None)
             continue
         first, last, stride = found.indices(before[place])
         if stride < 1 or last <= first:

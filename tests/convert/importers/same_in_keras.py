@@ -46,7 +46,7 @@ def gtcrn(keras: Any) -> Any:
     y = layers.Conv2D(8, 3, strides=(1, 2), name="conv")(y)
     y = layers.BatchNormalization(epsilon=1e-5, name="norm")(y)
     y = layers.PReLU(shared_axes=[1, 2], name="prelu")(y)
-    low, high = along("low")(y[..., :4]), along("high")(y[..., 4:])
+    low, high = along("low")(y[:, :, :, :4]), along("high")(y[:, :, :, 4:])
     y = layers.Add()([y, layers.Concatenate()([low, high])])
     y = layers.Reshape((-1, 64))(y)
     first = layers.GRU(24, return_sequences=True, name="time_a")(y[:, :, :32])

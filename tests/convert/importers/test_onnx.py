@@ -255,3 +255,12 @@ def test_a_normalization_written_out_stays_in_float_in_an_int8_step(tmp_path):
     names = [operator.name for operator in model.graph.operators]
     assert names.count("DEQUANTIZE") == names.count("QUANTIZE") == 1
     assert [state.dtype for state in model.contract.states] == ["int8"]
+
+
+def test_parts_of_one_state_become_states_of_their_own():
+    from tests.convert.importers import same_in_onnx
+
+    model = imported_graph(same_in_onnx.silero(), "net")
+    assert [one.state.name for one in model.step_graph.carried] == ["state_0", "state_1"]
+    assert largest_error(model) < 1e-5
+    assert "'state' comes back as 'stateN'" in model.understood
