@@ -7,6 +7,7 @@ line.
 from __future__ import annotations
 
 import csv
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from calibration.errors import CalibrationError, one_line
 
 # The column that numbers the sequences, if there are several.
 SEQUENCE_COLUMN = "sequence"
+# What a packed table may take: a column of one number takes no bytes in its file.
+UNPACKED_BYTES = 256 * 1024**2
+UNPACKED_TIMES = 100
 
 Table = tuple[NDArray[Any], list[str] | None]
 
@@ -38,7 +42,9 @@ def read_csv(path: Path) -> Table:
         lines = csv.reader(file, strict=True)
         names = [name.strip() for name in next(lines, [])]
         _check_names(path, names)
-        rows, keys = [], []
+        # Python's own numbers would take five times as much.
+        values, keys = array("d"), []
+        count = 0
         place = names.index(SEQUENCE_COLUMN) if SEQUENCE_COLUMN in names else None
         for cells in lines:
             if not cells:  # an empty line
@@ -56,9 +62,10 @@ def read_csv(path: Path) -> Table:
                         f"{where}: its column '{SEQUENCE_COLUMN}' is empty; number its sequence"
                     )
                 keys.append(key)
-            rows.append(list(_numbers(cells, where)))
+            values.extend(_numbers(cells, where))
+            count += 1
     width = len(names) - (place is not None)
-    table = np.array(rows, np.float64).reshape(len(rows), width)
+    table = np.array(values, np.float64).reshape(count, width)
     return table, keys if place is not None else None
 
 
@@ -66,8 +73,11 @@ def read_parquet(path: Path) -> Table:
     """Read a table of numeric columns; result and errors as :func:`read_csv`."""
     try:
         import pandas
+        import pyarrow.parquet
 
-        table = pandas.read_parquet(path)
+        # Texts stay references to the different ones: a text of a megabyte may be in every row.
+        texts = _check_parquet(path, pyarrow.parquet.read_metadata(path))
+        table = pandas.read_parquet(path, engine="pyarrow", read_dictionary=texts)
     except ImportError as error:
         raise CalibrationError(
             f"{path}: reading Parquet needs pandas and pyarrow ({one_line(error)}); "
@@ -88,6 +98,27 @@ def read_parquet(path: Path) -> Table:
                 f"{path}: the column '{str(name)[:50]}' holds {table[name].dtype}, not numbers"
             )
     return table.to_numpy(np.float64), keys
+
+
+def _check_parquet(path: Path, facts: Any) -> list[str]:
+    """Count what a table would take before it is made; return the names of its columns of text.
+
+    Raises:
+        CalibrationError: it would take far more than its file.
+    """
+    columns = [facts.schema.column(number) for number in range(facts.num_columns)]
+    if nested := next((one.path for one in columns if one.max_repetition_level), None):
+        raise CalibrationError(f"{path}: the column '{nested[:50]}' holds lists, not numbers")
+    widest = max((one.length or 0 for one in columns), default=0)
+    size = facts.num_rows * facts.num_columns * max(8, widest)
+    groups = map(facts.row_group, range(facts.num_row_groups))
+    size += sum(max(0, group.total_byte_size) for group in groups)
+    limit = max(UNPACKED_BYTES, UNPACKED_TIMES * path.stat().st_size)
+    if size > limit:
+        raise CalibrationError(
+            f"{path}: its table would take {size:,} bytes, {limit:,} at most; cut it into files"
+        )
+    return [one.path for one in columns if one.physical_type == "BYTE_ARRAY"]
 
 
 def _check_names(path: Path, names: list[str]) -> None:

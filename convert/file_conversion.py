@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from calibration.data import Sequences, fit_sequences, load_sequences
 from calibration.frame_shapes import frame_shapes
 from convert.data_source import check_data_source
@@ -18,6 +20,7 @@ from convert.importers import NO_HINTS, ImportHints, import_model, is_code
 from convert.targets.profile import get_profile
 from convert.verify import Runtimes, Verification, waiting_runtimes
 from device_runner.errors import MissingRuntimeError, VerificationError
+from device_runner.memory_limit import extend
 from device_runner.output_file import OutputKind, check_not_source, check_replaceable
 from models.tensorflow_log import quiet
 
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from convert.schemes.spec import SchemeSpec
     from convert.targets.report import TargetReport
     from device_runner.model.step_file import StepModel
+
+# Quantizing wide layers takes many copies of their weights.
+COPIES_OF_WEIGHTS = 160
 
 #: Receives one line of text whenever there is news of the conversion.
 Tell = Callable[[str], None]
@@ -123,6 +129,7 @@ def convert_file(
     say, facts = tell or _say_nothing, Facts(tuple(labels), tuple(channels), units, frame_period_s)
     with waiting_runtimes() as runtimes:
         imported, path = _imported(path, architecture, hints, data)
+        extend(COPIES_OF_WEIGHTS * imported.parameters * np.dtype(np.float32).itemsize)
         runtimes.start()
         meaning = _meaning(path, imported, wish)
         conversion = _prepare(imported, meaning, data, facts, in_float, expected)

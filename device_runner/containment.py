@@ -71,6 +71,12 @@ def end_with_the_reader() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
+def working_on(path: object) -> None:
+    """Tell the parent which file is at fault if this process crashes."""
+    _tell(f"+{path}")
+    _tell("-")
+
+
 @contextlib.contextmanager
 def loading(path: object) -> Iterator[None]:
     """Limit the time for loading a model and its first step to LOAD_LIMIT_S."""

@@ -26,6 +26,8 @@ ACCELERATORS = frozenset(("litert-gpu", "edgetpu", "external-delegate"))
 # While a file is read there are a few copies of its bytes; a runtime packs its weights anew.
 READ_COPIES, LOADED_COPIES = 6, 4
 _THREAD_BYTES = 16 * MEGABYTE
+# TensorFlow has three pools of a thread for each CPU.
+_POOLS = 3
 _STATUS = Path("/proc/self/status")
 
 
@@ -41,19 +43,25 @@ def beyond(backend: str, megabytes: int | None, threads: int = 1) -> int:
 
 
 @contextmanager
-def reading(path: str | Path, allowed: int) -> Iterator[None]:
-    """Limit the memory for reading a file.
+def reading(path: str | Path, allowed: int, *others: str | Path) -> Iterator[None]:
+    """Limit the memory for reading a file, and others that go with it.
 
     Raises:
         BadModelError: it needs more.
     """
-    try:
-        size = os.path.getsize(path)
-    except OSError:
-        size = 0
-    _limit(allowed + READ_COPIES * size)
+    _limit(allowed + READ_COPIES * sum(map(_size, (path, *others))))
     with _told(path, allowed):
         yield
+
+
+def _size(path: str | Path) -> int:
+    """Return the size of a file, or of all files in a folder."""
+    try:
+        if os.path.isdir(path):
+            return sum(os.path.getsize(one) for one in Path(path).rglob("*") if one.is_file())
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 @contextmanager
@@ -79,6 +87,23 @@ def _told(path: str | Path, allowed: int) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise too_much(path, allowed) from error
+
+
+def extend(more: int) -> None:
+    """Allow more, once it is known what a file needs; nothing happens where there is no limit."""
+    if not containment.in_child():
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft >= 0:
+        wanted = soft + more
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard < 0 else min(wanted, hard), hard))
+
+
+def framework_threads() -> int:
+    """Return how many bytes the stacks of a framework's threads take on this machine."""
+    return _POOLS * (os.cpu_count() or 1) * _THREAD_BYTES
 
 
 def too_much(path: str | Path, allowed: int) -> BadModelError:

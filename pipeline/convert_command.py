@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from convert.file_conversion import convert_file
-from convert.importers import FILE_KINDS, FOLDER, FileKind, ImportHints
+from convert.importers import FILE_KINDS, FOLDER, FileKind, ImportHints, is_code
 from convert.layers import LAYERS, OWN
 from convert.schemes import SCHEMES
 from convert.targets import target_names
 from device_runner.commands.options import force_option
+from device_runner.containment import contained, working_on
+from device_runner.memory_limit import MEGABYTE, framework_threads, reading
 from device_runner.printable import echo
+
+# What importing TensorFlow itself takes is part of it.
+MEMORY_MEGABYTES = 1024
 
 
 def _list_layers(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -98,9 +105,14 @@ quantized, verified on every installed runtime, and checked for the target.
 @click.option("--expected", type=click.Path(path_type=Path), metavar="FILE",
               help="What the original gives for the data (.npy, or .npz by output); the step is "
                    "held against it.")  # fmt: skip
+@click.option("--memory", type=click.IntRange(64), default=MEMORY_MEGABYTES, show_default=True,
+              metavar="MB",
+              help="What a file may take beyond its own size; code of yours is not "
+                   "limited.")  # fmt: skip
 @click.option("--list-layers", is_flag=True, is_eager=True, expose_value=False,
               callback=_list_layers,
               help="Print the layers that can be stepped, and end.")  # fmt: skip
+@contained
 def convert_command(
     model: Path,
     target: str,
@@ -125,6 +137,7 @@ def convert_command(
     in_float: tuple[str, ...],
     explain: bool,
     expected: Path | None,
+    memory: int,
 ) -> None:
     """Convert as the options say; HELP is its help."""
     if data is None and not random_calibration:
@@ -134,27 +147,48 @@ def convert_command(
         )
     if expected is not None and data is None:
         raise click.UsageError("--expected is what the original gives for --data; give both")
-    convert_file(
-        model,
-        target,
-        data,
-        scheme=scheme,
-        architecture=architecture,
-        hints=ImportHints(states, bindings, weights, trust_code, model_code),
-        frame_period_s=frame_period,
-        labels=_names(labels),
-        channels=_names(channels),
-        units=units,
-        window=window,
-        hop=hop,
-        carry=carry,
-        output=output,
-        force=force,
-        in_float=in_float,
-        explain=explain,
-        expected=expected,
-        tell=echo,
-    )
+    is_yours = is_code(model) or bool(model_code) or trust_code
+    with _limited(model, memory, architecture, data, expected, is_yours):
+        convert_file(
+            model,
+            target,
+            data,
+            scheme=scheme,
+            architecture=architecture,
+            hints=ImportHints(states, bindings, weights, trust_code, model_code),
+            frame_period_s=frame_period,
+            labels=_names(labels),
+            channels=_names(channels),
+            units=units,
+            window=window,
+            hop=hop,
+            carry=carry,
+            output=output,
+            force=force,
+            in_float=in_float,
+            explain=explain,
+            expected=expected,
+            tell=echo,
+        )
+
+
+@contextlib.contextmanager
+def _limited(
+    model: Path,
+    megabytes: int,
+    architecture: Path | None,
+    data: str | None,
+    expected: Path | None,
+    is_yours: bool,
+) -> Iterator[None]:
+    """Limit the memory that files may take; code of the user's own is not limited."""
+    working_on(model)
+    if is_yours:
+        yield
+        return
+    others = [Path(one) for one in (architecture, data, expected) if one is not None]
+    with reading(model, megabytes * MEGABYTE + framework_threads(), *others):
+        yield
 
 
 def _names(text: str | None) -> tuple[str, ...]:

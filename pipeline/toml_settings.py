@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,14 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from convert.toml_text import LARGEST_TOML_BYTES, parse_toml
 from device_runner.errors import did_you_mean
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-LARGEST_TOML_BYTES = 4 * 1024**2
 
 Error = TypeVar("Error", bound=click.ClickException)
 Settings = TypeVar("Settings")
@@ -102,15 +95,13 @@ def read_toml(path: Path, error_class: type[Error]) -> dict[str, Any]:
             raise error_class(f"{path}: is no file; name a TOML file")
         with path.open("rb") as file:
             content = file.read(LARGEST_TOML_BYTES + 1)
-        if len(content) > LARGEST_TOML_BYTES:
-            raise error_class(f"{path}: is larger than any file of settings")
-        return tomllib.loads(content.decode())
+        return parse_toml(content)
     except FileNotFoundError:
         raise
-    except RecursionError as error:
-        raise error_class(f"{path}: cannot be read as TOML (it is nested too deeply)") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
         raise error_class(f"{path}: cannot be read as TOML ({error})") from error
+    except ValueError as error:
+        raise error_class(f"{path}: {error}") from error
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:

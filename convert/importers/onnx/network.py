@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.errors import SourceModelError, UnsupportedLayerError
+from device_runner.errors import one_line
 
 # A size, an axis' name, or None where neither is known.
 Dimension = int | str | None
@@ -83,7 +84,14 @@ def _array(tensor: Any) -> NDArray[Any]:
     """Decode a tensor; real numbers as float32, which a step computes with."""
     from onnx import numpy_helper
 
-    array = numpy_helper.to_array(tensor)
+    try:
+        array = numpy_helper.to_array(tensor)
+    # Fields that do not belong to its type, types that NumPy has not.
+    except (ValueError, TypeError, KeyError) as error:
+        raise SourceModelError(
+            f"constant '{tensor.name[:80]}' is damaged ({one_line(error)}); export the network "
+            "again"
+        ) from error
     real = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
     return array.astype(np.float32) if real else array
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,12 +9,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from convert.errors import SourceModelError
+from convert.toml_text import parse_toml
 from device_runner.model.file_kinds import TABLE, TEXT, kind_of_file, other_kind
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 # PyTorch's own names, by kind.
 NAMES = {"embedding": "nn.Embedding", "linear": "nn.Linear", "rnn": "nn.RNN", "lstm": "nn.LSTM",
@@ -161,14 +156,12 @@ def read_description(path: Path) -> NetworkDescription:
     if kind is not None and kind not in (TEXT, TABLE):
         raise SourceModelError(other_kind(path, "a TOML file that names the layers", kind))
     try:
-        return NetworkDescription.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return NetworkDescription.model_validate(parse_toml(path.read_bytes()))
     except FileNotFoundError:
         raise SourceModelError(
             f"{path}: no such description; a PyTorch network needs a TOML that names its layers "
             "(docs/import.md shows one)"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SourceModelError(f"{path}: cannot be read as TOML ({error})") from error
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(map(str, problem["loc"]))
@@ -176,3 +169,8 @@ def read_description(path: Path) -> NetworkDescription:
             f"{path}: '{place}' is wrong: {problem['msg'].lower()}; "
             f"layers are {', '.join((*NAMES, *WITHOUT_WEIGHTS))}"
         ) from error
+    except OSError as error:
+        raise SourceModelError(f"{path}: cannot be read as TOML ({error})") from error
+    # A ValidationError is a ValueError, too.
+    except ValueError as error:
+        raise SourceModelError(f"{path}: {error}") from error

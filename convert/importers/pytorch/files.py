@@ -18,6 +18,10 @@ from device_runner.errors import one_line
 # No network for a small device is larger; the limit keeps a wrong path from filling memory.
 FILE_LIMIT_BYTES = 2 * 1024**3
 
+# The list of tensors that a .safetensors file begins with; a network of millions of weights has a
+# few hundred of them.
+HEADER_LIMIT_BYTES = 8 * 1024**2
+
 # Weights by their names.
 Arrays = dict[str, NDArray[Any]]
 
@@ -68,6 +72,13 @@ def _read_safetensors(path: Path) -> Arrays:
             f"{path}: reading it needs safetensors ({error}); "
             "install it with 'pip install edgestep[pytorch]'"
         ) from error
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > min(HEADER_LIMIT_BYTES, path.stat().st_size):
+        raise SourceModelError(
+            f"{path}: its list of tensors has {header:,} bytes; it is damaged, or no network for a "
+            "small device"
+        )
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
