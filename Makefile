@@ -10,7 +10,7 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-native wheels test-pytorch \
+.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-native test-native-long wheels test-pytorch \
   import-table lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
@@ -79,12 +79,24 @@ test-micro: $(STAMP) ## step models in TFLite Micro (installs it)
 	  tests/device_runner/test_malformed_models.py tests/device_runner/test_windows.py \
 	  tests/convert/test_claims.py
 
-# Sanitizers need a compiler, and no Python.
+# Sanitizers need a compiler, and no Python. ThreadSanitizer wants addresses that are not random.
+SANITIZED := $(CC) -std=gnu11 -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fno-sanitize-recover=all
+ADDRESSES := $(SANITIZED) -fsanitize=address,undefined
+STEPS ?= 10000000
+LONG_STREAMS := native/tests/long_streams.c native/src/*.c -lpthread -lm
 test-native: ## libedgestep on damaged files, under sanitizers (needs gcc or clang)
 	mkdir -p .cache
-	$(CC) -std=gnu11 -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fsanitize=address,undefined \
-	  -fno-sanitize-recover=all -o .cache/damaged_files native/tests/damaged_files.c native/src/*.c
+	$(ADDRESSES) -o .cache/damaged_files native/tests/damaged_files.c native/src/*.c -lm
 	.cache/damaged_files 10000 tests/step_models/*.tflite
+	$(ADDRESSES) -o .cache/long_streams $(LONG_STREAMS)
+	.cache/long_streams 20000 tests/step_models/*.tflite
+
+test-native-long: ## ... streams of STEPS (10 million) steps in four threads, and looks for races
+	mkdir -p .cache
+	$(ADDRESSES) -o .cache/long_streams $(LONG_STREAMS)
+	.cache/long_streams $(STEPS) tests/step_models/gru-int8.tflite tests/step_models/lstm-float32.tflite
+	$(SANITIZED) -fsanitize=thread -o .cache/raced_streams $(LONG_STREAMS)
+	setarch -R .cache/raced_streams $$(($(STEPS) / 10)) tests/step_models/gru-int8.tflite
 
 # One compiler, Zig's, for every machine.
 wheels: $(STAMP) ## wheels for x86-64, aarch64 and armv7l Linux in dist/ (installs ziglang)
