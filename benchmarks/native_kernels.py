@@ -25,6 +25,7 @@ import numpy as np
 import tf_keras as keras
 from ai_edge_litert.interpreter import Interpreter
 from native_library import Block, Steps, read_nanoseconds, timer
+from numpy.typing import NDArray
 from record import write_record
 
 from calibration.rollout import long_streams
@@ -105,7 +106,7 @@ def compare(path: Path) -> dict[str, Any]:
     generator = np.random.default_rng(8)
     spec = model.contract.input
     if spec.scale is None:
-        values = generator.normal(0, 1, (FRAMES, *spec.shape))
+        values: NDArray[Any] = generator.normal(0, 1, (FRAMES, *spec.shape))
     else:
         values = generator.integers(-100, 101, (FRAMES, *spec.shape))
     frames = values.astype(spec.dtype).tobytes()

@@ -129,7 +129,6 @@ def convert_file(
     say, facts = tell or _say_nothing, Facts(tuple(labels), tuple(channels), units, frame_period_s)
     with waiting_runtimes() as runtimes:
         imported, path = _imported(path, architecture, hints, data)
-        extend(COPIES_OF_WEIGHTS * imported.parameters * np.dtype(np.float32).itemsize)
         runtimes.start()
         meaning = _meaning(path, imported, wish)
         conversion = _prepare(imported, meaning, data, facts, in_float, expected)
@@ -206,13 +205,17 @@ def _imported(
 ) -> tuple[ImportedModel, Path]:
     """Import a model; code that makes a network is told what the data's frames look like.
 
+    The limit of memory is extended by what copies of its weights take.
+
     Returns:
         The model, and the path that its step model is named after: for code, its function.
     """
     if is_code(path) or hints.trusts_code or hints.model_code:
         hints = replace(hints, frames=frame_shapes(data))
     name = str(path).rpartition(":")[2] if is_code(path) else path
-    return import_model(path, architecture, hints, whole=True), Path(name)
+    imported = import_model(path, architecture, hints, whole=True)
+    extend(COPIES_OF_WEIGHTS * imported.parameters * np.dtype(np.float32).itemsize)
+    return imported, Path(name)
 
 
 def _prepare(
