@@ -84,10 +84,12 @@ SANITIZED := $(CC) -std=gnu11 -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fn
 ADDRESSES := $(SANITIZED) -fsanitize=address,undefined
 STEPS ?= 10000000
 LONG_STREAMS := native/tests/long_streams.c native/src/*.c -lpthread -lm
-test-native: ## libedgestep on damaged files, under sanitizers (needs gcc or clang)
+test-native: ## libedgestep on damaged files, under sanitizers, by each instruction set (needs gcc or clang)
 	mkdir -p .cache
-	$(ADDRESSES) -o .cache/damaged_files native/tests/damaged_files.c native/src/*.c -lm
-	.cache/damaged_files 10000 tests/step_models/*.tflite
+	for without in "" "-DES_NO_AVX512" "-DES_NO_AVX512 -DES_NO_AVX2 -DES_NO_NEON"; do \
+	  $(ADDRESSES) $$without -o .cache/damaged_files native/tests/damaged_files.c native/src/*.c -lm && \
+	  .cache/damaged_files 10000 tests/step_models/*.tflite || exit 1; \
+	done
 	$(ADDRESSES) -o .cache/long_streams $(LONG_STREAMS)
 	.cache/long_streams 20000 tests/step_models/*.tflite
 
