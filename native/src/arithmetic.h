@@ -40,5 +40,13 @@ double es_exp(double x);
 double es_log(double x);
 double es_erf(double x);
 double es_sqrt(double x);
+/* A float's root as IEEE 754 has it: the processor's own where there is one. */
+static inline float es_root(float x) {
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__aarch64__) || defined(__VFP_FP__))
+  return __builtin_sqrtf(x);
+#else
+  return (float)es_sqrt((double)x);
+#endif
+}
 float es_half_to_float(uint16_t half);
 #endif

@@ -34,65 +34,74 @@
     }                                                                                     \
   }
 
-BINARY(add_f32, float, float, es_clamp(a[ia] + b[ib], low, high))
-BINARY(sub_f32, float, float, es_clamp(a[ia] - b[ib], low, high))
-BINARY(mul_f32, float, float, es_clamp(a[ia] * b[ib], low, high))
 BINARY(div_f32, float, float, es_clamp(a[ia] / b[ib], low, high))
 BINARY(max_f32, float, float, es_clamp(a[ia] > b[ib] ? a[ia] : b[ib], low, high))
 BINARY(min_f32, float, float, es_clamp(a[ia] < b[ib] ? a[ia] : b[ib], low, high))
 
 #ifdef LANES
-/* Operands of one shape in vectors; the last ones, which fill none, in a copy. */
-#define VECTORS(name, type, most, compute)                                              \
-  static void name##_alike(const es_op *op, const type *a, const type *b, type *y) {    \
-    size_t count = op->n[0];                                                            \
-    const reals ka = reals_of(op->scale[0]), kb = reals_of(op->scale[1]);               \
-    const integers za = integers_of(op->zero[0]), zb = integers_of(op->zero[1]);        \
-    const integers zero = integers_of(op->zero[2]);                                     \
-    const float low = op->low, high = op->high;                                         \
-    type rest_a[LANES], rest_b[LANES], rest_y[LANES], *to = y;                          \
-    (void)za, (void)zb, (void)ka, (void)kb, (void)zero, (void)low, (void)high;                                 \
-    for (;; a += LANES, b += LANES, to += LANES, count -= LANES) {                      \
-      const bool whole = count >= LANES;                                                \
-      if (!whole) {                                                                     \
-        if (!count) return;                                                             \
-        memset(rest_a, 0, sizeof rest_a), memset(rest_b, 0, sizeof rest_b);             \
-        memcpy(rest_a, a, count * sizeof *a), memcpy(rest_b, b, count * sizeof *b);     \
-        a = rest_a, b = rest_b, y = rest_y;                                             \
-      } else {                                                                          \
-        y = to;                                                                         \
-      }                                                                                 \
-      compute;                                                                          \
-      if (!whole) {                                                                     \
-        memcpy(to, rest_y, count * sizeof *y);                                          \
-        return;                                                                         \
-      }                                                                                 \
-    }                                                                                   \
-  }                                                                                     \
-  static void name(const es_op *op, char *block) {                                      \
-    if (op->n[1] == ES_ALIKE)                                                           \
-      name##_alike(op, es_at(op->in[0], block), es_at(op->in[most], block),             \
-                   es_at(op->out[0], block));                                           \
-    else name##_rows(op, block);                                                        \
+/* A row in vectors: `moves` says which operands go on along it. The last ones, which fill no vector,
+ * are computed in a copy. */
+#define VECTOR_AT(load, all, moves, from, kind) ((moves) ? load(from) : all(*(const kind *)(from)))
+#define VECTORS(name, type, most, compute)                                                \
+  INLINE void name##_row(const es_op *op, const type *a, const type *b, type *to,         \
+                         size_t count, bool move_a, bool move_b) {                        \
+    const reals ka = reals_of(op->scale[0]), kb = reals_of(op->scale[1]);                 \
+    const integers za = integers_of(op->zero[0]), zb = integers_of(op->zero[1]);          \
+    const integers zero = integers_of(op->zero[2]);                                       \
+    const float low = op->low, high = op->high;                                           \
+    type rest_a[LANES], rest_b[LANES], rest_y[LANES], *y = to;                            \
+    (void)za, (void)zb, (void)ka, (void)kb, (void)zero, (void)low, (void)high, (void)b;   \
+    for (; count >= LANES; count -= LANES, y += LANES) {                                  \
+      compute;                                                                            \
+      if (move_a) a += LANES;                                                             \
+      if (move_b) b += LANES;                                                             \
+    }                                                                                     \
+    if (!count) return;                                                                   \
+    to = y;                                                                               \
+    memset(rest_a, 0, sizeof rest_a), memset(rest_b, 0, sizeof rest_b);                   \
+    memcpy(rest_a, a, (move_a ? count : 1) * sizeof *a);                                  \
+    memcpy(rest_b, b, (move_b ? count : 1) * sizeof *b);                                  \
+    a = rest_a, b = rest_b, y = rest_y;                                                   \
+    compute;                                                                              \
+    memcpy(to, rest_y, count * sizeof *y);                                                \
+  }                                                                                       \
+  static void name(const es_op *op, char *block) {                                        \
+    const type *a = es_at(op->in[0], block), *b = es_at(op->in[most], block);             \
+    type *y = es_at(op->out[0], block);                                                   \
+    if (op->n[1] == ES_ALIKE) {                                                           \
+      name##_row(op, a, b, y, op->n[0], true, true);                                      \
+      return;                                                                             \
+    }                                                                                     \
+    const int32_t *index_a = op->index[0], *index_b = op->index[1];                       \
+    for (size_t row = 0; row < op->n[2]; row++, y += op->n[3]) {                          \
+      const type *at_a = a + index_a[row], *at_b = b + index_b[row];                      \
+      if (op->n[1] == ES_BOTH_MOVE) name##_row(op, at_a, at_b, y, op->n[3], true, true);  \
+      else if (op->n[1] == ES_FIRST_MOVES) name##_row(op, at_a, at_b, y, op->n[3], true, false);  \
+      else if (op->n[1] == ES_SECOND_MOVES) name##_row(op, at_a, at_b, y, op->n[3], false, true); \
+      else name##_row(op, at_a, at_b, y, op->n[3], false, false);                         \
+    }                                                                                     \
   }
-#endif
-
-/* A difference has the second factor negative. */
-BINARY(add_i8_rows, int8_t, int32_t,
-       (int8_t)es_stored((float)(a[ia] - za) * ka + (float)(b[ib] - zb) * kb, low, high, zero))
-BINARY(mul_i8_rows, int8_t, int32_t,
-       (int8_t)es_stored((float)((a[ia] - za) * (b[ib] - zb)) * ka, low, high, zero))
-#ifdef LANES
+#define REAL_A VECTOR_AT(load_f32, reals_of, move_a, a, float)
+#define REAL_B VECTOR_AT(load_f32, reals_of, move_b, b, float)
+#define WIDE_A (VECTOR_AT(load_wide, integers_of, move_a, a, int8_t) - za)
+#define WIDE_B (VECTOR_AT(load_wide, integers_of, move_b, b, int8_t) - zb)
+VECTORS(add_f32, float, 1, store_f32(y, limited(REAL_A + REAL_B, low, high)))
+VECTORS(sub_f32, float, 1, store_f32(y, limited(REAL_A - REAL_B, low, high)))
+VECTORS(mul_f32, float, 1, store_f32(y, limited(REAL_A * REAL_B, low, high)))
 VECTORS(add_i8, int8_t, 1,
-        store_narrow(y, rounded(limited(to_reals(load_wide(a) - za) * ka +
-                                            to_reals(load_wide(b) - zb) * kb,
-                                        low, high)) + zero))
+        store_narrow(y, rounded(limited(to_reals(WIDE_A) * ka + to_reals(WIDE_B) * kb, low, high)) +
+                            zero))
 VECTORS(mul_i8, int8_t, 1,
-        store_narrow(y, rounded(limited(to_reals((load_wide(a) - za) * (load_wide(b) - zb)) * ka,
-                                        low, high)) + zero))
+        store_narrow(y, rounded(limited(to_reals(WIDE_A * WIDE_B) * ka, low, high)) + zero))
 #else
-#define add_i8 add_i8_rows
-#define mul_i8 mul_i8_rows
+BINARY(add_f32, float, float, es_clamp(a[ia] + b[ib], low, high))
+BINARY(sub_f32, float, float, es_clamp(a[ia] - b[ib], low, high))
+BINARY(mul_f32, float, float, es_clamp(a[ia] * b[ib], low, high))
+/* A difference has the second factor negative. */
+BINARY(add_i8, int8_t, int32_t,
+       (int8_t)es_stored((float)(a[ia] - za) * ka + (float)(b[ib] - zb) * kb, low, high, zero))
+BINARY(mul_i8, int8_t, int32_t,
+       (int8_t)es_stored((float)((a[ia] - za) * (b[ib] - zb)) * ka, low, high, zero))
 #endif
 BINARY(max_i8, int8_t, int32_t, a[ia] > b[ib] ? a[ia] : b[ib])
 BINARY(min_i8, int8_t, int32_t, a[ia] < b[ib] ? a[ia] : b[ib])
@@ -125,21 +134,74 @@ BINARY(min_i32, int32_t, int32_t, a[ia] < b[ib] ? a[ia] : b[ib])
   }
 
 #ifdef LANES
-static void no_rows(const es_op *op, char *block) { (void)op, (void)block; }
-#define tanh_f32_rows no_rows
-#define logistic_f32_rows no_rows
-VECTORS(tanh_f32, float, 0, store_f32(y, tanh_reals(load_f32(a))))
-VECTORS(logistic_f32, float, 0, store_f32(y, logistic_reals(load_f32(a))))
+VECTORS(tanh_f32, float, 0, store_f32(y, tanh_reals(REAL_A)))
+VECTORS(logistic_f32, float, 0, store_f32(y, logistic_reals(REAL_A)))
 #else
 UNARY(tanh_f32, float, float, tanh_lane(x[i]))
 UNARY(logistic_f32, float, float, logistic_lane(x[i]))
 #endif
 UNARY(exp_f32, float, float, exp_lane(x[i]))
+UNARY(root_f32, float, float, x[i] > 0 ? es_root(x[i]) : 0.0f)
+/* A root of nothing, in steps of a grid, is as large as the grid goes. */
+UNARY(reciprocal_root_f32, float, float, x[i] > 0 ? 1.0f / es_root(x[i]) : 1e30f)
 UNARY(limits_f32, float, float, es_clamp(x[i], low, high))
 UNARY(quantize_i8, float, int8_t, (int8_t)es_stored(x[i] / kb, low, high, zero))
 UNARY(quantize_i16, float, int16_t, (int16_t)es_stored(x[i] / kb, low, high, zero))
 UNARY(dequantize_i8, int8_t, float, (float)(x[i] - za) * ka)
 UNARY(dequantize_i16, int16_t, float, (float)(x[i] - za) * ka)
+
+/* Sums along an axis. n: elements before it, along it, behind it. Where nothing is behind it, eight
+ * sums side by side, so that each machine adds in the same order. */
+static void sum_f32(const es_op *op, char *block) {
+  const float *x = es_at(op->in[0], block), share = op->scale[0];
+  float *restrict y = es_at(op->out[0], block);
+  const size_t length = op->n[1], inner = op->n[2];
+  for (size_t outer = 0; outer < op->n[0]; outer++, y += inner) {
+    if (inner == 1) {
+      float sums[8] = {0}, rest = 0;
+      size_t k = 0;
+      for (; k + 8 <= length; k += 8)
+        for (size_t i = 0; i < 8; i++) sums[i] += x[k + i];
+      for (; k < length; k++) rest += x[k];
+      for (size_t i = 0; i < 4; i++) sums[i] += sums[i + 4];
+      *y = ((sums[0] + sums[2]) + (sums[1] + sums[3]) + rest) * share;
+      x += length;
+      continue;
+    }
+    for (size_t i = 0; i < inner; i++) y[i] = x[i];
+    x += inner;
+    for (size_t k = 1; k < length; k++, x += inner)
+      for (size_t i = 0; i < inner; i++) y[i] += x[i];
+    for (size_t i = 0; i < inner; i++) y[i] *= share;
+  }
+}
+/* A sum of int8 that fits into 32 bits, in steps of the output. */
+static inline int8_t stored_sum(const es_op *op, int32_t sum) {
+  const int64_t real = sum - (int64_t)op->n[1] * op->zero[0];
+  return (int8_t)(es_rint64(es_clamp64((double)real * (double)op->scale[0], (double)op->low,
+                                       (double)op->high)) +
+                  op->zero[2]);
+}
+static void sum_i8(const es_op *op, char *block) {
+  const int8_t *x = es_at(op->in[0], block);
+  int8_t *restrict y = es_at(op->out[0], block);
+  const size_t length = op->n[1], inner = op->n[2];
+  int32_t sums[64];
+  for (size_t outer = 0; outer < op->n[0]; outer++, x += length * inner)
+    for (size_t first = 0; first < inner; first += 64) {
+      const size_t here = inner - first < 64 ? inner - first : 64;
+      if (inner == 1) {
+        int32_t sum = 0;
+        for (size_t k = 0; k < length; k++) sum += x[k];
+        *y++ = stored_sum(op, sum);
+        continue;
+      }
+      for (size_t i = 0; i < here; i++) sums[i] = 0;
+      for (size_t k = 0; k < length; k++)
+        for (size_t i = 0; i < here; i++) sums[i] += x[k * inner + first + i];
+      for (size_t i = 0; i < here; i++) *y++ = stored_sum(op, sums[i]);
+    }
+}
 
 static void table_i8(const es_op *op, char *block) {
   look_up(op->table, es_at(op->in[0], block), es_at(op->out[0], block), op->n[0]);
@@ -152,5 +214,5 @@ static const es_elementwise elementwise = {
      {div_f32, NULL, NULL, NULL},
      {max_f32, max_i8, max_i16, max_i32},
      {min_f32, min_i8, min_i16, min_i32}},
-    tanh_f32,     logistic_f32, exp_f32,       limits_f32,     table_i8,
-    quantize_i8,  quantize_i16, dequantize_i8, dequantize_i16};
+    tanh_f32, logistic_f32, exp_f32, root_f32, reciprocal_root_f32, limits_f32, table_i8,
+    quantize_i8, quantize_i16, dequantize_i8, dequantize_i16, sum_f32, sum_i8};

@@ -184,6 +184,8 @@ es_status es_unary(es_loader *l, es_op *op, es_source *s) {
     op->run = s->code == 47                    ? fast->exp_f32
               : s->code == 14                  ? fast->logistic_f32
               : s->code == 28                  ? fast->tanh_f32
+              : s->code == 75                  ? fast->root_f32
+              : s->code == 76                  ? fast->reciprocal_root_f32
               : s->code == 19 || s->code == 21 ? fast->limits_f32
                                                : unary_f32;
     return ES_OK;

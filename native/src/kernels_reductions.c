@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SUM, MEAN and SOFTMAX. */
 #include "functions_lanes.h"
+#include "instruction_set.h"
 #include "kernels.h"
 
 /* n: elements in and out, elements in each sum. index[0]: the sum that each element goes into.
@@ -31,6 +32,18 @@ static void sum_integers(const es_op *op, char *block) {
     if (wide) ((int16_t *)y)[i] = (int16_t)stored;
     else ((int8_t *)y)[i] = (int8_t)stored;
   }
+}
+
+/* Whether the axes that are summed lie side by side; then where they are in n. */
+static bool along_one_axis(const es_tensor *x, const bool *reduced, es_op *op) {
+  int first = 0, end;
+  while (first < x->rank && !reduced[first]) first++;
+  for (end = first; end < x->rank && reduced[end];) end++;
+  for (int i = end; i < x->rank; i++)
+    if (reduced[i]) return false;
+  op->n[0] = op->n[1] = op->n[2] = 1;
+  for (int i = 0; i < x->rank; i++) op->n[i < first ? 0 : i < end ? 1 : 2] *= (size_t)x->dims[i];
+  return op->n[1] <= ES_LONGEST_SUM;
 }
 
 es_status es_reduction(es_loader *l, es_op *op, es_source *s) {
@@ -69,20 +82,27 @@ es_status es_reduction(es_loader *l, es_op *op, es_source *s) {
   }
   op->index[0] = index;
   op->index[1] = elements;
-  const float share = s->code == 40 ? 1.0f / (float)op->n[2] : 1.0f;
-  op->scale[0] = share;
-  op->run = sum_f32;
+  const size_t length = op->n[2];
+  const es_elementwise *fast = es_instructions_here()->elementwise;
+  const bool one_axis = along_one_axis(x, reduced, op);
+  if (!one_axis) {
+    op->n[0] = x->count;
+    op->n[1] = sums;
+    op->n[2] = length;
+  }
+  op->scale[0] = s->code == 40 ? 1.0f / (float)length : 1.0f;
+  op->run = one_axis ? fast->sum_f32 : sum_f32;
   if (x->type == ES_F32) return ES_OK;
   if (!es_is_quantized(x) || !es_is_quantized(out))
     return es_misfit(l, s, "its tensors' type is not known here");
   op->scale[0] = (float)((double)x->scales[0] / (double)out->scales[0] *
-                         (s->code == 40 ? 1.0 / (double)op->n[2] : 1.0));
+                         (s->code == 40 ? 1.0 / (double)length : 1.0));
   op->zero[0] = x->zero_point;
   op->zero[2] = out->zero_point;
   op->low = -3.4e38f;
   op->high = 3.4e38f;
   es_stored_limits(out, &op->low, &op->high);
-  op->run = sum_integers;
+  op->run = one_axis && x->type == ES_I8 ? fast->sum_i8 : sum_integers;
   return ES_OK;
 }
 
@@ -106,6 +126,22 @@ static void softmax_f32(const es_op *op, char *block) {
 }
 static double difference(const es_op *op, int32_t stored) {
   return es_exp((double)stored * (double)op->scale[0]);
+}
+/* packed: exp of each difference that two values of 8 bits may have. */
+static void softmax_i8(const es_op *op, char *block) {
+  const int8_t *x = es_at(op->in[0], block);
+  int8_t *y = es_at(op->out[0], block);
+  const double *exps = op->packed, scale = (double)op->scale[1];
+  const double low = (double)op->low, high = (double)op->high;
+  for (size_t row = 0; row < op->n[0]; row++, x += op->n[1], y += op->n[1]) {
+    int8_t largest = x[0];
+    for (size_t i = 1; i < op->n[1]; i++) largest = x[i] > largest ? x[i] : largest;
+    double sum = 0;
+    for (size_t i = 0; i < op->n[1]; i++) sum += exps[largest - x[i]];
+    for (size_t i = 0; i < op->n[1]; i++)
+      y[i] = (int8_t)(es_rint64(es_clamp64(exps[largest - x[i]] / sum / scale, low, high)) +
+                      op->zero[2]);
+  }
 }
 static void softmax_integers(const es_op *op, char *block) {
   const void *x = es_at(op->in[0], block);
@@ -148,5 +184,11 @@ es_status es_softmax(es_loader *l, es_op *op, es_source *s) {
   op->high = 3.4e38f;
   es_stored_limits(out, &op->low, &op->high);
   op->run = softmax_integers;
+  if (x->type == ES_I16) return ES_OK;
+  double *exps = es_take(l, 256 * sizeof *exps);
+  if (!exps) return l->status;
+  for (int i = 0; i < 256; i++) exps[i] = difference(op, -i);
+  op->packed = exps;
+  op->run = softmax_i8;
   return ES_OK;
 }

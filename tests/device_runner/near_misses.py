@@ -1,4 +1,4 @@
-"""Graphs that are nearly those of a recurrent cell, made from kept step models by seeded changes."""
+"""Graphs that are nearly a recurrent cell, made from kept step models by seeded changes."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from tests.conftest import KEPT_STEP_MODELS
 from tests.device_runner.near_misses import CHANGES, near_miss
 from tests.device_runner.written_integers import WrittenStep
 
-MODELS = [KEPT_STEP_MODELS / f"{cell}-{s}.tflite" for cell in ("lstm", "gru") for s in ("float32", "int8")]  # fmt: skip
+NAMES = ("lstm-float32", "lstm-int8", "gru-float32", "gru-int8")
+MODELS = [KEPT_STEP_MODELS / f"{name}.tflite" for name in NAMES]
 STEPS = 6
 
 

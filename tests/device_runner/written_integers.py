@@ -46,7 +46,7 @@ class WrittenStep:
         values: dict[int, Array] = dict(self._constants)
         for name, index in self.signature.inputs.items():
             tensor = self.graph.tensors[index]
-            data = state[name] if name in state else x
+            data = state.get(name, x)
             values[index] = np.frombuffer(data, tensor.dtype).reshape(tensor.shape)
         for operator in self.graph.operators:
             for index, value in zip(operator.outputs, self._run(operator, values), strict=True):
@@ -61,7 +61,8 @@ class WrittenStep:
         out = self.graph.tensors[operator.outputs[0]]
         if operator.name == "SPLIT":
             axis, whole = inputs
-            assert axis is not None and whole is not None
+            assert axis is not None
+            assert whole is not None
             return np.split(whole, len(operator.outputs), int(axis))
         a, b = inputs[0], inputs[1] if len(inputs) > 1 else None
         assert a is not None
@@ -69,7 +70,9 @@ class WrittenStep:
         if out.dtype == "float32":
             return [np.clip(_real(operator.name, a, b, *inputs[2:]), *limits)]
         if operator.name in FUNCTIONS:
-            real = FUNCTIONS[operator.name]((a - np.float64(_zero(tensors[0]))) * _scale(tensors[0]))
+            real = FUNCTIONS[operator.name](
+                (a - np.float64(_zero(tensors[0]))) * _scale(tensors[0])
+            )
             return [_stored(real / _scale(out), out, LIMITS[0])]
         assert b is not None
         of_a, of_b = a.astype(np.int64) - _zero(tensors[0]), b.astype(np.int64) - _zero(tensors[1])
