@@ -182,24 +182,56 @@ static inline int8_t stored_sum(const es_op *op, int32_t sum) {
                                        (double)op->high)) +
                   op->zero[2]);
 }
+#ifdef LANES
+INLINE int32_t sum_row(const int8_t *x, size_t count) {
+  integers sums = integers_of(0);
+  int32_t parts[LANES], sum = 0;
+  for (; count >= LANES; x += LANES, count -= LANES) sums = sums + load_wide(x);
+  memcpy(parts, &sums, sizeof parts);
+  for (size_t i = 0; i < LANES; i++) sum += parts[i];
+  for (; count; x++, count--) sum += *x;
+  return sum;
+}
+/* As many sums side by side as fit; returns how many. */
+INLINE size_t sum_beside(const int8_t *x, size_t length, size_t inner, size_t count, int32_t *sums) {
+  size_t done = 0;
+  for (; count - done >= LANES; done += LANES) {
+    integers vector = integers_of(0);
+    for (size_t k = 0; k < length; k++) vector = vector + load_wide(x + k * inner + done);
+    memcpy(sums + done, &vector, sizeof vector);
+  }
+  return done;
+}
+#else
+static int32_t sum_row(const int8_t *x, size_t count) {
+  int32_t sum = 0;
+  for (size_t i = 0; i < count; i++) sum += x[i];
+  return sum;
+}
+#define sum_beside(x, length, inner, count, sums) 0
+#endif
+
 static void sum_i8(const es_op *op, char *block) {
   const int8_t *x = es_at(op->in[0], block);
   int8_t *restrict y = es_at(op->out[0], block);
   const size_t length = op->n[1], inner = op->n[2];
+  const size_t rows = op->n[0] * (inner == 1), wholes = op->n[0] * (inner > 1);
   int32_t sums[64];
-  for (size_t outer = 0; outer < op->n[0]; outer++, x += length * inner)
+  for (size_t first = 0; first < rows; first += 64) {
+    const size_t here = rows - first < 64 ? rows - first : 64;
+    for (size_t i = 0; i < here; i++, x += length) sums[i] = sum_row(x, length);
+    for (size_t i = 0; i < here; i++) y[i] = stored_sum(op, sums[i]);
+    y += here;
+  }
+  for (size_t outer = 0; outer < wholes; outer++, x += length * inner)
     for (size_t first = 0; first < inner; first += 64) {
       const size_t here = inner - first < 64 ? inner - first : 64;
-      if (inner == 1) {
-        int32_t sum = 0;
-        for (size_t k = 0; k < length; k++) sum += x[k];
-        *y++ = stored_sum(op, sum);
-        continue;
+      for (size_t i = sum_beside(x + first, length, inner, here, sums); i < here; i++) {
+        sums[i] = 0;
+        for (size_t k = 0; k < length; k++) sums[i] += x[k * inner + first + i];
       }
-      for (size_t i = 0; i < here; i++) sums[i] = 0;
-      for (size_t k = 0; k < length; k++)
-        for (size_t i = 0; i < here; i++) sums[i] += x[k * inner + first + i];
-      for (size_t i = 0; i < here; i++) *y++ = stored_sum(op, sums[i]);
+      for (size_t i = 0; i < here; i++) y[i] = stored_sum(op, sums[i]);
+      y += here;
     }
 }
 
