@@ -10,7 +10,8 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-native test-native-long wheels test-pytorch \
+.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-native \
+  test-native-long wheels bench-peers test-pytorch \
   import-table lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
@@ -99,6 +100,13 @@ test-native-long: ## ... streams of STEPS (10 million) steps in four threads, an
 	.cache/long_streams $(STEPS) tests/step_models/gru-int8.tflite tests/step_models/lstm-float32.tflite
 	$(SANITIZED) -fsanitize=thread -o .cache/raced_streams $(LONG_STREAMS)
 	setarch -R .cache/raced_streams $$(($(STEPS) / 10)) tests/step_models/gru-int8.tflite
+
+# In an environment of their own: they want another NumPy than TensorFlow does.
+PEERS := .cache/peers
+bench-peers: $(STAMP) ## what a step costs beside ONNX Runtime, PyTorch, OpenVINO, ExecuTorch (installs them)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c benchmarks/peers-constraints.txt torch -e '.[peers]'
+	$(BIN)/python benchmarks/peers.py --python $(PEERS)/bin/python --picture docs/peers.svg
 
 # One compiler, Zig's, for every machine.
 wheels: $(STAMP) ## wheels for x86-64, aarch64 and armv7l Linux in dist/ (installs ziglang)
