@@ -253,7 +253,10 @@ def slicing(call: OperationCall) -> StepRule:
         elif number == 1 and has_time(shape):
             last = last or _takes_last(call, entry, shape[1])
         else:
-            chosen.append(entry if isinstance(entry, slice) else int(entry))
+            # A range of one value: a GPU has no slice that takes an axis away.
+            only = slice(int(entry), int(entry) + 1 or None) if np.ndim(entry) == 0 and not (
+                isinstance(entry, slice)) else entry  # fmt: skip
+            chosen.append(only)
 
     def step(value: tf.Tensor) -> tf.Tensor:
         indices = tuple(item for item in chosen if item is not None)

@@ -28,6 +28,7 @@ from convert.importers.onnx.pairs import Pair, find_pairs
 from convert.importers.onnx.real_numbers import in_real_numbers
 from convert.importers.onnx.reference import Fed, Read, by_steps, open_session, over_sequences
 from convert.importers.onnx.rolled import rolled
+from convert.importers.onnx.scans import without_scans
 from convert.importers.onnx.simplify import simplified
 from convert.importers.onnx.time_axis import (
     Followed,
@@ -84,7 +85,7 @@ def imported_graph(
     changed: tuple[str, ...] = ()
     if session is None:
         model, changed = in_real_numbers(model)
-    graph = simplified(read_graph(model.graph, opset_of(model)))
+    graph = simplified(without_scans(read_graph(model.graph, opset_of(model))))
     if session is not None:
         # ONNX Runtime could not compute the original for sequences of other lengths.
         graph = rolled(graph)

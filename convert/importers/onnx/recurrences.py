@@ -327,7 +327,10 @@ def _begin(
         if given is None:
             found.append(tf.zeros((count, *state.shape)))
             continue
-        own = given[number] if sequence == 0 else given[:, number]
+        # No slice that takes an axis away: a GPU has none.
+        side = 0 if sequence == 0 else 1
+        ways = int(given.shape[side])
+        own = given if ways == 1 else tf.split(given, ways, side)[number]
         found.append(tf.reshape(own, (count, *state.shape)))
     return tuple(found)
 

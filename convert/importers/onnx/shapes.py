@@ -362,8 +362,11 @@ def gather(call: Call) -> Plan:
 
     def compute(x: Any, _: Any) -> Any:
         if chosen.ndim == 0:
-            # A slice: every integer runtime has it.
-            return x[(slice(None),) * (axis + len(front(x, rank))) + (int(chosen),)]
+            # A slice: every integer runtime has it. A GPU has none that takes an axis away.
+            place, sizes = axis + len(front(x, rank)), [int(size) for size in x.shape]
+            only = slice(int(chosen), int(chosen) + 1)
+            cut = x if sizes[place] == 1 else x[(slice(None),) * place + (only,)]
+            return tf.reshape(cut, sizes[:place] + sizes[place + 1 :])
         return tf.gather(x, chosen.astype(np.int32), axis=axis - rank)
 
     return stateless(compute, time, frames=table.frames, rowwise=True)

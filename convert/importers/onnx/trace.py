@@ -21,6 +21,19 @@ from convert.layers.layer_rule import Joined, StepRule, plain
 from convert.step.step_graph import Instruction, Kind
 from device_runner.errors import one_line
 
+# What to do about operators that have no step, where that is known.
+WITHOUT_STEP = {
+    "Loop": (
+        "its number of turns is known when it runs alone; export the network as one step that "
+        "takes its states and gives the new ones, with the loop around it in the caller, or the "
+        "loop over time as a Scan, LSTM, GRU or RNN"
+    ),
+    "Attention": (
+        "it attends to the whole sequence; over a window of a fixed length it can be computed "
+        "anew (--window) if it is exported as MatMul and Softmax, or use a recurrence"
+    ),
+}
+WITHOUT_STEP["MultiHeadAttention"] = WITHOUT_STEP["Attention"]
 # No value of a network for a small device is larger.
 SIZE_LIMIT = 2**26
 
@@ -88,10 +101,10 @@ class Trace:
                 continue
             rule = OPERATORS.get(node.kind)
             if rule is None:
-                raise UnsupportedLayerError(
-                    f"{node.described} has no step here; replace it, or give the network as a "
-                    "step without it"
+                advice = WITHOUT_STEP.get(
+                    node.kind, "replace it, or give the network as a step without it"
                 )
+                raise UnsupportedLayerError(f"{node.described} has no step here; {advice}")
             missing = [name for name in node.inputs if name and name not in self.values]
             if missing:
                 raise UnsupportedLayerError(

@@ -224,3 +224,42 @@ def both_ways(steps=12):
         "D": values(5, 4, 2 * UNITS), "b": values(6, 4),
     }  # fmt: skip
     return model(nodes, [("x", [1, steps, 3])], [("y", [1, 4])], constants)
+
+
+def scan(last=False):
+    """A gated recurrence written by hand as the body of a Scan over time, [time, batch, channels].
+
+    Args:
+        last: give what the last step leaves instead of every step's output.
+    """
+    body = helper.make_graph(
+        [
+            node("Concat", "h frame", "both", axis=1),
+            node("MatMul", "both G", "g0"),
+            node("Add", "g0 g", "g1"),
+            node("Sigmoid", "g1", "gate"),
+            node("MatMul", "both N", "n0"),
+            node("Tanh", "n0", "new"),
+            node("Sub", "new h", "apart"),
+            node("Mul", "gate apart", "moved"),
+            node("Add", "h moved", "h_next"),
+            node("Identity", "h_next", "given"),
+        ],
+        "body",
+        [helper.make_tensor_value_info(*one) for one in (
+            ("h", TensorProto.FLOAT, [1, UNITS]), ("frame", TensorProto.FLOAT, [1, CHANNELS]))],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, UNITS])
+         for name in ("h_next", "given")],
+        [numpy_helper.from_array(values(4, UNITS), "g")],
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Scan", ["begin", "x"], ["end", "all"], body=body, num_scan_inputs=1),
+        node("MatMul", "end D" if last else "all D", "y"),
+    ]
+    both = UNITS + CHANNELS
+    constants = {
+        "begin": np.zeros((1, UNITS), np.float32), "G": values(2, both, UNITS),
+        "N": values(3, both, UNITS), "D": values(5, UNITS, 2),
+    }  # fmt: skip
+    given = [1, 2] if last else ["time", 1, 2]
+    return model(nodes, [("x", ["time", 1, CHANNELS])], [("y", given)], constants)

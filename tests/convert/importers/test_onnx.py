@@ -264,3 +264,30 @@ def test_parts_of_one_state_become_states_of_their_own():
     assert [one.state.name for one in model.step_graph.carried] == ["state_0", "state_1"]
     assert largest_error(model) < 1e-5
     assert "'state' comes back as 'stateN'" in model.understood
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_scan_over_time_is_stepped_by_its_body(last):
+    model = imported_graph(networks.scan(last), "net")
+    assert [one.state.name for one in model.step_graph.carried] == ["state"]
+    assert largest_error(model) < 1e-5
+
+
+def test_a_loop_is_refused_by_what_to_do():
+    body = onnx.helper.make_graph(
+        [networks.node("Identity", "on", "more"), networks.node("Tanh", "h", "new")],
+        "body",
+        [
+            onnx.helper.make_tensor_value_info("n", onnx.TensorProto.INT64, []),
+            onnx.helper.make_tensor_value_info("on", onnx.TensorProto.BOOL, []),
+            onnx.helper.make_tensor_value_info("h", onnx.TensorProto.FLOAT, [1, 3]),
+        ],
+        [
+            onnx.helper.make_tensor_value_info("more", onnx.TensorProto.BOOL, []),
+            onnx.helper.make_tensor_value_info("new", onnx.TensorProto.FLOAT, [1, 3]),
+        ],
+    )
+    nodes = [onnx.helper.make_node("Loop", ["count", "", "x"], ["y"], body=body)]
+    made = networks.model(nodes, [("x", [1, 3])], [("y", [1, 3])], {"count": np.array(4)})
+    with pytest.raises(UnsupportedLayerError, match=r"\(Loop\) has no step here.* as a Scan"):
+        imported_graph(made, "net")
