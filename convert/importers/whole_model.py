@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from convert.errors import ConvertError, UnsupportedLayerError
 from convert.importers.imported import (
@@ -49,7 +51,40 @@ def whole_keras_model(original: Any, tokens: Collection[str], names: Names) -> W
         outputs=names.outputs,
         recurrences=sum(_recurrences(layer) for layer in layers),
         unrolled=lambda: _unrolled_model(original),
+        tables={
+            name: np.asarray(_layer_of(call).get_weights()[0])
+            for name, tensor in zip(names.inputs, original.inputs, strict=True)
+            if (call := _lookup(original, tensor)) is not None
+        },
     )
+
+
+def _lookup(model: Any, tensor: Any) -> Any:
+    """Return the call of the Embedding that alone reads an input, one id a step; None if there is
+    none."""
+    graph = getattr(model, "_functional", None) or model
+    calls = [
+        node
+        for nodes in getattr(graph, "_nodes_by_depth", {}).values()
+        for node in nodes
+        if any(read is tensor for read in _read(node))
+    ]
+    if len(calls) != 1 or len(tensor.shape) != 2:
+        return None
+    layer = _layer_of(calls[0])
+    masks = getattr(layer, "mask_zero", False)
+    return calls[0] if type(layer).__name__ == "Embedding" and not masks else None
+
+
+def _layer_of(node: Any) -> Any:
+    return node.layer if hasattr(node, "layer") else node.operation
+
+
+def _read(node: Any) -> list[Any]:
+    """List the tensors that a call of tf_keras or Keras 3 reads."""
+    if hasattr(node, "keras_inputs"):
+        return list(node.keras_inputs)
+    return list(getattr(node, "input_tensors", ()))
 
 
 def _input(name: str, tensor: Any, tokens: Collection[str], vocabulary: int | None) -> StepInput:
@@ -76,13 +111,29 @@ def _unrolled_model(original: Any) -> Unrolled:
     for layer in model._flatten_layers(include_self=False):
         if hasattr(layer, "unroll") and hasattr(layer, "cell"):
             unroll(layer)
+    # Keras 3 has variables of its own around those of TensorFlow.
+    variables = [v if isinstance(v, tf.Variable) else v.value for v in model.variables]
+    lookups = [_lookup(model, tensor) for tensor in model.inputs]
+    if any(call is not None for call in lookups):
+        # What follows the lookups, which the step does itself.
+        pairs = zip(model.inputs, lookups, strict=True)
+        given = [tensor if call is None else as_list(call.outputs)[0] for tensor, call in pairs]
+        functional = _functional(model)
+        model = functional(given, list(model.outputs))
 
     def compute(values: list[tf.Tensor]) -> list[tf.Tensor]:
         return as_list(model(values if len(values) > 1 else values[0], training=False))
 
-    # Keras 3 has variables of its own around those of TensorFlow.
-    variables = [v if isinstance(v, tf.Variable) else v.value for v in model.variables]
     return Unrolled(compute, variables)
+
+
+def _functional(model: Any) -> Any:
+    """Return the class of graphs of layers in the Keras that a model is of."""
+    if isinstance(model, tf_keras.Model):
+        return tf_keras.Model
+    import keras
+
+    return keras.Model
 
 
 def _unrolled_config(config: Any) -> Any:

@@ -104,7 +104,9 @@ class FloatStep:
             self.state_bounds,
             self.first_phase,
         )
-        return ranges if self.one_row is None else repeated(ranges, read_graph(self.flatbuffer))
+        if self.one_row is None:
+            return ranges
+        return repeated(ranges, read_graph(self.flatbuffer), read_graph(self.one_row))
 
 
 def _states(flatbuffer: bytes) -> list[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from convert.errors import UnsupportedLayerError
-from convert.layers.layer_rule import LayerValues, State, StepRule
+from convert.layers.layer_rule import LayerValues, State, StepRule, look_up
 from convert.step.step_graph import Instruction, Kind, StepGraph, StepInput
 
 # The state that holds a window's frames; with several inputs their names are appended.
@@ -40,12 +41,15 @@ class WholeModel:
         outputs: names of what the model gives, in its order.
         recurrences: how many cells run over time, in either direction.
         unrolled: makes the model without a loop.
+        tables: for inputs of token ids, the vectors [vocabulary, width] that are looked up by them,
+            by the input's name. The window holds vectors, and so does what ``unrolled`` takes.
     """
 
     inputs: tuple[StepInput, ...]
     outputs: tuple[str, ...]
     recurrences: int
     unrolled: Callable[[], Unrolled]
+    tables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def whole_window_graph(model: WholeModel, steps: int) -> StepGraph:
@@ -58,8 +62,12 @@ def whole_window_graph(model: WholeModel, steps: int) -> StepGraph:
     """
     _check_size(model, steps)
     in_time = [item for item in model.inputs if item.kind is Kind.STEP]
+    tables = {name: tf.constant(table, tf.float32) for name, table in model.tables.items()}
     states = tuple(
-        State(FRAMES if len(in_time) == 1 else f"{FRAMES}_{item.name}", (steps, *item.shape[1:]))
+        State(
+            FRAMES if len(in_time) == 1 else f"{FRAMES}_{item.name}",
+            (steps, *(tables[item.name].shape if item.name in tables else item.shape)[1:]),
+        )
         for item in in_time
     )
     compute, variables = model.unrolled()
@@ -69,6 +77,8 @@ def whole_window_graph(model: WholeModel, steps: int) -> StepGraph:
         given: list[Any] = []
         new = []
         for item, value in zip(model.inputs, values, strict=True):
+            if item.name in tables:
+                value = look_up(tables[item.name], value)
             if item.kind is Kind.STEP:
                 value = tf.concat([next(frames)[:, 1:], value[:, tf.newaxis]], 1)
                 new.append(value)
@@ -90,8 +100,14 @@ def _check_size(model: WholeModel, steps: int) -> None:
             f"{MOST_STEPS:,} at most; use a shorter window, or train without the layers that need "
             "the whole window"
         )
-    if tokens := [item.name for item in model.inputs if item.vocabulary is not None]:
+    tokens = [
+        item.name
+        for item in model.inputs
+        if item.vocabulary is not None and item.name not in model.tables
+    ]
+    if tokens:
         raise UnsupportedLayerError(
-            f"input '{tokens[0]}' takes token ids, of which no window is kept; put the Embedding "
-            "in front of the model, and feed the model its vectors"
+            f"input '{tokens[0]}' takes token ids, of which no window is kept unless one Embedding "
+            "without mask_zero reads them; put it in front of the model, and feed the model its "
+            "vectors"
         )

@@ -163,6 +163,34 @@ def test_what_cannot_be_stepped_is_computed_anew_over_its_window(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("framework", KERAS)
+def test_a_window_of_token_ids_holds_what_is_looked_up(tmp_path, framework):
+    keras = KERAS[framework]
+    keras.utils.set_random_seed(3)
+    layers = [keras.layers.Embedding(20, 4), keras.layers.Bidirectional(keras.layers.GRU(3))]
+    model = keras.Sequential([keras.Input((STEPS,)), *layers, keras.layers.Dense(2)])
+    model.save(tmp_path / "model.keras")
+    imported = import_model(tmp_path / "model.keras", whole=True)
+    ids = np.random.default_rng(4).integers(0, 20, size=3 * STEPS)
+    meaning = choose_meaning(imported, WindowWish())
+    conversion = prepare(imported, Facts(), [{"x": ids[:, np.newaxis]}], meaning=meaning)
+    made = conversion.export("float32", tmp_path / "float32.tflite")
+    ends, wanted = _wanted(model, made.contract.window, ids)
+    given = Stream(made, "litert").run(ids[:, np.newaxis])
+    assert np.abs(given[ends] - wanted).max() < 1e-4
+
+
+def test_lanes_of_an_onnx_window_are_to_the_byte_as_each_alone(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from tests.convert.importers.onnx_networks import window
+
+    onnx.save(window(STEPS), tmp_path / "net.onnx")
+    # It ends in a Softmax, whose values have other axes in several lanes than in one.
+    _check_int8(tmp_path, _converted(tmp_path / "net.onnx"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("hop", [1, 2, STEPS])
 @pytest.mark.parametrize("name", ["Bidirectional", "backwards", "Flatten", "strides", "decoder"])
 @pytest.mark.parametrize("framework", KERAS)
