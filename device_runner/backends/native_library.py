@@ -87,7 +87,8 @@ def load_call_module() -> ModuleType | None:
         if path is None:
             return None
         loader = importlib.machinery.ExtensionFileLoader(name, path)
-        module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(name, loader))
+        spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
+        module = importlib.util.module_from_spec(spec)
         loader.exec_module(module)
     except (ImportError, OSError):
         return None

@@ -1,10 +1,13 @@
 """The on-device program on emulated Arm boards, with each runtime: 'make test-arm64'."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import device_runner
+from device_runner.backends.native_library import FOLDER, library_name
 from device_runner.model.step_file import load_step_model
 from device_runner.verify import compare
 from tests.arm64.conftest import (
@@ -17,6 +20,7 @@ from tests.arm64.conftest import (
     differences,
 )
 from tests.arm64.emulated_arm import BOARDS
+from tests.conftest import KEPT_STEP_MODELS
 
 pytestmark = pytest.mark.arm64
 
@@ -139,3 +143,21 @@ def test_another_runtime_than_the_installed_is_refused_in_one_line(
     assert done.returncode == 4
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: LiteRT is not usable")
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_libedgestep_is_carried_and_chosen(board, arm_python, bundle, tmp_path):
+    """'make wheels' compiled it for these machines."""
+    machine = BOARDS[board].architecture.machine
+    if not (Path(device_runner.__file__).parent / FOLDER / library_name(machine)).is_file():
+        pytest.skip("'make wheels' has not compiled libedgestep")
+    python = arm_python(board, "tflite-runtime")
+    files = sorted(KEPT_STEP_MODELS.glob("*int8.tflite"))
+    done = python.run(bundle, "verify", "--json", *files, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == len(files)
+    for line in lines:
+        assert (line["backend"], line["failure"]) == ("native", None)
+        assert line["replay"]["off"] == 0
+        assert line["backend_version"].startswith("neon")
