@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from convert.portable_kernels import PortableBackend
+from device_runner.backends import native
+from device_runner.backends.backend import Backend, LoadOptions
+from device_runner.backends.kernels import LIBEDGESTEP, PORTABLE
 from device_runner.backends.litert import load_built_in
-from device_runner.errors import BadModelError
+from device_runner.errors import BadModelError, MissingRuntimeError
 from device_runner.model.recorded_run import (
     RecordedRun,
     can_be_recorded,
     record,
     summarize,
 )
+from device_runner.model.step_file import StepModel
 from device_runner.replay import replay
 from device_runner.stream import Stream
 from models.tensorflow_log import quiet
 
 
 def record_run(stream: Stream) -> RecordedRun | None:
-    """Step a model through the seeded steps with XNNPACK and with the built-in kernels.
+    """Step a model through the seeded steps with each kind of kernels that is known.
 
     Args:
         stream: of the model on LiteRT.
@@ -36,6 +43,9 @@ def record_run(stream: Stream) -> RecordedRun | None:
             with quiet():
                 plain = load_built_in(model)
             summaries[plain.kernels or "built-in"] = summarize(contract, replay(contract, plain))
+            for kernels, load in ((LIBEDGESTEP, _libedgestep), (PORTABLE, PortableBackend)):
+                with contextlib.suppress(BadModelError, MissingRuntimeError):
+                    summaries[kernels] = summarize(contract, replay(contract, load(model)))
     except (RuntimeError, BadModelError):
         return None
     finally:
@@ -44,3 +54,7 @@ def record_run(stream: Stream) -> RecordedRun | None:
     in_float = any(tensor.dtype == "float32" for tensor in model.graph.tensors)
     # How floats are summed up is not the same on CPUs with the same instructions.
     return RecordedRun({}, recorded.samples) if in_float else recorded
+
+
+def _libedgestep(model: StepModel) -> Backend:
+    return native.load(model, LoadOptions())

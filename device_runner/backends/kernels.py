@@ -12,6 +12,8 @@ import functools
 import platform
 from pathlib import Path
 
+#: Those of libedgestep and of TensorFlow Lite Micro, which give the same bits on every CPU.
+LIBEDGESTEP, PORTABLE = "libedgestep", "portable"
 # The versions whose built-in kernels give the same bits as those of the LiteRT that exports.
 _SAME_BUILT_IN = ("2.14.",)
 # Versions of TensorFlow with the XNNPACK of a version of LiteRT.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from device_runner.backends.backend import Backend, LoadOptions, distribution_version
 from device_runner.backends.host_step import frame_places
+from device_runner.backends.kernels import PORTABLE
 from device_runner.backends.native_output import STDERR, captured
 from device_runner.errors import BadModelError, MissingRuntimeError, one_line
 from device_runner.model.contract import Contract
@@ -95,6 +96,7 @@ class MicroBackend(Backend):
 
     def __init__(self, version: str, interpreter: Any, model: StepModel, arena_bytes: int) -> None:
         super().__init__(NAME, version)
+        self.kernels = PORTABLE
         self.interpreter = interpreter
         self.arena_bytes = arena_bytes
         contract = model.contract

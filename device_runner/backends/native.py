@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runner.backends.backend import Backend, LoadOptions
+from device_runner.backends.kernels import LIBEDGESTEP
 from device_runner.backends.native_calls import Calls, bind_calls
 from device_runner.backends.native_library import load_call_module, load_library
 from device_runner.errors import BadModelError
@@ -52,6 +53,7 @@ class NativeBackend(Backend):
 
     def __init__(self, library: ctypes.CDLL, model: StepModel) -> None:
         super().__init__(NAME, _kernels(library))
+        self.kernels = LIBEDGESTEP
         self._contract = contract = model.contract
         handle, why = ctypes.c_void_p(), ctypes.create_string_buffer(_MESSAGE_BYTES)
         text = contract.to_json().encode()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from convert.portable_kernels import PortableBackend
 from convert.recording import record_run
+from device_runner.backends.kernels import PORTABLE
 from device_runner.errors import BadModelError
 from device_runner.model.recorded_run import STEPS, RecordedRun
 from device_runner.model.step_file import load_step_model, pack
@@ -22,15 +25,42 @@ def recorded(path):
     return replace(model, recorded=record_run(Stream(model, "litert")))
 
 
-@pytest.mark.parametrize("cell", ["lstm", pytest.param("gru", marks=pytest.mark.slow)])
-def test_wrong_models_fail(step_models, cell):
-    right = recorded(step_models(cell, "int8"))
-    assert verify(Stream(right, "litert")).failure is None
+def portable(model):
+    """A stream whose backend computes what TensorFlow Lite Micro does."""
+    stream = Stream(model, "litert")
+    stream.backend = PortableBackend(stream.model)
+    stream.backend.kernels = PORTABLE
+    return stream
+
+
+STREAMS = {
+    "litert": lambda model: Stream(model, "litert"),
+    "native": lambda model: Stream(model, "native"),
+    "portable": portable,
+}
+
+
+@pytest.mark.parametrize(
+    ("cell", "runtime"),
+    [
+        ("lstm", "litert"),
+        ("lstm", "native"),
+        *(pytest.param("lstm", one, marks=pytest.mark.slow) for one in ("portable",)),
+        *(pytest.param("gru", one, marks=pytest.mark.slow) for one in STREAMS),
+    ],
+)
+def test_wrong_models_fail(step_models, cell, runtime):
+    if runtime == "native" and importlib.util.find_spec("device_runner.libedgestep") is None:
+        pytest.skip("libedgestep is not compiled")
+    right, load = recorded(step_models(cell, "int8")), STREAMS[runtime]
+    replay = verify(load(right)).replay
+    assert replay.must_be_same
+    assert replay.same_bits
     passed, count = [], 0
     for what, wrong in wrong_models(right):
         count += 1
         try:
-            failure = verify(Stream(wrong, "litert")).failure
+            failure = verify(load(wrong)).failure
         except BadModelError:
             continue
         if failure is None:

@@ -14,6 +14,7 @@ RUNTIMES = {
     "tflite-runtime": "tflite_runtime",
     "tensorflow": "tensorflow",
     "micro": "tflite_micro",
+    "native": "device_runner.libedgestep",
     "onnxruntime": "onnxruntime",
     "reference": "numpy",
 }

@@ -67,7 +67,7 @@ def _signed(flatbuffer: bytes, members: dict[str, bytes]) -> bytes:
 def _step_command(rng: random.Random, path: Path) -> list[str]:
     """One of the commands that read a step model."""
     file, target = path.name, rng.choice(("cpu", "gpu", "edgetpu", "micro"))
-    backend = rng.choice(("litert", "litert", "reference", "tflite-runtime"))
+    backend = rng.choice(("auto", "litert", "native", "reference", "tflite-runtime"))
     (path.parents[3] / "stdin").write_text(FRAMES)
     commands: tuple[tuple[str, ...], ...] = (
         ("inspect", file), ("inspect", file, "--json"), ("inspect", file, "--graph", "text"),
