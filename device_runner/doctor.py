@@ -69,7 +69,11 @@ def answer(backend: str) -> None:
 
 # Marks the answer, as native code may print anything around it.
 _ANSWER = "edgestep doctor: "
-_CHILD = "import sys; from device_runner.doctor import answer; answer(sys.argv[1])"
+# Nothing is imported from the working directory, where "python -c" looks first.
+_CHILD = (
+    "import sys; sys.path[:] = filter(None, sys.path); "
+    "from device_runner.doctor import answer; answer(sys.argv[1])"
+)
 
 
 def _end(code: int) -> str:

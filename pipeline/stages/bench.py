@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convert.own_process import module_command
 from device_runner.measure.machine import describe_machine
 from pipeline.errors import PipelineError
 from pipeline.files import digests
@@ -45,7 +45,7 @@ class Bench(Work):
     def build(self, folder: Path, report: Report) -> None:
         section = self.section
         # A process of its own: what a user on the device runs, without TensorFlow's threads.
-        command = [sys.executable, "-m", "device_runner", "bench", "--json"]
+        command = [*module_command("device_runner"), "bench", "--json"]
         command += ["--backend", section.backend, "--threads", str(section.threads)]
         command += ["--steps", str(section.steps), "--rounds", str(section.rounds)]
         command += ["--warmup", str(section.warmup_s), *map(str, self.files)]
