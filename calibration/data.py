@@ -247,7 +247,9 @@ def _numbers(given: Any, item: InputShape, source: str) -> NDArray[Any]:
         ) from error
     if values.dtype.kind not in "fiub":
         raise CalibrationError(f"{source}: the input '{item.name}' does not hold numbers")
-    if np.ma.is_masked(given):  # type: ignore[no-untyped-call]
+    # An array that is made of a list of masked ones has lost what was left out.
+    parts = given if isinstance(given, list | tuple) else (given,)
+    if any(np.ma.is_masked(part) for part in parts):  # type: ignore[no-untyped-call]
         raise CalibrationError(
             f"{source}: the input '{item.name}' is a masked array with values left out; "
             "cut the sequence there, or fill them in"

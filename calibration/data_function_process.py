@@ -68,7 +68,9 @@ def _lift_memory_limit() -> None:
 def _arrays(sequence: Any) -> dict[str | None, Any]:
     named = sequence if isinstance(sequence, Mapping) else {FIRST_INPUT: sequence}
     for values in named.values():
-        if np.ma.is_masked(values):  # type: ignore[no-untyped-call]
+        # An array that is made of a list of masked ones has lost what was left out.
+        parts = values if isinstance(values, list | tuple) else (values,)
+        if any(np.ma.is_masked(part) for part in parts):  # type: ignore[no-untyped-call]
             raise ValueError(
                 "a sequence is a masked array with values left out; cut it there, or fill them in"
             )

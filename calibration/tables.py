@@ -84,6 +84,7 @@ def read_parquet(path: Path) -> Table:
             "install them with 'pip install edgestep[tables]'"
         ) from error
     keys = None
+    _check_sequence_name(path, [str(name) for name in table.columns])
     if SEQUENCE_COLUMN in table.columns:
         column = table.pop(SEQUENCE_COLUMN)
         if column.isna().any():
@@ -124,12 +125,27 @@ def _check_parquet(path: Path, facts: Any) -> list[str]:
 def _check_names(path: Path, names: list[str]) -> None:
     if not names:
         raise CalibrationError(f"{path}: it is empty; its first line names the columns")
+    if names.count(SEQUENCE_COLUMN) > 1:
+        raise CalibrationError(
+            f"{path}: line 1 names '{SEQUENCE_COLUMN}' twice; one column numbers the sequences"
+        )
+    _check_sequence_name(path, names)
     numeric = [name for name in names if _is_number(name)]
     # Columns may be called 0, 1, 2, ... as pandas does where they have no names.
     if len(numeric) == len(names) and names != [str(n) for n in range(len(names))]:
         raise CalibrationError(
             f"{path}: line 1 holds numbers; it must name the columns, or the first frame would "
             "be lost"
+        )
+
+
+def _check_sequence_name(path: Path, names: list[str]) -> None:
+    """Refuse a name that looks like the column of sequences, and would be taken for values."""
+    wrong = [name for name in names if name != SEQUENCE_COLUMN and name.lower() == SEQUENCE_COLUMN]
+    if wrong:
+        raise CalibrationError(
+            f"{path}: the column '{wrong[0]}' must be called '{SEQUENCE_COLUMN}' if it numbers the "
+            "sequences, or something else"
         )
 
 
@@ -144,7 +160,8 @@ def _is_number(text: str) -> bool:
 def _numbers(cells: list[str], where: str) -> Iterator[float]:
     for cell in cells:
         try:
-            yield float(cell)
+            # Python also takes 1_000, which may be two values.
+            yield float(cell.replace("_", "?"))
         except ValueError as error:
             raise CalibrationError(
                 f"{where}: {cell[:50]!r} is not a number; write numbers with a decimal point, "

@@ -200,7 +200,7 @@ def _zero(tensor: Tensor) -> int:
 
 def _limits(operator: Operator, out: Tensor) -> tuple[int, int]:
     """Return the range of the output's stored values with the activation that is fused."""
-    activation = ACTIVATIONS[operator.options.get("activation", 0)]
+    activation = ACTIVATIONS[int(operator.options.get("activation", 0))]
     if activation == "NONE":
         return _LOW, _HIGH
     if activation == "RELU":

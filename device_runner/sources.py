@@ -106,7 +106,7 @@ def csv_frames(lines: Iterable[str], contract: Contract) -> NumberedFrames:
 def _frame(cells: list[str], inputs: Sequence[TensorSpec]) -> Any:
     """Turn a line's cells into what Stream.step takes; ValueError says what is wrong."""
     widths = [math.prod(spec.frame_shape) for spec in inputs]
-    numbers = [float(cell) for cell in cells]
+    numbers = [_number(cell) for cell in cells]
     if len(cells) != sum(widths):
         raise ValueError(f"it has {len(cells)} values, the model takes {sum(widths)}")
     parts: list[NDArray[Any]] = []
@@ -126,8 +126,15 @@ def _sample(cells: list[str], gathering: SampleFrames) -> list[str]:
             f"it has {len(cells)} values, the sample of the line before {gathering.channels}"
         )
     for cell in cells:
-        float(cell)
+        _number(cell)
     return cells
+
+
+def _number(cell: str) -> float:
+    """Read a number as people write it; Python also takes 1_000, which may be two values."""
+    if "_" in cell:
+        raise ValueError(f"{cell.strip()[:50]!r} is not a number")
+    return float(cell)
 
 
 def _text_lines(place: str, stack: contextlib.ExitStack) -> Iterator[str]:

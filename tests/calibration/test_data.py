@@ -202,6 +202,9 @@ def test_random_sequences_fit_the_inputs():
         ("sequence,a,b,c\n1,1,2,3\n,1,2,3\n", "line 3: its column 'sequence' is empty"),
         ("a,b,c\n1,2,3\n4,,6\n", "line 3: '' is not a number"),
         ("a,b,c\n1,2,3\n4,x,6\n", "line 3: 'x' is not a number"),
+        ("a,b,c\n1,2,3\n4,5_0,6\n", "line 3: '5_0' is not a number"),
+        ("sequence,sequence,b,c\n1,2,3,4\n", "names 'sequence' twice"),
+        ("Sequence,b,c\n1,2,3\n", "must be called 'sequence'"),
         ("a,b,c\n1,2,3\n4,1e39,6\n", "too large for float32, first at step 1"),
         ("a,b,c\n1,2,3\n4,nan,6\n", "NaN or infinity, first at step 1"),
         ("a;b;c\n1;2;3\n", "values separated by commas"),
@@ -236,6 +239,8 @@ def test_a_parquet_table_without_a_sequence_number_is_one_line(tmp_path):
 def test_a_masked_array_is_one_line():
     with pytest.raises(CalibrationError, match="masked array"):
         fit_sequences([np.ma.masked_invalid([[1.0, np.nan, 2.0]])], X)
+    with pytest.raises(CalibrationError, match="masked array"):
+        fit_sequences([[np.zeros(3), np.ma.masked_invalid([1.0, np.nan, 2.0])]], X)
 
 
 @pytest.mark.parametrize(
