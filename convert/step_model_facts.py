@@ -100,7 +100,7 @@ def facts_of_task(
         input_units=task.units,
         frame_period_s=task.frame_period_s,
         frame_period_source=task.frame_period_source,
-        output_meaning="values" if task.gives_values else "logits",
+        output_meaning=task.output_meaning,
         normalization={"mean": _rounded(mean), "deviation": _rounded(deviation)},
         golden=golden,
         spread=spread,

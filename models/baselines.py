@@ -28,7 +28,7 @@ class Baseline:
 def task_baselines(task: Task) -> list[Baseline]:
     """Compute the task's own baselines; else, for labels of sequences, the most frequent class and
     a linear classifier; for labels of steps, the most frequent one; for values, their mean over the
-    training data."""
+    training data; for transcripts, nothing heard."""
     if task.baselines:
         return [Baseline(name, value) for name, value in task.baselines(task).items()]
     if task.train.kind is TargetKind.VALUES:
@@ -42,6 +42,9 @@ def task_baselines(task: Task) -> list[Baseline]:
         logits = np.log(np.maximum(share, 0.5) / share.sum()).astype(np.float32)
         constant = np.broadcast_to(logits, (*task.test.targets.shape, len(logits)))
         return [Baseline("most frequent label", task.score.compute(constant, task.test))]
+    if task.train.kind is TargetKind.TRANSCRIPT:
+        blank = np.zeros((*task.test.padded.shape[:2], len(task.labels)), np.float32)
+        return [Baseline("nothing heard", task.score.compute(blank, task.test))]
     most = np.full(len(task.test), np.bincount(task.train.labels).argmax())
     return [
         _decided("majority class", most, task),

@@ -21,8 +21,11 @@ def gradient_health(network: keras.Model, data: SequenceSet) -> list[list[float]
     length; where steps have labels, of those that end at one.
 
     Returns:
-        As :func:`gradient_norms_through_time`; empty where no sequence ends at a label.
+        As :func:`gradient_norms_through_time`; empty where no sequence ends at a label, and
+        for transcripts.
     """
+    if data.kind is TargetKind.TRANSCRIPT:  # nothing is wanted of one step
+        return []
     steps = int(np.median(data.lengths))
     chosen = np.flatnonzero(data.lengths >= steps)
     wanted = data.targets[chosen]

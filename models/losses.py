@@ -16,11 +16,13 @@ Loss = Callable[[Any, tf.Tensor, tf.Tensor], tf.Tensor]
 
 def loss_for(kind: TargetKind) -> Loss:
     """Choose what a task of this kind is fitted by: the cross entropy of every step for labels of
-    sequences, that of the steps where a label is wanted, or the mean squared error of values."""
+    sequences, that of the steps where a label is wanted, the mean squared error of values, or that
+    of all ways to come to a transcript."""
     losses: dict[TargetKind, Loss] = {
         TargetKind.LABEL: sequence_loss,
         TargetKind.STEP_LABELS: step_label_loss,
         TargetKind.VALUES: value_loss,
+        TargetKind.TRANSCRIPT: transcript_loss,
     }
     return losses[kind]
 
@@ -40,6 +42,24 @@ def step_label_loss(
     wanted = tf.cast(step_labels >= 0, tf.float32)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(step_labels, 0), logits)
     return tf.math.divide_no_nan(tf.reduce_sum(losses * wanted), tf.reduce_sum(wanted))
+
+
+def transcript_loss(logits: tf.Tensor, transcripts: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    """Compute the mean loss of connectionist temporal classification: logits [batch, steps,
+    classes] (class 0 is the blank), class indices in order [batch, most] (-1 after the last),
+    lengths [batch] -> scalar, in nats per wanted class.
+
+    Source: A. Graves et al., "Connectionist temporal classification" (2006)."""
+    wanted = tf.reduce_sum(tf.cast(transcripts >= 0, tf.int32), 1)
+    losses = tf.nn.ctc_loss(
+        labels=tf.cast(tf.maximum(transcripts, 0), tf.int32),
+        logits=logits,
+        label_length=wanted,
+        logit_length=tf.cast(lengths, tf.int32),
+        logits_time_major=False,
+        blank_index=0,
+    )
+    return tf.reduce_mean(losses / tf.cast(tf.maximum(wanted, 1), tf.float32))
 
 
 def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

@@ -119,6 +119,39 @@ def mean_absolute_error(outputs: NDArray[Any], data: SequenceSet) -> float:
     return float(np.mean(np.abs(given - wanted)))
 
 
+def word_error_rate(outputs: NDArray[Any], data: SequenceSet) -> float:
+    """Compute how many words must be changed, left out or added to come from what was heard to what
+    was said, as a share of the words that were said. What was heard is the likeliest class of each
+    step, once where it goes on, without the blank (class 0)."""
+    changes = words = 0
+    for logits, length, said in zip(outputs, data.lengths, data.transcripts or [], strict=True):
+        changes += edits(best_path(logits[:length]), said.tolist())
+        words += len(said)
+    return changes / words
+
+
+def best_path(logits: NDArray[Any]) -> list[int]:
+    """Read a transcript from logits [steps, classes]: the likeliest class of each step, once where
+    it goes on, without the blank (class 0)."""
+    likeliest = logits.argmax(-1)
+    begins = np.concatenate([[True], likeliest[1:] != likeliest[:-1]])
+    return [int(label) for label in likeliest[begins] if label]
+
+
+def edits(heard: list[int], said: list[int]) -> int:
+    """Count the least changes, omissions and additions from one list to the other (V. Levenshtein,
+    1966)."""
+    row = list(range(len(said) + 1))
+    for number, one in enumerate(heard, 1):
+        above, row[0] = row[0], number
+        for place, other in enumerate(said, 1):
+            above, row[place] = (
+                row[place],
+                min(row[place] + 1, row[place - 1] + 1, above + (one != other)),
+            )
+    return row[-1]
+
+
 def step_values(outputs: NDArray[Any], data: SequenceSet) -> tuple[NDArray[Any], NDArray[Any]]:
     """Collect given and wanted values of all steps of all sequences, [steps, outputs] each."""
     pairs = zip(outputs, data.lengths, strict=True)
@@ -141,15 +174,20 @@ EXPLAINED_VARIANCE = Metric(
     "explained variance", PERCENT, True, "of the values at every step", explained_variance
 )
 
+WORD_ERROR_RATE = Metric(
+    "word error rate", PERCENT, False, "of the transcript at the end", word_error_rate
+)
+
 
 def usual_metric(data: SequenceSet) -> Metric:
     """Choose what data of this kind is judged by where a task says nothing else: the accuracy after
-    the last step, that of the steps where a label is wanted, or the explained variance of
-    values."""
+    the last step, that of the steps where a label is wanted, the explained variance of values, or
+    the word error rate."""
     return {
         TargetKind.LABEL: ACCURACY,
         TargetKind.STEP_LABELS: STEP_ACCURACY,
         TargetKind.VALUES: EXPLAINED_VARIANCE,
+        TargetKind.TRANSCRIPT: WORD_ERROR_RATE,
     }[data.kind]
 
 

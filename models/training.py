@@ -149,7 +149,7 @@ def check_augmentation(augmentation: Augmentation | None, task: Task) -> None:
         return
     if task.vocabulary:
         raise ModelsError(f"the inputs of {task.name} are token ids; leave out the augmentation")
-    if augmentation.stretch and task.train.kind is not TargetKind.LABEL:
+    if augmentation.stretch and task.train.kind not in (TargetKind.LABEL, TargetKind.TRANSCRIPT):
         raise ModelsError(
             f"{task.name} wants something of every step, which 'stretch' would move; set it to 0"
         )

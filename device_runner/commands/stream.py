@@ -17,6 +17,12 @@ from device_runner.opening import open_stream
 from device_runner.printable import echo, without_controls
 from device_runner.sources import open_source, open_text
 from device_runner.stream import Stream
+from device_runner.transcription import (
+    TRANSCRIPT,
+    GreedyDecoder,
+    PrefixBeamDecoder,
+    words_of,
+)
 
 
 @click.command("stream")
@@ -26,9 +32,12 @@ from device_runner.stream import Stream
 @load_options
 @click.option("--each-token", is_flag=True,
               help="Models of text: print a decision after each token, not each line.")  # fmt: skip
+@click.option("--beam", type=click.IntRange(1, 1000), default=1, show_default=True,
+              help="Models of transcripts: how many transcripts are weighed; 1: the likeliest "
+                   "label of each frame.")  # fmt: skip
 @contained
 def stream_frames(
-    file: str, source: str, backend: str, options: LoadOptions, each_token: bool
+    file: str, source: str, backend: str, options: LoadOptions, each_token: bool, beam: int
 ) -> None:
     """Step a model through the frames of SOURCE and print each decision.
 
@@ -39,6 +48,9 @@ def stream_frames(
     Printed after each frame: its number, the winning label and all outputs. A model that answers
     for its last frames prints answers only.
 
+    Of models of transcripts, such as of speech, a line is printed whenever the transcript changes:
+    the frame's number and the words so far.
+
     Models of text read text:FILE, or lines of text on standard input: each line is a sequence of
     its own. Printed after each line (or token: its number in the line comes second) is the same.
     """
@@ -46,6 +58,9 @@ def stream_frames(
     end_with_the_reader()
     if source.startswith("text:") or is_text(stream.model.contract.front_end):
         _stream_text(stream, source, each_token)
+        return
+    if stream.model.contract.output_meaning == TRANSCRIPT:
+        _stream_transcript(stream, source, beam)
         return
     said, taken = False, 0
     with open_source(source, stream.model.contract) as frames:
@@ -64,6 +79,27 @@ def stream_frames(
                 sys.stdout.flush()
     if not said:
         _tell_no_answer(stream, "the input ended", taken)
+
+
+def _stream_transcript(stream: Stream, source: str, beam: int) -> None:
+    decoder = PrefixBeamDecoder(beam) if beam > 1 else GreedyDecoder()
+    said: list[int] = []
+    with open_source(source, stream.model.contract) as frames:
+        for number, frame in frames:
+            if frame is None:
+                stream.reset()
+                decoder.reset()
+                said = []
+                continue
+            try:
+                y = stream.step(frame)
+            except BadInputError as error:
+                raise BadInputError(f"line {number}: {error.message}") from error
+            found = decoder.step(next(iter(y.values())) if isinstance(y, dict) else y)
+            if found != said:
+                said = found
+                echo(f"{number},{without_controls(words_of(stream.model, found))}")
+                sys.stdout.flush()
 
 
 def _stream_text(stream: Stream, source: str, each_token: bool) -> None:

@@ -69,7 +69,8 @@ class Contract:
         frame_period_source: where the frame period comes from.
         channels: a name for each value of x.
         input_units: what the values of x are measured in.
-        output_meaning: "logits" or "values".
+        output_meaning: "logits", "values", or "transcript" (logits of labels that come one after
+            another, see device_runner.transcription); what was imported may give "probabilities".
         normalization: "mean" and "deviation" per channel of x, for the record; the step itself
             normalizes.
         metrics: what was measured, such as the accuracy, by name.

@@ -28,6 +28,7 @@ from models.layers import Normalization, SensorNoise
 from models.losses import Loss, loss_for, mean_over_steps
 from models.network import recurrences
 from models.prediction import predict
+from models.tasks.sequence_set import TargetKind
 from models.tasks.task import Task
 from models.training import Progress, fit
 from models.training_settings import DistillationSettings, TrainingSettings
@@ -235,9 +236,10 @@ def check_distillation(
             raise ModelsError(f"{name} has NaN or infinite weights; train it again")
         if settings.hint_weight and not recurrences(network):
             raise ModelsError(f"{name} has no recurrence to take hints from; set hint_weight to 0")
-    if task.gives_values:
+    if task.gives_values or task.train.kind is TargetKind.TRANSCRIPT:
+        what = "values" if task.gives_values else "transcripts"
         raise ModelsError(
-            f"the task {task.name} asks for values, and distillation teaches class probabilities; "
+            f"the task {task.name} asks for {what}, and distillation teaches class probabilities; "
             "leave out 'distil'"
         )
     own = {id(variable) for variable in student.weights}

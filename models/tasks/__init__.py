@@ -36,6 +36,9 @@ class TaskEntry(NamedTuple):
     data_facts: str = ""
 
 
+# As in models.tasks.digits, which reading this list does not import.
+_DIGIT_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+
 TASKS: dict[str, TaskEntry] = {
     "basic-motions": TaskEntry(
         "basic_motions.load",
@@ -48,6 +51,28 @@ TASKS: dict[str, TaskEntry] = {
         "Hutto and Gilbert 2014",
         "A character language model: the next character of reviews and editorials",
     ),
+    **{
+        f"digit-strings-{speaker}": TaskEntry(
+            f"digit_strings.load_{speaker}",
+            "Free Spoken Digit Dataset",
+            f"Speech to text: strings of one to seven digits, tested on {speaker}, whom training "
+            "does not hear",
+            ("pymicro-features", "scipy"),
+            "digits.data_facts",
+        )
+        for speaker in _DIGIT_SPEAKERS
+    },
+    **{
+        f"digits-{speaker}": TaskEntry(
+            f"digits.load_{speaker}",
+            "Free Spoken Digit Dataset",
+            f"Spoken digits of real people: which of ten, tested on {speaker}, whom training does "
+            "not hear",
+            ("pymicro-features", "scipy"),
+            "digits.data_facts",
+        )
+        for speaker in _DIGIT_SPEAKERS
+    },
     "engine-fault": TaskEntry(
         "engine_fault.load",
         "FordA, IEEE WCCI 2008",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import wave
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from device_runner.front_ends.log_mel import SAMPLE_RATE
 from models.errors import ModelsError
+from models.tasks.sound_folder import read_wav
 from models.tasks.synthetic_speech import (
     CLIP_SAMPLES,
     KEYWORDS,
@@ -129,12 +129,12 @@ def clips_before(clips: Sequence[Clip]) -> dict[Clip, Clip]:
 
 def read_clip(folder: Path, clip: Clip) -> NDArray[Any]:
     """A second of sound, float64 [16000] in units of 16-bit samples; silence after its end."""
-    samples = _read_wav(folder / clip.file)[:CLIP_SAMPLES]
+    samples = read_wav(folder / clip.file, SAMPLE_RATE)[:CLIP_SAMPLES]
     return np.pad(samples, (0, CLIP_SAMPLES - len(samples)))
 
 
 def read_noises(folder: Path) -> list[NDArray[Any]]:
-    noises = [_read_wav(path) for path in sorted((folder / NOISE_FOLDER).glob("*.wav"))]
+    noises = [read_wav(path, SAMPLE_RATE) for path in sorted((folder / NOISE_FOLDER).glob("*.wav"))]
     # Two seconds of the shortest part.
     shortest = 2 * CLIP_SAMPLES / min(last - first for first, last in NOISE_PARTS.values())
     long_enough = [noise for noise in noises if len(noise) >= shortest + 1]
@@ -144,23 +144,3 @@ def read_noises(folder: Path) -> list[NDArray[Any]]:
             "seconds; unpack the data set again"
         )
     return long_enough
-
-
-def _read_wav(path: Path) -> NDArray[Any]:
-    """All samples of a file, float64 [samples] in units of 16-bit samples.
-
-    Raises:
-        ModelsError: it is damaged, or not mono of 16 bits at 16 kHz.
-    """
-    try:
-        with wave.open(str(path), "rb") as sound:
-            form = sound.getnchannels(), sound.getsampwidth(), sound.getframerate()
-            content = sound.readframes(sound.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
-        raise ModelsError(f"{path} cannot be read ({error}); unpack the data set again") from error
-    if form != (1, 2, SAMPLE_RATE):
-        raise ModelsError(
-            f"{path} has {form[0]} channel(s) of {8 * form[1]} bits at {form[2]} Hz; the data "
-            f"set's files are mono of 16 bits at {SAMPLE_RATE} Hz"
-        )
-    return np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float64)

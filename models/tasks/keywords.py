@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import math
-import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +28,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runner.front_ends.log_mel import CHANNELS, HOP_SAMPLES, SAMPLE_RATE, LogMel, describe
-from models.errors import MissingDataError
 from models.tasks import synthetic_speech
 from models.tasks.keyword_clips import (
     NOISE_PARTS,
@@ -41,6 +39,7 @@ from models.tasks.keyword_clips import (
     split,
 )
 from models.tasks.sequence_set import SequenceSet
+from models.tasks.sound_folder import named_folder
 from models.tasks.synthetic_speech import (
     CLIP_SAMPLES,
     KEYWORDS,
@@ -120,17 +119,11 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _named_folder() -> Path:
-    place = os.environ.get(FOLDER_VARIABLE)
-    if not place:
-        raise MissingDataError(
-            f"the task keywords needs the data set Speech Commands; set {FOLDER_VARIABLE} to the "
-            "folder you unpacked it into, or take the task keywords-synthetic"
-        )
-    if not Path(place).is_dir():
-        raise MissingDataError(
-            f"there is no folder {place}; set {FOLDER_VARIABLE} to the unpacked data set"
-        )
-    return Path(place)
+    return named_folder(
+        FOLDER_VARIABLE,
+        "the task keywords needs the data set Speech Commands",
+        ", or take the task keywords-synthetic",
+    )
 
 
 @lru_cache(maxsize=1)

@@ -22,6 +22,8 @@ class TargetKind(Enum):
     STEP_LABELS = "step labels"
     #: Values at every step: float32 [n, longest, outputs].
     VALUES = "values"
+    #: Classes in order, at no given step: class indices, int64 [n, most]; -1 after the last.
+    TRANSCRIPT = "transcript"
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,11 @@ class SequenceSet:
         groups: who or what each sequence was recorded from (a subject, a speaker), int64 [n].
         values: what a regression wants of each step, each [steps, outputs] float32.
         step_labels: class index wanted at each step, each [steps] int64; -1 where none is.
+        transcripts: class indices wanted in this order, each [any number] int64; 0 is the blank and
+            is none of them.
 
     Raises:
-        ModelsError: both values and labels of steps are wanted.
+        ModelsError: two of values, labels of steps and transcripts are wanted.
 
     Example:
         >>> import numpy as np
@@ -55,10 +59,14 @@ class SequenceSet:
     groups: NDArray[Any]
     values: list[NDArray[Any]] | None = None
     step_labels: list[NDArray[Any]] | None = None
+    transcripts: list[NDArray[Any]] | None = None
 
     def __post_init__(self) -> None:
-        if self.values is not None and self.step_labels is not None:
-            raise ModelsError("a sequence has values or labels at its steps; leave one of them out")
+        wanted = (self.values, self.step_labels, self.transcripts)
+        if sum(one is not None for one in wanted) > 1:
+            raise ModelsError(
+                "a sequence has values or labels at its steps, or a transcript; give one of them"
+            )
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -68,6 +76,8 @@ class SequenceSet:
         """What is wanted of the sequences."""
         if self.values is not None:
             return TargetKind.VALUES
+        if self.transcripts is not None:
+            return TargetKind.TRANSCRIPT
         return TargetKind.LABEL if self.step_labels is None else TargetKind.STEP_LABELS
 
     def select(self, indices: NDArray[Any]) -> SequenceSet:
@@ -78,6 +88,7 @@ class SequenceSet:
             self.groups[indices],
             None if self.values is None else [self.values[i] for i in indices],
             None if self.step_labels is None else [self.step_labels[i] for i in indices],
+            None if self.transcripts is None else [self.transcripts[i] for i in indices],
         )
 
     @cached_property
@@ -97,8 +108,9 @@ class SequenceSet:
         are -1 and values 0."""
         if self.values is not None:
             return _padded(self.values).astype(np.float32)
-        if self.step_labels is not None:
-            return _padded(self.step_labels, -1).astype(np.int64)
+        ordered = self.step_labels if self.transcripts is None else self.transcripts
+        if ordered is not None:
+            return _padded(ordered, -1).astype(np.int64)
         return self.labels
 
 

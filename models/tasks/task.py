@@ -61,6 +61,12 @@ class Task:
         """Whether the outputs are values; else they are logits."""
         return self.train.kind is TargetKind.VALUES
 
+    @property
+    def output_meaning(self) -> str:
+        """What the outputs are, as a step model's contract says it."""
+        kinds = {TargetKind.VALUES: "values", TargetKind.TRANSCRIPT: "transcript"}
+        return kinds.get(self.train.kind, "logits")
+
     @cached_property
     def normalization(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Mean and standard deviation of each channel over the training data, float32; 0 and 1 of

@@ -1,0 +1,102 @@
+"""Speech to text on the device: word error rate of both decoders, and how late a word appears.
+
+Steps the step models of the tasks digit-strings-SPEAKER through the task's test strings, frame by
+frame, as ``edgestep stream`` does. A word appears when the transcript first has it; its delay is
+counted from the end of the recording, in strings that come out right.
+
+    EDGESTEP_SPOKEN_DIGITS=FOLDER python benchmarks/digit_strings.py runs/digit-strings/*.tflite
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+from record import write_record
+
+from device_runner.model.step_file import load_step_model
+from device_runner.stream import Stream
+from device_runner.transcription import (
+    BEAM_WIDTH,
+    Decoder,
+    GreedyDecoder,
+    PrefixBeamDecoder,
+    check_transcribes,
+)
+from models.metrics import edits
+from models.tasks.digit_strings import Spoken, spoken_strings
+from models.tasks.digits import data_folder
+
+
+def heard(stream: Stream, decoder: Decoder, spoken: Spoken) -> tuple[list[int], list[int], int]:
+    """Transcribe one string.
+
+    Returns:
+        The transcript; in which frame each of its words appeared for good; nanoseconds in the
+        decoder.
+    """
+    stream.reset()
+    decoder.reset()
+    found: list[int] = []
+    appeared: list[int] = []
+    spent = 0
+    for number, frame in enumerate(spoken.frames):
+        logits = stream.step(frame)
+        begin = time.perf_counter_ns()
+        now = decoder.step(np.asarray(logits))
+        spent += time.perf_counter_ns() - begin
+        if now != found:
+            same = next((i for i, pair in enumerate(zip(now, found, strict=False))
+                         if pair[0] != pair[1]), min(len(now), len(found)))  # fmt: skip
+            appeared = appeared[:same] + [number] * (len(now) - same)
+            found = now
+    return found, appeared, spent
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def main(files: tuple[Path, ...]) -> None:
+    """Print a row for each file and decoder."""
+    rows = []
+    for path in files:
+        model = load_step_model(path)
+        check_transcribes(model)
+        contract = model.contract
+        speaker = contract.task.rpartition("-")[2]
+        strings = spoken_strings(data_folder(), "test", speaker)
+        stream = Stream(model)
+        decoders: dict[str, Decoder] = {
+            "greedy": GreedyDecoder(),
+            f"beam of {BEAM_WIDTH}": PrefixBeamDecoder(),
+        }
+        for name, decoder in decoders.items():
+            changes = right = frames = spent = 0
+            delays: list[int] = []
+            for spoken in strings:
+                found, appeared, took = heard(stream, decoder, spoken)
+                said = spoken.said.tolist()
+                changes += edits(found, said)
+                frames, spent = frames + len(spoken.frames), spent + took
+                if found == said:
+                    right += 1
+                    delays += (np.array(appeared) - spoken.ends).tolist()
+            period = 1000 * contract.frame_period_s
+            row = {
+                "file": path.name,
+                "decoder": name,
+                "word error rate": changes / sum(len(one.said) for one in strings),
+                "strings right": right / len(strings),
+                "delay, median ms": float(np.median(delays)) * period if delays else None,
+                "delay, p90 ms": float(np.percentile(delays, 90)) * period if delays else None,
+                "decoder, us a frame": spent / frames / 1000,
+            }
+            rows.append(row)
+            click.echo(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{value}"
+                                 for key, value in row.items()))  # fmt: skip
+    write_record("digit_strings", "speech to text of digit strings", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Speech to text: which digits a person says one after another, one to seven of them.
+
+The recordings of :mod:`models.tasks.digits`, joined: a string is said by one speaker, with pauses
+of PAUSE_S between the digits and noise all over. Recordings of test strings are those of the test
+speaker alone. So this is connected speech of real voices, but not speech that was spoken as a
+whole: no digit runs into the next one.
+
+The network gives logits of ten digits and of the blank after each frame, and is trained by
+connectionist temporal classification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runner.front_ends.log_mel import CHANNELS, HOP_SAMPLES, SAMPLE_RATE, LogMel
+from models.tasks import digits
+from models.tasks.digits import EVERY, FRONT_END, SPEAKERS, Recording, find_recordings
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.task import Task
+
+LABELS = ("(blank)", *digits.LABELS)
+LONGEST = 7
+PAUSE_S = (0.05, 0.5)
+# Before the first digit, and after the last one: what is said late is heard yet.
+EDGE_S = (0.3, 0.6)
+STRINGS = {"training": 2000, "validation": 200, "test": 300}
+# Validation and test strings have noise, too: a device is never in a silent room.
+QUIET_DB = (25.0, 40.0)
+SEED = 23
+
+
+@lru_cache(maxsize=1)
+def _load_once(folder: Path, speaker: str) -> Task:
+    return load_folder(folder, speaker)
+
+
+def _load(speaker: str) -> Task:
+    """Read the task whose test strings one speaker says.
+
+    Raises:
+        MissingDataError: EDGESTEP_SPOKEN_DIGITS is not set, or names no such folder.
+        ModelsError: a recording is damaged, or a speaker or a digit is missing.
+    """
+    return _load_once(digits.data_folder(), speaker)
+
+
+load_george = partial(_load, "george")
+load_jackson = partial(_load, "jackson")
+load_lucas = partial(_load, "lucas")
+load_nicolas = partial(_load, "nicolas")
+load_theo = partial(_load, "theo")
+load_yweweler = partial(_load, "yweweler")
+
+
+def load_folder(folder: Path, speaker: str, strings: dict[str, int] | None = None) -> Task:
+    """Make the task of one test speaker from the data set in ``folder``.
+
+    Args:
+        strings: how many of each part; STRINGS if None.
+
+    Raises:
+        ModelsError: a recording is damaged, or a speaker or a digit is missing.
+    """
+    counts = strings or STRINGS
+    sets = {part: _strings(folder, part, speaker, counts[part]) for part in STRINGS}
+    return Task(
+        name=f"digit-strings-{speaker}",
+        train=sets["training"],
+        validation=sets["validation"],
+        test=sets["test"],
+        labels=LABELS,
+        channels=tuple(f"mel {channel}" for channel in range(1, CHANNELS + 1)),
+        units="log-mel energy after noise reduction and gain control",
+        frame_period_s=EVERY * HOP_SAMPLES / SAMPLE_RATE,
+        frame_period_source=f"one in {EVERY} of the front end's frames, which are 10 ms apart",
+        group_name="",  # the test data is one speaker
+        source="Free Spoken Digit Dataset (Z. Jackson et al.), CC BY-SA 4.0, its recordings "
+        f"joined; read from the folder in {digits.FOLDER_VARIABLE}",
+        front_end=FRONT_END,
+    )
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A string of digits as it is heard.
+
+    Attributes:
+        speaker: who says it.
+        frames: float32 [steps, CHANNELS].
+        said: class indices in order, int64 [digits].
+        ends: in which frame each digit ends, int64 [digits].
+    """
+
+    speaker: str
+    frames: NDArray[np.float32]
+    said: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+def spoken_strings(folder: Path, part: str, speaker: str, count: int | None = None) -> list[Spoken]:
+    """Make the strings of one part of the task of a test speaker.
+
+    Args:
+        part: "training", "validation" or "test".
+        count: how many; as in STRINGS if None.
+
+    Raises:
+        ModelsError: a recording is damaged, or a speaker or a digit is missing.
+    """
+    speakers = digits.speaker_parts(speaker)[part]
+    chance = np.random.default_rng([SEED, list(STRINGS).index(part)])
+    by_speaker: dict[str, list[Recording]] = {one: [] for one in sorted(speakers)}
+    for one in find_recordings(folder):
+        if one.speaker in by_speaker:
+            by_speaker[one.speaker].append(one)
+    sounds = {
+        one: digits.read_recording(folder, one) for said in by_speaker.values() for one in said
+    }
+    front_end = LogMel(FRONT_END)
+    made = []
+    for _ in range(STRINGS[part] if count is None else count):
+        person = list(by_speaker)[chance.integers(len(by_speaker))]
+        recordings = by_speaker[person]
+        length = int(chance.integers(1, LONGEST + 1))
+        said = [recordings[number] for number in chance.integers(0, len(recordings), length)]
+        speed = float(chance.uniform(0.85, 1.15)) if part == "training" else 1.0
+        sound, ends = joined([digits.at_speed(sounds[one], speed) for one in said], chance)
+        frames = _frames(front_end, sound, part, chance)
+        wanted = np.array([1 + one.digit for one in said], np.int64)
+        made.append(Spoken(person, frames, wanted, ends // (EVERY * HOP_SAMPLES)))
+    return made
+
+
+def _strings(folder: Path, part: str, speaker: str, count: int) -> SequenceSet:
+    made = spoken_strings(folder, part, speaker, count)
+    return SequenceSet(
+        [one.frames for one in made],
+        np.zeros(count, np.int64),
+        np.array([SPEAKERS.index(one.speaker) for one in made], np.int64),
+        transcripts=[one.said for one in made],
+    )
+
+
+def joined(
+    sounds: Sequence[NDArray[np.float64]], chance: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Join recordings with pauses, at SAMPLE_RATE; silence before and after.
+
+    Returns:
+        The sound, and at which sample each recording ends.
+    """
+
+    def pause(limits: tuple[float, float]) -> NDArray[np.float64]:
+        return np.zeros(int(chance.uniform(*limits) * SAMPLE_RATE))
+
+    parts, ends = [pause(EDGE_S)], []
+    for sound in sounds:
+        parts.append(sound)
+        ends.append(sum(map(len, parts)))
+        parts.append(pause(PAUSE_S))
+    return np.concatenate([*parts, pause(EDGE_S)]), np.array(ends, np.int64)
+
+
+def _frames(
+    front_end: LogMel, sound: NDArray[np.float64], part: str, chance: np.random.Generator
+) -> NDArray[np.float32]:
+    limits = digits.SIGNAL_TO_NOISE_DB if part == "training" else QUIET_DB
+    if part == "training":
+        sound = sound * 10 ** (chance.uniform(*digits.GAIN_DB) / 20)
+    level = np.sqrt(np.mean(sound**2)) * 10 ** (-chance.uniform(*limits) / 20)
+    noisy = sound + level * chance.standard_normal(len(sound))
+    front_end.reset()
+    return front_end(np.rint(np.clip(noisy, -32768, 32767)).astype(np.int16))

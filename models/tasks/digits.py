@@ -1,0 +1,229 @@
+"""Spoken digits of six people: which of ten, heard from a person whom training did not hear.
+
+The Free Spoken Digit Dataset (Z. Jackson et al., CC BY-SA 4.0) has 50 recordings of each digit by
+each of six speakers, at 8 kHz, trimmed, as ``recordings/DIGIT_SPEAKER_INDEX.wav``. The environment
+variable EDGESTEP_SPOKEN_DIGITS names the folder that holds ``recordings``.
+
+There is a task for each speaker, who is the test data. The next one in the list validates, and the
+other four train. So all six tasks together are a leave-one-speaker-out evaluation
+(``benchmarks/digits.py``).
+
+The front end takes 16 kHz, so the recordings are upsampled; its channels above 4 kHz hear nothing
+but the noise that training adds. As in :mod:`models.tasks.keywords`, each clip follows another one
+of the same speaker, because the front end is never fresh on a device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from device_runner.front_ends.log_mel import CHANNELS, HOP_SAMPLES, SAMPLE_RATE, LogMel, describe
+from models.errors import ModelsError
+from models.tasks.sequence_set import SequenceSet
+from models.tasks.sound_folder import named_folder, read_wav
+from models.tasks.task import Task
+
+FOLDER_VARIABLE = "EDGESTEP_SPOKEN_DIGITS"
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+RECORDED_RATE = 8000
+EVERY = 2
+FRONT_END = describe(EVERY)
+# What is heard after a digit, in which the net may still decide.
+TAIL_S = 0.1
+LONGEST_S = 1.2
+# Each training recording is heard at these speeds, each time in other noise: speakers differ more
+# than four of them tell.
+SPEEDS = (0.85, 1.0, 1.15)
+SIGNAL_TO_NOISE_DB = (10.0, 40.0)
+GAIN_DB = (-10.0, 6.0)
+SEED = 22
+_FILE_NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
+
+
+@dataclass(frozen=True, order=True)
+class Recording:
+    """A file of the data set."""
+
+    speaker: str
+    index: int
+    digit: int
+    file: str
+
+
+def data_facts() -> dict[str, Any]:
+    """Tell what the tasks depend on: names and bytes of the recordings, and the front end."""
+    folder = data_folder()
+    LogMel(FRONT_END)  # says what to install where its library is missing
+    hasher = hashlib.sha256()
+    for recording in find_recordings(folder):
+        hasher.update(recording.file.encode())
+        hasher.update((folder / "recordings" / recording.file).read_bytes())
+    return {
+        "recordings": hasher.hexdigest(),
+        "front_end": FRONT_END,
+        "library": importlib.metadata.version(FRONT_END["library"]),
+    }
+
+
+def data_folder() -> Path:
+    """Return the folder that EDGESTEP_SPOKEN_DIGITS names; MissingDataError if there is none."""
+    return named_folder(
+        FOLDER_VARIABLE, "the tasks digits-SPEAKER need the Free Spoken Digit Dataset"
+    )
+
+
+@lru_cache(maxsize=2)
+def _load_once(folder: Path, speaker: str) -> Task:
+    return load_folder(folder, speaker)
+
+
+def _load(speaker: str) -> Task:
+    """Read the task whose test data one speaker recorded.
+
+    Raises:
+        MissingDataError: the variable is not set, or names no such folder.
+        ModelsError: a recording is damaged, or a speaker or a digit is missing.
+    """
+    return _load_once(data_folder(), speaker)
+
+
+load_george = partial(_load, "george")
+load_jackson = partial(_load, "jackson")
+load_lucas = partial(_load, "lucas")
+load_nicolas = partial(_load, "nicolas")
+load_theo = partial(_load, "theo")
+load_yweweler = partial(_load, "yweweler")
+
+
+def find_recordings(folder: Path) -> list[Recording]:
+    """Find all recordings of a folder, in a fixed order.
+
+    Raises:
+        ModelsError: a speaker or one of his digits is missing.
+    """
+    found = []
+    for path in sorted((folder / "recordings").glob("*.wav")):
+        match = _FILE_NAME.fullmatch(path.name)
+        if match:
+            digit, speaker, index = match.groups()
+            found.append(Recording(speaker, int(index), int(digit), path.name))
+    there = {(one.speaker, one.digit) for one in found}
+    for speaker in SPEAKERS:
+        for digit in range(len(LABELS)):
+            if (speaker, digit) not in there:
+                raise ModelsError(
+                    f"{folder} has no recording of '{LABELS[digit]}' by {speaker} "
+                    f"(recordings/{digit}_{speaker}_0.wav); unpack the data set again"
+                )
+    return sorted(one for one in found if one.speaker in SPEAKERS)
+
+
+def speaker_parts(speaker: str) -> dict[str, tuple[str, ...]]:
+    """Who trains, validates and tests where one speaker is the test data."""
+    validates = SPEAKERS[(SPEAKERS.index(speaker) + 1) % len(SPEAKERS)]
+    trains = tuple(one for one in SPEAKERS if one not in (speaker, validates))
+    return {"training": trains, "validation": (validates,), "test": (speaker,)}
+
+
+def load_folder(folder: Path, speaker: str) -> Task:
+    """Make the task of one test speaker from the data set in ``folder``.
+
+    Raises:
+        ModelsError: a recording is damaged, or a speaker or a digit is missing.
+    """
+    recordings = find_recordings(folder)
+    sets = {
+        part: _sequences(folder, part, [one for one in recordings if one.speaker in speakers])
+        for part, speakers in speaker_parts(speaker).items()
+    }
+    return Task(
+        name=f"digits-{speaker}",
+        train=sets["training"],
+        validation=sets["validation"],
+        test=sets["test"],
+        labels=LABELS,
+        channels=tuple(f"mel {channel}" for channel in range(1, CHANNELS + 1)),
+        units="log-mel energy after noise reduction and gain control",
+        frame_period_s=EVERY * HOP_SAMPLES / SAMPLE_RATE,
+        frame_period_source=f"one in {EVERY} of the front end's frames, which are 10 ms apart",
+        group_name="",  # the test data is one speaker
+        source="Free Spoken Digit Dataset (Z. Jackson et al.), CC BY-SA 4.0; read from the folder "
+        f"in {FOLDER_VARIABLE}",
+        front_end=FRONT_END,
+    )
+
+
+def _sequences(folder: Path, part: str, recordings: Sequence[Recording]) -> SequenceSet:
+    chance = np.random.default_rng([SEED, len(recordings)])
+    front_end = LogMel(FRONT_END)
+    sounds = {one: read_recording(folder, one) for one in recordings}
+    speeds = SPEEDS if part == "training" else (1.0,)
+    sequences, labels, groups = [], [], []
+    for speed in speeds:
+        for position, one in enumerate(recordings):
+            before = recordings[position - 1]
+            if before.speaker != one.speaker:
+                before = recordings[position + 1]
+            sequences.append(
+                frames_of(
+                    front_end,
+                    at_speed(sounds[before], speed),
+                    at_speed(sounds[one], speed),
+                    chance if part == "training" else None,
+                )
+            )
+            labels.append(one.digit)
+            groups.append(SPEAKERS.index(one.speaker))
+    return SequenceSet(sequences, np.array(labels, np.int64), np.array(groups, np.int64))
+
+
+def read_recording(folder: Path, recording: Recording) -> NDArray[np.float64]:
+    """Read samples at RECORDED_RATE, LONGEST_S at most, in units of 16-bit samples."""
+    samples = read_wav(folder / "recordings" / recording.file, RECORDED_RATE)
+    return samples[: int(LONGEST_S * RECORDED_RATE)]
+
+
+def at_speed(recorded: NDArray[np.float64], speed: float) -> NDArray[np.float64]:
+    """Resample a recording to SAMPLE_RATE, spoken faster or slower (and higher or lower)."""
+    ratio = round(100 * SAMPLE_RATE / RECORDED_RATE / speed)
+    resampled: NDArray[np.float64] = resample_poly(recorded, ratio, 100)
+    return resampled
+
+
+def frames_of(
+    front_end: LogMel,
+    before: NDArray[np.float64],
+    sound: NDArray[np.float64],
+    chance: np.random.Generator | None,
+) -> NDArray[np.float32]:
+    """Compute the frames of a recording that is heard after another one.
+
+    Args:
+        before, sound: at SAMPLE_RATE, in units of 16-bit samples.
+        chance: draws loudness and noise, as training data has them; None: as recorded.
+
+    Returns:
+        float32 [frames of ``sound`` and its tail, CHANNELS].
+    """
+    silence = np.zeros(int(TAIL_S * SAMPLE_RATE))
+    whole = np.concatenate([before, silence, sound, silence])
+    if chance is not None:
+        whole = whole * 10 ** (chance.uniform(*GAIN_DB) / 20)
+        level = np.sqrt(np.mean(whole**2)) * 10 ** (-chance.uniform(*SIGNAL_TO_NOISE_DB) / 20)
+        whole = whole + level * chance.standard_normal(len(whole))
+    front_end.reset()
+    frames = front_end(np.rint(np.clip(whole, -32768, 32767)).astype(np.int16))
+    own = (len(sound) + len(silence)) // (EVERY * HOP_SAMPLES)
+    return frames[-own:]
