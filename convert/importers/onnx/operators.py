@@ -7,6 +7,7 @@ constants where the result does not depend on the network's inputs. Rows are in 
 from __future__ import annotations
 
 from convert.importers.onnx import (
+    constants,
     convolutions,
     elementwise,
     loops,
@@ -21,6 +22,7 @@ from convert.importers.onnx.elementwise import Rule
 OPERATORS: dict[str, Rule] = {
     name: rule
     for kind in (
+        constants,
         convolutions,
         elementwise,
         loops,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from convert.importers.onnx.constants import check_size
 from convert.importers.onnx.elementwise import Rule
-from convert.importers.onnx.shapes import check_size
 from convert.importers.onnx.value import Call, Plan, stateless
 
 
