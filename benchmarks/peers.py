@@ -155,8 +155,10 @@ def best_peer(row: Mapping[str, Any], schemes: Sequence[str]) -> tuple[str, floa
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write the results as a table in Markdown, a way a line."""
-    lines = ["| | " + " | ".join(rows) + " |", "|---|" + "---|" * len(rows)]
+    """Write the results of one cell as a table in Markdown, a way a line."""
+    cell = next(iter(rows)).split("-")[0]
+    units = [key.split("-")[1] for key in rows]
+    lines = [f"| {cell.upper()}, units | " + " | ".join(units) + " |", "|---|" + "---|" * len(rows)]
     for name in PEERS:
         cells = []
         for row in rows.values():
@@ -232,7 +234,9 @@ def main(cells: str, units: str, only: str, python: str, rounds: int, picture: P
                 write_case(task, cell, int(size), folder)
                 row = rows[folder.name] = compare(folder, peers, rounds)
                 click.echo(json.dumps({"network": folder.name, **row}), err=True)
-    click.echo(table(rows))
+    for cell in cells.split(","):
+        click.echo(table({key: row for key, row in rows.items() if key.startswith(f"{cell}-")}))
+        click.echo()
     click.echo(f"{rounds} rounds of about {ROUND_US / 1000:g} ms; {describe_machine()}")
     write_record("peers", "Stream.step beside other runtimes", [{"rows": rows}])
     if picture is not None:
