@@ -113,3 +113,17 @@ def test_without_the_package_one_line_says_what_to_install(int8_file):
     assert process.stderr.startswith("Error: tflite-micro is not usable")
     assert "pip install --pre tflite-micro" in process.stderr
     assert len(process.stderr.splitlines()) == 1
+
+
+@needs_micro
+@pytest.mark.parametrize(
+    ("cell", "is_known"), [("lstm", True), ("gru", True), ("window-attention", False)]
+)
+def test_the_portable_kernels_give_the_recorded_bits(step_models, cell, is_known):
+    """What convert.portable_kernels computed at export; it leaves out operators such as SUM."""
+    path = step_models(cell, "int8")
+    process = run("-m", "device_runner", "verify", "--json", "--backend", "micro", path)
+    assert process.returncode == 0, process.stderr
+    replay = json.loads(process.stdout)["replay"]
+    assert replay["must_be_same"] == is_known
+    assert replay["same_bits"] or not is_known
