@@ -73,6 +73,17 @@ static inline void look_up(const int8_t *table, const int8_t *x, int8_t *y, size
   const __mmask16 here = (__mmask16)((1u << count) - 1);
   _mm_mask_storeu_epi8(y, here, looked_up(t, _mm_maskz_loadu_epi8(here, x)));
 }
+/* Many at once, of a constant: x and y have room for a multiple of 64. */
+#define look_up_many look_up_many
+static inline void look_up_many(const int8_t *table, const int8_t *x, int8_t *y, size_t count) {
+  const tables t = load_table(table);
+  for (size_t i = 0; i < count; i += 64) {
+    const __m512i at = _mm512_loadu_si512(x + i);
+    const __m512i low = _mm512_permutex2var_epi8(t.a, at, t.b);
+    const __m512i high = _mm512_permutex2var_epi8(t.c, at, t.d);
+    _mm512_storeu_si512(y + i, _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), low, high));
+  }
+}
 #define store_looked_up(to, table, from) \
   _mm_storeu_si128((void *)(to), looked_up(load_table(table), _mm512_cvtepi32_epi8((__m512i)(from))))
 

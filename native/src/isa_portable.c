@@ -96,7 +96,7 @@ static void integer_i16(const es_product *p, const void *const *inputs, void *ou
 }
 
 const es_products es_products_portable = {
-    BLOCK, 4, 0, true, {real_f32, real_f16, real_hybrid, integer_i8, integer_i16}};
+    BLOCK, 4, 0, true, {real_f32, real_f16, real_hybrid, integer_i8, integer_i16}, NULL, NULL};
 
 #include "elementwise_lanes.h"
 

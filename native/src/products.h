@@ -25,7 +25,17 @@ typedef struct {
   const float *scales; /* of a sum in steps of the term; of a weight, if values are float */
   float low, high;     /* limits of an integer term, without its zero point */
   float step;          /* of two integer terms: a step of this one in steps of the sum */
+  /* Of a sparse matrix: for each block of ES_SPARSE_UNITS, which inputs it has weights of, and
+   * where its own begin. `near` has the places' lowest 8 bits, if there are no others. */
+  const uint16_t *places;
+  const uint8_t *near;
+  const uint32_t *begins;
 } es_term;
+
+/* Units whose weights of an input are all zero, or not: 16x1 sparsity. */
+#define ES_SPARSE_UNITS 16
+/* All blocks' inputs of a sparse matrix lie on the stack. */
+#define ES_SPARSE_MOST 8192
 
 typedef struct {
   size_t units, rows, stride; /* where the output's next row is, in values */
@@ -45,6 +55,7 @@ typedef struct {
   int32_t shift; /* what an int8 input is moved by before it is multiplied; a bias undoes it */
   bool lowest;   /* whether a weight may be -128 */
   es_product_kernel kernels[ES_SUM_KINDS];
+  es_product_kernel sparse_f32, sparse_i8;
 } es_products;
 
 extern const es_products es_products_portable;

@@ -17,6 +17,7 @@
  *     dot4(a, w, x)           a + the sums of four products each, of int8
  *     dot2(a, w, x)           a + the sums of two products each, of int8 weights and int16
  *     look_up(table, x, y, n) y[i] = table[(uint8_t)x[i]]
+ *     look_up_many            the same of more, with room for a multiple of 64, if that is faster
  *     store_looked_up(to, table, integers)     both of the last two, if that is faster
  *     SHIFT, LOWEST           of es_products
  */

@@ -10,6 +10,7 @@ import pytest
 
 from device_runner.backends import backend_module, load_backend
 from device_runner.errors import MissingRuntimeError
+from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import load_step_model
 from tests.conftest import KEPT_STEP_MODELS
 from tests.device_runner.near_misses import CHANGES, near_miss
@@ -73,3 +74,32 @@ def test_300_near_misses():
         check(path, flatbuffer, seed)
         made.update(names)
     assert made == {change.__name__ for change in CHANGES}
+
+
+def block_sparse(flatbuffer: bytes) -> bytes:
+    """Make three of four blocks of 16 units and one input zero."""
+    data, chance = bytearray(flatbuffer), np.random.default_rng(4)
+    for tensor in read_graph(flatbuffer).tensors:
+        if tensor.constant_bytes and len(tensor.shape) == 2 and tensor.shape[0] % 16 == 0:
+            begin, end = tensor.constant_start, tensor.constant_start + tensor.constant_bytes
+            weights = np.frombuffer(flatbuffer[begin:end], tensor.dtype).reshape(tensor.shape)
+            kept = chance.random((tensor.shape[0] // 16, tensor.shape[1])) < 0.25
+            data[begin:end] = (weights * np.repeat(kept, 16, 0).astype(tensor.dtype)).tobytes()
+    return bytes(data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["float32", "int8"])
+def test_block_sparse_matrices(tmp_path, vowels, scheme):
+    from calibration.rollout import long_streams
+    from convert.export import export, float_step
+    from models.network import Architecture
+
+    architecture = Architecture("gru", (160,), len(vowels.channels), len(vowels.labels))
+    network = architecture.build()
+    network.get_layer("normalization").adapt(*vowels.normalization)
+    step = float_step(network)
+    ranges = step.calibrate(long_streams(vowels.train.sequences, 200, 1))
+    path = tmp_path / "gru.tflite"
+    export(network, architecture, vowels, scheme, path, step, ranges)
+    check(path, block_sparse(load_step_model(path).flatbuffer), 3)
