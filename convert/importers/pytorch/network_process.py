@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def main(settings: dict[str, Any]) -> int:
         _own_file(settings["imports"])._use_working_directory()
         warnings.simplefilter("ignore")
         network, example = _network(settings)
+        _check_projections(network)
         call = _calls.find_call(network, example, settings["shapes"])
         if call.keeps and call.is_frame:
             call = _kept_states.with_kept_states(_calls, call)
@@ -99,6 +101,39 @@ def _network(settings: dict[str, Any]) -> tuple[Any, Any]:
     return network.float().eval(), example
 
 
+def _check_projections(network: Any) -> None:
+    """Refuse what PyTorch's exporters write as another network without a word."""
+    for name, module in network.named_modules():
+        if getattr(module, "proj_size", 0):
+            raise NetworkError(
+                f"'{name}' ({type(module).__name__}) has proj_size={module.proj_size}, which "
+                "PyTorch's exporters leave out of the file; write its step by hand (nn.LSTMCell's "
+                "equations, h = projection(o * tanh(c))) in a loop over time, with the same "
+                "weights, or train it without"
+            )
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Let nothing be printed, by libraries in C++ neither: exporters do when they give up."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        try:
+            for place in (1, 2):
+                os.dup2(nowhere.fileno(), place)
+            yield
+        finally:
+            for place, own in zip((1, 2), kept, strict=True):
+                os.dup2(own, place)
+                os.close(own)
+
+
 def _export(call: Any, folder: Path) -> list[str]:
     """Write the network as ONNX, and facts of it; return the names of its inputs."""
     import torch
@@ -116,8 +151,7 @@ def _export(call: Any, folder: Path) -> list[str]:
             if tensor.dim() > call.time and tensor.shape[call.time] == flat[0].shape[call.time]:
                 axes[name] = {call.time: "time"}
     path = str(folder / MODEL_FILE)
-    # What exporters print when they give up is not for the user.
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with _silence():
         try:
             _export_by_older(call, path, names, given, axes)
         except Exception as error:

@@ -82,6 +82,11 @@ def test_a_cell_that_begins_anew_at_each_frame_is_refused():
         imported("Forgets")
 
 
+def test_what_exporters_leave_out_is_refused_by_what_to_do():
+    with pytest.raises(SourceModelError, match=r"'rnn' \(LSTM\) has proj_size=4.* by hand"):
+        imported("Projected")
+
+
 @pytest.mark.parametrize("name", ["Nothing", "os"])
 def test_code_that_makes_no_network_is_refused_in_one_line(name):
     with pytest.raises(SourceModelError, match="no network was made") as raised:

@@ -273,6 +273,17 @@ class KeepsItsHidden(Sequences):
         return self.fc(y)
 
 
+class Projected(nn.Module):
+    """An LSTM whose output is projected, which PyTorch's exporters forget."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(3, 8, proj_size=4, batch_first=True)
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
 class Forgets(nn.Module):
     """A cell that begins anew at each frame."""
 
