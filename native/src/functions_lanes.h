@@ -43,5 +43,6 @@ static inline float tanh_lane(float x) {
   const float q = (((TANH_Q4 * s + TANH_Q3) * s + TANH_Q2) * s + TANH_Q1) * s + 1.0f;
   return es_clamp(x * p / q, -1.0f, 1.0f);
 }
-static inline float logistic_lane(float x) { return tanh_lane(0.5f * x) * 0.5f + 0.5f; }
+/* Exact to the last digits where it is near 0, too: some cells divide by it. */
+static inline float logistic_lane(float x) { return 1.0f / (1.0f + exp_lane(-x)); }
 #endif

@@ -49,6 +49,20 @@ INLINE reals tanh_reals(reals x) {
   q = times_plus(q, s, reals_of(1.0f));
   return limited(x * p * reciprocal(q), -1.0f, 1.0f);
 }
+INLINE reals exp_reals(reals x) {
+  x = limited(x, -87.0f, 88.0f);
+  const reals n = nearest(x * reals_of(1.44269504f));
+  reals r = times_plus(n, reals_of(-0.693359375f), x);
+  r = times_plus(n, reals_of(2.12194440e-4f), r);
+  reals sum = times_plus(reals_of(1.9875691500e-4f), r, reals_of(1.3981999507e-3f));
+  sum = times_plus(sum, r, reals_of(8.3334519073e-3f));
+  sum = times_plus(sum, r, reals_of(4.1665795894e-2f));
+  sum = times_plus(sum, r, reals_of(1.6666665459e-1f));
+  sum = times_plus(sum, r, reals_of(5.0000001201e-1f));
+  sum = times_plus(sum * r, r, r) + reals_of(1.0f);
+  return sum * from_integers((rounded(n) + integers_of(127)) << 23);
+}
+/* Exact to the last digits where it is near 0, too: some cells divide by it. */
 INLINE reals logistic_reals(reals x) {
-  return times_plus(tanh_reals(x * reals_of(0.5f)), reals_of(0.5f), reals_of(0.5f));
+  return reciprocal(reals_of(1.0f) + exp_reals(reals_of(0.0f) - x));
 }
