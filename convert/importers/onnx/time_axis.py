@@ -224,9 +224,7 @@ def _length(
 
 def _check_outputs(trace: Trace) -> None:
     for port in trace.graph.outputs:
-        value = trace.values.get(port.name)
-        if value is None:
-            raise UnsupportedLayerError(f"nothing gives the output '{port.name}'")
+        value = trace.values[port.name]
         right, front = value.frames.right, value.frames.front
         if value.axis is not None and right > 0:
             raise UnsupportedLayerError(

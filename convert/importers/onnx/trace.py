@@ -82,10 +82,13 @@ class Trace:
         """Follow all operators.
 
         Raises:
-            UnsupportedLayerError: one has no step.
+            UnsupportedLayerError: one has no step, or nothing gives an output.
         """
         self._constants(self.graph)
         self._nodes(self.graph)
+        for port in self.graph.outputs:
+            if port.name not in self.values:
+                raise UnsupportedLayerError(f"nothing gives the output '{port.name[:80]}'")
 
     def _constants(self, graph: Graph) -> None:
         for name, array in graph.constants.items():

@@ -12,12 +12,14 @@ import pytest
 from calibration import tables
 from calibration.data import InputShape, load_sequences
 from calibration.errors import CalibrationError
-from convert.errors import SourceModelError
+from convert.errors import ConvertError, SourceModelError
+from convert.importers import import_model
 from convert.importers.hdf5_check import check_hdf5
 from convert.importers.onnx.files import read_model
 from convert.importers.pytorch.files import read_state
 from convert.toml_text import parse_toml
 from tests import bombs, import_bombs
+from tests.convert.importers import onnx_networks
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,17 @@ def test_onnx(tmp_path, make, part):
     assert path.stat().st_size < 1_000_000
     with pytest.raises(SourceModelError, match=part):
         read_model(path)
+
+
+@pytest.mark.parametrize("make", [import_bombs.gru, onnx_networks.step])
+def test_an_output_that_nothing_gives(tmp_path, make):
+    network = make()
+    network.graph.output[0].name = "nothing"
+    path = tmp_path / "net.onnx"
+    path.write_bytes(network.SerializeToString())
+    for whole in (False, True):
+        with pytest.raises(ConvertError, match="nothing"):
+            import_model(path, whole=whole)
 
 
 @pytest.mark.slow  # it reads 500 MB before it stops
