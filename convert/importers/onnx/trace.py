@@ -175,8 +175,10 @@ class Trace:
             plan.operands.get(position, None if value is None else value.constant)
             for position, value in enumerate(call.values)
         )
-        outputs, _ = plan.compute(operands, ())
-        return [np.asarray(plain(item)) for item in outputs]
+        # Eagerly, also where a graph is being made of the step: the results are numbers.
+        with tf.init_scope():
+            outputs, _ = plan.compute(operands, ())
+            return [np.asarray(plain(item)) for item in outputs]
 
     def _add(self, call: Call, plan: Plan) -> None:
         """Add an operator to the step."""
