@@ -70,7 +70,9 @@ def largest_difference(path: Path, steps: int = 100) -> float:
         for (expected, found), dtype in pairs:
             assert len(expected) == len(found)
             both = [np.frombuffer(one, dtype).astype(np.float64) for one in (expected, found)]
-            worst = max(worst, float(np.abs(both[0] - both[1]).max(initial=0)))
+            # A real value above 1 has fewer digits behind the point.
+            size = np.maximum(1, np.abs(both[0])) if dtype.startswith("float") else 1.0
+            worst = max(worst, float((np.abs(both[0] - both[1]) / size).max(initial=0)))
     return worst
 
 
