@@ -291,3 +291,31 @@ def test_a_loop_is_refused_by_what_to_do():
     made = networks.model(nodes, [("x", [1, 3])], [("y", [1, 3])], {"count": np.array(4)})
     with pytest.raises(UnsupportedLayerError, match=r"\(Loop\) has no step here.* as a Scan"):
         imported_graph(made, "net")
+
+
+def test_shapes_are_computed_while_a_whole_window_is_traced():
+    from convert.import_conversion.window_choice import WindowWish, choose_meaning
+    from convert.step.step_module import StepModule
+
+    node = networks.node
+    nodes = [
+        node("Shape", "x", "s"),
+        node("Gather", "s first", "batch"),
+        node("Unsqueeze", "batch axis", "b"),
+        node("Concat", "b rest", "shape", axis=0),
+        node("Transpose", "x", "xt", perm=[1, 0, 2]),
+        node("GRU", "xt W R B", "Y Yh", hidden_size=8, direction="bidirectional"),
+        node("Transpose", "Yh", "ht", perm=[1, 0, 2]),
+        node("Reshape", "ht shape", "y"),
+    ]
+    constants = {
+        **networks.recurrence("GRU", ways=2), "first": np.array(0), "axis": np.array([0]),
+        "rest": np.array([16]),
+    }  # fmt: skip
+    made = networks.model(nodes, [("x", [1, "time", 3])], [("y", [1, 16])], constants)
+    imported = imported_graph(made, "net")
+    module = StepModule(choose_meaning(imported, WindowWish(6)).graph)
+    x = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    found = module.run({module.inputs[0].name: x})[module.outputs[0]]
+    (wanted,) = imported.reference([x[np.newaxis, 3:]])
+    np.testing.assert_allclose(found[-1].ravel(), np.ravel(wanted), atol=1e-5)
