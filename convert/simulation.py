@@ -152,7 +152,7 @@ class SimulatedNetwork(keras.Model):
         self._grids: dict[int, LearnedGrid] = {}
         for op in graph.operators:
             self._make_constants(op, frozen)
-        if simulate:
+        if simulate or limits:
             self._make_grids(limits, bounded)
 
     def _make_constants(self, op: Operator, frozen: tuple[Array, ...]) -> None:

@@ -30,7 +30,6 @@ from device_runner.errors import BadModelError, one_line
 LOAD_LIMIT_S = 300
 # A child that gets Ctrl-C ends within this time; otherwise the parent passes it on.
 _INTERRUPT_S = 1
-_INTERRUPT_AGAIN_S = 10
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 # Deaths that are not the model's fault: the parent dies of the same signal.
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGINT)
@@ -140,7 +139,7 @@ def _go_on_in_child() -> None:
     for number in _FORWARDED:
         signal.signal(number, lambda received, _: os.kill(child, received))
     # A terminal sends Ctrl-C to both; other signals must be passed on.
-    signal.signal(signal.SIGALRM, lambda *_: _interrupt(child))
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGINT))
     signal.signal(signal.SIGINT, lambda *_: signal.alarm(_INTERRUPT_S))
     path, in_time, limited = _follow(from_child)
     if not in_time:
@@ -163,12 +162,6 @@ def _go_on_in_child() -> None:
         f"{path}: the runtime crashed on it ({_name(death)}); do not use it here, "
         f"export or copy it again, or use another backend{memory}"
     )
-
-
-def _interrupt(child: int) -> None:
-    """Pass Ctrl-C on, and again if the child goes on: Python loses one that comes in a callback."""
-    os.kill(child, signal.SIGINT)
-    signal.alarm(_INTERRUPT_AGAIN_S)
 
 
 def _die_with(parent: int) -> None:

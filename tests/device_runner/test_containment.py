@@ -98,6 +98,8 @@ def test_signals_reach_the_child(int8_file, number, code):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "EDGESTEP_PROGRESS": "lines"},
+        # A shell that runs the tests in the background lets them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         child = _child_of(process.pid)

@@ -18,7 +18,7 @@ from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from models.tasks import load_task
 from pipeline.cli import main
-from pipeline.stages import bench, verify
+from pipeline.stages import verify
 
 RECIPE = """
 name = "mini"
@@ -216,7 +216,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_done(finished, monkeypatch):
 def test_a_failing_benchmark_is_one_line(finished, monkeypatch):
     recipe, runs, _ = finished
     (runs / "mini" / "results.jsonl").unlink()
-    monkeypatch.setattr(bench.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     arguments = ["run", str(recipe), "--runs-dir", str(runs), "--again", "bench"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 3

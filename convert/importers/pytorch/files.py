@@ -74,7 +74,9 @@ def _read_safetensors(path: Path) -> Arrays:
         ) from error
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
-    if header > min(HEADER_LIMIT_BYTES, path.stat().st_size):
+    if header > path.stat().st_size:
+        raise SourceModelError(f"{path}: not a safetensors file, or damaged; save it again")
+    if header > HEADER_LIMIT_BYTES:
         raise SourceModelError(
             f"{path}: its list of tensors has {header:,} bytes; it is damaged, or no network for a "
             "small device"

@@ -72,7 +72,7 @@ def test_safetensors_of_a_million_tensors(tmp_path):
     with pytest.raises(SourceModelError, match="list of tensors has 9,437,184 bytes"):
         read_state(path)
     path.write_bytes((2**40).to_bytes(8, "little") + b"{}")
-    with pytest.raises(SourceModelError, match="is damaged"):
+    with pytest.raises(SourceModelError, match="or damaged"):
         read_state(path)
 
 

@@ -15,6 +15,7 @@ import click
 import numpy as np
 import pytest
 
+from device_runner.backends.native_library import compiled_files
 from pipeline.errors import DeviceError
 from tests.pipeline.remote.device_runs import (
     PACED,
@@ -136,26 +137,37 @@ def test_a_device_without_numpy_and_click(server, bare_python, models):
     assert caught.value.exit_code == 4
 
 
-@pytest.mark.parametrize("options", [(), ("--backend", "litert")])
-def test_a_device_without_a_runtime(options, server, bare_python, models):
+def test_a_device_without_the_runtime_that_is_asked_for(server, bare_python, models):
     assert np.__version__
     assert click.Command
+    litert = ("--backend", "litert")
     with pytest.raises(DeviceError, match="pip install ai-edge-litert") as caught:
-        run(device(server, python=bare_python("numpy", "click")), models, options, Watch())
+        run(device(server, python=bare_python("numpy", "click")), models, litert, Watch())
     assert caught.value.exit_code == 4
     assert len(caught.value.message.splitlines()) == 1
     assert_clean(server)
 
 
+@pytest.mark.skipif(not compiled_files(), reason="libedgestep is not compiled")
+def test_a_device_without_a_runtime_steps_with_the_library_that_is_carried(
+    server, bare_python, models
+):
+    watch = Watch()
+    short = ("--steps", "200", "--rounds", "2", "--warmup", "0")
+    run(device(server, python=bare_python("numpy", "click")), models[:1], short, watch)
+    assert [result["backend"] for result in watch.results] == ["native"]
+    assert_clean(server)
+
+
 @pytest.fixture
 def small_disk(server) -> Iterator[Path]:
-    """A disk of 1 MB on the device: a tmpfs, which only root may mount."""
+    """A disk of 4 MB on the device: a tmpfs, which only root may mount."""
     disk = server.root / "small-disk"
     disk.mkdir()
     mounted = (
         os.geteuid() == 0
         and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk],
+            ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk],
             check=False,
             capture_output=True,
         ).returncode
@@ -167,7 +179,7 @@ def small_disk(server) -> Iterator[Path]:
 
 
 def test_a_disk_without_space(server, small_disk, models):
-    (small_disk / "filler").write_bytes(bytes(900_000))
+    (small_disk / "filler").write_bytes(bytes(3_900_000))
     one = device(server).model_copy(update={"folder": str(small_disk)})
     with pytest.raises(DeviceError, match="kB free"):
         run(one, models, SHORT, Watch())
