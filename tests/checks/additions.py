@@ -214,7 +214,13 @@ ADDITIONS = {
         (
             ("tests/checks/test_cells.py", "-k", "leaky"),
             ("tests/pipeline/test_techniques.py", "-k", "zoo"),
-            ("tests/convert/test_schemes.py", "-k", "leaky and (int8 or float32)"),
+            (
+                "tests/convert/test_schemes.py",
+                "-m",
+                "slow or not slow",
+                "-k",
+                "leaky and (int8 or float32)",
+            ),
         ),
     ),
     "task": Addition(
