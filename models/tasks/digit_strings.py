@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runner.front_ends.log_mel import CHANNELS, HOP_SAMPLES, SAMPLE_RATE, LogMel
+from device_runner.front_ends.log_mel import HOP_SAMPLES, SAMPLE_RATE, LogMel
 from models.tasks import digits
 from models.tasks.digits import EVERY, FRONT_END, SPEAKERS, Recording, find_recordings
 from models.tasks.sequence_set import SequenceSet
@@ -70,21 +70,7 @@ def load_folder(folder: Path, speaker: str, strings: dict[str, int] | None = Non
     """
     counts = strings or STRINGS
     sets = {part: _strings(folder, part, speaker, counts[part]) for part in STRINGS}
-    return Task(
-        name=f"digit-strings-{speaker}",
-        train=sets["training"],
-        validation=sets["validation"],
-        test=sets["test"],
-        labels=LABELS,
-        channels=tuple(f"mel {channel}" for channel in range(1, CHANNELS + 1)),
-        units="log-mel energy after noise reduction and gain control",
-        frame_period_s=EVERY * HOP_SAMPLES / SAMPLE_RATE,
-        frame_period_source=f"one in {EVERY} of the front end's frames, which are 10 ms apart",
-        group_name="",  # the test data is one speaker
-        source="Free Spoken Digit Dataset (Z. Jackson et al.), CC BY-SA 4.0, its recordings "
-        f"joined; read from the folder in {digits.FOLDER_VARIABLE}",
-        front_end=FRONT_END,
-    )
+    return digits.task_of_sound(f"digit-strings-{speaker}", sets, LABELS, "its recordings joined")
 
 
 @dataclass(frozen=True)

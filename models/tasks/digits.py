@@ -148,19 +148,31 @@ def load_folder(folder: Path, speaker: str) -> Task:
         part: _sequences(folder, part, [one for one in recordings if one.speaker in speakers])
         for part, speakers in speaker_parts(speaker).items()
     }
+    return task_of_sound(f"digits-{speaker}", sets, LABELS, "its recordings")
+
+
+def task_of_sound(
+    name: str, sets: dict[str, SequenceSet], labels: tuple[str, ...], what: str
+) -> Task:
+    """Make a task on frames of the data set.
+
+    Args:
+        sets: of "training", "validation" and "test".
+        what: was made of the data set, for people.
+    """
     return Task(
-        name=f"digits-{speaker}",
+        name=name,
         train=sets["training"],
         validation=sets["validation"],
         test=sets["test"],
-        labels=LABELS,
+        labels=labels,
         channels=tuple(f"mel {channel}" for channel in range(1, CHANNELS + 1)),
         units="log-mel energy after noise reduction and gain control",
         frame_period_s=EVERY * HOP_SAMPLES / SAMPLE_RATE,
         frame_period_source=f"one in {EVERY} of the front end's frames, which are 10 ms apart",
         group_name="",  # the test data is one speaker
-        source="Free Spoken Digit Dataset (Z. Jackson et al.), CC BY-SA 4.0; read from the folder "
-        f"in {FOLDER_VARIABLE}",
+        source=f"Free Spoken Digit Dataset (Z. Jackson et al.), CC BY-SA 4.0, {what}; read from "
+        f"the folder in {FOLDER_VARIABLE}",
         front_end=FRONT_END,
     )
 
