@@ -18,7 +18,7 @@ from calibration.frame_shapes import frame_shapes
 from convert.data_source import check_data_source
 from convert.importers import NO_HINTS, ImportHints, import_model, is_code
 from convert.targets.profile import get_profile
-from convert.verify import Runtimes, Verification, waiting_runtimes
+from convert.verify import Runtimes, Verification, objections, passed, waiting_runtimes
 from device_runner.errors import MissingRuntimeError, VerificationError
 from device_runner.memory_limit import extend
 from device_runner.output_file import OutputKind, check_not_source, check_replaceable
@@ -353,7 +353,7 @@ def _check(
     verified = installed.verify([path])
     report = check_file(path, target)
     states = ", ".join(state.name for state in model.contract.states)
-    runtimes = ", ".join(one["backend"] for one in verified if not one["failure"])
+    runtimes = ", ".join(passed(verified))
     if mixed := mixed_sentence(metrics.get("mixed", {})):
         say(f"  {mixed}")
     if not is_random:
@@ -363,10 +363,9 @@ def _check(
         f"{'computed alike' if is_random else 'verified'} on {runtimes or 'no runtime'}; "
         f"{'fits' if report.fits else 'does not fit'} {target}"
     )
-    failures = [f"{one['backend']}: {one['failure']}" for one in verified if one["failure"]]
-    for failure in failures:
-        say(f"  not on {failure}")
-    if failures and not runtimes:
+    for objection in objections(verified):
+        say(f"  not on {objection}")
+    if verified and not runtimes:
         raise VerificationError(f"{path}: no runtime here computes it right; do not use it")
     if not report.fits:
         raise report.error()

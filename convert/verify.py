@@ -14,7 +14,7 @@ from typing import Any
 
 from convert.forked_process import ForkedProcess, may_fork
 from convert.own_process import module_command
-from device_runner.backends import PREFERRED, tensorflow
+from device_runner.backends import VERIFYING, tensorflow
 from device_runner.commands.verify import WAIT
 from device_runner.errors import MissingRuntimeError
 
@@ -22,14 +22,15 @@ Verification = dict[str, Any]
 
 
 def verify_on_runtimes(
-    files: Sequence[Path], backends: Sequence[str] = PREFERRED
+    files: Sequence[Path], backends: Sequence[str] = VERIFYING
 ) -> list[Verification]:
     """Run the golden sequences of each file on each runtime that is installed.
 
     Returns:
         One object per file and installed runtime: ``file``, ``backend``, ``backend_version``,
         ``rms``, ``max_abs``, ``argmax_agreement`` and ``failure`` (None, or what is wrong: out of
-        tolerance, refused by the runtime, or crashed).
+        tolerance, refused by the runtime, or crashed). Of a file that libedgestep does not know
+        everything of there is no failure, but ``unsupported`` says why: other runtimes step it.
     """
     with waiting_runtimes(backends) as runtimes:
         runtimes.start()
@@ -37,7 +38,7 @@ def verify_on_runtimes(
 
 
 @contextlib.contextmanager
-def waiting_runtimes(backends: Sequence[str] = PREFERRED) -> Iterator[Runtimes]:
+def waiting_runtimes(backends: Sequence[str] = VERIFYING) -> Iterator[Runtimes]:
     """Hold the runtimes' processes while there are no files to verify yet.
 
     Those that :meth:`Runtimes.start` starts import what they need meanwhile. TensorFlow, which
@@ -80,6 +81,8 @@ class Runtimes:
                 alone = (_answers(_process(backend, [str(file)]))[0] for file in files)
                 answers = [found[0] if found else _CRASHED for found in alone]
             for file, answer in zip(files, answers, strict=True):
+                if "unsupported" in answer:
+                    answer = {**answer, "failure": None}
                 verifications.append({"backend": backend, **answer, "file": file.name})
         return verifications
 
@@ -89,6 +92,23 @@ class Runtimes:
             if process.returncode is None:
                 process.kill()
                 process.communicate()
+
+
+def passed(verifications: Sequence[Verification]) -> list[str]:
+    """Return the runtimes that stepped the file and computed what they should."""
+    return [
+        one["backend"] for one in verifications if not one["failure"] and "unsupported" not in one
+    ]
+
+
+def objections(verifications: Sequence[Verification]) -> list[str]:
+    """Say for each other runtime why it is not among them."""
+    lines = [f"{one['backend']}: {one['failure']}" for one in verifications if one["failure"]]
+    return lines + [
+        f"{one['backend']}, which does not take this file: {one['unsupported']}"
+        for one in verifications
+        if "unsupported" in one
+    ]
 
 
 _CRASHED = {"failure": "the runtime crashed"}

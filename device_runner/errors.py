@@ -17,6 +17,17 @@ class BadModelError(DeviceRunnerError):
     exit_code = 3
 
 
+class UnsupportedModelError(BadModelError):
+    """A sound model that a backend does not know everything of; another backend steps it.
+
+    ``reason`` is why, without the file's name.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class BadInputError(DeviceRunnerError):
     """The data handed to a step has the wrong shape, dtype or values."""
 

@@ -14,10 +14,12 @@ from rich.table import Table
 
 from convert.model_metrics import ModelMetrics
 from convert.scheme_choice import Choice, candidates, choose, refusal
+from device_runner.backends import steps_in_one_call
 from device_runner.printable import without_controls
 from models.metrics import MetricDescription
 from pipeline.all_stages import Outcome
 from pipeline.networks import models_by_file
+from pipeline.stages.verify import RuntimeAnswer
 
 # A step counts as faster than another if it takes less than this share of the other's time.
 FASTER = 0.95
@@ -28,7 +30,8 @@ class Row:
     """One model in one scheme.
 
     Scores are values of ``metric``, medians over the seeds. Latencies are medians over the seeds'
-    files in microseconds, None if there were too few samples."""
+    files in microseconds, None if there were too few samples. ``overhead`` is the whole step in
+    bare invokes, None if the backend has none: it steps in one call."""
 
     model: str
     scheme: str
@@ -46,7 +49,7 @@ class Row:
     p999: float | None
     maximum: float
     invoke: float
-    overhead: float
+    overhead: float | None
     headroom: float
     runtimes: dict[str, str]
     sparsity: float | None
@@ -75,12 +78,19 @@ def make_rows(outcome: Outcome) -> list[Row]:
     for answer in outcome.verification:
         seen = runtimes[order[answer.file]]
         if seen.get(answer.backend, "ok") == "ok":
-            seen[answer.backend] = answer.failure or "ok"
+            seen[answer.backend] = answer.failure or _not_taken(answer) or "ok"
     return [
         _row(model, scheme, grouped[model, scheme], runtimes[model, scheme], outcome.folder)
         for model, scheme in dict.fromkeys(order.values())
         if (model, scheme) in grouped
     ]
+
+
+_NOT_TAKEN = "does not take it: "
+
+
+def _not_taken(answer: RuntimeAnswer) -> str:
+    return _NOT_TAKEN + answer.unsupported if answer.unsupported else ""
 
 
 def _row(
@@ -120,7 +130,7 @@ def _row(
         p999=microseconds("step", "percentiles", "p99.9"),
         maximum=microseconds("step", "maximum"),
         invoke=invoke,
-        overhead=step / invoke,
+        overhead=None if steps_in_one_call(results[0]["backend"]) else step / invoke,
         headroom=median("latency_ns", "headroom"),
         runtimes=runtimes,
         sparsity=statistics.mean(metrics.sparsity.values()) if metrics.sparsity else None,
@@ -186,7 +196,7 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
             f"{row.p50:.2f}",
             _optional(row.p99),
             _optional(row.p999),
-            f"{row.overhead:.2f}",
+            _optional(row.overhead),
             f"{row.headroom:,.0f}x",
         )
     console.print(table)
@@ -217,7 +227,11 @@ def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
         + (f"; median of {seeds} seeds" if seeds > 1 else ""),
         f"baselines: {found}",
         f"latency: one whole step, microseconds; headroom: frame period "
-        f"({task.frame_period_s * 1e3:g} ms) / p99.9; x invoke: whole step / bare invoke",
+        f"({task.frame_period_s * 1e3:g} ms) / p99.9; x invoke: whole step / bare invoke"
+        + (
+            f", - on {first['backend']}, whose invoke is the step"
+            * steps_in_one_call(first["backend"])
+        ),
     ]
     passed = [
         runtime
@@ -232,7 +246,12 @@ def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
                 refused[row.scheme, runtime].append((row.model, answer))
     for (scheme, runtime), cases in refused.items():
         models = ", ".join(model for model, _ in cases)
-        lines.append(f"{scheme} fails on {runtime} for {models}: {cases[0][1]}")
+        answer = cases[0][1]
+        if answer.startswith(_NOT_TAKEN):
+            reason = answer.removeprefix(_NOT_TAKEN)
+            lines.append(f"{runtime} does not take {scheme} of {models}: {reason}")
+        else:
+            lines.append(f"{scheme} fails on {runtime} for {models}: {answer}")
     lines += recommendations(rows, outcome.recipe.targets)
     lines += [f"warning: {warning}" for warning in first["warnings"]]
     return lines

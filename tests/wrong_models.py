@@ -31,7 +31,7 @@ def wrong_models(model: StepModel, seed: int = 1) -> Iterator[tuple[str, StepMod
         stored.zeroPoint = np.array(stored.zeroPoint) + 3
         yield f"zero point of {tensor.name}", signed(model, editor.flatbuffer())
     for old, new in (("TANH", "LOGISTIC"), ("LOGISTIC", "TANH")):
-        yield f"{new} for {old}", signed(model, _other_operator(model, old, new))
+        yield f"{new} for {old}", signed(model, other_operator(model, old, new))
 
 
 def _wrong_weights(
@@ -106,7 +106,8 @@ def signed(model: StepModel, flatbuffer: bytes) -> StepModel:
     return replace(model, flatbuffer=flatbuffer, contract=contract)
 
 
-def _other_operator(model: StepModel, old: str, new: str) -> bytes:
+def other_operator(model: StepModel, old: str, new: str) -> bytes:
+    """Return the model's flatbuffer with each operator of one kind made another."""
     editor = TfliteEditor(model.flatbuffer)
     for code in editor.tree.operatorCodes:
         if OPERATOR_NAMES[code.builtinCode] == old:

@@ -29,6 +29,7 @@ class BackendEntry(NamedTuple):
         automatic: whether it is tried, in the order of the list, if no backend is named.
         tested: whether it is tried before those, and taken if it passes its self-test on the file.
         phases: whether it can call one of several signatures; the others know only "step".
+        one_call: whether its invoke is the whole step: there is no bare one to tell from it.
     """
 
     module: str
@@ -36,11 +37,16 @@ class BackendEntry(NamedTuple):
     automatic: bool = False
     phases: bool = False
     tested: bool = False
+    one_call: bool = False
 
 
 BACKENDS: dict[str, BackendEntry] = {
     "native": BackendEntry(
-        "native", "libedgestep, this project's C library; the default", phases=True, tested=True
+        "native",
+        "libedgestep, this project's C library; the default",
+        phases=True,
+        tested=True,
+        one_call=True,
     ),
     "litert": BackendEntry("litert", "LiteRT on the CPU; the default without it", True, True),
     "litert-gpu": BackendEntry("litert_gpu", "LiteRT on a GPU; large float models"),
@@ -63,6 +69,14 @@ BACKENDS: dict[str, BackendEntry] = {
 AUTOMATIC = "auto"
 # The runtimes of TensorFlow Lite that are chosen automatically: the first that is installed.
 PREFERRED = tuple(name for name, entry in BACKENDS.items() if entry.automatic)
+# What "auto" may step a file with, and so what each new file is verified on.
+VERIFYING = tuple(name for name, entry in BACKENDS.items() if entry.tested or entry.automatic)
+
+
+def steps_in_one_call(backend: str) -> bool:
+    """Tell whether a backend has no bare invoke, so that its time says nothing beside a step's."""
+    entry = BACKENDS.get(backend)
+    return entry is not None and entry.one_call
 
 
 class BackendModule(Protocol):

@@ -20,7 +20,7 @@ from device_runner.backends.backend import Backend, LoadOptions
 from device_runner.backends.kernels import LIBEDGESTEP
 from device_runner.backends.native_calls import Calls, bind_calls
 from device_runner.backends.native_library import load_call_module, load_library
-from device_runner.errors import BadModelError
+from device_runner.errors import BadModelError, UnsupportedModelError
 from device_runner.model.frames import StepValues, not_finite_output
 from device_runner.model.names import PHASE_NAME
 from device_runner.model.step_file import StepModel
@@ -28,8 +28,9 @@ from device_runner.model.step_file import StepModel
 NAME = "native"
 _MESSAGE_BYTES = 256
 _ALIGNMENT = 64
-# What a step returns if an output is not finite; edgestep.h has the others.
-_NOT_FINITE = 6
+# What loading returns for a sound model with something unknown, and a step if an output is not
+# finite; edgestep.h has the others.
+_UNSUPPORTED, _NOT_FINITE = 2, 6
 
 
 def load(model: StepModel, options: LoadOptions) -> NativeBackend:
@@ -48,7 +49,8 @@ class NativeBackend(Backend):
     """A step model in libedgestep, with one stream.
 
     Raises:
-        BadModelError: the library does not know something in the model.
+        UnsupportedModelError: the library does not know something in the model.
+        BadModelError: the model is damaged.
     """
 
     def __init__(self, library: ctypes.CDLL, model: StepModel) -> None:
@@ -56,16 +58,17 @@ class NativeBackend(Backend):
         self.kernels = LIBEDGESTEP
         self._contract = contract = model.contract
         handle, why = ctypes.c_void_p(), ctypes.create_string_buffer(_MESSAGE_BYTES)
-        text = contract.to_json().encode()
+        described = contract.to_json().encode()
         flatbuffer = model.flatbuffer
         failed = library.es_load_parts(
-            flatbuffer, len(flatbuffer), text, len(text), ctypes.byref(handle), why
+            flatbuffer, len(flatbuffer), described, len(described), ctypes.byref(handle), why
         )
         if failed:
-            raise BadModelError(
-                f"{model.path}: libedgestep refuses the model ({why.value.decode()}); "
-                "use another backend"
-            )
+            reason = why.value.decode()
+            text = f"{model.path}: libedgestep refuses the model ({reason}); use another backend"
+            if failed == _UNSUPPORTED:
+                raise UnsupportedModelError(text, reason)
+            raise BadModelError(text)
         self._library = library
         self._stream = stream = _Stream(library, handle)
         call, given = stream.bind_step(), stream.given.tobytes

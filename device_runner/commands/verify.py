@@ -12,7 +12,12 @@ from device_runner.backends import AUTOMATIC, backend_module
 from device_runner.backends.backend import LoadOptions
 from device_runner.commands.options import backend_option, json_option, load_options
 from device_runner.containment import contained, stepping
-from device_runner.errors import BadInputError, DeviceRunnerError, MissingRuntimeError
+from device_runner.errors import (
+    BadInputError,
+    DeviceRunnerError,
+    MissingRuntimeError,
+    UnsupportedModelError,
+)
 from device_runner.opening import open_stream
 from device_runner.printable import echo
 from device_runner.verify import Verification, verify
@@ -47,7 +52,7 @@ def verify_models(
             # The other files are still worth knowing about.
             failed = failed or error
             if as_json:
-                echo(json.dumps({"file": file, "failure": error.message}))
+                echo(json.dumps({"file": file, "failure": error.message, **_unsupported(error)}))
             elif len(files) > 1:
                 echo(f"FAILED  {file}")
             continue
@@ -60,6 +65,11 @@ def verify_models(
             failed = verification.error(file)
     if failed:
         raise failed
+
+
+def _unsupported(error: DeviceRunnerError) -> dict[str, str]:
+    """Say why the backend does not take the file, if that is all that is wrong."""
+    return {"unsupported": error.reason} if isinstance(error, UnsupportedModelError) else {}
 
 
 def _awaited(backend: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from device_runner.backends import steps_in_one_call
 from device_runner.measure.result import BackToBackFacts, BenchResult, LatencyFacts, PacedFacts
 from device_runner.model.inspection import window_in_words
 from device_runner.model.window import Window
@@ -42,7 +43,9 @@ def _back_to_back_table(
                 _name(result),
                 *(_microseconds(step["percentiles"][name]) for name in shown),
                 _microseconds(step["maximum"]),
-                _microseconds(_median(latency["invoke"])),
+                _microseconds(
+                    None if steps_in_one_call(result["backend"]) else _median(latency["invoke"])
+                ),
                 _microseconds(_median(latency["float_step"])),
                 f"{latency['headroom']:,.0f}x",
             )
@@ -52,7 +55,12 @@ def _back_to_back_table(
         f"Microseconds of one step {_on(first)}, {first['latency_ns']['step']['samples']:,} steps "
         "each, models interleaved.",
         "p50 ... max: the whole step (input written, invoke, state passed on, output read). "
-        "invoke: p50 of the invoke alone. float io: p50 with real-valued input and output.",
+        "invoke: p50 of the invoke alone"
+        + (
+            f", - on {first['backend']}, whose invoke is the step"
+            * steps_in_one_call(first["backend"])
+        )
+        + ". float io: p50 with real-valued input and output.",
         f"headroom: frame period ({first['latency_ns']['deadline'] / 1e6:g} ms) / {_LARGEST}",
     ]
 

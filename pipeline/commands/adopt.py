@@ -68,7 +68,7 @@ def adopt_command(
     not verified against a trained model.
     """
     from convert.adoption.adopt import Wishes, adopt_file
-    from convert.verify import verify_on_runtimes
+    from convert.verify import objections, passed, verify_on_runtimes
     from device_runner.errors import VerificationError
 
     names = tuple(part.strip() for part in labels.split(",")) if labels else ()
@@ -76,18 +76,17 @@ def adopt_command(
     with reading(file, memory * MEGABYTE), stepping(file):
         model = adopt_file(file, wishes, output, echo, force)
     answers = verify_on_runtimes([model.path])
-    good = [one["backend"] for one in answers if not one["failure"]]
+    good = passed(answers)
     inputs = "the data given" if data else "random inputs"
     spread = float(np.ptp(model.golden.y)) or 1.0
-    error = max((one["rms"] for one in answers if not one["failure"]), default=0.0) / spread
+    error = max((one["rms"] for one in answers if one["backend"] in good), default=0.0) / spread
     echo(
         f"{model.path}: {model.file_bytes:,} bytes, {model.contract.scheme}, "
         f"states {', '.join(one.name for one in model.contract.states) or 'none'}; as the file "
         f"itself computes on litert, on {inputs}, to {error:.1g} rms of its outputs' spread on "
         f"{', '.join(good) or 'no runtime'}; not verified against a trained model"
     )
-    for one in answers:
-        if one["failure"]:
-            echo(f"  not on {one['backend']}: {one['failure']}")
+    for objection in objections(answers):
+        echo(f"  not on {objection}")
     if answers and not good:
         raise VerificationError(f"{model.path}: no runtime here computes it right; do not use it")

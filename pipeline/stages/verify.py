@@ -14,11 +14,15 @@ VERIFICATION_FILE = "verification.jsonl"
 
 @dataclass(frozen=True)
 class RuntimeAnswer:
-    """How a runtime did on a file's golden sequences; ``failure`` is None if it is right."""
+    """How a runtime did on a file's golden sequences.
+
+    ``failure`` is None if it is right, or if ``unsupported`` says why it does not take the file.
+    """
 
     file: str
     backend: str
     failure: str | None
+    unsupported: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,5 +53,6 @@ class Verify(Work):
 def load_answers(path: Path) -> list[RuntimeAnswer]:
     """Read what a finished verification found."""
     return [
-        RuntimeAnswer(one["file"], one["backend"], one["failure"]) for one in read_json_lines(path)
+        RuntimeAnswer(one["file"], one["backend"], one["failure"], one.get("unsupported"))
+        for one in read_json_lines(path)
     ]

@@ -7,8 +7,11 @@ import sys
 
 import pytest
 
-from convert.verify import waiting_runtimes
+from convert.verify import objections, passed, verify_on_runtimes, waiting_runtimes
+from device_runner.model.step_file import load_step_model, pack
+from device_runner.model.tflite_schema import OPERATOR_NAMES
 from tests.conftest import KEPT_STEP_MODELS
+from tests.wrong_models import other_operator, signed
 
 MODEL = KEPT_STEP_MODELS / "lstm-int8.tflite"
 
@@ -65,3 +68,31 @@ def test_tensorflow_is_forked_before_it_computes():
         [sys.executable, "-c", FORK, *files], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_what_libedgestep_does_not_take_is_not_what_it_computes_wrongly(tmp_path):
+    """LiteRT knows HARD_SWISH, and computes something else; libedgestep does not know it."""
+    model = load_step_model(MODEL)
+    for name in ("HARD_SWISH", "LOGISTIC"):
+        wrong = signed(model, other_operator(model, "TANH", name))
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(
+            pack(wrong.flatbuffer, wrong.contract, wrong.labels, wrong.golden, wrong.recorded)
+        )
+    found = verify_on_runtimes([MODEL, *tmp_path.glob("*.tflite")], ["native", "litert"])
+    by_file = {
+        name: [one for one in found if one["file"] == name]
+        for name in {one["file"] for one in found}
+    }
+    assert passed(by_file[MODEL.name]) == ["native", "litert"]
+    for name in ("HARD_SWISH", "LOGISTIC"):
+        assert passed(by_file[f"{name}.tflite"]) == []
+    unknown, wrong = by_file["HARD_SWISH.tflite"], by_file["LOGISTIC.tflite"]
+    code = OPERATOR_NAMES.index("HARD_SWISH")
+    assert unknown[0]["failure"] is None
+    assert objections(unknown)[1] == (
+        f"native, which does not take this file: operator {code} of the schema is not known here"
+    )
+    assert unknown[1]["failure"] is not None
+    assert wrong[0]["failure"] is not None
+    assert "unsupported" not in wrong[0]

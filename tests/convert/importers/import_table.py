@@ -24,7 +24,7 @@ from convert.importers import import_model
 from convert.step.step_module import StepModule
 from convert.targets.check import check_file
 from convert.targets.report import TargetReport
-from convert.verify import verify_on_runtimes
+from convert.verify import objections, passed, verify_on_runtimes
 from models.tasks import load_task
 from tests.convert.importers.architectures import ARCHITECTURES, WIDER, Architecture, saved
 from tests.convert.importers.shipped_models import SHIPPED
@@ -173,8 +173,8 @@ def rows(chosen: Sequence[Architecture]) -> list[Row]:
     for number, item in enumerate(made):
         own = [one for one in found if one["file"].startswith(f"{number}-int8")]
         if own:
-            wrong = [f"{one['backend']}: {one['failure']}" for one in own if one["failure"]]
-            names = ", ".join(one["backend"] for one in own if not one["failure"])
+            wrong = objections(own)
+            names = ", ".join(passed(own))
             item.cells[INT8_CELL] += f"; verified on {names}"
             item.cells[INT8_CELL] += "".join(f"; not {text}" for text in wrong)
         run = on_gpu.get(f"{number}-float32.tflite")
@@ -228,8 +228,8 @@ def _shipped_cells(path: Path) -> list[str]:
         int8 += f", {kept['decisions']:.1%} of decisions changed"
     int8 += "; parts in float32" if metrics.get("mixed") else ""
     runs = verify_on_runtimes([small.path])
-    wrong = [f"{one['backend']}: {one['failure']}" for one in runs if one["failure"]]
-    names = ", ".join(one["backend"] for one in runs if not one["failure"])
+    wrong = objections(runs)
+    names = ", ".join(passed(runs))
     int8 += f"; verified on {names}" + "".join(f"; not {text}" for text in wrong)
     edgetpu = _mapping(check_file(small.path, "edgetpu"))
     return [asked, f"{conversion.float_error:.0e}", int8, edgetpu]
