@@ -35,20 +35,18 @@ def saliency_command(
     the two are compared. A float32 model's gates are drawn, and its states are pushed to see how
     long they remember.
     """
-    from calibration.data import InputShape, load_sequences
     from device_runner.model.step_file import load_step_model
     from models.tensorflow_log import load_tensorflow
     from pipeline.interpretation.explanation import explain
     from pipeline.interpretation.page import lines, write_page
-    from pipeline.robustness.labelled import of_task
+    from pipeline.robustness.labelled import frames_of_file, of_task
 
     check_replaceable(output, OutputKind.SALIENCY, force)
     model = load_step_model(file)
     load_tensorflow()
     contract = model.contract
     if data:
-        shapes = [InputShape(one.name, one.frame_shape, one.vocabulary) for one in contract.inputs]
-        frames, source = [dict(one) for one in load_sequences(data, shapes)], data
+        frames, source = frames_of_file(model, data), data
     else:
         labelled = of_task(model)
         frames, source = labelled.frames, labelled.source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.data import InputShape, load_sequences
+from calibration.errors import one_line
+from device_runner.model.array_files import check_array_file
 from device_runner.model.step_file import StepModel
 from models.metrics import usual_metric
 from models.tasks.sequence_set import SequenceSet
@@ -60,9 +63,7 @@ def of_files(model: StepModel, data: str, wanted: Path) -> Labelled:
         CalibrationError: the data cannot be read or does not fit the model.
     """
     contract = model.contract
-    shapes = [InputShape(spec.name, spec.frame_shape, spec.vocabulary) for spec in contract.inputs]
-    sequences = load_sequences(data, shapes)
-    frames: list[Frames] = [dict(one) for one in sequences]
+    frames = frames_of_file(model, data)
     first = [one[contract.input.name] for one in frames]
     given = _read(wanted)
     if len(given) != len(frames):
@@ -73,34 +74,76 @@ def of_files(model: StepModel, data: str, wanted: Path) -> Labelled:
     count = len(frames)
     classes, groups = np.zeros(count, np.int64), np.arange(count)
     if isinstance(given, list):
-        for number, (answers, steps) in enumerate(zip(given, first, strict=True)):
-            if len(answers) != len(steps):
-                raise PipelineError(
-                    f"{wanted}: sequence {number} has {len(steps)} steps and {len(answers)} answers"
-                )
-        if all(np.issubdtype(one.dtype, np.integer) for one in given):
-            made = SequenceSet(first, classes, groups, step_labels=given)
-        else:
-            values = [one.reshape(len(one), -1).astype(np.float32) for one in given]
-            made = SequenceSet(first, classes, groups, values=values)
+        outputs = int(np.prod(contract.output.frame_shape))
+        answers = _at_each_step(given, first, outputs, wanted)
+        made = SequenceSet(first, classes, groups, **answers)
     else:
         made = SequenceSet(first, _classes(given, model, wanted), groups)
     return Labelled(frames, made, usual_metric(made), f"{data}, {wanted}")
 
 
+def frames_of_file(model: StepModel, data: str) -> list[Frames]:
+    """Read sequences for a step model from a file or a function, as ``edgestep convert --data``.
+
+    Raises:
+        PipelineError: an array would take more memory than the file can fill.
+        CalibrationError: the data cannot be read or does not fit the model.
+    """
+    if Path(data).is_file():
+        try:
+            check_array_file(data)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise PipelineError(f"{data}: cannot be read ({one_line(error)})") from error
+    inputs = model.contract.inputs
+    shapes = [InputShape(spec.name, spec.frame_shape, spec.vocabulary) for spec in inputs]
+    return [dict(one) for one in load_sequences(data, shapes)]
+
+
 def _read(path: Path) -> list[NDArray[Any]] | NDArray[Any]:
+    if path.suffix not in (".npy", ".npz", ".csv"):
+        raise PipelineError(f"{path}: what is wanted is a .npy, .csv or .npz file")
     try:
+        check_array_file(path)
+        if path.suffix == ".csv":
+            return np.array([line.strip() for line in path.read_text("utf-8").splitlines()])
         if path.suffix == ".npy":
             return np.asarray(np.load(path, allow_pickle=False))
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return [archive[name] for name in archive.files]
-        if path.suffix == ".csv":
-            return np.array([line.strip() for line in path.read_text().splitlines()])
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise PipelineError(f"{path}: cannot be read ({reason})") from error
-    raise PipelineError(f"{path}: what is wanted is a .npy, .csv or .npz file")
+        with np.load(path, allow_pickle=False) as archive:
+            return [np.asarray(archive[name]) for name in archive.files]
+    # NumPy raises many types for damaged files.
+    except Exception as error:
+        raise PipelineError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def _at_each_step(
+    given: list[NDArray[Any]], frames: list[NDArray[Any]], outputs: int, path: Path
+) -> dict[str, list[NDArray[Any]]]:
+    """Answers at each step as a SequenceSet takes them: classes or values."""
+    for number, (answers, steps) in enumerate(zip(given, frames, strict=True)):
+        where = f"{path}: sequence {number}"
+        if answers.ndim == 0 or len(answers) != len(steps):
+            raise PipelineError(f"{where} has {len(steps)} steps and {_count(answers)} answers")
+        if answers.dtype.kind not in "iuf":
+            raise PipelineError(f"{where}: answers are integers or floats, not {answers.dtype}")
+    if all(one.dtype.kind in "iu" for one in given):
+        for number, answers in enumerate(given):
+            if answers.ndim > 1 or answers.min() < -1 or answers.max() >= outputs:
+                raise PipelineError(
+                    f"{path}: sequence {number}: classes are numbers from 0 to {outputs - 1}, one "
+                    "for each step, and -1 where none is wanted"
+                )
+        return {"step_labels": [one.astype(np.int64) for one in given]}
+    values = [one.reshape(len(one), -1).astype(np.float32) for one in given]
+    for number, answers in enumerate(values):
+        if answers.shape[1] != outputs or not np.isfinite(answers).all():
+            raise PipelineError(
+                f"{path}: sequence {number}: values are {outputs} finite numbers for each step"
+            )
+    return {"values": values}
+
+
+def _count(answers: NDArray[Any]) -> str:
+    return str(len(answers)) if answers.ndim else "no"
 
 
 def _classes(given: NDArray[Any], model: StepModel, path: Path) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ class Outcome:
 
 def make_box(folder: Path) -> Path:
     """Make a place for a command, with room around it for what it must not write."""
-    for name in ("a/b/work", "home", "tmp"):
+    for name in ("a/b/work", "home/.config", "tmp"):
         (folder / name).mkdir(parents=True)
     return folder
 
@@ -79,7 +79,8 @@ class Server:
 
 def _outside(box: Path) -> set[str]:
     """What is around the folder that a command works in, but caches of packages."""
-    names = "a/b/work", "stdin", "stdout", "stderr", "tmp", "home/.cache", "home/.keras"
+    names = ("a/b/work", "stdin", "stdout", "stderr", "tmp", "home/.cache", "home/.keras",
+             "home/.config/matplotlib")  # fmt: skip
     given = [box / name for name in names]
     return {
         path.relative_to(box).as_posix()

@@ -22,13 +22,12 @@ import numpy as np
 from device_runner.model.contract import CONTRACT_FILE
 from device_runner.model.golden import GOLDEN_FILE
 from device_runner.model.step_file import LABELS_FILE, split_step_file
-from tests.faults import mutations
-from tests.faults.originals import DESCRIPTION, INVENTORY, RECIPE, ROOT
+from tests.faults import imported_networks, mutations
+from tests.faults.originals import INVENTORY, RECIPE, ROOT
 
 STEP_MODELS = sorted((ROOT / "tests" / "step_models").glob("*.tflite"))
 FOREIGN = sorted((ROOT / "tests" / "foreign_files").glob("*.tflite"))
 BENCH = ("bench", "--steps", "100", "--rounds", "1", "--warmup", "0", "--backend")
-CONVERT = ("--target", "cpu", "--scheme", "float32", "--random-calibration")
 FRAMES = "\n".join(",".join(["0.25"] * 12) for _ in range(5)) + "\n"
 
 #: Writes into a folder (the originals are in the other) and returns a command's arguments.
@@ -281,102 +280,39 @@ def _measured_recipe() -> tuple[str, str]:
     return found.name, next(iter(models_by_file(found)))
 
 
-def keras(rng: random.Random, folder: Path, originals: Path) -> list[str]:
-    """A Keras model: an archive, or HDF5."""
-    name = rng.choice(("new.keras", "new.keras", "old.keras", "new.h5", "old.h5"))
-    content = (originals / name).read_bytes()
-
-    def inner(member: str, data: bytes) -> bytes:
-        if member.endswith(".json"):
-            return mutations.damaged_json(json.loads(data), rng).encode("utf-8", "surrogatepass")
-        return mutations.damaged(data, rng, 0, rng.choice((600, len(data))))
-
-    if name.endswith(".keras"):
-        (folder / name).write_bytes(mutations.damaged_zip(content, rng, inner))
-    elif rng.random() < 0.5:
-        _damaged_config(content, folder / name, rng)
+def judged(rng: random.Random, folder: Path, _: Path) -> list[str]:
+    """What robustness and saliency read: frames, what is wanted of them, kept scores, the model."""
+    frames = np.random.default_rng(3).normal(size=(2, 4, 12)).astype(np.float32)
+    np.save(folder / "frames.npy", frames)
+    name = rng.choice(("wanted.npy", "wanted.npz", "wanted.csv"))
+    packed = io.BytesIO()
+    if name.endswith("y"):
+        np.save(packed, np.array([1, 8]))
+    elif name.endswith("z"):
+        np.savez(packed, a=np.array([1, 1, -1, 8]), b=np.zeros(4, np.int64))
     else:
-        (folder / name).write_bytes(
-            mutations.damaged(content, rng, 0, rng.choice((1000, len(content))))
-        )
-    return ["convert", name, *CONVERT]
-
-
-def _damaged_config(content: bytes, path: Path, rng: random.Random) -> None:
-    import h5py
-
-    path.write_bytes(content)
-    with h5py.File(path, "r+") as file:
-        config = json.loads(file.attrs["model_config"])
-        text = mutations.damaged_json(config, rng).replace("\0", "").encode("utf-8", "replace")
-        file.attrs["model_config"] = text[:60_000]
-
-
-def onnx(rng: random.Random, folder: Path, originals: Path) -> list[str]:
-    """An ONNX network."""
-    content = (originals / rng.choice(("sequence.onnx", "step.onnx"))).read_bytes()
-    if rng.random() < 0.6:
-        content = mutations.damaged(content, rng)
+        packed.write(b"speaker 1\nspeaker 9\n")
+    content = packed.getvalue()
+    model, chosen = rng.choice(STEP_MODELS[:4]), rng.randrange(4)
+    flatbuffer, members = _parts(model)
+    if chosen == 0:
+        content = mutations.damaged(content, rng, 0, rng.choice((128, len(content))))
+    elif chosen == 1:
+        data = (folder / "frames.npy").read_bytes()
+        (folder / "frames.npy").write_bytes(mutations.damaged(data, rng, 0, 128))
+    elif chosen == 2:
+        sha = json.loads(members[CONTRACT_FILE])["model_sha256"]
+        key = {"model_sha256": sha, "data_sha256": sha, "disturbance": "none", "severity": 0.0}
+        line = {"robustness_format": 1, "key": {**key, "seed": 0}, "score": 0.5}
+        (folder / "r.jsonl").write_text(mutations.damaged_json(line, rng), errors="replace")
     else:
-        content = _changed_network(content, rng)
-    (folder / "net.onnx").write_bytes(content)
-    return ["convert", "net.onnx", *CONVERT]
-
-
-def _changed_network(content: bytes, rng: random.Random) -> bytes:
-    """Change fields of an ONNX network's messages."""
-    import onnx as package
-
-    network = package.load_model_from_string(content)
-    graph = network.graph
-    for _ in range(rng.choice((1, 1, 2))):
-        chosen = rng.choice(
-            [graph, *[*graph.node] * 3, *graph.input, *graph.output, *graph.initializer]
-        )
-        field = rng.choice(chosen.DESCRIPTOR.fields)
-        value = getattr(chosen, field.name)
-        repeated = hasattr(value, "__len__") and not isinstance(value, str | bytes)
-        if repeated and len(value):
-            _change_repeated(chosen, field.name, rng)
-        elif not repeated:
-            for given in (mutations.text_of(rng), rng.choice((0, 1, -1, 7, 99, 2**31 - 1))):
-                try:
-                    setattr(chosen, field.name, given)
-                    break
-                except (TypeError, ValueError, AttributeError):
-                    continue
-    changed: bytes = network.SerializeToString()
-    return changed
-
-
-def _change_repeated(message: Any, name: str, rng: random.Random) -> None:
-    values, kind = getattr(message, name), rng.randrange(3)
-    if kind == 0:
-        values.pop()
-    elif kind == 1:
-        values.append(values[0])
-    else:
-        message.ClearField(name)
-
-
-def weights(rng: random.Random, folder: Path, originals: Path) -> list[str]:
-    """A PyTorch network's weights, and the description of its layers."""
-    name = rng.choice(("weights.safetensors",) * 3 + ("weights.pt",))
-    content, description = (originals / name).read_bytes(), DESCRIPTION.encode()
-    if rng.random() < 0.3:
-        description = mutations.damaged_toml(DESCRIPTION, rng)
-    elif name.endswith(".pt"):
-        content = mutations.damaged_zip(content, rng, lambda _, one: mutations.damaged(one, rng))
-    elif rng.random() < 0.5:
-        length = int.from_bytes(content[:8], "little")
-        header = mutations.damaged_json(json.loads(content[8 : 8 + length]), rng)
-        data = header.encode("utf-8", "surrogatepass")
-        content = len(data).to_bytes(8, "little") + data + content[8 + length :]
-    else:
-        content = mutations.damaged(content, rng, 0, rng.choice((16, len(content))))
+        flatbuffer = _changed_graph(flatbuffer, rng)
     (folder / name).write_bytes(content)
-    (folder / "net.toml").write_bytes(description)
-    return ["convert", name, "--architecture", "net.toml", *CONVERT]
+    (folder / "net.tflite").write_bytes(_signed(flatbuffer, members))
+    given = ["net.tflite", "--data", "frames.npy", "--backend", "litert", "--output", "r.html"]
+    if rng.random() < 0.3:
+        return ["saliency", *given, "--sequences", "1"]
+    return ["robustness", *given, "--wanted", name, "--seeds", "1"]
 
 
 KINDS: dict[str, Kind] = {
@@ -391,7 +327,8 @@ KINDS: dict[str, Kind] = {
     "inventory": Kind(inventory, 0.05),
     "result": Kind(result, 0.05),
     "adopted .tflite": Kind(adopted, 0.02, needs_tensorflow=True),
-    ".keras and .h5": Kind(keras, 0.035, needs_tensorflow=True),
-    ".onnx": Kind(onnx, 0.025, needs_tensorflow=True),
-    ".safetensors and .pt": Kind(weights, 0.02, needs_tensorflow=True),
+    ".keras and .h5": Kind(imported_networks.keras, 0.035, needs_tensorflow=True),
+    ".onnx": Kind(imported_networks.onnx, 0.025, needs_tensorflow=True),
+    ".safetensors and .pt": Kind(imported_networks.weights, 0.02, needs_tensorflow=True),
+    "robustness and saliency": Kind(judged, 0.02, needs_tensorflow=True),
 }

@@ -137,6 +137,41 @@ def test_what_does_not_fit_is_one_line(models, files, tmp_path, content, message
     assert len(result.output.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (np.full(12, 9), "classes are numbers from 0 to 8, one for each step"),
+        (np.full(12, -2), "classes are numbers from 0 to 8, one for each step"),
+        (np.zeros(11, np.int64), "has 12 steps and 11 answers"),
+        (np.int64(3), "has 12 steps and no answers"),
+        (np.full((12, 9), np.nan), "values are 9 finite numbers for each step"),
+        (np.zeros((12, 2)), "values are 9 finite numbers for each step"),
+        (np.full(12, "a"), "answers are integers or floats, not <U1"),
+        (np.full(12, None), "Object arrays cannot be loaded"),
+        (np.zeros(1 << 20, np.uint8), "its arrays would unpack to"),
+    ],
+)
+def test_answers_at_steps_that_do_not_fit_are_one_line(
+    models, files, tmp_path, monkeypatch, answer, message
+):
+    monkeypatch.setattr("device_runner.model.array_files.UNPACKED_BYTES", 1 << 19)
+    wanted = tmp_path / "wanted.npz"
+    np.savez_compressed(wanted, **{str(number): answer for number in range(6)})
+    result = run(models, files[0], wanted, tmp_path / "page.html")
+    assert result.exit_code == 3
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_an_archive_that_is_none_is_one_line(models, files, tmp_path):
+    wanted = tmp_path / "wanted.npz"
+    wanted.write_bytes(b"PK\3\4" + bytes(40))
+    result = run(models, files[0], wanted, tmp_path / "page.html")
+    assert result.exit_code == 3
+    assert "wanted.npz: cannot be read" in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
 def test_data_without_what_is_wanted_is_refused(models, files):
     result = CliRunner().invoke(main, ["robustness", str(models[0]), "--data", str(files[0])])
     assert result.exit_code == 2
