@@ -21,7 +21,10 @@ from device_runner.strict_json import check_amount
 KERAS_CELLS = {"GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"}
 CONTAINERS = {"Functional", "InputLayer", "Model", "Sequential"}
 # Operations that Keras 3 computes masks with; a step has no masks.
-MASK_OPERATIONS = {"Any", "ExpandDims", "LogicalAnd", "NotEqual", "Squeeze"}
+MASK_OPERATIONS = {
+    "All", "Any", "ExpandDims", "LogicalAnd", "LogicalNot", "LogicalOr", "NotEqual", "OnesLike",
+    "Squeeze", "ZerosLike",
+}  # fmt: skip
 # How Keras writes what JSON lacks.
 VALUES = {
     "__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__", "__tuple__",
