@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.importers.onnx.known_branches import with_known_branches
 from convert.importers.onnx.network import Graph, Node
 
 FRAME, STATE, FRAMES, LAST = "FrameOfTime", "StateOfTime", "FramesOfTime", "LastOfTime"
@@ -49,9 +50,14 @@ class _Pick:
 def rolled(graph: Graph) -> Graph:
     """Return a graph with one step of each loop over time; the graph itself if there is none."""
     values = _known(graph)
-    picks: dict[str, _Pick] = {}
-    for node in graph.nodes:
-        picks |= dict(_picked(node, values))
+    picks = _picks(graph, values)
+
+    def is_one_frame(name: str, axis: int) -> bool:
+        return name in picks and not picks[name].squeezed and picks[name].axis == axis
+
+    graph = with_known_branches(graph, values, is_one_frame)
+    values = _known(graph)
+    picks = _picks(graph, values)
     lengths: dict[tuple[str, int], set[int]] = {}
     for pick in picks.values():
         lengths.setdefault((pick.sequence, pick.axis), set()).add(pick.step)
@@ -67,6 +73,14 @@ def rolled(graph: Graph) -> Graph:
         except _NoLoopError:
             continue
     return graph
+
+
+def _picks(graph: Graph, values: dict[str, NDArray[Any]]) -> dict[str, _Pick]:
+    """Find all frames that are read from a sequence, by name."""
+    picks: dict[str, _Pick] = {}
+    for node in graph.nodes:
+        picks |= dict(_picked(node, values))
+    return picks
 
 
 def _known(graph: Graph) -> dict[str, NDArray[Any]]:

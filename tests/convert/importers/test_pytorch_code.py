@@ -39,6 +39,7 @@ def imported(name, frames=VALUES, **facts):
         ("Loops", VALUES, 4),
         ("LastOfLoop", VALUES, 2),
         ("Samples", (("x", (1,), "values"),), 2),
+        ("SplitFrames", VALUES, 1),
         ("KeepsItsState", VALUES, 3),
         ("KeepsItsHidden", VALUES, 4),
     ],

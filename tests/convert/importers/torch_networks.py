@@ -249,6 +249,21 @@ class Samples(nn.Module):
         return torch.cat(outputs, dim=1)
 
 
+class SplitFrames(nn.Module):
+    """A cell over parts of one frame; the exporter writes each squeeze as an If."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.fc = nn.RNNCell(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        h, outputs = torch.zeros(x.shape[0], 8), []
+        for part in x.split(1, dim=1):
+            h = self.cell(torch.tanh(part).squeeze(1), h)
+            outputs.append(h)
+        return self.fc(torch.stack(outputs, 1))
+
+
 class KeepsItsState(nn.Module):
     """States among the attributes: a buffer, and what is None at first."""
 
