@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -12,6 +13,9 @@ from convert.errors import UnsupportedLayerError
 from convert.layers.frame import normalized_axes
 from convert.layers.layer_rule import Scaled, StepRule, described, in_float, stateless
 from models.layers import Normalization
+
+# The largest step of an input's 8-bit grid, in deviations of its finest channel, that is folded.
+COARSE = 0.25
 
 
 def normalization(layer: Normalization, node: Any) -> StepRule:
@@ -33,18 +37,44 @@ def keras_normalization(layer: keras.layers.Normalization, node: Any) -> StepRul
     deviation = tf.maximum(tf.sqrt(variance), keras.backend.epsilon())
     if layer.invert:
         return stateless(lambda value: Scaled(value, deviation, mean))
-    return stateless(lambda value: Scaled(value, 1 / deviation, -mean / deviation))
+    return _of_inputs(node, 1 / deviation, -mean / deviation)
+
+
+def _of_inputs(node: Any, scale: tf.Tensor, shift: tf.Tensor) -> StepRule:
+    """Compute x * scale + shift [channels]: folded into what follows, or ahead of it in float32.
+
+    The second is for a model's own inputs whose grid in 8 bits would be coarse: values far from
+    zero (an air pressure), or channels of very different size. It is taken that a normalized
+    channel has a mean of 0 and a deviation of 1.
+    """
+    history = getattr(node.keras_inputs[0], "_keras_history", None)
+    if history is None or not isinstance(history.layer, keras.layers.InputLayer):
+        return stateless(lambda value: Scaled(value, scale, shift))
+    with tf.init_scope():
+        deviation = np.abs(1 / np.where(np.asarray(scale) == 0, np.inf, scale))
+        centre = -np.asarray(shift) * np.where(deviation > 0, 1 / np.asarray(scale), 0)
+    used = deviation > 0
+    widest = np.max((np.abs(centre) + 3 * deviation)[used], initial=0.0)
+    if not used.all() or widest / 127 <= COARSE * deviation.min():
+        return stateless(lambda value: Scaled(value, scale, shift))
+
+    def step(value: tf.Tensor) -> tf.Tensor:
+        # TensorFlow's converter takes a MUL into the product that follows; a limit that no value
+        # reaches stands between.
+        return tf.maximum((value - centre) * scale, -(2.0**31))
+
+    return stateless(
+        in_float(step),
+        float_only="8 bits hold these inputs too coarsely: they lie far from zero, or the channels "
+        "differ much in size",
+    )
 
 
 def rescaling(layer: keras.layers.Rescaling, node: Any) -> StepRule:
     """Compute x * scale + offset."""
-
-    def step(value: tf.Tensor) -> Scaled:
-        channels = (value.shape[-1],)
-        scale, offset = (tf.constant(item, tf.float32) for item in (layer.scale, layer.offset))
-        return Scaled(value, tf.broadcast_to(scale, channels), tf.broadcast_to(offset, channels))
-
-    return stateless(step)
+    channels = (int(node.input_shapes[-1]),)
+    scale, offset = (tf.constant(item, tf.float32) for item in (layer.scale, layer.offset))
+    return _of_inputs(node, tf.broadcast_to(scale, channels), tf.broadcast_to(offset, channels))
 
 
 def batch_normalization(layer: keras.layers.BatchNormalization, node: Any) -> StepRule:
@@ -59,7 +89,7 @@ def batch_normalization(layer: keras.layers.BatchNormalization, node: Any) -> St
     if layer.center:
         shift += layer.beta
     if axis == len(weights) - 1:
-        return stateless(lambda value: Scaled(value, scale, shift))
+        return _of_inputs(node, scale, shift)
     scale, shift = tf.reshape(scale, weights), tf.reshape(shift, weights)
     return stateless(lambda value: value * scale + shift)
 

@@ -245,10 +245,26 @@ def _extend(graph: Graph, chosen: set[int]) -> None:
             given.update(operator.outputs)
 
 
+def _only_dequantized(graph: Graph) -> set[int]:
+    """Find the inputs, other than states, that are turned into float32 wherever they are read."""
+    signature = graph.signature(STEP_SIGNATURE)
+    inputs = set(signature.inputs.values()) - _state_inputs(graph)
+    inputs -= set(signature.outputs.values())
+    read = {index for operator in graph.operators for index in operator.inputs}
+    others = {
+        index
+        for operator in graph.operators
+        if operator.name != "DEQUANTIZE"
+        for index in operator.inputs
+    }
+    return (inputs & read) - others
+
+
 def repaired(flatbuffer: bytes, states: Collection[str]) -> bytes:
     """Mend what the quantizer makes of a graph that stays in float32 in parts.
 
-    It converts every state to integers, also those that stay in float32. If a tensor is given out
+    It converts every input and state to integers, also those that stay in float32: the states that
+    do, and the inputs that nothing but parts in float32 reads. If a tensor is given out
     and also read on, it may give out the wrong one, or let the last operator read the wrong one.
 
     Args:
@@ -257,7 +273,7 @@ def repaired(flatbuffer: bytes, states: Collection[str]) -> bytes:
     graph = read_graph(flatbuffer)
     signature = graph.signature(STEP_SIGNATURE)
     outputs = dict(signature.outputs)
-    kept = {signature.inputs[name] for name in states}
+    kept = {signature.inputs[name] for name in states} | _only_dequantized(graph)
     dropped: set[int] = set()
     replaced: dict[int, int] = {}
     quantized: dict[int, int] = {}

@@ -26,7 +26,7 @@ def with_known_branches(
     values: Mapping[str, NDArray[Any]],
     is_one_frame: Callable[[str, int], bool],
 ) -> Graph:
-    """Put the operators of the branch that is taken in place of each If that a frame's size decides.
+    """Put the branch that is taken in place of each If that the size of a single frame decides.
 
     Args:
         values: the constants by name.
