@@ -36,17 +36,31 @@ static inline int32_t es_stored(float steps, float low, float high, int32_t zero
   return es_rint(es_clamp(steps, low, high)) + zero_point;
 }
 
-double es_exp(double x);
-double es_log(double x);
-double es_erf(double x);
-double es_sqrt(double x);
+#ifdef ES_FIRMWARE
+#define ES_SHARED static inline
+#else
+#define ES_SHARED
+#endif
+ES_SHARED double es_exp(double x);
+ES_SHARED double es_log(double x);
+ES_SHARED double es_erf(double x);
+ES_SHARED double es_sqrt(double x);
 /* A float's root as IEEE 754 has it: the processor's own where there is one. */
+#if defined(__x86_64__) || defined(__aarch64__)
+#define ES_HAS_ROOT 1
+#elif defined(__ARM_FP) && (__ARM_FP & 4) /* single precision in hardware */
+#define ES_HAS_ROOT 1
+#elif defined(__riscv_flen)
+#define ES_HAS_ROOT 1
+#else
+#define ES_HAS_ROOT 0
+#endif
 static inline float es_root(float x) {
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__aarch64__) || defined(__VFP_FP__))
+#if defined(__GNUC__) && ES_HAS_ROOT
   return __builtin_sqrtf(x);
 #else
   return (float)es_sqrt((double)x);
 #endif
 }
-float es_half_to_float(uint16_t half);
+ES_SHARED float es_half_to_float(uint16_t half);
 #endif

@@ -231,17 +231,18 @@ static es_status read_window(es_loader *l, json contract) {
   es_model *m = l->model;
   json window;
   if (!member(contract, "window", &window)) return ES_OK;
-  m->window = (int64_t)es_clamp64(member_number(window, "steps", 0), 0, 1 << 20);
-  m->hop = (int64_t)es_clamp64(member_number(window, "hop", 0), 0, 1 << 20);
-  m->lanes = (int64_t)es_clamp64(member_number(window, "lanes", 0), 0, 1 << 16);
-  if (m->window < 1 || m->hop < 1 || (m->lanes && m->lanes != (m->window + m->hop - 1) / m->hop))
+  m->window.steps = (int64_t)es_clamp64(member_number(window, "steps", 0), 0, 1 << 20);
+  m->window.hop = (int64_t)es_clamp64(member_number(window, "hop", 0), 0, 1 << 20);
+  m->window.lanes = (int64_t)es_clamp64(member_number(window, "lanes", 0), 0, 1 << 16);
+  const es_window w = m->window;
+  if (w.steps < 1 || w.hop < 1 || (w.lanes && w.lanes != (w.steps + w.hop - 1) / w.hop))
     return es_fail(l, ES_BAD_MODEL, "the window's numbers do not fit each other");
   if (m->cycle > 1) return es_fail(l, ES_BAD_MODEL, "a window and periods do not go together");
-  for (size_t i = 0; m->lanes && i < m->output_count; i++)
-    if (m->outputs[i].count % (size_t)m->lanes)
+  for (size_t i = 0; m->window.lanes && i < m->output_count; i++)
+    if (m->outputs[i].count % (size_t)m->window.lanes)
       return es_fail(l, ES_BAD_MODEL, "an output does not fit the lanes");
-  for (size_t i = 0; m->lanes && i < m->state_count; i++)
-    if (m->states[i].count % (size_t)m->lanes)
+  for (size_t i = 0; m->window.lanes && i < m->state_count; i++)
+    if (m->states[i].count % (size_t)m->window.lanes)
       return es_fail(l, ES_BAD_MODEL, "a state does not fit the lanes");
   return ES_OK;
 }
@@ -268,7 +269,7 @@ static es_status read_fields(es_loader *l, json contract) {
   }
   m->first_phase = (int)es_clamp64(member_number(contract, "first_phase", 0), 0, m->cycle - 1);
   if (read_window(l, contract)) return l->status;
-  size_t rows = m->lanes ? (size_t)m->lanes : 1;
+  size_t rows = m->window.lanes ? (size_t)m->window.lanes : 1;
   for (size_t i = 0; i < m->input_count; i++) {
     m->input_values += m->inputs[i].count;
     m->input_bytes += m->inputs[i].bytes;

@@ -3,7 +3,7 @@
 #ifndef ES_ELEMENTWISE_H
 #define ES_ELEMENTWISE_H
 
-#include "model.h"
+#include "operator.h"
 
 enum { ES_ADD, ES_SUB, ES_MUL, ES_DIV, ES_MAXIMUM, ES_MINIMUM, ES_BINARIES };
 

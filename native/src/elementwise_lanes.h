@@ -2,6 +2,7 @@
 /* Operators element by element, written so that a compiler makes vectors of the loops. Each
  * instruction set's file includes this, after look_up(table, x, y, count). All compute the same
  * bits. What the fields of an es_op mean is written in kernels_elementwise.c. */
+#include "elementwise.h"
 #include "functions_lanes.h"
 
 #define LOOP(of_a, of_b, expression)                                                      \
@@ -10,7 +11,7 @@
     y[i] = (expression);                                                                  \
   }
 #define BINARY(name, type, operand, expression)                                           \
-  static void name(const es_op *op, char *block) {                                        \
+  ES_KERNEL void name(const es_op *op, char *block) {                                     \
     const type *a = es_at(op->in[0], block), *b = es_at(op->in[1], block);                \
     type *restrict y = es_at(op->out[0], block);                                          \
     const operand za = (operand)op->zero[0], zb = (operand)op->zero[1];                   \
@@ -65,7 +66,7 @@ BINARY(min_f32, float, float, es_clamp(a[ia] < b[ib] ? a[ia] : b[ib], low, high)
     compute;                                                                              \
     memcpy(to, rest_y, count * sizeof *y);                                                \
   }                                                                                       \
-  static void name(const es_op *op, char *block) {                                        \
+  ES_KERNEL void name(const es_op *op, char *block) {                                     \
     const type *a = es_at(op->in[0], block), *b = es_at(op->in[most], block);             \
     type *y = es_at(op->out[0], block);                                                   \
     if (op->n[1] == ES_ALIKE) {                                                           \
@@ -123,7 +124,7 @@ BINARY(max_i32, int32_t, int32_t, a[ia] > b[ib] ? a[ia] : b[ib])
 BINARY(min_i32, int32_t, int32_t, a[ia] < b[ib] ? a[ia] : b[ib])
 
 #define UNARY(name, from, to, expression)                                                 \
-  static void name(const es_op *op, char *block) {                                        \
+  ES_KERNEL void name(const es_op *op, char *block) {                                     \
     const from *x = es_at(op->in[0], block);                                              \
     to *restrict y = es_at(op->out[0], block);                                            \
     const size_t count = op->n[0];                                                        \
@@ -152,7 +153,7 @@ UNARY(dequantize_i16, int16_t, float, (float)(x[i] - za) * ka)
 
 /* Sums along an axis. n: elements before it, along it, behind it. Where nothing is behind it, eight
  * sums side by side, so that each machine adds in the same order. */
-static void sum_f32(const es_op *op, char *block) {
+ES_KERNEL void sum_f32(const es_op *op, char *block) {
   const float *x = es_at(op->in[0], block), share = op->scale[0];
   float *restrict y = es_at(op->out[0], block);
   const size_t length = op->n[1], inner = op->n[2];
@@ -203,7 +204,7 @@ INLINE size_t sum_beside(const int8_t *x, size_t length, size_t inner, size_t co
   return done;
 }
 #else
-static int32_t sum_row(const int8_t *x, size_t count) {
+static inline int32_t sum_row(const int8_t *x, size_t count) {
   int32_t sum = 0;
   for (size_t i = 0; i < count; i++) sum += x[i];
   return sum;
@@ -211,7 +212,7 @@ static int32_t sum_row(const int8_t *x, size_t count) {
 #define sum_beside(x, length, inner, count, sums) 0
 #endif
 
-static void sum_i8(const es_op *op, char *block) {
+ES_KERNEL void sum_i8(const es_op *op, char *block) {
   const int8_t *x = es_at(op->in[0], block);
   int8_t *restrict y = es_at(op->out[0], block);
   const size_t length = op->n[1], inner = op->n[2];
@@ -235,10 +236,11 @@ static void sum_i8(const es_op *op, char *block) {
     }
 }
 
-static void table_i8(const es_op *op, char *block) {
+ES_KERNEL void table_i8(const es_op *op, char *block) {
   look_up(op->table, es_at(op->in[0], block), es_at(op->out[0], block), op->n[0]);
 }
 
+#ifndef ES_FIRMWARE
 static const es_elementwise elementwise = {
     {{add_f32, add_i8, add_i16, add_i32},
      {sub_f32, add_i8, add_i16, sub_i32},
@@ -248,3 +250,4 @@ static const es_elementwise elementwise = {
      {min_f32, min_i8, min_i16, min_i32}},
     tanh_f32, logistic_f32, exp_f32, root_f32, reciprocal_root_f32, limits_f32, table_i8,
     quantize_i8, quantize_i16, dequantize_i8, dequantize_i16, sum_f32, sum_i8};
+#endif

@@ -9,7 +9,7 @@
 #include "elementwise.h"
 #include "products.h"
 
-typedef struct {
+typedef struct es_instructions {
   const char *name;
   const es_products *products;
   const es_elementwise *elementwise;
@@ -34,6 +34,18 @@ extern const es_instructions es_neon_dot;
 #endif
 #endif
 extern const es_instructions es_portable;
+
+/* Kernels by name, for code that is written instead of called (describe.c); the last one is NULL. */
+typedef struct {
+  es_kernel run;
+  const char *name;
+} es_named_kernel;
+#define ES_NAMED(kernel) {kernel, #kernel}
+extern const es_named_kernel es_portable_kernels[], es_function_kernels[], es_reduction_kernels[],
+    es_gather_kernels[], es_matmul_kernels[];
+const char *es_portable_product(es_product_kernel kernel);
+/* The name of a function that es_op.function is. */
+const char *es_function_name(double (*function)(double, double));
 
 /* The best one of this machine. */
 const es_instructions *es_instructions_here(void);

@@ -30,6 +30,9 @@ enum {
 
 es_status es_misfit(es_loader *l, const es_source *s, const char *reason);
 
+/* Copy runs of bytes (kernels_shapes.c). */
+void es_move(const es_op *op, char *block);
+
 /* By file. */
 es_status es_fully_connected(es_loader *l, es_op *op, es_source *s);
 es_status es_batch_matmul(es_loader *l, es_op *op, es_source *s);

@@ -2,6 +2,7 @@
 /* Operators that work element by element, and conversions between types. */
 #include "instruction_set.h"
 #include "kernels.h"
+#include "run_functions.h"
 
 /* --- Two operands ------------------------------------------------------------------------- */
 
@@ -82,7 +83,7 @@ es_status es_binary(es_loader *l, es_op *op, es_source *s) {
                    : s->code == 42 ? ES_DIV
                    : s->code == 55 ? ES_MAXIMUM
                                    : ES_MINIMUM;
-  const es_kernel *kernels = es_instructions_here()->elementwise->binary[kind];
+  const es_kernel *kernels = l->instructions->elementwise->binary[kind];
   const es_tensor *a = op->in[0], *b = op->in[1], *out = op->out[0];
   if (!a || !b || a->type != b->type || a->type != out->type)
     return es_misfit(l, s, "its tensors' types differ");
@@ -111,67 +112,35 @@ es_status es_binary(es_loader *l, es_op *op, es_source *s) {
 
 /* --- One operand --------------------------------------------------------------------------- */
 
-static double as_tanh(double x, double unused) {
-  (void)unused;
-  if (x > 20) return 1;
-  if (x < -20) return -1;
-  double e = es_exp(2 * x);
-  return (e - 1) / (e + 1);
-}
-static double as_logistic(double x, double unused) {
-  (void)unused;
-  return 1 / (1 + es_exp(-x));
-}
-static double as_abs(double x, double unused) { return (void)unused, x < 0 ? -x : x; }
-static double as_exp(double x, double unused) { return (void)unused, es_exp(x); }
-static double as_log(double x, double unused) { return (void)unused, es_log(x); }
-static double as_negative(double x, double unused) { return (void)unused, -x; }
-static double as_relu(double x, double unused) { return (void)unused, x > 0 ? x : 0; }
-static double as_relu6(double x, double unused) { return (void)unused, es_clamp64(x, 0, 6); }
-static double as_root(double x, double unused) { return (void)unused, es_sqrt(x); }
-/* A root of nothing, in steps of a grid, is as large as the grid goes. */
-static double as_reciprocal_root(double x, double unused) {
-  return (void)unused, x > 0 ? 1 / es_sqrt(x) : 1e30;
-}
-static double as_leaky_relu(double x, double slope) { return x < 0 ? x * slope : x; }
-static double as_elu(double x, double unused) { return (void)unused, x < 0 ? es_exp(x) - 1 : x; }
-static double as_gelu(double x, double approximate) {
-  if (approximate == 0) return x * (1 + es_erf(x * 0.70710678118654752440)) / 2;
-  return x * (1 + as_tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x), 0)) / 2;
-}
+#define FUNCTION(code, function) {code, function, #function}
+static const struct {
+  int code;
+  double (*function)(double, double);
+  const char *name;
+} functions[] = {
+    FUNCTION(101, as_abs),          FUNCTION(111, as_elu),     FUNCTION(47, as_exp),
+    FUNCTION(150, as_gelu),         FUNCTION(98, as_leaky_relu), FUNCTION(73, as_log),
+    FUNCTION(14, as_logistic),      FUNCTION(59, as_negative), FUNCTION(19, as_relu),
+    FUNCTION(21, as_relu6),         FUNCTION(76, as_reciprocal_root),
+    FUNCTION(75, as_root),          FUNCTION(28, as_tanh)};
+#define FUNCTIONS (sizeof functions / sizeof *functions)
 
-static void unary_f32(const es_op *op, char *block) {
-  const float *x = es_at(op->in[0], block);
-  float *y = es_at(op->out[0], block);
-  for (size_t i = 0; i < op->n[0]; i++) y[i] = (float)op->function((double)x[i], op->parameter);
+const char *es_function_name(double (*function)(double, double)) {
+  for (size_t i = 0; i < FUNCTIONS; i++)
+    if (functions[i].function == function) return functions[i].name;
+  return NULL;
 }
-static double of_grid(const es_op *op, int32_t stored) {
-  const double real = op->function((double)(stored - op->zero[0]) * (double)op->scale[0],
-                                   op->parameter);
-  return es_clamp64(real / (double)op->scale[1], op->low, op->high);
-}
-static void unary_i16(const es_op *op, char *block) {
-  const int16_t *x = es_at(op->in[0], block);
-  int16_t *y = es_at(op->out[0], block);
-  for (size_t i = 0; i < op->n[0]; i++)
-    y[i] = (int16_t)(es_rint64(of_grid(op, x[i])) + op->zero[2]);
-}
+const es_named_kernel es_function_kernels[] = {ES_NAMED(unary_f32), ES_NAMED(unary_i16),
+                                               ES_NAMED(regrid), {NULL, NULL}};
 
 es_status es_unary(es_loader *l, es_op *op, es_source *s) {
-  const es_elementwise *fast = es_instructions_here()->elementwise;
-  static const struct {
-    int code;
-    double (*function)(double, double);
-  } rows[] = {{101, as_abs},      {111, as_elu},      {47, as_exp},   {150, as_gelu},
-              {98, as_leaky_relu}, {73, as_log},      {14, as_logistic}, {59, as_negative},
-              {19, as_relu},      {21, as_relu6},     {76, as_reciprocal_root},
-              {75, as_root},      {28, as_tanh}};
+  const es_elementwise *fast = l->instructions->elementwise;
   const es_tensor *x = op->in[0], *out = op->out[0];
   size_t row = 0;
-  while (row < sizeof rows / sizeof *rows - 1 && rows[row].code != s->code) row++;
+  while (row < FUNCTIONS - 1 && functions[row].code != s->code) row++;
   if (!x || x->type != out->type || x->count != out->count)
     return es_misfit(l, s, "its tensors differ in type or shape");
-  op->function = rows[row].function;
+  op->function = functions[row].function;
   op->n[0] = x->count;
   op->low = 0;
   op->high = s->code == 21 ? 6.0f : 3.4e38f;
@@ -213,20 +182,6 @@ es_status es_unary(es_loader *l, es_op *op, es_source *s) {
 
 /* --- Conversions --------------------------------------------------------------------------- */
 
-/* From one grid to another, of 8 or 16 bits each. */
-static void regrid(const es_op *op, char *block) {
-  const void *x = es_at(op->in[0], block);
-  void *y = es_at(op->out[0], block);
-  const bool wide = op->in[0]->type == ES_I16, wide_out = op->out[0]->type == ES_I16;
-  for (size_t i = 0; i < op->n[0]; i++) {
-    int32_t stored = (wide ? ((const int16_t *)x)[i] : ((const int8_t *)x)[i]) - op->zero[0];
-    double steps = (double)stored * (double)op->scale[0] / (double)op->scale[1];
-    int64_t value = es_rint64(es_clamp64(steps, op->low, op->high)) + op->zero[2];
-    if (wide_out) ((int16_t *)y)[i] = (int16_t)value;
-    else ((int8_t *)y)[i] = (int8_t)value;
-  }
-}
-
 /* Values of a constant that is stored shorter are made once. */
 static es_status constant_f32(es_loader *l, es_op *op, es_source *s) {
   es_tensor *x = op->in[0], *out = op->out[0];
@@ -244,7 +199,7 @@ static es_status constant_f32(es_loader *l, es_op *op, es_source *s) {
 }
 
 es_status es_conversion(es_loader *l, es_op *op, es_source *s) {
-  const es_elementwise *fast = es_instructions_here()->elementwise;
+  const es_elementwise *fast = l->instructions->elementwise;
   const es_tensor *x = op->in[0], *out = op->out[0];
   if (!x || x->count != out->count) return es_misfit(l, s, "its shapes do not fit");
   op->n[0] = x->count;

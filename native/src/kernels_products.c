@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* FULLY_CONNECTED and BATCH_MATMUL. */
 #include "products_plan.h"
+#include "run_matmul.h"
 
 /* runs: inputs that are put side by side first. */
 static void run_products(const es_op *op, char *block) {
@@ -226,7 +227,7 @@ es_status es_plan_products(es_loader *l, es_op *op, es_part *const *parts, size_
   for (size_t i = 0; i < count; i++) {
     const es_part *part = parts[i];
     const es_connected *c = part->terms[0].connected;
-    const es_products *how = es_instructions_here()->products;
+    const es_products *how = l->instructions->products;
     if (c->kind == ES_SUM_I8 && !how->lowest && has_lowest(part)) how = &es_products_portable;
     planned[i].product = (es_product){.units = part->units, .rows = c->rows, .stride = part->units,
                                       .term_count = part->term_count, .low = part->low,
@@ -306,21 +307,7 @@ es_status es_fully_connected(es_loader *l, es_op *op, es_source *s) {
   return ES_OK;
 }
 
-/* n: matrices, rows, inner length, columns. index[0], index[1]: strides, as 32-bit numbers. */
-static void batch_matmul(const es_op *op, char *block) {
-  const float *x = es_at(op->in[0], block), *w = es_at(op->in[1], block);
-  float *y = es_at(op->out[0], block);
-  const int32_t *of_x = op->index[0], *of_w = op->index[1];
-  for (size_t m = 0; m < op->n[0]; m++)
-    for (size_t i = 0; i < op->n[1]; i++)
-      for (size_t j = 0; j < op->n[3]; j++) {
-        const float *a = x + m * (size_t)of_x[0] + i * (size_t)of_x[1];
-        const float *b = w + m * (size_t)of_w[0] + j * (size_t)of_w[1];
-        float sum = 0;
-        for (size_t k = 0; k < op->n[2]; k++) sum += a[k * (size_t)of_x[2]] * b[k * (size_t)of_w[2]];
-        *y++ = sum;
-      }
-}
+const es_named_kernel es_matmul_kernels[] = {ES_NAMED(batch_matmul), {NULL, NULL}};
 
 es_status es_batch_matmul(es_loader *l, es_op *op, es_source *s) {
   const es_tensor *x = op->in[0], *w = op->in[1], *out = op->out[0];

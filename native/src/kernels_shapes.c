@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Operators that move values without computing: at load each becomes a list of runs of bytes. */
+#include "instruction_set.h"
 #include "kernels.h"
+#include "run_gather.h"
 
-static void move(const es_op *op, char *block) {
+void es_move(const es_op *op, char *block) {
   for (size_t i = 0; i < op->run_count; i++) {
     const es_run *run = &op->runs[i];
     memcpy((char *)es_at(run->to, block) + run->to_byte,
@@ -43,7 +45,7 @@ static es_status move_by_strides(es_loader *l, es_op *op, es_source *s, const es
     }
   }
   op->runs = runs;
-  op->run = move;
+  op->run = es_move;
   return ES_OK;
 }
 
@@ -70,7 +72,7 @@ es_status es_reshape(es_loader *l, es_op *op, es_source *s) {
   if (!runs) return l->status;
   add_run(op, runs, x, 0, out, 0, x->bytes);
   op->runs = runs;
-  op->run = move;
+  op->run = es_move;
   return ES_OK;
 }
 
@@ -111,7 +113,7 @@ static es_status along_axis(es_loader *l, es_op *op, es_source *s, const es_tens
   }
   if (begin != row) return es_misfit(l, s, "its parts are smaller than the whole");
   op->runs = runs;
-  op->run = move;
+  op->run = es_move;
   return ES_OK;
 }
 
@@ -197,20 +199,7 @@ es_status es_transpose(es_loader *l, es_op *op, es_source *s) {
   return move_by_strides(l, op, s, x, 0, moved);
 }
 
-/* n: rows before the axis, places along it, bytes behind it, positions. A position outside of the
- * table takes its first row. */
-static void gather(const es_op *op, char *block) {
-  const char *table = es_at(op->in[0], block);
-  const void *positions = es_at(op->in[1], block);
-  char *y = es_at(op->out[0], block);
-  const bool wide = op->in[1]->type == ES_I64;
-  for (size_t row = 0; row < op->n[0]; row++)
-    for (size_t i = 0; i < op->n[3]; i++, y += op->n[2]) {
-      int64_t at = wide ? ((const int64_t *)positions)[i] : ((const int32_t *)positions)[i];
-      if (at < 0 || (size_t)at >= op->n[1]) at = 0;
-      memcpy(y, table + (row * op->n[1] + (size_t)at) * op->n[2], op->n[2]);
-    }
-}
+const es_named_kernel es_gather_kernels[] = {ES_NAMED(gather), {NULL, NULL}};
 
 es_status es_gather(es_loader *l, es_op *op, es_source *s) {
   const es_tensor *table = op->in[0], *positions = op->in[1], *out = op->out[0];

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the bytes of a file to a model: tensors, operators, the plan of a stream's block. */
+#include "describe.h"
+#include "instruction_set.h"
 #include "model.h"
 
 #include <stdio.h>
@@ -339,24 +341,30 @@ static void name_of_phase(int step, char key[32]) {
   else snprintf(key, 32, "step");
 }
 
-es_status es_load_parts(const void *flatbuffer, size_t bytes, const char *contract,
-                        size_t contract_bytes, es_model **model, char why[ES_MESSAGE_BYTES]) {
+typedef struct {
+  const void *at;
+  size_t count;
+} es_bytes;
+
+/* Load for an instruction set, with values aligned to so many bytes behind so many others. */
+static es_status load_for(const es_instructions *instructions, size_t alignment, size_t before,
+                          es_bytes flatbuffer, es_bytes contract, es_model **model, char *why) {
   *model = NULL;
-  es_loader l = {calloc(1, sizeof(es_model)), ES_OK, why};
+  es_loader l = {calloc(1, sizeof(es_model)), instructions, alignment, ES_OK, why};
   if (!l.model) {
     if (why) snprintf(why, ES_MESSAGE_BYTES, "no memory");
     return ES_NO_MEMORY;
   }
-  es_reader r = {flatbuffer, bytes, false};
-  if (bytes < 8 || memcmp((const char *)flatbuffer + 4, "TFL3", 4))
+  es_reader r = {flatbuffer.at, flatbuffer.count, false};
+  if (r.bytes < 8 || memcmp(r.data + 4, "TFL3", 4))
     es_fail(&l, ES_BAD_MODEL, "this is not a TFLite model");
-  else if (contract)
-    es_parse_contract(&l, contract, contract_bytes);
+  else if (contract.at)
+    es_parse_contract(&l, contract.at, contract.count);
   else
-    es_read_contract(&l, flatbuffer, bytes);
+    es_read_contract(&l, r.data, r.bytes);
   if (!l.status) find_phases(&l);
   char key[32];
-  l.model->block_bytes = ES_ALIGNMENT; /* the stream itself */
+  l.model->block_bytes = before;
   for (int p = 0; p < l.model->phase_count && !l.status; p++) {
     name_of_phase(l.model->first_step[p], key);
     es_read_phase(&l, &r, p, key);
@@ -371,6 +379,19 @@ es_status es_load_parts(const void *flatbuffer, size_t bytes, const char *contra
   }
   *model = l.model;
   return ES_OK;
+}
+
+es_status es_load_parts(const void *flatbuffer, size_t bytes, const char *contract,
+                        size_t contract_bytes, es_model **model, char why[ES_MESSAGE_BYTES]) {
+  /* The stream itself comes first. */
+  return load_for(es_instructions_here(), ES_ALIGNMENT, ES_ALIGNMENT,
+                  (es_bytes){flatbuffer, bytes}, (es_bytes){contract, contract_bytes}, model, why);
+}
+
+es_status es_load_portable(const void *flatbuffer, size_t bytes, const char *contract,
+                           size_t contract_bytes, es_model **model, char why[ES_MESSAGE_BYTES]) {
+  return load_for(&es_portable, ES_PLAN_ALIGNMENT, 0, (es_bytes){flatbuffer, bytes},
+                  (es_bytes){contract, contract_bytes}, model, why);
 }
 
 es_status es_load(const void *file, size_t bytes, es_model **model, char why[ES_MESSAGE_BYTES]) {

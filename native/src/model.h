@@ -4,77 +4,18 @@
 #define ES_MODEL_H
 
 #include "../include/edgestep.h"
+#include "operator.h"
 #include "reader.h"
+#include "window.h"
 
 #include <stdarg.h>
 
-#define ES_MAX_RANK 6
 #define ES_MAX_PHASES 64
 #define ES_MAX_CYCLE 256
 /* No step on a small device has a larger tensor; a damaged shape may be larger. */
 #define ES_MAX_ELEMENTS ((size_t)1 << 26)
 #define ES_ALIGNMENT 64
 #define ES_NAME_BYTES 128
-
-typedef enum { ES_F32, ES_F16, ES_I8, ES_I16, ES_I32, ES_I64 } es_type;
-
-typedef struct es_tensor {
-  es_type type;
-  int rank;
-  int32_t dims[ES_MAX_RANK];
-  size_t count, bytes;
-  /* real = scale * (stored - zero_point); several scales run along an axis. */
-  const float *scales;
-  size_t scale_count;
-  int axis;
-  int32_t zero_point;
-  /* A constant's values, aligned; NULL if a step computes them. */
-  const void *constant;
-  /* Where in a stream's block a step's values lie. */
-  size_t offset;
-  bool written;
-  /* The last operator that reads it; the arena's plan. ES_ALWAYS: a caller sees it. */
-  int last_reader;
-  /* How many inputs of operators it is; which operator writes it, -1 if none does. */
-  int readers, writer;
-  /* A constant's values in float16, if the file has it so. */
-  const uint16_t *half;
-  /* It lies in another tensor, so many bytes behind its beginning. */
-  struct es_tensor *within;
-  size_t within_byte;
-  /* The product that computes it; the planning of products. */
-  struct es_part *part;
-} es_tensor;
-#define ES_ALWAYS INT32_MAX
-
-typedef struct es_op es_op;
-typedef void (*es_kernel)(const es_op *op, char *block);
-
-/* Bytes to copy from one tensor to another. */
-typedef struct {
-  const es_tensor *from, *to;
-  size_t from_byte, to_byte, bytes;
-} es_run;
-
-struct es_op {
-  es_kernel run;
-  int code; /* in the schema */
-  es_tensor **in, **out;
-  int in_count, out_count;
-  /* What each kernel means by these is written beside it. */
-  size_t n[4];
-  float low, high, scale[3];
-  int32_t zero[3], axis;
-  double (*function)(double, double);
-  double parameter;
-  const void *packed;
-  const float *scales;
-  const void *bias;
-  const int32_t *index[2];
-  const es_run *runs;
-  size_t run_count;
-  const int8_t *table;
-};
 
 typedef struct {
   es_tensor *tensors;
@@ -119,8 +60,7 @@ struct es_model {
   size_t input_count, output_count, state_count;
   size_t input_values, output_values, input_bytes, output_bytes, state_bytes;
   size_t block_bytes;
-  /* A window: frames, frames between answers, rows. 0 steps if there is none. */
-  int64_t window, hop, lanes;
+  es_window window; /* 0 steps if there is none */
 };
 
 struct es_stream {
@@ -128,9 +68,12 @@ struct es_stream {
   int64_t frame; /* of a cycle of phases, or of a window */
 };
 
-/* Loading: memory that lives as long as the model, and the first error. */
+/* Loading: for which kernels, how values are aligned; memory that lives as long as the model, and
+ * the first error. */
 typedef struct {
   es_model *model;
+  const struct es_instructions *instructions;
+  size_t alignment;
   es_status status;
   char *why;
 } es_loader;
@@ -155,11 +98,4 @@ es_status es_parse_contract(es_loader *l, const char *text, size_t bytes);
 es_status es_read_contract(es_loader *l, const uint8_t *file, size_t bytes);
 es_status es_read_phase(es_loader *l, es_reader *r, int phase, const char *key);
 
-static inline void *es_at(const es_tensor *t, char *block) {
-  return t->constant ? (void *)(uintptr_t)t->constant : block + t->offset;
-}
-static inline size_t es_type_bytes(es_type type) {
-  static const uint8_t bytes[] = {4, 2, 1, 2, 4, 8};
-  return bytes[type];
-}
 #endif

@@ -59,9 +59,10 @@ typedef struct {
 } es_place;
 
 /* The first gap among those alive that is large enough. */
-static void place(const es_model *m, es_place *alive, size_t *count, es_tensor *t, size_t *end) {
-  size_t bytes = (t->bytes + ES_ALIGNMENT - 1) / ES_ALIGNMENT * ES_ALIGNMENT, at = *end, i = 0;
-  for (size_t offset = m->block_bytes; i <= *count; i++) {
+static void place(const es_loader *l, es_place *alive, size_t *count, es_tensor *t, size_t *end) {
+  const size_t alignment = l->alignment;
+  size_t bytes = (t->bytes + alignment - 1) / alignment * alignment, at = *end, i = 0;
+  for (size_t offset = l->model->block_bytes; i <= *count; i++) {
     size_t next = i < *count ? alive[i].offset : SIZE_MAX;
     if (next - offset >= bytes) {
       at = offset;
@@ -85,12 +86,12 @@ es_status es_plan(es_loader *l, es_graph *g) {
   size_t count = 0, end = m->block_bytes;
   for (size_t i = 0; i < g->tensor_count; i++) /* what a caller sees is there at any time */
     if (g->tensors[i].last_reader == ES_ALWAYS && !g->tensors[i].constant)
-      place(m, alive, &count, &g->tensors[i], &end);
+      place(l, alive, &count, &g->tensors[i], &end);
   for (size_t i = 0; i < g->op_count; i++) {
     es_op *op = &g->ops[i];
     for (int o = 0; o < op->out_count; o++)
       if (op->out[o]->last_reader != ES_ALWAYS && !op->out[o]->constant)
-        place(m, alive, &count, op->out[o], &end);
+        place(l, alive, &count, op->out[o], &end);
     size_t kept = 0;
     for (size_t p = 0; p < count; p++)
       if (alive[p].tensor->last_reader > (int)i) alive[kept++] = alive[p];

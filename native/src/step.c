@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Streams: their block of memory, and one time step. */
-#include "arithmetic.h"
 #include "model.h"
+#include "run_values.h"
 
 size_t es_stream_bytes(const es_model *m) { return m->block_bytes; }
 size_t es_input_values(const es_model *m) { return m->input_values; }
@@ -10,7 +10,7 @@ size_t es_input_bytes(const es_model *m) { return m->input_bytes; }
 size_t es_output_bytes(const es_model *m) { return m->output_bytes; }
 
 /* After the states' bytes, a cycle's or window's next step is a state of 4 bytes. */
-static bool counts(const es_model *m) { return m->cycle > 1 || m->window; }
+static bool counts(const es_model *m) { return m->cycle > 1 || m->window.steps; }
 size_t es_state_bytes(const es_model *m) { return m->state_bytes + (counts(m) ? 4 : 0); }
 
 es_stream *es_open(const es_model *m, void *block) {
@@ -42,25 +42,19 @@ void es_get_state(const es_stream *s, void *state) {
   if (counts(m)) memcpy(to, &frame, 4);
 }
 
-/* A frame of an endless stream as a small number with the same turns. */
-static int64_t reduced(const es_model *m, int64_t frame) {
-  const int64_t cycle = m->hop * (m->lanes ? m->lanes : 1);
-  return frame < m->window + cycle ? frame : m->window + (frame - m->window) % cycle;
-}
-
 void es_set_state(es_stream *s, const void *state) {
   const es_model *m = s->model;
   const char *from = state;
   for (size_t i = 0; i < m->state_count; from += m->states[i].bytes, i++) write_state(s, i, from);
   uint32_t frame = 0;
   if (counts(m)) memcpy(&frame, from, 4);
-  s->frame = m->window ? reduced(m, frame) : frame % (uint32_t)m->cycle;
+  s->frame = m->window.steps ? es_reduced_frame(m->window, frame) : frame % (uint32_t)m->cycle;
 }
 
 /* Compute a step, whose inputs are in place, and hand the states on. */
 static const es_phase *compute(es_stream *s) {
   const es_model *m = s->model;
-  const es_phase *phase = &m->phases[m->window ? 0 : m->phase_of[s->frame]];
+  const es_phase *phase = &m->phases[m->window.steps ? 0 : m->phase_of[s->frame]];
   char *block = (char *)s;
   for (size_t i = 0; i < phase->graph.op_count; i++) {
     const es_op *op = &phase->graph.ops[i];
@@ -76,31 +70,24 @@ static const es_phase *compute(es_stream *s) {
 /* The row of the outputs that a frame gives, -1 if none; and count the frame. */
 static int64_t turn(es_stream *s) {
   const es_model *m = s->model;
-  if (!m->window) {
+  if (!m->window.steps) {
     s->frame = s->frame + 1 == m->cycle ? 0 : s->frame + 1;
     return 0;
   }
-  const int64_t since = s->frame - m->window + 1;
-  int64_t row = -1;
-  if (since % m->hop == 0) {
-    if (since >= 0) row = m->lanes ? since / m->hop % m->lanes : 0;
-    else if (m->lanes) row = 0;
-  }
-  s->frame = reduced(m, s->frame + 1);
-  if (m->lanes && s->frame % m->hop == 0) { /* a lane begins anew */
-    const size_t lane = (size_t)(s->frame / m->hop % m->lanes);
-    for (size_t i = 0; i < m->state_count; i++) {
-      const size_t bytes = m->states[i].bytes / (size_t)m->lanes;
-      memcpy((char *)es_at(m->phases[0].states[i], (char *)s) + lane * bytes,
-             (const char *)m->states[i].initial + lane * bytes, bytes);
-    }
+  const int64_t row = es_answering_row(m->window, s->frame);
+  s->frame = es_reduced_frame(m->window, s->frame + 1);
+  const int64_t lane = es_beginning_lane(m->window, s->frame);
+  for (size_t i = 0; lane >= 0 && i < m->state_count; i++) {
+    const size_t bytes = m->states[i].bytes / (size_t)m->window.lanes;
+    memcpy((char *)es_at(m->phases[0].states[i], (char *)s) + (size_t)lane * bytes,
+           (const char *)m->states[i].initial + (size_t)lane * bytes, bytes);
   }
   return row;
 }
 
 static const char *row_of(const es_model *m, const es_tensor *t, size_t i, int64_t row, char *block,
                           size_t *bytes) {
-  *bytes = m->outputs[i].bytes / (m->lanes ? (size_t)m->lanes : 1);
+  *bytes = m->outputs[i].bytes / (m->window.lanes ? (size_t)m->window.lanes : 1);
   return (const char *)es_at(t, block) + (size_t)row * *bytes;
 }
 
@@ -119,7 +106,7 @@ static size_t give_bytes(es_stream *s, const es_phase *phase, void *outputs) {
 
 static es_tensor **inputs_of(es_stream *s) {
   const es_model *m = s->model;
-  return m->phases[m->window ? 0 : m->phase_of[s->frame]].inputs;
+  return m->phases[m->window.steps ? 0 : m->phase_of[s->frame]].inputs;
 }
 
 size_t es_step_bytes(es_stream *s, const void *inputs, void *outputs) {
@@ -131,43 +118,23 @@ size_t es_step_bytes(es_stream *s, const void *inputs, void *outputs) {
   return give_bytes(s, compute(s), outputs);
 }
 
-/* NaN and infinity are the only values whose difference from themselves is not 0. */
-static bool all_finite(const float *x, size_t count) {
-  float differences = 0;
-  for (size_t i = 0; i < count; i++) differences += x[i] - x[i];
-  return differences == 0;
-}
-
 static void take_values(const es_spec *spec, const float *x, void *stored) {
-  if (spec->vocabulary || !spec->quantized) {
-    if (spec->type == ES_I32) for (size_t i = 0; i < spec->count; i++) ((int32_t *)stored)[i] = (int32_t)x[i];
-    else memcpy(stored, x, spec->bytes);
-    return;
-  }
-  const int32_t lowest = spec->type == ES_I8 ? -128 : -32768, zero = spec->zero_point;
-  const float low = (float)(lowest - zero), high = (float)(-lowest - 1 - zero);
-  if (spec->type == ES_I8)
-    for (size_t i = 0; i < spec->count; i++)
-      ((int8_t *)stored)[i] = (int8_t)es_stored(x[i] / spec->scale, low, high, zero);
-  else
-    for (size_t i = 0; i < spec->count; i++)
-      ((int16_t *)stored)[i] = (int16_t)es_stored(x[i] / spec->scale, low, high, zero);
+  if (spec->type == ES_I32) es_take_i32(x, stored, spec->count);
+  else if (spec->vocabulary || !spec->quantized) memcpy(stored, x, spec->bytes);
+  else if (spec->type == ES_I8) es_take_i8(x, stored, spec->count, spec->scale, spec->zero_point);
+  else es_take_i16(x, stored, spec->count, spec->scale, spec->zero_point);
 }
 
 static void give_values(const es_spec *spec, const void *stored, size_t count, float *y) {
   if (!spec->quantized) memcpy(y, stored, count * sizeof *y);
-  else if (spec->type == ES_I8)
-    for (size_t i = 0; i < count; i++)
-      y[i] = (float)(((const int8_t *)stored)[i] - spec->zero_point) * spec->scale;
-  else
-    for (size_t i = 0; i < count; i++)
-      y[i] = (float)(((const int16_t *)stored)[i] - spec->zero_point) * spec->scale;
+  else if (spec->type == ES_I8) es_give_i8(stored, y, count, spec->scale, spec->zero_point);
+  else es_give_i16(stored, y, count, spec->scale, spec->zero_point);
 }
 
 es_status es_step(es_stream *s, const float *inputs, float *outputs) {
   const es_model *m = s->model;
   es_tensor **to = inputs_of(s);
-  if (!all_finite(inputs, m->input_values)) return ES_BAD_INPUT;
+  if (!es_all_finite(inputs, m->input_values)) return ES_BAD_INPUT;
   const float *from = inputs;
   for (size_t i = 0; i < m->input_count; from += m->inputs[i].count, i++)
     if (m->inputs[i].vocabulary && !(*from >= 0 && *from < (float)m->inputs[i].vocabulary))
@@ -184,7 +151,7 @@ es_status es_step(es_stream *s, const float *inputs, float *outputs) {
     const char *stored = row_of(m, phase->outputs[i], i, row, (char *)s, &bytes);
     const size_t count = bytes / es_type_bytes(m->outputs[i].type);
     give_values(&m->outputs[i], stored, count, outputs);
-    if (!m->outputs[i].quantized) finite_outputs &= all_finite(outputs, count);
+    if (!m->outputs[i].quantized) finite_outputs &= es_all_finite(outputs, count);
     outputs += count;
   }
   return finite_outputs ? ES_OK : ES_NOT_FINITE;

@@ -1,0 +1,1 @@
+"""A step model as C that needs no runtime: constants, the kernels it uses, one call a step."""
