@@ -70,23 +70,57 @@ def compile_edgetpu(
 
 @click.command("export-c")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--runtime", type=click.Choice(["micro", "none"]), default="micro",
+              show_default=True, help="TensorFlow Lite Micro, or nothing.")  # fmt: skip
+@click.option("--layout", type=click.Choice(["plain", "arduino", "esp-idf"]), default="plain",
+              show_default=True,
+              help="Without a runtime: files, an Arduino library, an ESP-IDF one.")  # fmt: skip
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=".",
               show_default=True, help="The folder to write into.")  # fmt: skip
 @click.option("--prefix", metavar="NAME", help="What all names in C begin with; default: FILE's.")
 @force_option
-def export_c_command(file: Path, output: Path, prefix: str | None, force: bool) -> None:
-    """Write the step model FILE as C for TensorFlow Lite Micro.
+def export_c_command(
+    file: Path, runtime: str, layout: str, output: Path, prefix: str | None, force: bool
+) -> None:
+    """Write the step model FILE as C for a microcontroller.
 
-    The model as an array, the state loop in plain C, and an example that binds both to TensorFlow
-    Lite Micro. The memory it needs is measured, and its results are checked, with tflite-micro.
+    With --runtime none: constants, the kernels it uses and one call a step, in C99 with static
+    memory. All names begin with edgestep_NAME.
+
+    With --runtime micro: the model as an array, the state loop in plain C, and an example that
+    binds both to TensorFlow Lite Micro. The memory it needs is measured, and its results are
+    checked, with tflite-micro.
     """
+    if runtime == "none":
+        _export_firmware(file, layout, output, prefix, force)
+        return
+    if layout != "plain":
+        raise click.UsageError(f"--layout {layout} is for --runtime none")
     from convert.exporters.c import export_c
 
     written = export_c(load_step_model(file), output, prefix, force)
     measured = written.measured
-    for path in written.files:
-        echo(f"{path}: {path.stat().st_size:,} bytes")
+    _show_sizes(written.files)
     echo(
         f"arena {measured.arena_bytes:,} bytes; {measured.steps} steps on tflite-micro "
         f"{measured.version}, rms error {measured.rms:.3g}"
     )
+
+
+def _export_firmware(
+    file: Path, layout: str, output: Path, prefix: str | None, force: bool
+) -> None:
+    from convert.exporters.firmware.layouts import export_firmware
+
+    written = export_firmware(load_step_model(file), output, layout, prefix, force)
+    source = written.source
+    _show_sizes(written.files)
+    echo(
+        f"constants {source.constant_bytes:,} bytes, a stream {source.block_bytes:,} bytes of "
+        f"values; {source.name}_step"
+    )
+
+
+def _show_sizes(files: tuple[Path, ...]) -> None:
+    for path in files:
+        echo(f"{path}: {path.stat().st_size:,} bytes")

@@ -34,6 +34,8 @@ _WEIGHTS = {"products_f32": ("float32", "float32", 1), "products_f16": ("uint16"
 _ACTIVATIONS = ("ES_PLAIN", "ES_LOGISTIC", "ES_TANH", "ES_TABLE")
 _C_TYPES = {**C_TYPES, "uint16": "uint16_t", "float64": "double"}
 LINE = 98
+# So many copies are written one by one.
+_FEW_RUNS = 8
 
 
 class OperatorWriter:
@@ -84,7 +86,7 @@ class OperatorWriter:
     def _operator(self, operator: Mapping[str, Any]) -> list[str]:
         kernel = operator["kernel"]
         if kernel in ("move", "products"):
-            lines = [self._run(run) for run in operator["runs"]]
+            lines = self._runs(operator["runs"])
             products = (self._product(product) for product in operator["products"])
             return [*lines, *(line for product in products for line in product)]
         if not kernel:
@@ -108,13 +110,14 @@ class OperatorWriter:
 
     def _fields(self, operator: Mapping[str, Any]) -> list[str]:
         """Return the fields of es_op that are not zero."""
-        fields = []
-        if any(operator["n"]):
-            fields.append(f".n = {{{', '.join(map(str, operator['n']))}}}")
+        fields = [f".n = {{{', '.join(map(str, operator['n']))}}}"]
         fields += [f".{name} = {_real(operator[name])}" for name in ("low", "high")]
-        fields.append(f".scale = {{{', '.join(map(_real, operator['scale']))}}}")
-        fields.append(f".zero = {{{', '.join(map(str, operator['zero']))}}}")
-        fields.append(f".axis = {operator['axis']}")
+        if any(operator["scale"]):
+            fields.append(f".scale = {{{', '.join(map(_real, operator['scale']))}}}")
+        if any(operator["zero"]):
+            fields.append(f".zero = {{{', '.join(map(str, operator['zero']))}}}")
+        if operator["axis"]:
+            fields.append(f".axis = {operator['axis']}")
         # A table of 8 bits holds what the function would give.
         if operator["function"] and operator["kernel"].startswith("unary"):
             fields.append(f".function = {operator['function']}")
@@ -152,6 +155,22 @@ class OperatorWriter:
         to = self._address(run["to"], run["to_byte"])
         return f"memcpy({to}, {self._address(run['from'], run['from_byte'])}, {run['bytes']});"
 
+    def _runs(self, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Copy bytes; if there are many runs, in a loop over a table of them."""
+        if len(runs) <= _FEW_RUNS or any(run["from"]["constant"] for run in runs):
+            return [self._run(run) for run in runs]
+        ends = [
+            (run["to"]["offset"] + run["to_byte"], run["from"]["offset"] + run["from_byte"],
+             run["bytes"])
+            for run in runs
+        ]  # fmt: skip
+        dtype = "uint16" if max(map(max, ends)) < 2**16 else "int32"
+        table = self.array(np.array(ends, dtype).ravel())
+        return [
+            f"for (size_t i = 0; i < {3 * len(runs)}; i += 3)",
+            f"  memcpy(block + {table}[i], block + {table}[i + 1], (size_t){table}[i + 2]);",
+        ]
+
     def _product(self, product: Mapping[str, Any]) -> list[str]:
         kernel = product["kernel"]
         if kernel not in _WEIGHTS:
@@ -187,10 +206,12 @@ class OperatorWriter:
 def wrapped(begin: str, fields: Sequence[str], end: str) -> str:
     """Write an initializer in lines of a width that can be read."""
     indent = " " * (len(begin) - len(begin.lstrip()) + 4)
-    return textwrap.fill(
-        begin + ", ".join(fields) + end, LINE, subsequent_indent=indent, break_long_words=False,
-        break_on_hyphens=False,
-    )
+    text = ", ".join(fields).replace(", ", ",\t").replace(" ", "\0").replace("\t", " ")
+    lines = textwrap.fill(
+        begin.replace(" ", "\0") + text + end, LINE, subsequent_indent=indent,
+        break_long_words=False, break_on_hyphens=False, expand_tabs=False,
+    )  # fmt: skip
+    return lines.replace("\0", " ")
 
 
 def _real(value: float) -> str:

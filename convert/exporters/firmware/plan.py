@@ -1,8 +1,8 @@
 """What libedgestep computes in a step, taken from the library itself.
 
 The library loads the model for its portable kernels and tells its plan: which kernel with which
-numbers, where each value lies in a stream's block, and the weights as they are packed. So the C that
-is written of it computes what the library does.
+numbers, where each value lies in a stream's block, and the weights as they are packed. So the C
+that is written of it computes what the library does.
 """
 
 from __future__ import annotations

@@ -1,0 +1,182 @@
+"""C without a runtime steps as libedgestep does, to the bit."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from convert.errors import NotExportableError
+from convert.exporters.firmware.source import firmware_source
+from device_runner.backends import backend_module
+from device_runner.backends.native import NativeBackend
+from device_runner.errors import MissingRuntimeError
+from device_runner.model.step_file import StepModel, load_step_model
+from pipeline.cli import main
+from tests.conftest import EACH_VARIANT, KEPT_STEP_MODELS
+from tests.device_runner.near_misses import near_miss
+from tests.firmware.host import (
+    CARELESS,
+    STRICT,
+    Firmware,
+    compile_portable_library,
+    compiled_firmware,
+    portable_backend,
+    seeded_frames,
+)
+
+KEPT = sorted(KEPT_STEP_MODELS.glob("*.tflite"))
+STEPS = 200
+
+
+@pytest.fixture(autouse=True)
+def needs_library():
+    try:
+        backend_module("native").probe()
+    except MissingRuntimeError as error:
+        pytest.skip(error.message)
+
+
+@pytest.fixture(scope="session")
+def portable(made_once) -> Path:
+    return made_once("portable-libedgestep.so", compile_portable_library)
+
+
+def state_of(backend: NativeBackend) -> bytes:
+    return b"".join(backend.read_state().values())
+
+
+def check(model: StepModel, firmware: Firmware, portable: Path, steps: int = STEPS) -> None:
+    """Step both from the initial state, by bytes, and compare outputs and states."""
+    library = portable_backend(portable, model)
+    assert firmware.state() == state_of(library)
+    for frame in seeded_frames(model, steps):
+        assert firmware.step_bytes(frame) == library.step(frame)
+        assert firmware.state() == state_of(library)
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+@pytest.mark.parametrize("flags", [STRICT, CARELESS], ids=["c99", "fma"])
+def test_kept_models(path, flags, portable, tmp_path):
+    model = load_step_model(path)
+    firmware = compiled_firmware(model, tmp_path, flags)
+    check(model, firmware, portable)
+    assert firmware.self_test() == 0
+    assert firmware.state() == b"".join(model.contract.initial_state().values())
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_real_values_are_stored_as_the_library_does(path, portable, tmp_path):
+    model = load_step_model(path)
+    firmware = compiled_firmware(model, tmp_path)
+    x = np.zeros(sum(np.prod(spec.shape) for spec in model.contract.inputs), np.float32)
+    y = np.zeros(sum(np.prod(spec.frame_shape) for spec in model.contract.answers), np.float32)
+    step = portable_backend(portable, model)._stream.bind_values_step(x, y)
+    for frame in np.asarray(model.golden.x, np.float32) * 3:  # some are beyond the grid
+        x[:] = frame.ravel()
+        y[:] = 0
+        status = step()
+        found, given = firmware.step(x, len(y))
+        assert found == status
+        assert given.tobytes() == y.tobytes()
+    before = firmware.state()
+    x[0] = np.nan
+    assert firmware.step(x, len(y))[0] == 4
+    assert firmware.state() == before
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_a_state_of_another_runtime_goes_on(path, portable, tmp_path):
+    model = load_step_model(path)
+    firmware, library = compiled_firmware(model, tmp_path), portable_backend(portable, model)
+    frames = seeded_frames(model, 40)
+    for frame in frames[:23]:
+        library.step(frame)
+    firmware.set_state(state_of(library))
+    assert firmware.state() == state_of(library)
+    expected = [library.step(frame) for frame in frames[23:]]
+    assert [firmware.step_bytes(frame) for frame in frames[23:]] == expected
+    firmware.reset()
+    assert firmware.state() == b"".join(model.contract.initial_state().values())
+
+
+@pytest.mark.parametrize(("cell", "options"), EACH_VARIANT)
+def test_every_cell(step_models, cell, options, portable, tmp_path):
+    for scheme in ("int8", "float32"):
+        model = load_step_model(step_models(cell, scheme, **options))
+        check(model, compiled_firmware(model, tmp_path / scheme), portable, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["int16x8", "dynamic", "float16", "int8:per-channel"])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "window-attention"])
+def test_other_schemes(step_models, cell, scheme, portable, tmp_path):
+    if cell == "window-attention" and scheme == "int16x8":
+        pytest.skip("this cell has no such form")
+    model = load_step_model(step_models(cell, scheme))
+    firmware = compiled_firmware(model, tmp_path)
+    check(model, firmware, portable)
+    assert firmware.self_test() == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_graphs_that_are_nearly_a_cell(seed, portable, tmp_path):
+    kept = [load_step_model(path) for path in KEPT if "window" not in path.name]
+    model = kept[seed % len(kept)]
+    model = replace(model, flatbuffer=near_miss(model.flatbuffer, seed)[0])
+    check(model, compiled_firmware(model, tmp_path), portable, 20)
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_nothing_is_needed_but_memcpy_and_memset(path, tmp_path):
+    compiled_firmware(load_step_model(path), tmp_path)
+    command = ["gcc", "-std=c99", "-O2", "-c", "-o", str(tmp_path / "net.o")]
+    subprocess.run([*command, str(tmp_path / "edgestep_net.c")], check=True)
+    done = subprocess.run(
+        ["nm", "-u", str(tmp_path / "net.o")], capture_output=True, text=True, check=True
+    )
+    needed = {line.split()[-1] for line in done.stdout.splitlines()}
+    assert needed <= {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
+
+
+def test_names_become_identifiers(tmp_path):
+    path = KEPT[0]
+    for name, expected in (
+        ("7 segments; system().tflite", "edgestep_7_segments__system"),
+        ("Größe.tflite", "edgestep_gr__e"),
+        ("int.tflite", "edgestep_int"),
+    ):
+        source = firmware_source(replace(load_step_model(path), path=tmp_path / name))
+        assert source.name == expected
+    with pytest.raises(NotExportableError, match="not a valid C name"):
+        firmware_source(load_step_model(path), "1; system()")
+
+
+def test_what_the_library_refuses_is_refused_in_one_line(tmp_path):
+    model = load_step_model(KEPT_STEP_MODELS / "gru-int8.tflite")
+    damaged = bytes(model.flatbuffer).replace(bytes([28, 0, 0, 0]), bytes([231, 3, 0, 0]))
+    with pytest.raises(NotExportableError, match="libedgestep refuses") as caught:
+        firmware_source(replace(model, flatbuffer=damaged))
+    assert "\n" not in caught.value.message
+
+
+def test_files_of_others_are_kept(tmp_path):
+    (tmp_path / "edgestep_gru_int8.c").write_text("int mine;\n")
+    command = ["export-c", str(KEPT_STEP_MODELS / "gru-int8.tflite"), "--runtime", "none"]
+    done = CliRunner().invoke(main, [*command, "--output", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "--force" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["edgestep_gru_int8.c"]
+    for _ in range(2):
+        done = CliRunner().invoke(main, [*command, "--output", str(tmp_path), "--force"])
+        assert done.exit_code == 0, done.output
+    assert "constants 2,912 bytes" in done.stdout
+
+
+def test_a_layout_wants_no_runtime(tmp_path):
+    command = ["export-c", str(KEPT[0]), "--layout", "arduino", "--output", str(tmp_path)]
+    assert CliRunner().invoke(main, command).exit_code == 2
