@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import MissingDataError
 from models.tasks.sequence_set import SequenceSet
@@ -11,6 +12,9 @@ from models.tasks.task import Task, split_by_label
 CHANNELS = 12
 SPEAKERS = 9
 VALIDATION_SHARE = 0.2
+# The utterances of a speaker lie in the order in which they were recorded; so many in a row are a
+# group, which cross-validation keeps together.
+GROUP_UTTERANCES = 6
 # Which training sequences are held out for validation is part of the task, not of a run.
 SPLIT_SEED = 20
 
@@ -52,4 +56,13 @@ def _sequences(split: str) -> SequenceSet:
     frames, labels = load_japanese_vowels(split=split, return_type="pd-multiindex")
     sequences = [group.to_numpy(np.float32) for _, group in frames.groupby(level=0, sort=True)]
     classes = np.asarray(labels).astype(np.int64) - 1
-    return SequenceSet(sequences, classes, np.zeros(len(classes), np.int64))
+    return SequenceSet(sequences, classes, _groups(classes))
+
+
+def _groups(classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number each utterance's place in its speaker's order, GROUP_UTTERANCES to a number."""
+    groups = np.zeros(len(classes), np.int64)
+    for speaker in range(SPEAKERS):
+        own = np.flatnonzero(classes == speaker)
+        groups[own] = np.arange(len(own)) // GROUP_UTTERANCES
+    return groups

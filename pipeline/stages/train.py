@@ -69,7 +69,7 @@ class Train(Work):
         task = load_task(self.recipe.task)
         keras.utils.set_random_seed(self.network.seed)
         architecture = architecture_of(self.recipe, self.network, task)
-        network = _new_network(architecture, task)
+        network = new_network(architecture, task)
         gradients = {"gradient_norms_at_start": gradient_health(network, task.validation)}
         history = self._fit(network, task, folder / CHECKPOINT_FILE, report)
         gradients["gradient_norms_after_training"] = gradient_health(network, task.validation)
@@ -128,7 +128,7 @@ def architecture_of(recipe: Recipe, network: Network, task: Task) -> Architectur
     )
 
 
-def _new_network(architecture: Architecture, task: Task) -> keras.Model:
+def new_network(architecture: Architecture, task: Task) -> keras.Model:
     """Make a network with random weights that knows the task's means and deviations."""
     from models.layers import Normalization, ValueHead
 
