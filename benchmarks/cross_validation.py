@@ -6,7 +6,7 @@ point they are of a model's compression (``prune.learning_rate``). Every fit is 
 runs/benchmarks/cross-validation/NAME.jsonl, so that an interrupted command goes on.
 
     python benchmarks/cross_validation.py recipes/fast-grnn.toml --model fast-grnn-32 \\
-      --grid "input_noise=0.3,0.7 input_offset=0,0.5" --grid "learning_rate=0.002,0.005 epochs=80,200"
+      --grid "input_noise=0.3,0.7 input_offset=0,0.5" --grid "learning_rate=0.002,0.005 epochs=80"
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def combinations(grid: str) -> Iterator[Settings]:
     """List all combinations of a grid like "learning_rate=0.002,0.005 epochs=80,200"."""
     names, lists = [], []
     for part in grid.split():
-        name, equals, values = part.partition("=")
+        name, _, values = part.partition("=")
         try:
             lists.append([float(value) for value in values.split(",")])
         except ValueError:

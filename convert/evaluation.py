@@ -1,9 +1,9 @@
-"""Evaluate a step model as the device steps it: on a task's test data, and against the float
-model over a long stream."""
+"""Evaluate a step model as the device steps it: on a task's validation and test data, and against
+the float model over a long stream."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import StepModel
 from device_runner.stream import Stream
 from device_runner.verify import compare
+from models.item_scores import ItemScores, item_scores
 from models.tasks.sequence_set import SequenceSet
 from models.tasks.task import Task
 from models.tensorflow_log import quiet
@@ -30,16 +31,35 @@ DRIFT_ANSWERS = 1000
 DRIFT_SEED = 7
 
 
-def evaluate_step_model(stream: Stream, task: Task) -> dict[str, Any]:
-    """Compute the task's metric on its test data, and per group if the task has groups.
+def evaluate_step_model(
+    stream: Stream, task: Task, keep: Callable[[ItemScores], None] | None = None
+) -> dict[str, Any]:
+    """Compute the task's metric on its validation and test data, and per group if the task has
+    groups.
+
+    What is chosen later, such as a scheme, is chosen by the validation data. The test data only
+    say how good the result is.
+
+    Args:
+        keep: called with the score of each test sequence, where the metric has such.
 
     Returns:
-        The metric under its own key ("accuracy", "mean_absolute_error"). If the task has groups,
-        also a dict from group to metric, under that key with "_by_" and the group's name appended.
+        The metric under its own key ("accuracy", "mean_absolute_error"), and for the validation
+        data under the same with "validation_" before it. If the task has groups, also a dict from
+        group to metric, under that key with "_by_" and the group's name appended.
     """
-    data, metric = task.test, task.score
+    metric = task.score
+    held_out = metric.compute(step_outputs(stream, task.validation), task.validation)
+    data = task.test
     outputs = step_outputs(stream, data)
-    metrics: dict[str, Any] = {metric.key: metric.rounded(metric.compute(outputs, data))}
+    metrics: dict[str, Any] = {
+        f"validation_{metric.key}": metric.rounded(held_out),
+        "validation_sequences": len(task.validation),
+        metric.key: metric.rounded(metric.compute(outputs, data)),
+    }
+    of_items = item_scores(metric, outputs, data)
+    if keep is not None and of_items is not None:
+        keep(of_items)
     if task.group_name:
         by_group = {}
         for group in np.unique(data.groups):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from device_runner.model.step_file import StepModel, pack
 from device_runner.model.window import Window
 from device_runner.stream import Stream
 from device_runner.verify import verify
+from models.item_scores import ItemScores
 from models.network import Architecture
 from models.tasks.task import Task
 from models.tensorflow_log import quiet
@@ -74,12 +76,13 @@ def export(
     ranges: Ranges | None = None,
     training_facts: dict[str, Any] | None = None,
     recipe_hash: str = "",
+    keep: Callable[[ItemScores], None] | None = None,
 ) -> StepModel:
     """Write a step model file and prove it on the spot.
 
     Before the file is written, the result is stepped on LiteRT through the golden sequences
-    and the whole test set. The contract records these metrics, and the drift from the float
-    model over a long stream.
+    and the whole validation and test sets. The contract records these metrics, and the drift
+    from the float model over a long stream of validation data.
 
     Args:
         network: the float network, [batch, steps, inputs] -> [batch, steps, outputs]; it computes
@@ -88,6 +91,7 @@ def export(
         scheme: a parsed scheme, or its name.
         ranges: ranges calibrated on ``step``; integer schemes need them.
         training_facts: further metrics for the contract.
+        keep: called with the score of each test sequence (models.item_scores).
 
     Raises:
         UnknownSchemeError, SchemeWordsError: there is no such scheme.
@@ -95,7 +99,7 @@ def export(
         VerificationError: the converted model does not compute what the network does.
     """
     step = step or float_step(network)
-    facts = facts_of_task(network, architecture, task, step, training_facts or {})
+    facts = facts_of_task(network, architecture, task, step, training_facts or {}, keep)
     return export_step(step, facts, scheme, path, ranges, recipe_hash)
 
 

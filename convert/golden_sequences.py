@@ -27,7 +27,7 @@ def golden_of_network(network: keras.Model, data: SequenceSet, outputs: Sequence
 
     Args:
         network: [1, steps, inputs] -> [1, steps, outputs], or several inputs and outputs.
-        data: the task's test data.
+        data: the task's validation data.
         outputs: names of the network's outputs, in its order.
     """
     sequences = []

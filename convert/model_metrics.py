@@ -51,6 +51,9 @@ class ModelMetrics:
         metric: what it is judged by.
         score: the metric of the step model.
         float_score: the metric of the float network; None if it was not measured.
+        validation_score, float_validation_score: the same two on the validation data, by which
+            schemes are chosen; None in files older than these entries and for imported models.
+        validation_sequences: how many sequences the validation data has.
         by_group: the metric by group of the test data ("speaker 3"); empty if there are no groups.
         drift: over a long stream; None for a float model.
         multiply_adds: of one step; None in files older than this entry.
@@ -61,6 +64,9 @@ class ModelMetrics:
     metric: MetricDescription
     score: float
     float_score: float | None = None
+    validation_score: float | None = None
+    float_validation_score: float | None = None
+    validation_sequences: int = 0
     by_group: dict[str, float] = field(default_factory=dict)
     drift: Drift | None = None
     multiply_adds: int | None = None
@@ -83,12 +89,23 @@ class ModelMetrics:
         groups = (value for name, value in raw.items() if name.startswith(f"{metric.key}_by_"))
         return cls(
             metric=metric,
-            # Null stands for a score that is not a number.
-            score=math.nan if raw[metric.key] is None else raw[metric.key],
+            score=_number(raw[metric.key]),
             float_score=raw.get(f"float_{metric.key}"),
+            validation_score=_known(raw, f"validation_{metric.key}"),
+            float_validation_score=_known(raw, f"float_validation_{metric.key}"),
+            validation_sequences=int(raw.get("validation_sequences") or 0),
             by_group=dict(next(groups, {})),
             drift=Drift.read(raw["drift"]) if raw.get("drift") else None,
             multiply_adds=raw.get("multiply_adds"),
             seconds_per_epoch=raw.get("seconds_per_epoch"),
             sparsity=dict(raw.get("sparsity_reached") or {}),
         )
+
+
+def _number(value: float | None) -> float:
+    """Null stands for a score that is not a number."""
+    return math.nan if value is None else value
+
+
+def _known(raw: Mapping[str, Any], name: str) -> float | None:
+    return _number(raw[name]) if name in raw else None

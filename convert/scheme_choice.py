@@ -1,8 +1,8 @@
 """Choose the scheme for a target: the cheapest one that keeps what the network learned.
 
 Profiles say what a target can run and what is cheap on it. Whether a model survives a scheme is
-measured: the first exported candidate that stays near the float model is chosen. The reason is
-given in words, for people to check.
+measured on validation data: the first exported candidate that stays near the float model is chosen.
+The reason is given in words, for people to check. Test data has no part in it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from convert.targets.profile import get_profile
 from models.metrics import ACCURACY
 
 # How much a candidate may lose against the float model: this much of a metric that is a share, or
-# this share of any other metric's value (an error in mg/dL).
+# this share of any other metric's value (an error in mg/dL). One validation sequence may always be
+# lost: where there are few, it is more than that, and tells nothing.
 SCORE_LOSS = 0.01
 SCORE_LOSS_SHARE = 0.02
+# Of scores as contracts hold them.
+ROUNDING = 1e-4
 # The share of equal decisions that it must keep over a long stream without reset. For a model that
 # gives values, the largest error there, as a share of the outputs' spread.
 DECISIONS_KEPT = 0.9
@@ -47,20 +50,26 @@ def refusal(metrics: ModelMetrics) -> str | None:
     """Say why a step model cannot stand in for the float one; None if it can.
 
     Args:
-        metrics: of the step model; with the float network's score.
+        metrics: of the step model; with both scores on the validation data.
+
+    Raises:
+        ContractViolationError: the metrics are of a file that does not hold these scores.
     """
-    metric, reference = metrics.metric, metrics.float_score
-    if reference is None:
+    metric, reference = metrics.metric, metrics.float_validation_score
+    score = metrics.validation_score
+    if reference is None or score is None:
         raise ContractViolationError(
-            "the metrics do not hold the float model's score; export the model again"
+            "the metrics do not hold the scores on validation data; export the model again"
         )
-    lost = metric.lost(metrics.score, reference)
-    if metric.is_share and lost > SCORE_LOSS:
+    lost = metric.lost(score, reference)
+    one_sequence = 1 / metrics.validation_sequences if metrics.validation_sequences else 0.0
+    # The comparisons are such that a score that is not a number is refused.
+    if metric.is_share and not lost <= max(SCORE_LOSS, one_sequence + ROUNDING):
         return f"loses {100 * lost:.1f} points of {metric.name}"
-    if not metric.is_share and lost > SCORE_LOSS_SHARE * abs(reference):
+    if not metric.is_share and not lost <= SCORE_LOSS_SHARE * abs(reference):
         return (
             f"is worse by {lost / abs(reference):.1%} in {metric.name} "
-            f"({metric.text(metrics.score)} against {metric.text(reference)})"
+            f"({metric.text(score)} against {metric.text(reference)})"
         )
     return drift_refusal(metrics.drift, metric.name == ACCURACY.name) if metrics.drift else None
 

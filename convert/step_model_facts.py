@@ -17,6 +17,7 @@ from device_runner.model.flatbuffer import read_graph
 from device_runner.model.golden import Golden
 from device_runner.operators.multiply_adds import mean_multiply_adds
 from device_runner.stream import Stream
+from models.item_scores import ItemScores
 from models.network import Architecture, count_parameters
 from models.prediction import evaluate
 from models.tasks.task import Task
@@ -62,17 +63,22 @@ def facts_of_task(
     task: Task,
     step: FloatStep,
     training_facts: dict[str, Any],
+    keep: Callable[[ItemScores], None] | None = None,
 ) -> StepModelFacts:
     """Collect the facts of a network that was trained on a task.
+
+    The golden sequences and the streams are validation data: what is held to them, or chosen by
+    them, has not seen the test data.
 
     Args:
         network: the float network, [batch, steps, inputs] -> [batch, steps, outputs]; it computes
             the golden outputs.
         step: its float step graph.
         training_facts: further metrics for the contract.
+        keep: as :func:`convert.evaluation.evaluate_step_model` has it.
     """
     outputs = [spec.name for spec in contract_fields(read_graph(step.flatbuffer), step)["outputs"]]
-    golden = golden_of_network(network, task.test, outputs)
+    golden = golden_of_network(network, task.validation, outputs)
     spread = float(golden.y.max() - golden.y.min())
     if task.gives_values:
         # If hardly anything can be predicted, the outputs hardly move. Then the size of an error
@@ -85,7 +91,10 @@ def facts_of_task(
         return {
             "metric": metric.facts(),
             f"float_{metric.key}": metric.rounded(evaluate(network, task.test, metric)[1]),
-            **evaluate_step_model(stream, task),
+            f"float_validation_{metric.key}": metric.rounded(
+                evaluate(network, task.validation, metric)[1]
+            ),
+            **evaluate_step_model(stream, task, keep),
             "multiply_adds": mean_multiply_adds(stream.model),
             **training_facts,
         }
@@ -105,7 +114,7 @@ def facts_of_task(
         golden=golden,
         spread=spread,
         classifies=not task.gives_values,
-        streams=task.test.sequences,
+        streams=task.validation.sequences,
         evaluate=score,
         front_end=task.front_end,
     )

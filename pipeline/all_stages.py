@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.schemes.spec import SchemeSpec
+from models.item_scores import ItemScores
 from pipeline.files import place, read_json_lines
 from pipeline.networks import Network, networks_of
 from pipeline.recipe import Recipe
@@ -18,7 +19,7 @@ from pipeline.stages.bench import RESULTS_FILE, Bench
 from pipeline.stages.calibrate import Calibrate
 from pipeline.stages.check import Check
 from pipeline.stages.compress import Compress
-from pipeline.stages.convert import Convert
+from pipeline.stages.convert import ITEMS_FILE, Convert, keep_items, load_items
 from pipeline.stages.qat import QuantizationAwareTraining
 from pipeline.stages.robustness import Robustness, load_study
 from pipeline.stages.train import Train
@@ -29,7 +30,8 @@ from pipeline.workspace import Stage, Workspace
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left behind, for the report: finished stages by network, files, results."""
+    """What a run left behind, for the report: finished stages by network, files, results, and by
+    file how it did on each test sequence."""
 
     recipe: Recipe
     folder: Path
@@ -40,6 +42,7 @@ class Outcome:
     results: list[dict[str, Any]]
     verification: list[RuntimeAnswer]
     studies: list[ModelStudy]
+    items: dict[str, ItemScores]
 
 
 def run_stages(recipe: Recipe, workspace: Workspace, until: str, track: Tracker) -> Outcome:
@@ -86,17 +89,21 @@ class _Run:
                 calibrated[network.label] = self.workshop.do(Calibrate(recipe, network, stage))
         tuned = self._fine_tune(networks, trained, calibrated)
         files: list[Path] = []
+        items: dict[str, ItemScores] = {}
         if self._wants("convert"):
             for network in networks:
                 label = network.label
                 convert = Convert(recipe, network, trained[label], calibrated[label], tuned[label])
-                files += self._convert(convert)
+                made, scores = self._convert(convert)
+                files += made
+                items.update(scores)
+            keep_items(self.workshop.workspace.folder / ITEMS_FILE, items)
         verification = self._verify(files) if self._wants("verify") else []
         results = self._bench(files) if self._wants("bench") else []
         studies = self._disturb(networks) if self._wants("robustness") else []
         folder = self.workshop.workspace.folder
         return Outcome(
-            recipe, folder, trained, calibrated, files, task, results, verification, studies
+            recipe, folder, trained, calibrated, files, task, results, verification, studies, items
         )
 
     def _train(self, network: Network, trained: dict[str, Stage]) -> Stage:
@@ -128,18 +135,20 @@ class _Run:
                         calibrated[network.label],
                     )
                 )
-                for scheme in self.recipe.schemes
+                for scheme in self.recipe.schemes_of(network.section)
                 if scheme.qat
             }
             for network in networks
         }
 
-    def _convert(self, convert: Convert) -> list[Path]:
-        """Export a network and copy its files to the top of the run's folder."""
+    def _convert(self, convert: Convert) -> tuple[list[Path], dict[str, ItemScores]]:
+        """Export a network and copy its files to the top of the run's folder; return them, and by
+        file how it did on each test sequence."""
         stage, top = self.workshop.do(convert), self.workshop.workspace.folder
         for name in convert.file_names:
             place(stage.folder / name, top / name)
-        return [top / name for name in convert.file_names]
+        paths = [top / name for name in convert.file_names]
+        return paths, load_items(stage.folder / ITEMS_FILE)
 
     def _verify(self, files: list[Path]) -> list[RuntimeAnswer]:
         stage = self.workshop.do(Verify(tuple(files)))
@@ -163,6 +172,6 @@ class _Run:
                 self.workshop.do(Robustness(recipe, folder / network.file_name(scheme))).folder
             )
             for network in networks
-            if network.seed == recipe.seeds[0]
+            if network.seed == recipe.seeds[0] and not network.section.is_control
             for scheme in recipe.schemes
         ]

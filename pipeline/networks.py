@@ -41,6 +41,6 @@ def models_by_file(recipe: Recipe) -> dict[str, tuple[str, str]]:
     return {
         Network(section, seed).file_name(scheme): (section.label, str(scheme))
         for section in recipe.models
-        for scheme in recipe.schemes
+        for scheme in recipe.schemes_of(section)
         for seed in recipe.seeds
     }

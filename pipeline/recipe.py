@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -155,6 +156,26 @@ else:
     )
 
 
+#: The compression that compresses nothing.
+CONTROL = "longer"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuning: so many epochs, so often, at this learning rate."""
+
+    epochs: int
+    learning_rate: float
+    times: int
+
+    def control_label(self, label: str) -> str:
+        """Return what the network ``label`` is called when it is trained on for as long."""
+        often = f"-by{self.times}" if self.times > 1 else ""
+        usual = self.learning_rate == TuningSettings.learning_rate
+        rate = "" if usual else f"-at{self.learning_rate:g}"
+        return f"{label}-longer{self.epochs * self.times}{often}{rate}"
+
+
 class ModelSection(_Compressible):
     """[[models]]: one network.
 
@@ -184,6 +205,29 @@ class ModelSection(_Compressible):
         return {stage: section for stage, section in sections.items() if section}
 
     @property
+    def is_control(self) -> bool:
+        """Whether it is a network that is only trained on, to hold others against."""
+        return CONTROL in self.compressions
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is neither taught nor compressed nor trained on."""
+        return self.distil is None and not self.compressions
+
+    @property
+    def tuned(self) -> Tuned | None:
+        """How much its compressions fine-tune it; None if it has none."""
+        parts = []
+        for section in self.compressions.values():
+            settings, tuning = section.settings, section.tuning
+            rounds = settings.rounds if getattr(settings, "structured", False) else 1
+            parts.append(Tuned(tuning.epochs, tuning.learning_rate, rounds))
+        if len({(part.epochs, part.learning_rate) for part in parts}) == 1:
+            return replace(parts[0], times=sum(part.times for part in parts))
+        total = sum(part.epochs * part.times for part in parts)
+        return Tuned(total, parts[0].learning_rate, 1) if parts else None
+
+    @property
     def loses_inputs(self) -> bool:
         """Whether it loses input channels."""
         prune = self.compressions.get("prune")
@@ -211,7 +255,8 @@ class Recipe(Section):
 
     Every network is trained with every seed and exported in every scheme. For each target
     (convert.scheme_choice.candidates) one of the schemes is recommended. ``fold_embedding`` is as
-    in convert.step.step_module.StepModule."""
+    in convert.step.step_module.StepModule. With ``controls``, what is trained further is held
+    against the float network trained for as many more epochs (:mod:`pipeline.controls`)."""
 
     name: FileName
     task: str
@@ -221,12 +266,19 @@ class Recipe(Section):
     )
     targets: list[str] = Field(default=["cpu"])
     fold_embedding: bool | None = None
+    controls: bool = True
     training: TrainingSection = TrainingSection()
     calibration: CalibrationSection = CalibrationSection()
     qat: QATSection = QATSection()
     bench: BenchSection = BenchSection()
     robustness: RobustnessSection | None = None
     models: list[ModelSection] = Field(min_length=1)
+
+    def schemes_of(self, section: ModelSection) -> list[SchemeSpec]:
+        """List the schemes that a model is exported in; a control is trained for none."""
+        if not section.is_control:
+            return self.schemes
+        return [scheme for scheme in self.schemes if not scheme.qat] or [SchemeSpec("float32")]
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -239,6 +291,7 @@ def load_recipe(path: Path) -> Recipe:
         RecipeError: the file is missing or not TOML, or an entry is unknown or has a wrong value.
             For an unknown key the message suggests the nearest known one.
     """
+    from pipeline.controls import with_controls
     from pipeline.recipe_check import contradiction
 
     try:
@@ -252,4 +305,4 @@ def load_recipe(path: Path) -> Recipe:
     problem = contradiction(recipe)
     if problem:
         raise RecipeError(f"{path}: {problem}")
-    return recipe
+    return with_controls(recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from device_runner.atomic_write import write_atomically
 from models.metrics import MetricDescription
 from pipeline.all_stages import Outcome
+from pipeline.differences import Compared
 from pipeline.drawing import MARKERS, colors_of, svg
 from pipeline.robustness.page import robustness_part
 from pipeline.stages.calibrate import StateRange, load_state_ranges
 from pipeline.stages.history import NetworkHistory
-from pipeline.table import Row, make_rows, pareto_front, remarks, title
+from pipeline.table import Row, compared, make_rows, pareto_front, remarks, title
 
 REPORT_FILE = "report.html"
 TEMPLATE_FILE = "report.html.jinja"
@@ -47,6 +49,7 @@ def write_report(outcome: Outcome) -> Path:
         states=[_state_facts(label, one) for label, found in states.items() for one in found],
         tradeoff=svg("tradeoff", _tradeoff(rows)),
         pareto=pareto_front(rows),
+        differences=[_difference_facts(one, outcome.task.metric) for one in compared(outcome)],
         distribution=svg("distribution", _distributions(outcome.results)),
         curves=svg("curves", _training_curves(histories)),
         gradients=svg("gradients", _gradient_norms(histories)),
@@ -57,6 +60,16 @@ def write_report(outcome: Outcome) -> Path:
     return path
 
 
+def _difference_facts(one: Compared, metric: MetricDescription) -> dict[str, Any]:
+    return {
+        "why": one.why,
+        "variant": " ".join(one.variant),
+        "against": " ".join(one.against),
+        "difference": one.difference.interval(metric),
+        "words": one.words(metric),
+    }
+
+
 def _training_facts(label: str, history: NetworkHistory) -> dict[str, Any]:
     best = history.training.best_epoch
     return {
@@ -64,6 +77,7 @@ def _training_facts(label: str, history: NetworkHistory) -> dict[str, Any]:
         "epochs": len(history.training.loss),
         "best_epoch": best + 1,
         "seconds": sum(history.training.seconds),
+        "seconds_per_epoch": statistics.median(history.training.seconds),
         "validation_score": history.training.validation_score[best],
         "test_score": history.test_score,
         "sparsity": history.sparsity_reached,

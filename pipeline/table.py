@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import statistics
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from device_runner.backends import steps_in_one_call
 from device_runner.printable import without_controls
 from models.metrics import MetricDescription
 from pipeline.all_stages import Outcome
+from pipeline.differences import Compared, differences
 from pipeline.networks import models_by_file
 from pipeline.stages.verify import RuntimeAnswer
 
@@ -142,14 +144,12 @@ def _row(
 def _median(results: list[dict[str, Any]], *path: str) -> Any:
     """Return the median of the values at ``path`` in results; None if no result has one."""
     values = [_dig(result, path) for result in results]
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    return _median_of(values)
 
 
 def _medians(seeds: list[ModelMetrics]) -> ModelMetrics:
     """Return the medians over networks that differ in their seed; the rest is the first one's."""
     first = seeds[0]
-    references = [seed.float_score for seed in seeds if seed.float_score is not None]
     drifts = [seed.drift for seed in seeds if seed.drift]
     by_group: dict[str, list[float]] = defaultdict(list)
     for seed in seeds:
@@ -158,7 +158,9 @@ def _medians(seeds: list[ModelMetrics]) -> ModelMetrics:
     return replace(
         first,
         score=statistics.median(seed.score for seed in seeds),
-        float_score=statistics.median(references) if references else None,
+        float_score=_median_of(seed.float_score for seed in seeds),
+        validation_score=_median_of(seed.validation_score for seed in seeds),
+        float_validation_score=_median_of(seed.float_validation_score for seed in seeds),
         by_group={group: statistics.median(scores) for group, scores in by_group.items()},
         drift=replace(
             drifts[0],
@@ -168,6 +170,12 @@ def _medians(seeds: list[ModelMetrics]) -> ModelMetrics:
         if drifts
         else None,
     )
+
+
+def _median_of(values: Iterable[float | None]) -> float | None:
+    """Return the median of the values that are known; None if none is."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def _dig(facts: Any, path: tuple[str, ...]) -> Any:
@@ -200,8 +208,29 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
             f"{row.headroom:,.0f}x",
         )
     console.print(table)
+    found = compared(outcome)
+    if found:
+        console.print(_differences_table(found, outcome.task.metric))
     for line in remarks(rows, outcome):
         console.print(without_controls(line), highlight=False, markup=False)
+
+
+def compared(outcome: Outcome) -> list[Compared]:
+    """Compare what differs in one thing, each with its interval."""
+    return differences(outcome.recipe, outcome.items)
+
+
+def _differences_table(found: list[Compared], metric: MetricDescription) -> Table:
+    table = Table(title_justify="left", pad_edge=False, box=None)
+    for column in ("what", "model", "against"):
+        table.add_column(column, no_wrap=True)
+    unit = "points" if metric.is_share else metric.unit
+    table.add_column(f"{metric.name}, {unit} (95 % interval)", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for one in found:
+        names = (one.why, " ".join(one.variant), " ".join(one.against))
+        table.add_row(*names, one.difference.interval(metric), one.words(metric))
+    return table
 
 
 def title(outcome: Outcome) -> str:

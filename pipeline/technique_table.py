@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,12 +14,15 @@ from pydantic import Field
 
 from convert.model_metrics import ModelMetrics
 from device_runner.errors import one_line
+from models.item_scores import ItemScores
 from models.metrics import MetricDescription
+from pipeline.differences import compare, differences
 from pipeline.errors import PipelineError
 from pipeline.files import read_json, read_json_lines
 from pipeline.networks import models_by_file
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.stages.bench import RESULTS_FILE
+from pipeline.stages.convert import ITEMS_FILE, load_items
 from pipeline.toml_settings import Section, read_toml
 
 # What reading a result raises that was edited or cut.
@@ -171,10 +175,14 @@ def technique_document(techniques: Techniques, runs_dir: Path) -> str:
             *tables,
             "## What each technique buys and costs",
             "",
-            "Each technique is compared with a model without it, in one interleaved run.",
+            "Each technique is compared with a model without it, in one interleaved run. The",
+            "difference of the scores is the mean over the seeds, with a 95 % interval: a paired",
+            "bootstrap over test sequences and seeds. *Against longer training* compares with the",
+            "same network trained for as many more epochs as the technique trains it.",
             "",
-            "| technique | measured on | bytes | p50 | score | measured by |",
-            "|---|---|---|---|---|---|",
+            "| technique | measured on | bytes | p50 | score; difference | against longer training "
+            "| measured by |",
+            "|---|---|---|---|---|---|---|",
             *rows,
             "",
         ]
@@ -233,23 +241,33 @@ def _technique_row(item: Comparison | Finding, runs_dir: Path) -> str:
         command = f"`python {item.benchmark}`"
         path = runs_dir / FINDINGS_FOLDER / Path(item.benchmark).with_suffix(".json").name
         if not path.exists():
-            return f"| {item.name} | {NOT_MEASURED} | | | | {command} |"
+            return f"| {item.name} | {NOT_MEASURED} | | | | | {command} |"
         record = read_json(path)
         cells = [str(record.get(column, "")) for column in ("case", "bytes", "p50", "score")]
-        return f"| {item.name} | {' | '.join(cells)} | {command} |"
+        return f"| {item.name} | {' | '.join(cells)} |  | {command} |"
     recipe = load_recipe(Path(item.recipe))
     command = f"`edgestep run {item.recipe}`"
     found = measured(recipe, runs_dir)
     new, old = (found.get((side.model, side.scheme)) for side in (item.variant, item.against))
     if new is None or old is None:
-        return f"| {item.name} | {NOT_MEASURED} | | | | {command} |"
+        return f"| {item.name} | {NOT_MEASURED} | | | | | {command} |"
     case = f"{recipe.task}: {new.model} `{new.scheme}` against {old.model} `{old.scheme}`"
+    items = load_items(runs_dir / recipe.name / ITEMS_FILE)
+    sides = (new.model, new.scheme), (old.model, old.scheme)
+    found_difference = compare(recipe, items, *sides)
+    score = new.metric.text(new.score)
+    if found_difference is not None:
+        score += f"; {found_difference.text(new.metric)}"
     return (
         f"| {item.name} | {case} | {new.file_bytes / old.file_bytes:.2f} x | "
-        f"{new.p50 / old.p50:.2f} x | {_difference(new, old)} | {command} |"
+        f"{new.p50 / old.p50:.2f} x | {score} | {_against_longer(recipe, items, new)} | "
+        f"{command} |"
     )
 
 
-def _difference(new: Measured, old: Measured) -> str:
-    gained = new.metric.shown(new.score) - new.metric.shown(old.score)
-    return f"{new.metric.text(new.score)} ({gained:+.2g})"
+def _against_longer(recipe: Recipe, items: Mapping[str, ItemScores], new: Measured) -> str:
+    """Compare with the network trained for as many more epochs, if the recipe has one."""
+    for one in differences(recipe, items):
+        if one.variant == (new.model, new.scheme) and "against longer training" in one.why:
+            return one.difference.text(new.metric)
+    return ""

@@ -8,6 +8,8 @@ reading. How a model does on other voices and microphones is unknown.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -50,27 +52,38 @@ def cepstrum(frame: NDArray[np.float64], order: int = ORDER) -> NDArray[np.float
     J. Makhoul, "Linear prediction: a tutorial review" (1975), autocorrelation method; the
     recursion from predictor to cepstrum is B. Atal's (1974).
     """
-    windowed = frame * np.hamming(len(frame))
-    correlation = np.array(
-        [windowed[: len(frame) - lag] @ windowed[lag:] for lag in range(order + 1)]
-    )
+    windowed = frame * _window(len(frame))
+    # "valid" of a frame with zeros behind it: the products at lags 0 to ``order``.
+    extended = np.zeros(len(frame) + order)
+    extended[: len(frame)] = windowed
+    correlation = np.correlate(extended, windowed).tolist()
     correlation[0] += NOISE_FLOOR * len(frame)
     predictor = _levinson_durbin(correlation)
-    found = np.zeros(order)
+    # A dozen numbers: plain floats take a tenth of the time of arrays.
+    found: list[float] = []
+    weighted: list[float] = []
     for n in range(1, order + 1):
-        earlier = np.arange(1, n)
-        found[n - 1] = predictor[n - 1] + (
-            earlier / n @ (found[earlier - 1] * predictor[n - earlier - 1])
-        )
-    return found
+        earlier = sum(map(mul, weighted, predictor[n - 2 :: -1])) if n > 1 else 0.0
+        found.append(predictor[n - 1] + earlier / n)
+        weighted.append(n * found[-1])
+    return np.array(found)
 
 
-def _levinson_durbin(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
+@lru_cache(maxsize=4)
+def _window(length: int) -> NDArray[np.float64]:
+    return np.hamming(length)
+
+
+def _levinson_durbin(correlation: list[float]) -> list[float]:
     """Compute a[1..p] of the prediction x[t] = sum a[k] x[t - k], from autocorrelation [p + 1]."""
-    predictor = np.zeros(0)
+    predictor: list[float] = []
     error = correlation[0]
     for n in range(1, len(correlation)):
-        reflection = (correlation[n] - predictor @ correlation[n - 1 : 0 : -1]) / error
-        predictor = np.append(predictor - reflection * predictor[::-1], reflection)
-        error *= 1 - reflection**2
+        backward = correlation[n - 1 : 0 : -1]
+        predicted = sum(map(mul, predictor, backward))
+        reflection = (correlation[n] - predicted) / error
+        mirrored = zip(predictor, reversed(predictor), strict=True)
+        predictor = [one - reflection * other for one, other in mirrored]
+        predictor.append(reflection)
+        error *= 1 - reflection * reflection
     return predictor

@@ -44,6 +44,28 @@ class TuningSettings:
 
 
 @dataclass(frozen=True)
+class LongerSettings:
+    """How often a network is trained on.
+
+    Args:
+        times: fine-tunings, one after the other; each begins at the full learning rate.
+
+    Raises:
+        ModelsError: a value is outside its range.
+    """
+
+    times: int = setting(1, ge=1)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @property
+    def label(self) -> str:
+        """What marks the files of networks trained so."""
+        return "longer" if self.times == 1 else f"longer-by{self.times}"
+
+
+@dataclass(frozen=True)
 class FactorizeSettings:
     """How recurrent matrices become products of two.
 
@@ -177,6 +199,12 @@ class CompressionEntry(NamedTuple):
 
 #: By the name that recipes and stages have for it, in the order in which they are done.
 COMPRESSIONS: dict[str, CompressionEntry] = {
+    "longer": CompressionEntry(
+        "longer.train_longer",
+        LongerSettings,
+        "Z. Liu et al. 2019",
+        "trained on without any compression, as what one has to be held against",
+    ),
     "factorize": CompressionEntry(
         "low_rank.factorize",
         FactorizeSettings,

@@ -29,7 +29,7 @@ def row(scheme, p50, accuracy=0.97):
         headroom=1.0,
         runtimes={},
         sparsity=None,
-        metrics=ModelMetrics(ACCURACY, accuracy, float_score=0.97),
+        metrics=ModelMetrics(ACCURACY, 0.5, validation_score=accuracy, float_validation_score=0.97),
         valid=True,
     )
 
