@@ -10,11 +10,11 @@ from pipeline.recipe import CONTROL, ModelSection, Recipe, Tuned
 
 
 def with_controls(recipe: Recipe) -> Recipe:
-    """Return the recipe with a control behind each plain model that is fine-tuned somewhere.
+    """Return the recipe with a control behind each model that is fine-tuned first in its way.
 
-    Such a model is one that a scheme of the recipe trains for int8, or one of which the recipe has
-    a compressed form. Equal controls are made once. A distilled model has as many epochs as the
-    same model alone, which is its control.
+    Such a model is one that a scheme of the recipe trains for int8, or a compressed one. Equal
+    controls are made once. A distilled model has as many epochs as the same model alone, which is
+    its control.
     """
     if not recipe.controls:
         return recipe
@@ -22,14 +22,21 @@ def with_controls(recipe: Recipe) -> Recipe:
     labels = {section.label for section in recipe.models}
     for section in recipe.models:
         models.append(section)
-        if not section.is_plain:
-            continue
-        for tuned in dict.fromkeys(_tunings(recipe, section)):
-            label = tuned.control_label(section.label)
+        base = base_label(recipe, section)
+        for tuned in _tunings(recipe, section):
+            label = tuned.control_label(base)
             if label not in labels:
                 labels.add(label)
                 models.append(_control(section, tuned, label))
     return recipe.model_copy(update={"models": models})
+
+
+def base_label(recipe: Recipe, section: ModelSection) -> str:
+    """Return what a model is called without its teacher and its compressions."""
+    facts = plain_facts(section)
+    plain = (one for one in recipe.models if one.is_plain and plain_facts(one) == facts)
+    found = next(plain, None)
+    return found.label if found else section.base_label
 
 
 def plain_facts(section: ModelSection) -> str:
@@ -43,17 +50,17 @@ def qat_tuning(recipe: Recipe) -> Tuned:
     return Tuned(recipe.qat.epochs, recipe.qat.learning_rate, 1)
 
 
-def _tunings(recipe: Recipe, plain: ModelSection) -> list[Tuned]:
-    found = [qat_tuning(recipe)] if any(scheme.qat for scheme in recipe.schemes) else []
-    for section in recipe.models:
-        own = section.distil is None and not section.is_control
-        if own and section.tuned and plain_facts(section) == plain_facts(plain):
-            found.append(section.tuned)
-    return found
+def _tunings(recipe: Recipe, section: ModelSection) -> list[Tuned]:
+    """List how a model is fine-tuned where a control can be had for it."""
+    if section.distil or section.is_control:
+        return []
+    if section.tuned:
+        return [section.tuned]
+    return [qat_tuning(recipe)] if any(scheme.qat for scheme in recipe.schemes) else []
 
 
 def _control(section: ModelSection, tuned: Tuned, label: str) -> ModelSection:
-    facts = section.model_dump(exclude_unset=True)
+    facts = section.model_dump(exclude_unset=True, exclude=set(section.compressions))
     longer = {
         "epochs": max(tuned.epochs, 2),
         "learning_rate": tuned.learning_rate,

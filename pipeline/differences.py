@@ -10,7 +10,7 @@ from convert.schemes import parse_scheme
 from models.confidence import NO_DIFFERENCE, Difference, paired_difference
 from models.item_scores import ItemScores
 from models.metrics import MetricDescription
-from pipeline.controls import plain_facts, qat_tuning
+from pipeline.controls import base_label, qat_tuning
 from pipeline.networks import Network
 from pipeline.recipe import ModelSection, Recipe
 
@@ -99,18 +99,17 @@ def _of_schemes(recipe: Recipe) -> Iterator[tuple[str, Variant, Variant]]:
 
 
 def _of_models(recipe: Recipe) -> Iterator[tuple[str, Variant, Variant]]:
-    plain = {plain_facts(section): section for section in recipe.models if section.is_plain}
     for section in recipe.models:
-        base = plain.get(plain_facts(section))
-        if base is None or section.is_plain:
+        if section.is_plain:
             continue
+        base = base_label(recipe, section)
         for scheme in map(str, recipe.schemes_of(section)):
             if section.is_control:
-                yield "longer training", (section.label, scheme), (base.label, scheme)
+                yield "longer training", (section.label, scheme), (base, scheme)
                 continue
-            yield _technique(section), (section.label, scheme), (base.label, scheme)
+            yield _technique(section), (section.label, scheme), (base, scheme)
             if section.tuned:
-                control = section.tuned.control_label(base.label)
+                control = section.tuned.control_label(base)
                 words = f"{_technique(section)}, against longer training"
                 yield words, (section.label, scheme), (control, scheme)
 

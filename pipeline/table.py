@@ -210,7 +210,10 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
     console.print(table)
     found = compared(outcome)
     if found:
-        console.print(_differences_table(found, outcome.task.metric))
+        console.print("differences, with 95 % intervals:", highlight=False)
+        for one in found:
+            line = f"  {_difference_line(one, outcome.task.metric)}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     for line in remarks(rows, outcome):
         console.print(without_controls(line), highlight=False, markup=False)
 
@@ -220,17 +223,9 @@ def compared(outcome: Outcome) -> list[Compared]:
     return differences(outcome.recipe, outcome.items)
 
 
-def _differences_table(found: list[Compared], metric: MetricDescription) -> Table:
-    table = Table(title_justify="left", pad_edge=False, box=None)
-    for column in ("what", "model", "against"):
-        table.add_column(column, no_wrap=True)
-    unit = "points" if metric.is_share else metric.unit
-    table.add_column(f"{metric.name}, {unit} (95 % interval)", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for one in found:
-        names = (one.why, " ".join(one.variant), " ".join(one.against))
-        table.add_row(*names, one.difference.interval(metric), one.words(metric))
-    return table
+def _difference_line(one: Compared, metric: MetricDescription) -> str:
+    difference = one.difference.text(metric)
+    return f"{one.why}: {' '.join(one.variant)} against {' '.join(one.against)}: {difference}"
 
 
 def title(outcome: Outcome) -> str:

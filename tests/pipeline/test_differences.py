@@ -46,8 +46,17 @@ def recipe(tmp_path):
 
 def test_each_fine_tuning_has_its_control_once(recipe):
     labels = [section.label for section in recipe.models]
-    assert labels[:4] == ["gru-8", *CONTROLS]
-    assert labels[-2:] == ["lstm-8", "lstm-8-longer20-at0.0005"]
+    assert labels == [
+        "gru-8",
+        CONTROLS[0],
+        "gru-8-pruned50",
+        CONTROLS[1],
+        "gru-8-rank2",
+        "gru-8-kept50",
+        CONTROLS[2],
+        "lstm-8",
+        "lstm-8-longer20-at0.0005",
+    ]
     by_label = {section.label: section for section in recipe.models}
     control = by_label["gru-8-longer90-by3"].compressions["longer"]
     assert (control.tuning.epochs, control.settings.times) == (30, 3)

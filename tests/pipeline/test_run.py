@@ -63,15 +63,21 @@ def test_it_leaves_step_models_results_and_report(finished):
     _, runs, output = finished
     folder = runs / "mini"
     files = sorted(path.name for path in folder.glob("*.tflite"))
-    assert len(files) == 2 * 2 * 2
+    # Two models and the longer training that the pruned one is held against.
+    assert len(files) == 3 * 2 * 2
     assert "gru-8-s1-int8.tflite" in files
     results = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert sorted(result["file"] for result in results) == files
     assert all(result["latency_ns"]["step"]["samples"] == 200 for result in results)
     verification = (folder / "verification.jsonl").read_text().splitlines()
     assert {json.loads(line)["failure"] for line in verification} == {None}
+    assert "simple-rnn-8-longer3-s1-float32.tflite" in files
+    items = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+    assert sorted(item["file"] for item in items) == files
+    assert {item["sequences"] for item in items} == {370}
     assert "gru-8" in output
     assert "headroom" in output
+    assert "against longer training" in output
 
 
 def test_the_report_is_complete_in_itself(finished):
