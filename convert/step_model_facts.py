@@ -90,10 +90,7 @@ def facts_of_task(
     def score(stream: Stream) -> dict[str, Any]:
         return {
             "metric": metric.facts(),
-            f"float_{metric.key}": metric.rounded(evaluate(network, task.test, metric)[1]),
-            f"float_validation_{metric.key}": metric.rounded(
-                evaluate(network, task.validation, metric)[1]
-            ),
+            **_float_scores(network, task),
             **evaluate_step_model(stream, task, keep),
             "multiply_adds": mean_multiply_adds(stream.model),
             **training_facts,
@@ -118,6 +115,15 @@ def facts_of_task(
         evaluate=score,
         front_end=task.front_end,
     )
+
+
+def _float_scores(network: keras.Model, task: Task) -> dict[str, float]:
+    metric = task.score
+    sides = {"float": task.test, "float_validation": task.validation}
+    return {
+        f"{name}_{metric.key}": metric.rounded(evaluate(network, data, metric)[1])
+        for name, data in sides.items()
+    }
 
 
 def _rounded(values: NDArray[Any]) -> list[float]:
