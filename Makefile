@@ -11,7 +11,7 @@ SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-native \
-  test-native-long wheels bench-peers test-pytorch \
+  test-native-long test-native-fuzz web wheels bench-peers test-pytorch \
   import-table lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
@@ -101,6 +101,20 @@ test-native-long: ## ... streams of STEPS (10 million) steps in four threads, an
 	$(SANITIZED) -fsanitize=thread -o .cache/raced_streams $(LONG_STREAMS)
 	setarch -R .cache/raced_streams $$(($(STEPS) / 10)) tests/step_models/gru-int8.tflite
 
+# FUZZ_SECONDS=3600 for an hour. What is found before is the start of the next run.
+FUZZ_SECONDS ?= 60
+FUZZ := .cache/fuzz
+SEEDS := $(FUZZ)/seeds
+test-native-fuzz: $(STAMP) ## libFuzzer on libedgestep's loader and steps for FUZZ_SECONDS (needs clang)
+	mkdir -p $(FUZZ)/found $(FUZZ)/failures
+	$(BIN)/python -m tests.fuzz_seeds $(SEEDS) --operators
+	clang -std=gnu11 -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fno-sanitize-recover=all \
+	  -fsanitize=fuzzer,address,undefined,float-cast-overflow -DES_NO_AVX512 -DES_NO_AVX2 -DES_NO_NEON \
+	  -o $(FUZZ)/fuzz_loader native/tests/fuzz_loader.c native/src/*.c -lm
+	ASAN_OPTIONS=quarantine_size_mb=16:allocator_release_to_os_interval_ms=1000 $(FUZZ)/fuzz_loader \
+	  -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -rss_limit_mb=6000 -malloc_limit_mb=1024 -timeout=60 \
+	  -print_final_stats=1 -artifact_prefix=$(FUZZ)/failures/ $(FUZZ)/found $(SEEDS)
+
 # In an environment of their own: they want another NumPy than TensorFlow does.
 PEERS := .cache/peers
 bench-peers: $(STAMP) ## what a step costs beside ONNX Runtime, PyTorch, OpenVINO, ExecuTorch (installs them)
@@ -108,9 +122,13 @@ bench-peers: $(STAMP) ## what a step costs beside ONNX Runtime, PyTorch, OpenVIN
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c benchmarks/peers-constraints.txt torch -e '.[peers]'
 	$(BIN)/python benchmarks/peers.py --python $(PEERS)/bin/python --picture docs/peers.svg
 
-# One compiler, Zig's, for every machine.
+web: $(STAMP) ## libedgestep for browsers, which 'edgestep export-web' puts into a page (needs clang and lld)
+	$(BIN)/python -m convert.exporters.web_library
+
+# One compiler, Zig's, for every machine; browsers' is clang, and a wheel has that library if it is here.
 wheels: $(STAMP) ## wheels for x86-64, aarch64 and armv7l Linux in dist/ (installs ziglang)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[wheels]'
+	$(BIN)/python -m convert.exporters.web_library || echo "the wheels are without 'edgestep export-web'"
 	$(BIN)/python native/wheels.py
 
 test-arm64: $(STAMP) ## the on-device program on emulated Arm boards (built into .cache/arm64)

@@ -26,6 +26,7 @@ class OutputKind(Enum):
     TECHNIQUES = "table of 'edgestep techniques'"
     ROBUSTNESS = "page of 'edgestep robustness'"
     SALIENCY = "page of 'edgestep saliency'"
+    WEB_PAGE = "page of 'edgestep export-web'"
 
 
 def check_replaceable(path: Path, kind: OutputKind, force: bool) -> None:
@@ -102,6 +103,7 @@ def _is_of_kind(path: Path, kind: OutputKind) -> bool:
         OutputKind.DRAWING: b"digraph step {",
         OutputKind.ROBUSTNESS: b"<title>edgestep: robustness</title>",
         OutputKind.SALIENCY: b"<title>edgestep: saliency</title>",
+        OutputKind.WEB_PAGE: b"<!-- Written by 'edgestep export-web' -->",
     }
     return marks[kind] in head
 

@@ -46,7 +46,7 @@ ES_SHARED double es_log(double x);
 ES_SHARED double es_erf(double x);
 ES_SHARED double es_sqrt(double x);
 /* A float's root as IEEE 754 has it: the processor's own where there is one. */
-#if defined(__x86_64__) || defined(__aarch64__)
+#if defined(__x86_64__) || defined(__aarch64__) || defined(__wasm__)
 #define ES_HAS_ROOT 1
 #elif defined(__ARM_FP) && (__ARM_FP & 4) /* single precision in hardware */
 #define ES_HAS_ROOT 1

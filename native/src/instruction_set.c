@@ -65,8 +65,10 @@ const es_instructions *es_instructions_here(void) {
 #ifdef ES_HAVE_NEON_DOT
   if (has_dot()) return &es_neon_dot;
 #endif
-#ifdef ES_HAVE_NEON
+#if defined(ES_HAVE_NEON)
   return &es_neon;
+#elif defined(ES_HAVE_WASM)
+  return &es_wasm;
 #else
   return &es_portable;
 #endif

@@ -33,6 +33,10 @@ extern const es_instructions es_neon;
 extern const es_instructions es_neon_dot;
 #endif
 #endif
+#if defined(__wasm_simd128__) && !defined(ES_NO_WASM)
+#define ES_HAVE_WASM
+extern const es_instructions es_wasm;
+#endif
 extern const es_instructions es_portable;
 
 /* Kernels by name, for code that is written instead of called (describe.c); the last one is NULL. */

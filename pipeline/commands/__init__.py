@@ -39,6 +39,11 @@ COMMANDS: dict[str, CommandEntry] = {
         MODEL,
         "Write a float32 step model as ONNX.",
     ),
+    "export-web": CommandEntry(
+        "pipeline.commands.export_web.export_web_command",
+        MODEL,
+        "Write a page that steps a model in a browser.",
+    ),
     "compile-edgetpu": CommandEntry(
         "pipeline.target_commands.compile_edgetpu", MODEL, "Compile an int8 step model for a Coral."
     ),

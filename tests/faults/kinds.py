@@ -76,7 +76,7 @@ def _step_command(rng: random.Random, path: Path) -> list[str]:
         (*BENCH, backend, file, "--output", "r.jsonl", "--json"),
         ("check", file, "--target", target), ("check", file, "--target", target, "--json"),
         ("export-onnx", file), ("export-c", file), ("compile-edgetpu", file), ("sample", file),
-        ("translate", file), ("restore-contract", file, str(STEP_MODELS[0])),
+        ("export-web", file), ("translate", file), ("restore-contract", file, str(STEP_MODELS[0])),
     )  # fmt: skip
     return list(rng.choice(commands))
 

@@ -54,6 +54,7 @@ def test_what_is_ours_or_empty_or_missing_may_be_written(tmp_path):
         ("device", "bundle"),
         ("techniques",),
         ("export-onnx", "MODEL"),
+        ("export-web", "MODEL"),
         ("restore-contract", "MODEL", "MODEL"),
     ],
     ids=" ".join,
