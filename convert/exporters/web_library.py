@@ -19,7 +19,7 @@ import click
 
 from convert.errors import NotExportableError
 from device_runner.atomic_write import write_atomically
-from device_runner.errors import MissingRuntimeError, one_line
+from device_runner.errors import MissingRuntimeError
 
 FOLDER = Path(__file__).parent / "web"
 SOURCES = Path(__file__).parents[2] / "native"
@@ -108,7 +108,7 @@ def compile_library() -> bytes:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "error:" in line]
-            reason = one_line(lines[0]) if lines else "it gives no reason"
+            reason = lines[0] if lines else "it gives no reason"
             raise NotExportableError(
                 f"clang does not compile libedgestep for browsers ({reason}); "
                 "it needs the target wasm32, as clang 14 has it"
