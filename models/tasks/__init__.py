@@ -137,11 +137,26 @@ TASKS: dict[str, TaskEntry] = {
         "FordA, IEEE WCCI 2008",
         "Engine noise: whether a subsystem of a car shows a certain fault",
     ),
+    "engine-fault-noisy": TaskEntry(
+        "engine_fault.load_noisy",
+        "FordB, IEEE WCCI 2008",
+        "Engine noise: the same, trained without noise of the surroundings and tested with it",
+    ),
+    "gestures": TaskEntry(
+        "gestures.load",
+        "UCR archive 2018",
+        "Gestures: which of ten, from a remote control's acceleration along one axis",
+    ),
     "glucose": TaskEntry(
         "glucose.load",
         "bokeh_sampledata",
         "Blood glucose half an hour ahead, from a continuous glucose monitor's own readings",
         ("bokeh_sampledata",),
+    ),
+    "heartbeats": TaskEntry(
+        "heartbeats.load",
+        "UCR archive 2018",
+        "Heartbeats: which of five kinds one is, from an electrocardiogram",
     ),
     "japanese-vowels": TaskEntry(
         "japanese_vowels.load",
@@ -176,6 +191,12 @@ TASKS: dict[str, TaskEntry] = {
         "Sentiment: is a sentence of a review, tweet or editorial positive or negative, word by "
         "word",
         ("scikit-learn",),
+    ),
+    "stock-ranges": TaskEntry(
+        "stock_ranges.load",
+        "Quandl WIKI prices",
+        "Stock prices: how far apart the next trading day's highest and lowest price are",
+        ("bokeh_sampledata",),
     ),
     "stocks": TaskEntry(
         "stocks.load",

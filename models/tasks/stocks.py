@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,17 @@ BASIS_POINTS = 1e4
 VOLUME_DAYS = 21
 # A return needs the day before, a relative volume the month before.
 FIRST_DAY = VOLUME_DAYS
+SOURCE = "Quandl WIKI prices, declared public domain by Quandl; read from bokeh_sampledata"
+
+Arrays = tuple[NDArray[Any], NDArray[Any]]
+
+
+class Stock(NamedTuple):
+    """A stock's days within a part of the data: frames and wanted values [days, any] float32."""
+
+    number: int
+    frames: NDArray[Any]
+    values: NDArray[Any]
 
 
 def load() -> Task:
@@ -31,29 +43,12 @@ def load() -> Task:
     Raises:
         MissingDataError: bokeh_sampledata is not installed.
     """
-    try:
-        from bokeh_sampledata.stocks import data
-    except ImportError as error:
-        raise MissingDataError(
-            f"the task stocks needs bokeh_sampledata ({error}); "
-            "install it with 'pip install edgestep[workstation]'"
-        ) from error
-    tickers = sorted(data["ticker"].unique())
-    parts: list[list[tuple[int, NDArray[Any], NDArray[Any]]]] = [[], [], []]
-    for number, ticker in enumerate(tickers):
-        days = data[data["ticker"] == ticker].sort_values("date")
-        frames, values = _frames_and_returns(days)
-        dates = days["date"].to_numpy()[FIRST_DAY:-1]
-        part = np.searchsorted([VALIDATION_START, TEST_START], dates, side="right")
-        for index, sequences in enumerate(parts):
-            if (part == index).any():
-                sequences.append((number, frames[part == index], values[part == index]))
-    train, validation, test = parts
+    train, validation, test = split_by_date(_frames_and_returns)
     return Task(
         name="stocks",
-        train=_set(train, TRAINING_STEPS),
-        validation=_set(validation),
-        test=_set(test),
+        train=sequence_set(train, TRAINING_STEPS),
+        validation=sequence_set(validation),
+        test=sequence_set(test),
         labels=("logarithm of the next day's return, basis points",),
         channels=(
             "return since yesterday",
@@ -65,7 +60,7 @@ def load() -> Task:
         frame_period_s=24 * 3600.0,
         frame_period_source="a row a trading day; trading days are a day apart or more",
         group_name="stock",
-        source="Quandl WIKI prices, declared public domain by Quandl; read from bokeh_sampledata",
+        source=SOURCE,
         metric=Metric(
             "mean absolute error",
             "bp",
@@ -75,6 +70,35 @@ def load() -> Task:
         ),
         baselines=baselines,
     )
+
+
+def split_by_date(frames_and_values: Callable[[Any], Arrays]) -> list[list[Stock]]:
+    """Read the stocks and split their days into training, validation and test by date.
+
+    Args:
+        frames_and_values: makes channels and wanted values [days, any], from FIRST_DAY on to the
+            last day but one, of a stock's table in order of time.
+
+    Raises:
+        MissingDataError: bokeh_sampledata is not installed.
+    """
+    try:
+        from bokeh_sampledata.stocks import data
+    except ImportError as error:
+        raise MissingDataError(
+            f"the tasks of stocks need bokeh_sampledata ({error}); "
+            "install it with 'pip install edgestep[workstation]'"
+        ) from error
+    parts: list[list[Stock]] = [[], [], []]
+    for number, ticker in enumerate(sorted(data["ticker"].unique())):
+        days = data[data["ticker"] == ticker].sort_values("date")
+        frames, values = frames_and_values(days)
+        dates = days["date"].to_numpy()[FIRST_DAY:-1]
+        part = np.searchsorted([VALIDATION_START, TEST_START], dates, side="right")
+        for index, stocks in enumerate(parts):
+            if (part == index).any():
+                stocks.append(Stock(number, frames[part == index], values[part == index]))
+    return parts
 
 
 def mean_error(returns: NDArray[Any], data: SequenceSet) -> float:
@@ -100,7 +124,7 @@ def baselines(task: Task) -> dict[str, float]:
     }
 
 
-def _frames_and_returns(days: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def _frames_and_returns(days: Any) -> Arrays:
     """Channels [days, 4] and next day's returns [days, 1], float32, from the first day on that
     has a past to the last that has a future; ``days`` is a stock's table in order of time."""
     close = np.log(days["adj_close"].to_numpy(float))
@@ -119,16 +143,14 @@ def _frames_and_returns(days: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     return frames, returns[FIRST_DAY + 1 :, np.newaxis].astype(np.float32)
 
 
-def _set(
-    stocks: list[tuple[int, NDArray[Any], NDArray[Any]]], steps: int | None = None
-) -> SequenceSet:
-    """The stocks' sequences, in pieces of at most ``steps`` days."""
+def sequence_set(stocks: list[Stock], steps: int | None = None) -> SequenceSet:
+    """Give the stocks' sequences, in pieces of at most ``steps`` days."""
     sequences, values, groups = [], [], []
-    for number, frames, returns in stocks:
+    for number, frames, wanted in stocks:
         for start in range(0, len(frames), steps or len(frames)):
             end = start + (steps or len(frames))
             sequences.append(frames[start:end])
-            values.append(returns[start:end])
+            values.append(wanted[start:end])
             groups.append(number)
     none = np.zeros(len(sequences), np.int64)
     return SequenceSet(sequences, none, np.array(groups, np.int64), values)

