@@ -25,13 +25,14 @@ from convert.step.step_module import StepModule, to_float_graph
 from convert.step_model_facts import StepModelFacts, facts_of_task
 from convert.tolerance import held_to, tolerance_of
 from device_runner.atomic_write import write_atomically
+from device_runner.errors import VerificationError
 from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.flatbuffer import read_graph
 from device_runner.model.graph_checks import check_contract, check_phases, phase_graphs
 from device_runner.model.step_file import StepModel, pack
 from device_runner.model.window import Window
 from device_runner.stream import Stream
-from device_runner.verify import verify
+from device_runner.verify import Verification, verify
 from models.item_scores import ItemScores
 from models.network import Architecture
 from models.tasks.task import Task
@@ -129,7 +130,7 @@ def export_step(
         stream = Stream(draft, "litert")
     verification = verify(stream)
     if verification.failure:
-        raise verification.error(path)
+        raise _refused(path, spec, verification)
     metrics = facts.evaluate(stream)
     if parts.reasons:
         metrics["mixed"] = dict(parts.reasons)
@@ -142,6 +143,17 @@ def export_step(
     packed = pack(flatbuffer, contract, facts.labels, facts.golden, recorded)
     write_atomically(path, packed)
     return replace(draft, contract=contract, file_bytes=len(packed), recorded=recorded)
+
+
+def _refused(path: Path, spec: SchemeSpec, found: Verification) -> VerificationError:
+    """What to say of a file that fails where it is made: there the scheme is at fault."""
+    if spec.base == "float32":
+        return found.error(path)
+    return VerificationError(
+        f"{path.name}: {found.failure}; {spec} is too coarse for this network. Take int16x8 or "
+        "float32, train it further in int8 (qat), or bring the input's values to one size: they "
+        "share a scale"
+    )
 
 
 def draft_model(

@@ -27,7 +27,7 @@ from models.tasks.task import Task
 # A day without any trade at another price has no logarithm; one basis point is less than any other.
 LEAST_RANGE = 1 / BASIS_POINTS
 WEEK_DAYS, MONTH_DAYS = 5, 21
-CHANNELS = 5
+CHANNELS = 4
 
 
 def load() -> Task:
@@ -52,12 +52,11 @@ def load() -> Task:
         labels=("logarithm of the next day's range",),
         channels=(
             "logarithm of the day's range",
-            "return since yesterday",
-            "return since the opening",
-            "size of the return since yesterday",
+            "return since yesterday, signed logarithm",
+            "return since the opening, signed logarithm",
             "volume against its month's mean",
         ),
-        units="logarithms of ratios; returns in basis points",
+        units="logarithms of ratios; of a return of r basis points, log(1 + r) with its sign",
         frame_period_s=24 * 3600.0,
         frame_period_source="a row a trading day; trading days are a day apart or more",
         group_name="stock",
@@ -96,21 +95,25 @@ def _linear_error(averages: Arrays, known: NDArray[Any], test: SequenceSet) -> f
     return float(np.abs(tested @ weights - wanted).mean())
 
 
+def _signed_logarithm(returns: NDArray[Any]) -> NDArray[Any]:
+    """Bring returns to the size of the other channels: in int8, all share one scale."""
+    return np.sign(returns) * np.log1p(BASIS_POINTS * np.abs(returns))
+
+
 def _frames_and_ranges(days: Any) -> Arrays:
-    """Channels and the three means [days, 8] and next day's ranges [days, 1], float32."""
+    """Channels and the three means [days, 7] and next day's ranges [days, 1], float32."""
     close = np.log(days["adj_close"].to_numpy(float))
     opened, high, low, closed = (
         np.log(days[name].to_numpy(float)) for name in ("open", "high", "low", "close")
     )
-    returns = BASIS_POINTS * np.diff(close, prepend=close[0])
+    returns = np.diff(close, prepend=close[0])
     ranges = np.log(np.maximum(high - low, LEAST_RANGE))
     volume = days["volume"]
     table = volume.to_frame().assign(range=ranges)["range"]
     channels = [
         ranges,
-        returns,
-        BASIS_POINTS * (closed - opened),
-        np.log1p(np.abs(returns)),
+        _signed_logarithm(returns),
+        _signed_logarithm(closed - opened),
         np.log(volume / volume.rolling(VOLUME_DAYS).mean()).to_numpy(float),
         *(table.rolling(count).mean().to_numpy(float) for count in (1, WEEK_DAYS, MONTH_DAYS)),
     ]

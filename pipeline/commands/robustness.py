@@ -22,6 +22,9 @@ from device_runner.printable import echo, without_controls
 @click.option("--wanted", type=click.Path(path_type=Path), metavar="FILE",
               help="What is wanted of them: .npy or .csv with a class for each sequence, .npz with "
                    "classes or values for each step.")  # fmt: skip
+@click.option("--task", metavar="NAME",
+              help="Another task's test data, of the same inputs and outputs: a noisy one, "
+                   "say.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True,
               help="Random draws of each severity.")  # fmt: skip
 @backend_option
@@ -34,6 +37,7 @@ def robustness_command(
     files: tuple[Path, ...],
     data: str | None,
     wanted: Path | None,
+    task: str | None,
     seeds: int,
     backend: str,
     output: Path,
@@ -47,6 +51,8 @@ def robustness_command(
     """
     if (data is None) != (wanted is None):
         raise click.UsageError("--data and --wanted belong together; give both, or neither")
+    if data and task:
+        raise click.UsageError("--data and --task name the data twice; give one of them")
     from rich.console import Console
     from rich.progress import Progress
 
@@ -65,7 +71,7 @@ def robustness_command(
     sources: dict[str, None] = {}
 
     def load(model: StepModel) -> Labelled:
-        found = of_files(model, data, wanted) if data and wanted else of_task(model)
+        found = of_files(model, data, wanted) if data and wanted else of_task(model, task)
         sources[found.source] = None
         return found
 

@@ -21,31 +21,39 @@ from pipeline.robustness.disturbances import Frames
 from pipeline.robustness.trial import Labelled
 
 
-def of_task(model: StepModel) -> Labelled:
-    """Load the test data of the task that a model was trained for.
+def of_task(model: StepModel, name: str | None = None) -> Labelled:
+    """Load the test data of a task.
+
+    Args:
+        name: of the task; None for the one that the model was trained for.
 
     Raises:
-        PipelineError: the task is none of ours, or the model takes something else.
+        PipelineError: the task is none of ours, or the model takes or gives something else.
+        UnknownNameError: there is no task of that name.
     """
     from models.tasks import TASKS, load_task
 
     contract = model.contract
-    if contract.task not in TASKS:
+    if name is None and contract.task not in TASKS:
         raise PipelineError(
             f"the model's task '{contract.task}' is none of edgestep's, so its test data is not "
             "known; give --data FILE and --wanted FILE"
         )
-    task = load_task(contract.task)
+    task = load_task(name or contract.task)
     missing = [name for name in contract.channels if name not in task.channels]
     if missing:
         raise PipelineError(
             f"the model takes '{missing[0]}', which the task {task.name} does not have; give "
             "--data FILE and --wanted FILE"
         )
+    if name and model.labels and tuple(model.labels) != task.labels:
+        raise PipelineError(
+            f"the model's outputs are not those of the task {task.name} ({', '.join(task.labels)})"
+        )
     # A pruned network may read fewer channels than the task has.
     chosen = [task.channels.index(name) for name in contract.channels]
-    name = contract.input.name
-    frames: list[Frames] = [{name: one[:, chosen]} for one in task.test.sequences]
+    key = contract.input.name
+    frames: list[Frames] = [{key: one[:, chosen]} for one in task.test.sequences]
     return Labelled(frames, task.test, task.score, f"test data of {task.name}: {task.source}")
 
 

@@ -7,7 +7,10 @@ from models.tasks import TASKS, keywords, load_task
 from tests.checks.tasks import check_task
 
 # Their data is fetched by pip, or takes minutes to be read.
-SLOW = ("char-lm", "engine-fault", "sentiment", "translation")
+SLOW = (
+    "char-lm", "engine-fault", "engine-fault-noisy", "gestures", "heartbeats", "sentiment",
+    "translation",
+)  # fmt: skip
 # Made of a folder of sound, here of a small one.
 OF_SOUND = ("keywords", "keywords-synthetic")
 

@@ -232,6 +232,30 @@ def test_stocks_want_the_next_days_return(loaded):
     assert dates[position - len(today)] >= np.datetime64("2010-07-01")
 
 
+def test_stock_ranges_want_the_next_days_range(loaded):
+    """Of IBM, from the table of the package; and the linear baseline is least squares."""
+    from bokeh_sampledata.stocks import IBM
+
+    task = loaded("stock-ranges")
+    order = np.argsort(IBM["date"])
+    ranges = np.log(np.log(np.array(IBM["high"])[order] / np.array(IBM["low"])[order]))
+    parts = (task.train, task.validation, task.test)
+    frames, wanted = (
+        np.concatenate([one for part in parts for one in _of_group(part, rows(part), 3)])
+        for rows in (lambda part: part.sequences, lambda part: part.values)
+    )
+    np.testing.assert_allclose(frames[:, 0], ranges[21:-1], atol=1e-4)
+    np.testing.assert_allclose(wanted[:, 0], ranges[22:], atol=1e-4)
+    found = task.baselines(task)
+    today = task.test.padded[..., 0]
+    assert found["last value"] == pytest.approx(task.score.compute(today[..., None], task.test))
+    assert found["linear on day, week and month"] < found["last value"] < found["training mean"]
+
+
+def _of_group(part, rows, group):
+    return [row for row, number in zip(rows, part.groups, strict=True) if number == group]
+
+
 def test_normalization_only_centres_a_constant_channel():
     layer = Normalization()
     layer.build((None, 2))
@@ -300,6 +324,7 @@ def test_unknown_task_suggests_the_nearest(wrong, meant):
         ("basic-motions", "sktime"),
         ("glucose", "bokeh_sampledata"),
         ("japanese-vowels", "sktime"),
+        ("stock-ranges", "bokeh_sampledata"),
         ("stocks", "bokeh_sampledata"),
         ("watch-exercises", "seglearn"),
         ("watch-exercises-4s", "seglearn"),
@@ -310,7 +335,8 @@ def test_missing_package_is_a_missing_data_error(name, package, part, monkeypatc
     """Without the whole package, and without the part of it that holds the data."""
     for module in [m for m in sys.modules if m.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
-    missing = name if package == "bokeh_sampledata" else "datasets"
+    tables = {"stock-ranges": "stocks", "glucose": "glucose", "stocks": "stocks"}
+    missing = tables.get(name, "datasets")
     monkeypatch.setitem(sys.modules, f"{package}.{missing}" if part else package, None)
     with pytest.raises(MissingDataError) as caught:
         load_task(name)

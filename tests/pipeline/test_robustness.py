@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -176,6 +177,32 @@ def test_data_without_what_is_wanted_is_refused(models, files):
     result = CliRunner().invoke(main, ["robustness", str(models[0]), "--data", str(files[0])])
     assert result.exit_code == 2
     assert "--data and --wanted belong together" in result.output
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (
+            "basic-motions",
+            "the model takes 'LPC cepstrum 1', which the task basic-motions does not",
+        ),
+        ("vowels", "did you mean 'japanese-vowels'"),
+    ],
+)
+def test_a_task_that_does_not_fit_is_one_line(models, task, message):
+    result = CliRunner().invoke(main, ["robustness", str(models[0]), "--task", task])
+    assert result.exit_code in (2, 3)
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_another_tasks_outputs_are_not_the_models(models, vowels, monkeypatch):
+    model = load_step_model(models[0])
+    monkeypatch.setattr("models.tasks.load_task", lambda _: replace(vowels, labels=("a", "b")))
+    with pytest.raises(PipelineError, match="not those of the task"):
+        of_task(model, "other")
+    monkeypatch.setattr("models.tasks.load_task", lambda _: vowels)
+    assert of_task(model, "other").metric == of_task(model).metric
 
 
 def test_files_of_others_are_left(models, files, tmp_path):
