@@ -97,7 +97,7 @@ def _linear_error(averages: Arrays, known: NDArray[Any], test: SequenceSet) -> f
 
 def _signed_logarithm(returns: NDArray[Any]) -> NDArray[Any]:
     """Bring returns to the size of the other channels: in int8, all share one scale."""
-    return np.sign(returns) * np.log1p(BASIS_POINTS * np.abs(returns))
+    return np.copysign(np.log1p(BASIS_POINTS * np.abs(returns)), returns)
 
 
 def _frames_and_ranges(days: Any) -> Arrays:
