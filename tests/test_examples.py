@@ -1,0 +1,67 @@
+"""The examples that run a model live, from files."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device_runner.model.step_file import load_step_model, pack
+from device_runner.stream import Stream
+from device_runner.transcription import GreedyDecoder, PrefixBeamDecoder
+from tests.conftest import KEPT_STEP_MODELS
+
+ROOT = Path(__file__).parents[1]
+KEPT = KEPT_STEP_MODELS / "gru-float32.tflite"
+FRAMES = np.random.default_rng(4).normal(size=(60, 12)).astype(np.float32).round(3) * 2
+
+
+@pytest.fixture
+def frames(tmp_path):
+    path = tmp_path / "frames.csv"
+    path.write_text("\n".join(",".join(map(str, row)) for row in FRAMES.tolist()) + "\n")
+    return path
+
+
+def run(example, *arguments):
+    command = [sys.executable, ROOT / "examples" / example, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_words_are_printed_as_they_come(frames, tmp_path, beam):
+    kept = load_step_model(KEPT)
+    path = tmp_path / "words.tflite"
+    contract = replace(kept.contract, output_meaning="transcript")
+    path.write_bytes(pack(kept.flatbuffer, contract, kept.labels, kept.golden))
+    stream = Stream(path)
+    decoder = GreedyDecoder() if beam == 1 else PrefixBeamDecoder(beam)
+    expected, said = [], []
+    for frame in FRAMES:
+        found = decoder.step(stream.step(frame))
+        if found != said:
+            expected.append(" ".join(stream.model.labels[label] for label in found))
+        said = found
+    lines = run("words_live.py", path, frames, beam)
+    assert [line.split(" s  ")[1] for line in lines] == expected
+    assert len(lines) > 2
+
+
+def test_a_forecast_is_printed_after_each_line(frames):
+    lines = run("forecast_live.py", KEPT, frames)
+    assert len(lines) == len(FRAMES)
+    y = Stream(KEPT).run(FRAMES)[-1]
+    printed = [float(value) for value in re.findall(r": (\S+?)(?:,|$)", lines[-1])]
+    np.testing.assert_allclose(printed, y, rtol=1e-3)
+
+
+def test_a_decision_is_printed_after_each_line(frames):
+    lines = run("classify_live.py", KEPT, frames)
+    stream = Stream(KEPT)
+    decided = [stream.model.labels[row.argmax()] for row in stream.run(FRAMES)]
+    assert [re.fullmatch(r"\d+ (.+) \S+", line)[1] for line in lines] == decided
