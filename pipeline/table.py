@@ -31,8 +31,9 @@ FASTER = 0.95
 class Row:
     """One model in one scheme.
 
-    Scores are values of ``metric``, medians over the seeds. Latencies are medians over the seeds'
-    files in microseconds, None if there were too few samples. ``overhead`` is the whole step in
+    ``front_end`` is what it costs to make a frame from sound, before the step; None if the model
+    reads no sound. Scores are values of ``metric``, medians over the seeds. Latencies are medians
+    over the seeds' files in microseconds, None if there were too few samples. ``overhead`` is the whole step in
     bare invokes, None if the backend has none: it steps in one call."""
 
     model: str
@@ -46,6 +47,7 @@ class Row:
     score_range: tuple[float, float]
     score_by_group: dict[str, float]
     drift: float | None
+    front_end: float | None
     p50: float
     p99: float | None
     p999: float | None
@@ -106,8 +108,7 @@ def _row(
         return _median(results, *path)
 
     def microseconds(*path: str) -> Any:
-        value = median("latency_ns", *path)
-        return None if value is None else value / 1e3
+        return _microseconds_of(median("latency_ns", *path))
 
     by_seed = [ModelMetrics.read(result["metrics"]) for result in results]
     metrics = _medians(by_seed)
@@ -127,6 +128,7 @@ def _row(
         score_range=(min(scores), max(scores)),
         score_by_group=metrics.by_group,
         drift=metrics.drift.rms if metrics.drift else None,
+        front_end=_microseconds_of(_median(results, "front_end_ns", "percentiles", "p50")),
         p50=step,
         p99=microseconds("step", "percentiles", "p99"),
         p999=microseconds("step", "percentiles", "p99.9"),
@@ -172,6 +174,10 @@ def _medians(seeds: list[ModelMetrics]) -> ModelMetrics:
     )
 
 
+def _microseconds_of(nanoseconds: float | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e3
+
+
 def _median_of(values: Iterable[float | None]) -> float | None:
     """Return the median of the values that are known; None if none is."""
     known = [value for value in values if value is not None]
@@ -192,7 +198,8 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
     for column in ("model", "scheme"):
         table.add_column(column, no_wrap=True)
     score = rows[0].metric.name if rows else "score"
-    for column in ("bytes", "gzip", score, "p50", "p99", "p99.9", "x invoke", "headroom"):
+    before = ("frame",) if any(row.front_end for row in rows) else ()
+    for column in ("bytes", "gzip", score, *before, "p50", "p99", "p99.9", "x invoke", "headroom"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -201,6 +208,7 @@ def print_table(rows: list[Row], outcome: Outcome, console: Console) -> None:
             f"{row.file_bytes:,}",
             f"{row.gzip_bytes:,}",
             row.metric.text(row.score),
+            *((_optional(row.front_end),) if before else ()),
             f"{row.p50:.2f}",
             _optional(row.p99),
             _optional(row.p999),
@@ -257,6 +265,11 @@ def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
             * steps_in_one_call(first["backend"])
         ),
     ]
+    if any(row.front_end for row in rows):
+        lines.append(
+            "frame: what the front end takes to make a frame from sound, p50, before each step; "
+            "latency and headroom leave it out"
+        )
     passed = [
         runtime
         for runtime in dict.fromkeys(name for row in rows for name in row.runtimes)

@@ -149,7 +149,7 @@ def technique_document(techniques: Techniques, runs_dir: Path) -> str:
     for path in techniques.cells:
         recipe = load_recipe(Path(path))
         found = measured(recipe, runs_dir)
-        tables.append(_cell_table(path, recipe, found))
+        tables.append(_cell_table(path, recipe, found, runs_dir))
         machines |= _machines(recipe, runs_dir)
     if not machines:
         raise PipelineError(
@@ -202,7 +202,9 @@ def _machines(recipe: Recipe, runs_dir: Path) -> set[str]:
         raise _damaged(path, error) from error
 
 
-def _cell_table(path: str, recipe: Recipe, found: dict[tuple[str, str], Measured]) -> str:
+def _cell_table(
+    path: str, recipe: Recipe, found: dict[tuple[str, str], Measured], runs_dir: Path
+) -> str:
     title = [f"## {recipe.task}: `edgestep run {path}`", ""]
     if not found:
         return "\n".join([*title, f"{NOT_MEASURED.capitalize()}.", ""])
@@ -214,7 +216,7 @@ def _cell_table(path: str, recipe: Recipe, found: dict[tuple[str, str], Measured
         f"{what}, {scheme}" for scheme in recipe.schemes for what in ("bytes", "p50", "p99")
     ]
     seeds = f"{len(recipe.seeds)} seed{'s' if len(recipe.seeds) > 1 else ''}"
-    lines = [f"{metric.name}: {direction}; {seeds}.", ""]
+    lines = [f"{metric.name}: {direction}; {seeds}.{_front_end(recipe, runs_dir)}", ""]
     lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for section in recipe.models:
         rows = [found.get((section.label, str(scheme))) for scheme in recipe.schemes]
@@ -234,6 +236,16 @@ def _cell_table(path: str, recipe: Recipe, found: dict[tuple[str, str], Measured
             )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*title, *lines, ""])
+
+
+def _front_end(recipe: Recipe, runs_dir: Path) -> str:
+    """Say what a frame costs before the step, if it is made from sound."""
+    path = runs_dir / recipe.name / RESULTS_FILE
+    known = [one["front_end_ns"] for one in read_json_lines(path) if one.get("front_end_ns")]
+    if not known:
+        return ""
+    median = statistics.median(one["percentiles"]["p50"] for one in known) / 1e3
+    return f" The front end takes {median:.1f} microseconds a frame before each step (p50)."
 
 
 def _technique_row(item: Comparison | Finding, runs_dir: Path) -> str:

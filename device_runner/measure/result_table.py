@@ -34,13 +34,18 @@ def _back_to_back_table(
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     """Return the rows, the first of which is the header, and notes."""
     shown = ("p50", "p90", "p99", "p99.9")
-    rows: list[tuple[str, ...]] = [("model", *shown, "max", "invoke", "float io", "headroom")]
+    makes_frames = any(result.get("front_end_ns") for result in results)
+    before = ("front end",) if makes_frames else ()
+    rows: list[tuple[str, ...]] = [
+        ("model", *before, *shown, "max", "invoke", "float io", "headroom")
+    ]
     for result in results:
         latency = cast(BackToBackFacts, result["latency_ns"])
         step = latency["step"]
         rows.append(
             (
                 _name(result),
+                *((_front_end(result),) if makes_frames else ()),
                 *(_microseconds(step["percentiles"][name]) for name in shown),
                 _microseconds(step["maximum"]),
                 _microseconds(
@@ -62,7 +67,13 @@ def _back_to_back_table(
         )
         + ". float io: p50 with real-valued input and output.",
         f"headroom: frame period ({first['latency_ns']['deadline'] / 1e6:g} ms) / {_LARGEST}",
-    ]
+        *(
+            ["front end: p50 of making a frame from sound, before each step, which p50 ... max and "
+             "headroom leave out."]
+            if makes_frames
+            else []
+        ),
+    ]  # fmt: skip
 
 
 def _paced_table(results: Sequence[BenchResult]) -> tuple[list[tuple[str, ...]], list[str]]:
@@ -94,6 +105,11 @@ def _paced_table(results: Sequence[BenchResult]) -> tuple[list[tuple[str, ...]],
         "when the next was due, of all frames.",
         f"headroom: frame period / {_LARGEST}",
     ]
+
+
+def _front_end(result: BenchResult) -> str:
+    found = result.get("front_end_ns")
+    return _microseconds(found and _median(found))
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

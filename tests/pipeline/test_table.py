@@ -20,6 +20,7 @@ def row(scheme, p50, accuracy=0.97):
         score_range=(accuracy, accuracy),
         score_by_group={},
         drift=None,
+        front_end=None,
         p50=p50,
         p99=None,
         p999=None,
