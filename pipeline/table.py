@@ -33,8 +33,8 @@ class Row:
 
     ``front_end`` is what it costs to make a frame from sound, before the step; None if the model
     reads no sound. Scores are values of ``metric``, medians over the seeds. Latencies are medians
-    over the seeds' files in microseconds, None if there were too few samples. ``overhead`` is the whole step in
-    bare invokes, None if the backend has none: it steps in one call."""
+    over the seeds' files in microseconds, None if there were too few samples. ``overhead`` is the
+    whole step in bare invokes, None if the backend has none: it steps in one call."""
 
     model: str
     scheme: str
