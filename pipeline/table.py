@@ -258,6 +258,7 @@ def remarks(rows: list[Row], outcome: Outcome) -> list[str]:
         + ("" if metric.higher_is_better else "; lower is better")
         + (f"; median of {seeds} seeds" if seeds > 1 else ""),
         f"baselines: {found}",
+        *(f"data: {remark}" for remark in task.remarks),
         f"latency: one whole step, microseconds; headroom: frame period "
         f"({task.frame_period_s * 1e3:g} ms) / p99.9; x invoke: whole step / bare invoke"
         + (

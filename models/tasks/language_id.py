@@ -12,6 +12,7 @@ from models.tasks.hash_split import split_by_name
 from models.tasks.interface_messages import DJANGO_CITATION, django_messages, plain
 from models.tasks.keystrokes import KEYSTROKE_PERIOD_S, KEYSTROKE_SOURCE
 from models.tasks.sequence_set import SequenceSet
+from models.tasks.shared_texts import split_unshared
 from models.tasks.task import Task
 from models.tasks.text_baselines import majority_accuracy, ngram_naive_bayes_accuracy
 
@@ -36,7 +37,9 @@ def load() -> Task:
     that begin at a word. The split is by the English message: no message is on two sides, in
     whatever language.
 
-    Messages that a translation keeps in English are left out.
+    Messages that a translation keeps in English are left out, and training messages that stand in
+    the test data of any language, but for case and marks: two English messages may have one
+    translation.
 
     Raises:
         MissingDataError: Django or polib is not installed.
@@ -44,6 +47,7 @@ def load() -> Task:
     by_language = {code: _texts(code) for code in LANGUAGES}
     keys = sorted({key for texts in by_language.values() for key in texts})
     sides = [{keys[i] for i in side} for side in split_by_name(keys)]
+    by_language, shared = _without_shared(by_language, sides)
     front_end = describe_characters(
         (text for texts in by_language.values() for key, text in texts.items() if key in sides[0]),
         lowercase=True,
@@ -69,6 +73,7 @@ def load() -> Task:
         vocabulary=tokenizer.vocabulary,
         front_end=front_end,
         baselines=_baselines,
+        remarks=(shared,),
     )
 
 
@@ -77,6 +82,23 @@ def _texts(language: str) -> dict[str, str]:
     if language == "en":
         return {key: plain(key) for key in django_messages("fr")}
     return {key: plain(text) for key, text in django_messages(language).items() if text != key}
+
+
+def _without_shared(
+    by_language: dict[str, dict[str, str]], sides: list[set[str]]
+) -> tuple[dict[str, dict[str, str]], str]:
+    """Take messages out of the training and validation sides that stand on a later side."""
+    items = [(code, key) for code, texts in by_language.items() for key in texts]
+    texts = [(by_language[code][key],) for code, key in items]
+    places = [
+        np.array([i for i, (_, key) in enumerate(items) if key in side], np.int64) for side in sides
+    ]
+    left, shared = split_unshared(texts, places)
+    kept: dict[str, dict[str, str]] = {code: {} for code in by_language}
+    for index in np.sort(np.concatenate(left)):
+        code, key = items[index]
+        kept[code][key] = by_language[code][key]
+    return kept, shared
 
 
 def _sequences(

@@ -8,6 +8,7 @@ from device_runner.front_ends.text import Tokenizer, describe_words
 from models.tasks.hash_split import split_by_name
 from models.tasks.rated_snippets import CITATION, families, rated_snippets
 from models.tasks.sequence_set import SequenceSet
+from models.tasks.shared_texts import split_unshared
 from models.tasks.task import Task
 from models.tasks.text_baselines import bag_of_words_accuracy, majority_accuracy
 
@@ -24,6 +25,8 @@ def load() -> Task:
     """Read snippets that twenty people rated one point or more from neutral; their documents, and
     near-duplicates, are on one side of the split.
 
+    Texts that stand in the test data too, but for case and marks, are not trained with.
+
     Raises:
         MissingDataError: the data is not cached and cannot be fetched.
     """
@@ -31,7 +34,8 @@ def load() -> Task:
     names = families(everything)
     chosen = [i for i, one in enumerate(everything) if abs(one.rating) >= LEAST_RATING]
     snippets = [everything[i] for i in chosen]
-    training, validation, test = split_by_name([names[i] for i in chosen])
+    sides = split_by_name([names[i] for i in chosen])
+    (training, validation, test), shared = split_unshared([(one.text,) for one in snippets], sides)
     front_end = describe_words((snippets[i].text for i in training), least_count=LEAST_COUNT)
     tokenizer = Tokenizer(front_end)
     encoded = [tokenizer.encode(one.text)[:LONGEST, np.newaxis] for one in snippets]
@@ -54,6 +58,7 @@ def load() -> Task:
         vocabulary=tokenizer.vocabulary,
         front_end=front_end,
         baselines=_baselines,
+        remarks=(shared,),
     )
 
 

@@ -31,6 +31,7 @@ class Task:
         vocabulary: number of token ids where the inputs are such, else 0.
         front_end: how raw input becomes frames or ids, ready for JSON; kept in a model's contract.
         metric: what it is judged by; None stands for :func:`models.metrics.usual_metric`.
+        remarks: what a reader of the figures must know of the data, a sentence each.
         baselines: what can be had without a network, each with its value of the metric on the
             test data; None stands for those of :mod:`models.baselines`.
     """
@@ -50,6 +51,7 @@ class Task:
     front_end: dict[str, Any] | None = None
     metric: Metric | None = None
     baselines: Baselines | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def score(self) -> Metric:

@@ -25,6 +25,7 @@ from models.tasks.interface_messages import (
 from models.tasks.keystrokes import KEYSTROKE_PERIOD_S, KEYSTROKE_SOURCE
 from models.tasks.ngram_model import NgramModel
 from models.tasks.sequence_set import SequenceSet
+from models.tasks.shared_texts import split_unshared
 from models.tasks.task import Task
 
 LANGUAGE = "fr"
@@ -41,7 +42,7 @@ def load() -> Task:
     Raises:
         MissingDataError: a package is not installed, or not cached and cannot be fetched.
     """
-    train, validation, test = pairs()
+    (train, validation, test), shared = unshared_pairs()
     front_end = describe_characters(
         (text for pair in train for text in pair),
         least_count=LEAST_COUNT,
@@ -68,11 +69,18 @@ def load() -> Task:
             bits_per_step,
         ),
         baselines=_baselines,
+        remarks=(shared,),
     )  # fmt: skip
 
 
 def pairs() -> tuple[list[tuple[str, str]], ...]:
-    """Give (English, French) for training, validation and test."""
+    """Give (English, French) for training, validation and test, as :func:`unshared_pairs`."""
+    return unshared_pairs()[0]
+
+
+def unshared_pairs() -> tuple[tuple[list[tuple[str, str]], ...], str]:
+    """Give (English, French) for training, validation and test, and how many were left out because
+    their English or French stands in the test or validation data."""
     translations = {**more_messages(LANGUAGE), **django_messages(LANGUAGE)}
     found = []
     for english, french in sorted(translations.items()):
@@ -80,7 +88,8 @@ def pairs() -> tuple[list[tuple[str, str]], ...]:
         if 0 < len(source) <= LONGEST_SOURCE and 0 < len(target) <= LONGEST_TARGET:
             found.append((source, target))
     names = ["".join(filter(str.isalnum, source.lower())) for source, _ in found]
-    return tuple([found[i] for i in side] for side in split_by_name(names))
+    sides, shared = split_unshared(found, split_by_name(names))
+    return tuple([found[i] for i in side] for side in sides), shared
 
 
 def _sequences(texts: list[tuple[str, str]], tokenizer: Tokenizer) -> SequenceSet:

@@ -35,7 +35,7 @@ class TaskFacts:
     Attributes:
         sequences: how many there are for training, validation and test.
         outputs: their number in words ("9 classes").
-        group_name, source, frame_period_s, frame_period_source: as in the task.
+        group_name, source, frame_period_s, frame_period_source, remarks: as in the task.
     """
 
     metric: MetricDescription
@@ -46,6 +46,7 @@ class TaskFacts:
     source: str
     frame_period_s: float
     frame_period_source: str
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, task: Task) -> TaskFacts:
@@ -61,6 +62,7 @@ class TaskFacts:
             source=task.source,
             frame_period_s=task.frame_period_s,
             frame_period_source=task.frame_period_source,
+            remarks=task.remarks,
         )
 
     @classmethod
@@ -73,6 +75,7 @@ class TaskFacts:
                 "metric": MetricDescription(**facts["metric"]),
                 "baselines": [BaselineScore(**one) for one in facts["baselines"]],
                 "sequences": tuple(facts["sequences"]),
+                "remarks": tuple(facts["remarks"]),
             }
         )
 

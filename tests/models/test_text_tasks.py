@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from device_runner.front_ends.text import Tokenizer
-from models.tasks import language_id
+from models.tasks import language_id, translation
 from models.tasks.hash_split import split_by_name
-from models.tasks.interface_messages import plain
+from models.tasks.interface_messages import MORE, plain
 from models.tasks.ngram_model import DISCOUNT, NgramModel
 from models.tasks.package_file import cache_folder
 from models.tasks.rated_snippets import DISTRIBUTION, Snippet, families
+from models.tasks.shared_texts import bare, split_unshared
 
 
 def test_names_are_on_one_side_each_and_the_sides_have_their_shares():
@@ -100,6 +101,48 @@ def test_no_message_is_on_two_sides_in_any_language(languages):
         assert not [text for text in alone if text in training]
 
 
+def test_texts_that_are_shared_go_from_the_side_that_learns():
+    texts = [("One!",), ("two",), ("Two.",), ("ONE",), ("--",), ("--",), ("three",)]
+    sides = [np.array([0, 1, 4, 6]), np.array([2, 3]), np.array([5])]
+    (training, validation, test), said = split_unshared(texts, sides)
+    assert [training.tolist(), validation.tolist(), test.tolist()] == [[4, 6], [2, 3], [5]]
+    assert said.startswith("2 of 6 ")
+    (training, validation, _), _ = split_unshared(texts, [sides[0], sides[2], sides[1]])
+    assert [training.tolist(), validation.tolist()] == [[4, 6], [5]]
+
+
+def check_sides(sides):
+    """Each side is a list of tuples of texts."""
+    forms = [{bare(text) for item in side for text in item} - {""} for side in sides]
+    assert all(forms)
+    assert not forms[0] & (forms[1] | forms[2])
+    assert not forms[1] & forms[2]
+
+
+def test_no_message_of_the_languages_is_on_two_sides_but_for_case_and_marks(languages):
+    by_language = {code: language_id._texts(code) for code in language_id.LANGUAGES}
+    keys = sorted({key for texts in by_language.values() for key in texts})
+    sides = [{keys[i] for i in side} for side in split_by_name(keys)]
+    kept, said = language_id._without_shared(by_language, sides)
+    check_sides(
+        [[(text,) for texts in kept.values() for k, text in texts.items() if k in s] for s in sides]
+    )
+    assert languages.remarks == (said,)
+    assert int(said.split()[0].replace(",", "")) > 0
+
+
+MORE_CACHED = all((cache_folder() / file.name).exists() for file in MORE)
+
+
+@pytest.mark.skipif(not MORE_CACHED, reason="the wheels of messages are not in the cache; "
+                    "'edgestep run recipes/translation.toml' fetches them")  # fmt: skip
+def test_no_text_of_a_translation_is_on_two_sides_but_for_case_and_marks():
+    sides, said = translation.unshared_pairs()
+    check_sides(sides)
+    assert "are left out" in said
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (cache_folder() / DISTRIBUTION.name).exists(),
     reason="the rated snippets are not in the cache; 'edgestep run recipes/sentiment.toml' "
@@ -110,6 +153,8 @@ def test_rated_snippets_become_words_and_characters():
 
     sentiment = load_task("sentiment")
     assert len(sentiment.train) > 10_000
+    (said,) = sentiment.remarks
+    assert "are left out" in said
     assert 0.4 < sentiment.test.labels.mean() < 0.6
     assert sentiment.baselines(sentiment)["majority class"] < 0.6
     language_model = load_task("char-lm")
