@@ -60,6 +60,9 @@ ES_API es_status es_load_parts(const void *flatbuffer, size_t bytes, const char 
 /* Free a model. Its streams must not be used any more; their memory is the caller's to free. */
 ES_API void es_free(es_model *model);
 
+/* Memory in bytes that a loaded model has taken, all streams' blocks apart. It does not grow. */
+ES_API size_t es_model_bytes(const es_model *model);
+
 /* Size in bytes of a stream's block. */
 ES_API size_t es_stream_bytes(const es_model *model);
 

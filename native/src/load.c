@@ -13,14 +13,15 @@ struct es_chunk {
 
 void *es_take(es_loader *l, size_t bytes) {
   size_t header = ES_ALIGNMENT;
-  if (bytes > SIZE_MAX - 2 * ES_ALIGNMENT) return NULL;
-  bytes = (bytes + header + ES_ALIGNMENT - 1) / ES_ALIGNMENT * ES_ALIGNMENT;
-  struct es_chunk *chunk = aligned_alloc(ES_ALIGNMENT, bytes);
+  const bool fits = bytes <= SIZE_MAX - 2 * ES_ALIGNMENT;
+  if (fits) bytes = (bytes + header + ES_ALIGNMENT - 1) / ES_ALIGNMENT * ES_ALIGNMENT;
+  struct es_chunk *chunk = fits ? aligned_alloc(ES_ALIGNMENT, bytes) : NULL;
   if (!chunk) {
     es_fail(l, ES_NO_MEMORY, "no memory for %zu bytes of the model", bytes);
     return NULL;
   }
   memset(chunk, 0, bytes);
+  l->model->own_bytes += bytes;
   chunk->next = l->model->chunks;
   l->model->chunks = chunk;
   return (char *)chunk + header;

@@ -60,6 +60,7 @@ struct es_model {
   size_t input_count, output_count, state_count;
   size_t input_values, output_values, input_bytes, output_bytes, state_bytes;
   size_t block_bytes;
+  size_t own_bytes; /* what was taken for it */
   es_window window; /* 0 steps if there is none */
 };
 

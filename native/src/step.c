@@ -3,6 +3,7 @@
 #include "model.h"
 #include "run_values.h"
 
+size_t es_model_bytes(const es_model *m) { return sizeof *m + m->own_bytes; }
 size_t es_stream_bytes(const es_model *m) { return m->block_bytes; }
 size_t es_input_values(const es_model *m) { return m->input_values; }
 size_t es_output_values(const es_model *m) { return m->output_values; }
