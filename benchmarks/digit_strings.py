@@ -5,6 +5,11 @@ frame, as ``edgestep stream`` does. A word appears when the transcript first has
 counted from the end of the recording, in strings that come out right.
 
     EDGESTEP_SPOKEN_DIGITS=FOLDER python benchmarks/digit_strings.py runs/digit-strings/*.tflite
+
+With --person, the strings are of one more person's ten recordings, such as those of Debian's
+asterisk-core-sounds-en-wav:
+
+    python benchmarks/digit_strings.py --person /usr/share/asterisk/sounds/en/digits FILE...
 """
 
 from __future__ import annotations
@@ -26,7 +31,13 @@ from device_runner.transcription import (
     check_transcribes,
 )
 from models.metrics import edits
-from models.tasks.digit_strings import Spoken, spoken_strings
+from models.tasks.digit_strings import (
+    STRINGS,
+    Spoken,
+    digits_of_folder,
+    spoken_strings,
+    strings_of,
+)
 from models.tasks.digits import data_folder
 
 
@@ -57,7 +68,9 @@ def heard(stream: Stream, decoder: Decoder, spoken: Spoken) -> tuple[list[int], 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def main(files: tuple[Path, ...]) -> None:
+@click.option("--person", type=click.Path(path_type=Path, file_okay=False, exists=True),
+              help="A folder with 0.wav to 9.wav of another person.")  # fmt: skip
+def main(files: tuple[Path, ...], person: Path | None) -> None:
     """Print a row for each file and decoder."""
     rows = []
     for path in files:
@@ -65,7 +78,11 @@ def main(files: tuple[Path, ...]) -> None:
         check_transcribes(model)
         contract = model.contract
         speaker = contract.task.rpartition("-")[2]
-        strings = spoken_strings(data_folder(), "test", speaker)
+        if person:
+            said = {person.name: digits_of_folder(person)}
+            strings = strings_of(said, "test", STRINGS["test"])
+        else:
+            strings = spoken_strings(data_folder(), "test", speaker)
         stream = Stream(model)
         decoders: dict[str, Decoder] = {
             "greedy": GreedyDecoder(),

@@ -11,18 +11,20 @@ connectionist temporal classification.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device_runner.front_ends.log_mel import HOP_SAMPLES, SAMPLE_RATE, LogMel
 from models.tasks import digits
-from models.tasks.digits import EVERY, FRONT_END, SPEAKERS, Recording, find_recordings
+from models.tasks.digits import EVERY, FRONT_END, SPEAKERS, find_recordings
 from models.tasks.sequence_set import SequenceSet
+from models.tasks.sound_folder import read_wav
 from models.tasks.task import Task
 
 LABELS = ("(blank)", *digits.LABELS)
@@ -73,6 +75,13 @@ def load_folder(folder: Path, speaker: str, strings: dict[str, int] | None = Non
     return digits.task_of_sound(f"digit-strings-{speaker}", sets, LABELS, "its recordings joined")
 
 
+class Digit(NamedTuple):
+    """A recorded digit: which, and its sound at digits.RECORDED_RATE, float64 [samples]."""
+
+    digit: int
+    sound: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Spoken:
     """A string of digits as it is heard.
@@ -101,27 +110,48 @@ def spoken_strings(folder: Path, part: str, speaker: str, count: int | None = No
         ModelsError: a recording is damaged, or a speaker or a digit is missing.
     """
     speakers = digits.speaker_parts(speaker)[part]
-    chance = np.random.default_rng([SEED, list(STRINGS).index(part)])
-    by_speaker: dict[str, list[Recording]] = {one: [] for one in sorted(speakers)}
+    said: dict[str, list[Digit]] = {one: [] for one in sorted(speakers)}
     for one in find_recordings(folder):
-        if one.speaker in by_speaker:
-            by_speaker[one.speaker].append(one)
-    sounds = {
-        one: digits.read_recording(folder, one) for said in by_speaker.values() for one in said
-    }
+        if one.speaker in said:
+            said[one.speaker].append(Digit(one.digit, digits.read_recording(folder, one)))
+    return strings_of(said, part, STRINGS[part] if count is None else count)
+
+
+def strings_of(said: Mapping[str, Sequence[Digit]], part: str, count: int) -> list[Spoken]:
+    """Make strings of recorded digits.
+
+    Args:
+        said: the digits that each person said.
+        part: "training" with its noise, gains and speeds, or "validation" or "test".
+        count: how many strings.
+    """
+    chance = np.random.default_rng([SEED, list(STRINGS).index(part)])
     front_end = LogMel(FRONT_END)
     made = []
-    for _ in range(STRINGS[part] if count is None else count):
-        person = list(by_speaker)[chance.integers(len(by_speaker))]
-        recordings = by_speaker[person]
+    for _ in range(count):
+        person = list(said)[chance.integers(len(said))]
+        recorded = said[person]
         length = int(chance.integers(1, LONGEST + 1))
-        said = [recordings[number] for number in chance.integers(0, len(recordings), length)]
+        chosen = [recorded[number] for number in chance.integers(0, len(recorded), length)]
         speed = float(chance.uniform(0.85, 1.15)) if part == "training" else 1.0
-        sound, ends = joined([digits.at_speed(sounds[one], speed) for one in said], chance)
+        sound, ends = joined([digits.at_speed(one.sound, speed) for one in chosen], chance)
         frames = _frames(front_end, sound, part, chance)
-        wanted = np.array([1 + one.digit for one in said], np.int64)
+        wanted = np.array([1 + one.digit for one in chosen], np.int64)
         made.append(Spoken(person, frames, wanted, ends // (EVERY * HOP_SAMPLES)))
     return made
+
+
+def digits_of_folder(folder: Path) -> list[Digit]:
+    """Read one person's ten digits, ``0.wav`` to ``9.wav``, as Debian's asterisk-core-sounds-en-wav
+    has them in ``/usr/share/asterisk/sounds/en/digits``.
+
+    Raises:
+        ModelsError: one is missing, or is not mono of 16 bits at 8 kHz.
+    """
+    paths = [folder / f"{number}.wav" for number in range(len(digits.LABELS))]
+    return [
+        Digit(number, read_wav(path, digits.RECORDED_RATE)) for number, path in enumerate(paths)
+    ]
 
 
 def _strings(folder: Path, part: str, speaker: str, count: int) -> SequenceSet:

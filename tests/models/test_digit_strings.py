@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import wave
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.errors import ModelsError
 from models.losses import loss_for
 from models.metrics import WORD_ERROR_RATE, best_path, edits, usual_metric
 from models.tasks import digit_strings
@@ -84,3 +87,23 @@ def test_loss_is_what_all_ways_to_say_it_cost():
     longer = np.concatenate([logits, np.ones((1, 3, 3), np.float32)], 1)
     again = loss(tf.constant(longer), tf.constant([[1, 2, -1]], tf.int64), tf.constant([5]))
     assert float(again) == pytest.approx(float(given), rel=1e-5)
+
+
+def test_another_persons_digits_make_strings(tmp_path):
+    for number in range(10):
+        write_wav(tmp_path / f"{number}.wav", np.full(4000, 100 + number, np.int16))
+    digits = digit_strings.digits_of_folder(tmp_path)
+    assert [one.digit for one in digits] == list(range(10))
+    assert digits[3].sound[0] == 103
+    made = digit_strings.strings_of({"someone": digits}, "test", 3)
+    assert all(len(one.said) == len(one.ends) <= LONGEST for one in made)
+    assert all(one.ends[-1] < len(one.frames) for one in made)
+    (tmp_path / "7.wav").unlink()
+    with pytest.raises(ModelsError, match=r"7\.wav cannot be read"):
+        digit_strings.digits_of_folder(tmp_path)
+
+
+def write_wav(path, samples):
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(samples.tobytes())
