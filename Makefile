@@ -10,8 +10,8 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-native \
-  test-native-long test-native-fuzz web wheels bench-peers test-pytorch \
+.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-firmware \
+  test-native test-native-long test-native-fuzz web wheels bench-peers test-pytorch \
   import-table lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
@@ -32,7 +32,8 @@ speech-data: $(STAMP) ## synthesize the speech of the task keywords-synthetic (f
 	$(BIN)/python -m models.tasks.synthetic_speech
 
 # On a machine where they cannot be installed, the tests that need them are skipped with a reason.
-DEBIAN_PACKAGES = $(shell grep -v '^\#' tests/debian-packages.txt)
+DEBIAN_LIST = tests/debian-packages.txt
+DEBIAN_PACKAGES = $(shell grep -v '^\#' $(DEBIAN_LIST))
 debian-packages: ## install the Debian packages that some tests need, if that is allowed
 	@command -v dpkg-query >/dev/null || exit 0; \
 	missing=$$(for package in $(DEBIAN_PACKAGES); do \
@@ -71,6 +72,10 @@ test-slow: $(STAMP) ## tests that take minutes: long streams, long paced runs
 test-pytorch: $(STAMP) ## imports of PyTorch networks, held against PyTorch (installs it)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch -e '.[pytorch-code]'
 	$(BIN)/python -m pytest -m pytorch tests/convert/importers
+
+test-firmware: DEBIAN_LIST = tests/firmware/debian-packages.txt
+test-firmware: $(STAMP) debian-packages ## exported C on emulated Cortex-M and RISC-V boards (installs compilers if root)
+	$(BIN)/python -m pytest -m 'firmware or slow or not slow' tests/firmware
 
 # Its package has pre-releases alone, which come and go.
 test-micro: $(STAMP) ## step models in TFLite Micro (installs it)

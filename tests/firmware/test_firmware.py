@@ -28,6 +28,9 @@ from tests.firmware.host import (
     portable_backend,
     seeded_frames,
 )
+from tests.hand_made_steps import VOCABULARY, step_model
+from tests.models.test_hierarchical import exported, hierarchical, network_of
+from tests.windowed_steps import windowed, windowed_model
 
 KEPT = sorted(KEPT_STEP_MODELS.glob("*.tflite"))
 STEPS = 200
@@ -120,6 +123,51 @@ def test_other_schemes(step_models, cell, scheme, portable, tmp_path):
     model = load_step_model(step_models(cell, scheme))
     firmware = compiled_firmware(model, tmp_path)
     check(model, firmware, portable)
+    assert firmware.self_test() == 0
+
+
+@pytest.mark.parametrize("scheme", ["float32", "int8"])
+@pytest.mark.parametrize("name", ["two", "tokens", "mixed", "matrix", "counting", "image"])
+def test_several_inputs_tokens_and_other_states(name, scheme, portable, tmp_path):
+    model = step_model(name, tmp_path, scheme)
+    firmware = compiled_firmware(model, tmp_path)
+    check(model, firmware, portable)
+    assert firmware.self_test() == 0
+    if name != "tokens":
+        return
+    before = firmware.state()
+    for bad in (-1.0, float(VOCABULARY), 1e9):
+        assert firmware.step(np.array([bad], np.float32), 4)[0] == 4
+    assert firmware.state() == before
+    # By bytes, as in the library, such a token is the first one.
+    bad, first = (np.array([token], np.int32).tobytes() for token in (VOCABULARY, 0))
+    found = []
+    for frame in (bad, first):
+        firmware.reset()
+        found.append(firmware.step_bytes(frame))
+    assert found[0] == found[1]
+
+
+def test_phases(portable, tmp_path):
+    model = exported(tmp_path, network_of(hierarchical("gru", (1, 4))))
+    firmware = compiled_firmware(model, tmp_path)
+    library = portable_backend(portable, model)
+    frames = seeded_frames(model, 41)
+    for number, frame in enumerate(frames):
+        assert firmware.step_bytes(frame) == library.step(frame)
+        assert firmware.state() == state_of(library)
+        if number == 21:  # within a cycle
+            state = firmware.state()
+            firmware.reset()
+            firmware.set_state(state)
+    assert firmware.self_test() == 0
+
+
+@pytest.mark.parametrize(("steps", "hop", "in_lanes"), [(7, 3, True), (4, 2, False)])
+def test_windows(steps, hop, in_lanes, portable, tmp_path):
+    model = windowed_model(windowed(steps, hop, in_lanes), tmp_path, "int8")
+    firmware = compiled_firmware(model, tmp_path)
+    check(model, firmware, portable, 5 * steps)
     assert firmware.self_test() == 0
 
 

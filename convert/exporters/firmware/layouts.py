@@ -11,7 +11,7 @@ from device_runner.model.step_file import StepModel
 from device_runner.output_file import OutputKind, check_replaceable
 
 KERNELS = Path(__file__).with_name("kernels")
-_COPIED = "/* Copied from libedgestep. Written by 'edgestep export-c --runtime none'. */\n"
+_COPIED = "/* Copied from libedgestep. Written by 'edgestep export-c' (--runtime none). */\n"
 
 
 @dataclass(frozen=True)

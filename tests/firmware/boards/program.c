@@ -48,16 +48,19 @@ static void put_hex(const void *bytes, size_t count) {
   board_put("\n");
 }
 
-/* Memory below this function's own, down to the stack's end, is marked before and looked at after. */
+/* Memory below main's own, down to the stack's end, is marked before a step and looked at after. */
 #define MARK 0xA5A5A5A5u
-static uint32_t *marked_until(void) { return (uint32_t *)__builtin_frame_address(0) - 64; }
+#define OWN 8 /* words that mark itself may use */
+__attribute__((noinline)) static uint32_t *here(void) {
+  return (uint32_t *)__builtin_frame_address(0);
+}
 __attribute__((noinline)) static void mark(uint32_t *end) {
   for (uint32_t *at = board_stack_end; at < end; at++) *(volatile uint32_t *)at = MARK;
 }
-static uint32_t untouched(uint32_t *end) {
+__attribute__((noinline)) static uint32_t taken(uint32_t *from) {
   uint32_t *at = board_stack_end;
-  while (at < end && *(volatile uint32_t *)at == MARK) at++;
-  return (uint32_t)((char *)__builtin_frame_address(0) - (char *)at);
+  while (at < from && *(volatile uint32_t *)at == MARK) at++;
+  return (uint32_t)((char *)from - (char *)at);
 }
 
 int main(void) {
@@ -87,11 +90,12 @@ int main(void) {
   const uint64_t ticks = board_ticks() - before;
   board_put("\nticks ");
   put_number((uint32_t)ticks);
-  uint32_t *end = marked_until();
-  mark(end);
+  uint32_t *from = here();
+  mark(from - OWN);
   STEP(&stream, x, y);
+  const uint32_t stack = taken(from);
   board_put("\nstack ");
-  put_number(untouched(end));
+  put_number(stack);
   board_put("\n");
   return 0;
 }
