@@ -75,7 +75,7 @@ test-pytorch: $(STAMP) ## imports of PyTorch networks, held against PyTorch (ins
 
 test-firmware: DEBIAN_LIST = tests/firmware/debian-packages.txt
 test-firmware: $(STAMP) debian-packages ## exported C on emulated Cortex-M and RISC-V boards (installs compilers if root)
-	$(BIN)/python -m pytest -m 'firmware or slow or not slow' tests/firmware
+	$(BIN)/python -m pytest -m 'firmware or not slow' tests/firmware
 
 # Its package has pre-releases alone, which come and go.
 test-micro: $(STAMP) ## step models in TFLite Micro (installs it)

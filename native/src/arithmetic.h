@@ -15,6 +15,14 @@ static inline int32_t es_rint(float value) {
   } magic = {value + 12582912.0f};
   return magic.bits - 0x4B400000;
 }
+/* The same as a real value. */
+static inline float es_nearest(float value) {
+#if defined(__SOFTFP__) || (defined(__riscv) && !defined(__riscv_flen))
+  return (float)es_rint(value); /* a conversion costs less there than a difference */
+#else
+  return (value + 12582912.0f) - 12582912.0f;
+#endif
+}
 /* The same for |value| < 2^51. */
 static inline int64_t es_rint64(double value) {
   union {

@@ -24,22 +24,29 @@ static inline int32_t plus_products(int32_t sum, uint32_t a, uint32_t b) {
   return more;
 }
 
+static inline int32_t plus_four(int32_t sum, const int8_t *w, uint32_t even, uint32_t odd) {
+  uint32_t four;
+  memcpy(&four, w, 4);
+  return plus_products(plus_products(sum, even, even_bytes(four)), odd, odd_bytes(four));
+}
+
 static inline void sum_quad_i8(const int8_t *w, size_t step, const int8_t *x, size_t width,
                                int32_t sums[ES_QUAD]) {
   int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
-  size_t k = 0;
-  for (; k < width; k += 4, w += step) {
-    uint32_t four = 0, weights[ES_QUAD];
-    memcpy(weights, w, sizeof weights);
-    if (k + 4 <= width)
-      memcpy(&four, x + k, 4);
-    else /* the last few, filled up with zeros */
-      for (size_t i = 0; k + i < width; i++) four |= (uint32_t)(uint8_t)x[k + i] << (8 * i);
+  for (; width; w += step) {
+    uint32_t four = 0;
+    if (width >= 4) {
+      memcpy(&four, x, 4);
+      x += 4;
+      width -= 4;
+    } else { /* the last few, filled up with zeros */
+      while (width) four = four << 8 | (uint8_t)x[--width];
+    }
     const uint32_t even = even_bytes(four), odd = odd_bytes(four);
-    a = plus_products(plus_products(a, even, even_bytes(weights[0])), odd, odd_bytes(weights[0]));
-    b = plus_products(plus_products(b, even, even_bytes(weights[1])), odd, odd_bytes(weights[1]));
-    c = plus_products(plus_products(c, even, even_bytes(weights[2])), odd, odd_bytes(weights[2]));
-    d = plus_products(plus_products(d, even, even_bytes(weights[3])), odd, odd_bytes(weights[3]));
+    a = plus_four(a, w, even, odd);
+    b = plus_four(b, w + 4, even, odd);
+    c = plus_four(c, w + 8, even, odd);
+    d = plus_four(d, w + 12, even, odd);
   }
   sums[0] = a;
   sums[1] = b;

@@ -95,7 +95,7 @@ static inline void steps_quad(const es_term *t, const int8_t *x, size_t first, s
   int32_t sums[ES_QUAD] = {bias[0], bias[1], bias[2], bias[3]};
   sum_quad_i8(w, units * 4, x, t->width, sums);
   for (size_t i = 0; i < ES_QUAD; i++)
-    steps[i] = (float)es_rint(es_clamp((float)sums[i] * scales[i], t->low, t->high));
+    steps[i] = es_nearest(es_clamp((float)sums[i] * scales[i], t->low, t->high));
 }
 
 static inline void products_i8(const es_product *p, const void *const *x, void *outputs) {

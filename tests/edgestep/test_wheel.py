@@ -89,6 +89,9 @@ def test_it_holds_every_file_of_the_packages(wheel):
         if file.is_file() and file.suffix != ".pyc"
     }
     assert {f"{package}/py.typed" for package in PACKAGES} <= wanted
+    # A link in the sources: the kernels that firmware takes are those of libedgestep.
+    kernels = "convert/exporters/firmware/kernels"
+    wanted |= {f"{kernels}/{header.name}" for header in (ROOT / "native/src").glob("*.h")}
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
         (entry_points,) = (name for name in held if name.endswith("entry_points.txt"))
