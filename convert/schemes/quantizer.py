@@ -23,6 +23,7 @@ from convert.schemes.spec import SchemeSpec
 from convert.tflite_editor import TfliteEditor
 from device_runner.model.constants import read_constant
 from device_runner.model.flatbuffer import Graph, Tensor, read_graph
+from device_runner.model.names import STEP_SIGNATURE
 from device_runner.operators import OPERATORS
 from device_runner.operators.row import Form
 
@@ -180,7 +181,7 @@ def _with_versions(flatbuffer: bytes, versions: dict[str, int]) -> bytes:
     editor = TfliteEditor(flatbuffer)
     graph = read_graph(flatbuffer)
     editor.drop_operators(*_idle_requantizations(graph))
-    for target, source in _unread_parts(graph):
+    for target, source in (*_unread_parts(graph), *_unread_states(graph)):
         editor.store_alike(target, source)
     editor.raise_versions(versions)
     return editor.flatbuffer()
@@ -201,6 +202,22 @@ def _unread_parts(graph: Graph) -> Iterator[tuple[int, int]]:
             for part in operator.outputs:
                 if graph.tensors[part].dtype != graph.tensors[whole].dtype:
                     yield part, whole
+
+
+def _unread_states(graph: Graph) -> Iterator[tuple[int, int]]:
+    """Find the states that no operator reads, which the quantizer leaves in float32.
+
+    The output that a step with strides holds is one: only the steps in between read it.
+
+    Returns:
+        Each with the output that is its new value.
+    """
+    signature = graph.signature(STEP_SIGNATURE)
+    read = {index for operator in graph.operators for index in operator.inputs}
+    for name in signature.inputs.keys() & signature.outputs.keys():
+        taken, given = signature.inputs[name], signature.outputs[name]
+        if taken not in read and graph.tensors[taken].dtype != graph.tensors[given].dtype:
+            yield taken, given
 
 
 def _idle_requantizations(graph: Graph) -> tuple[set[int], dict[int, int]]:
