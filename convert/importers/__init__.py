@@ -194,6 +194,11 @@ def check_content(path: Path, kind: FileKind) -> None:
     reader = FILE_KINDS.get(readers.get(found, ""))
     if reader is None and found is not file_kinds.ARCHIVE:
         raise SourceModelError(other_kind(path, "a model that can be converted", found))
+    if reader is not None and reader.source != kind.source and path.suffix in reader.endings:
+        raise SourceModelError(
+            f"{path} is {found.what}, whose layers are in the file; --architecture is for "
+            f"{kind.source}: leave it out"
+        )
     if reader is not None and reader.source != kind.source:
         raise SourceModelError(
             f"{path} is {found.what}, whatever its name; rename it to end in "

@@ -168,3 +168,14 @@ def test_onnx_without_its_packages_says_what_to_install(folder, monkeypatch):
     assert "pip install" in result.stderr
     assert "edgestep[onnx]" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_where_a_description_is_given_that_the_file_does_not_need(folder):
+    for name, what in (("net.onnx", "an ONNX model"), ("net.keras", "a Keras model (.keras)")):
+        assert line_of(
+            "convert", "--target", "cpu", "--random-calibration", folder / name,
+            "--architecture", folder / "readme.txt",
+        ) == (
+            f"Error: {folder / name} is {what}, whose layers are in the file; --architecture is "
+            "for a PyTorch state_dict: leave it out"
+        )  # fmt: skip

@@ -25,6 +25,7 @@ from convert.step.step_module import StepModule
 from convert.targets.check import check_file
 from convert.targets.report import TargetReport
 from convert.verify import objections, passed, verify_on_runtimes
+from device_runner.errors import VerificationError
 from models.tasks import load_task
 from tests.convert.importers.architectures import ARCHITECTURES, WIDER, Architecture, saved
 from tests.convert.importers.shipped_models import SHIPPED
@@ -219,8 +220,9 @@ def _shipped_cells(path: Path) -> list[str]:
         asked += ", computed anew" if not window.lanes else f", {window.lanes} lanes"
     try:
         small = conversion.export("int8", path.with_suffix(".tflite"))
-    except ContractViolationError as error:
-        return [asked, f"{conversion.float_error:.0e}", f"refused: {error.message}", "needs int8"]
+    except (ContractViolationError, VerificationError) as error:
+        reason = error.message.split(f"{path.with_suffix('.tflite')}: ", 1)[-1]
+        return [asked, f"{conversion.float_error:.0e}", f"refused: {reason}", "needs int8"]
     metrics = small.contract.metrics
     kept = metrics.get("held_out", {})
     int8 = f"rms {kept['rms']:.1%} of the spread" if kept else "no whole window was left"
