@@ -24,7 +24,7 @@ from device_runner.backends import load_backend
 from device_runner.errors import MissingRuntimeError
 from device_runner.model.step_file import StepModel
 
-SCRIPTS = ("engine.js", "sources.js", "page.js")
+SCRIPTS = ("engine.js", "log_mel.js", "sources.js", "page.js")
 
 
 def export_web(model: StepModel, path: Path) -> int:

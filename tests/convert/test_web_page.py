@@ -22,7 +22,7 @@ from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from pipeline.cli import main
 from tests.browser import Page, browser_program, open_browser
-from tests.conftest import KEPT_STEP_MODELS
+from tests.conftest import EACH_VARIANT, KEPT_STEP_MODELS
 
 KEPT = sorted(KEPT_STEP_MODELS.glob("*.tflite"))
 GRU = KEPT_STEP_MODELS / "gru-int8.tflite"
@@ -102,6 +102,27 @@ def test_the_page_tests_itself_and_steps_as_the_library(browser, model, tmp_path
         np.testing.assert_allclose(*both, rtol=FLOAT_DIFFERENCE, atol=FLOAT_DIFFERENCE)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("cell", "options"), EACH_VARIANT)
+def test_every_cell_steps_in_the_browser_as_in_the_library(
+    browser, step_models, tmp_path, cell, options
+):
+    for scheme in ("int8", "int16x8", "float16"):
+        if scheme == "int16x8" and cell not in ("gru", "lstm", "simple-rnn", "oru"):
+            continue
+        model = step_models(cell, scheme, **options)
+        page, stream = opened(browser, model, tmp_path), Stream(model, "native")
+        assert text(page, "test-text").startswith("passed"), scheme
+        frames = seeded_frames(stream, 100)
+        found = stepped_in_browser(page, frames)
+        expected = b"".join(stream.step_bytes(frame) for frame in frames)
+        if scheme == "float16":
+            both = [np.frombuffer(one, np.float32) for one in (found, expected)]
+            np.testing.assert_allclose(*both, rtol=1e-5, atol=1e-5)
+        else:
+            assert found == expected, scheme
+
+
 def test_it_asks_for_nothing_from_elsewhere(browser, tmp_path):
     page = opened(browser, GRU, tmp_path)
     asked = [
@@ -168,6 +189,37 @@ def test_a_wav_file_goes_through_the_models_front_end(browser, tmp_path):
     step = stream.model.contract.output.scale
     np.testing.assert_allclose(rows, outputs, atol=3 * step)
     assert np.mean(np.abs(np.array(rows) - outputs) > 1e-6) < 0.05
+
+
+def sounds() -> dict[str, np.ndarray]:
+    generator, times = np.random.default_rng(0), np.arange(16_000)
+    chirp = 9000 * np.sin(np.cumsum(0.02 + 0.05 * np.sin(times / 900))) * np.sin(times / 3000)
+    return {
+        "silence": np.zeros(2000), "loudest": np.full(2000, -32768),
+        "noise": generator.integers(-32768, 32767, 4000), "quiet": generator.normal(0, 3, 4000),
+        "chirp": chirp + generator.normal(0, 50, len(times)),
+    }  # fmt: skip
+
+
+def test_log_mel_frames_are_those_of_training(browser, tmp_path):
+    log_mel = pytest.importorskip("device_runner.front_ends.log_mel")
+    pytest.importorskip("pymicro_features")
+    page = opened(browser, GRU, tmp_path)
+    for name, sound in sounds().items():
+        samples = sound.astype(np.int16)
+        found = page.run(
+            f"Array.from(new LogMel(2).frames({samples.tolist()}), (frame) => Array.from(frame))"
+        )
+        expected = log_mel.LogMel(log_mel.describe(every=2))(samples)
+        assert np.shape(found) == expected.shape, name
+        # Few values lie where a last digit of a cosine decides.
+        assert np.mean(np.abs(np.array(found) - expected) > 1e-6) <= 0.001, name
+    described = {**log_mel.describe(every=2), "hop_samples": 161}
+    message = page.run(
+        f"(() => {{ try {{ readLogMel({json.dumps(described)}); }} catch (e) "
+        "{ return e.message; } })()"
+    )
+    assert "not the log-mel front end of this page" in message
 
 
 def test_a_wav_file_that_does_not_fit_is_refused(browser, tmp_path):

@@ -167,8 +167,7 @@ class RawSamples {
 function soundFrontEnd(contract) {
   const described = contract.front_end, kind = described && described.kind;
   if (kind === "lpc-cepstrum") return new LpcCepstrum();
-  if (kind === "log-mel")
-    throw new Error("this page has no log-mel front end; record frames as CSV on a computer");
+  if (kind === "log-mel") return readLogMel(described);
   if (kind) throw new Error(`the model's frames are ${kind}, not sound; give CSV lines`);
   if (contract.inputs.length > 1 || contract.inputs[0].vocabulary !== null)
     throw new Error("the model takes several inputs or tokens, not sound; give CSV lines");
