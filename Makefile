@@ -12,7 +12,7 @@ SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-firmware \
   test-native test-native-long test-native-fuzz web wheels bench-peers test-pytorch \
-  import-table lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
+  import-table figures lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -149,6 +149,10 @@ $(error DRIVER is '$(DRIVER)'; it must be swiftshader or system)
 endif
 test-gpu: $(STAMP) ## run the GPU tests (DRIVER=system: on this machine's own GPU)
 	$(BIN)/python -m pytest -m gpu
+
+# WITH=NEED for what some of them need (benchmarks/figures.toml).
+figures: $(STAMP) ## measure every table of the docs anew, into runs/figures (hours; goes on where it was stopped)
+	$(BIN)/python benchmarks/figures.py $(foreach need,$(WITH),--with $(need))
 
 import-table: $(STAMP) $(SWIFTSHADER_DRIVER) ## write the table of docs/import.md anew (needs PyTorch: make test-pytorch)
 	VK_DRIVER_FILES=$(SWIFTSHADER_DRIVER) LD_LIBRARY_PATH=$(SWIFTSHADER):$(LD_LIBRARY_PATH) \
