@@ -108,6 +108,7 @@ LAYERS: dict[str, LayerEntry] = {
     "Dropout": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
     "GaussianDropout": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
     "GaussianNoise": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
+    "Identity": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
     "Masking": LayerEntry("pointwise.masking", WITHOUT_EFFECT),
     "SpatialDropout1D": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
     "SpatialDropout2D": LayerEntry("pointwise.removed", WITHOUT_EFFECT),
@@ -130,6 +131,10 @@ _QAT = (
     "(edgestep trains quantization-aware itself), or make a TFLite file of it and use 'edgestep "
     "adopt'"
 )
+_SPECTRA = (
+    "makes frames of samples; compute them ahead of the model, which then takes a frame at each "
+    "step, and save the rest of it"
+)
 # Why some kinds of layers cannot be stepped and what to use instead, by class name. Some exist in
 # one version of Keras only.
 REFUSED: dict[str, str] = {
@@ -141,12 +146,27 @@ REFUSED: dict[str, str] = {
         "frame, within TimeDistributed, it can be stepped"
     ),
     "Conv1DTranspose": "gives more steps than it takes; use Conv1D with padding='causal'",
+    "EinsumDense": "can be written as Dense with the same weights, which can be stepped",
     "GroupQueryAttention": _ATTENTION,
     "Lambda": (
         "holds code, which is not run and cannot be stepped; replace it by Keras layers "
         "(Rescaling, Add, Multiply, Activation, Concatenate)"
     ),
+    "MelSpectrogram": _SPECTRA,
     "MultiHeadAttention": _ATTENTION,
+    "RMSNormalization": (
+        "can be written with keras.ops, which are stepped: x * rsqrt(mean(square(x), -1, "
+        "keepdims=True) + epsilon), and a Multiply or Dense for its scale"
+    ),
+    "ReversibleEmbedding": (
+        "can be written as an Embedding, e, and its table for the way back, both of which are "
+        "stepped: keras.ops.matmul(y, keras.ops.transpose(e(keras.ops.arange(ids))))"
+    ),
+    "STFTSpectrogram": _SPECTRA,
+    "SpectralNormalization": (
+        "is a wrapper of training; put the layer within it in its place, with its weights, and "
+        "save again"
+    ),
     "CategoryEncoding": _LOOKUP,
     "Discretization": _LOOKUP,
     "Hashing": _LOOKUP,

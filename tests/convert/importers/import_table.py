@@ -221,7 +221,7 @@ def _shipped_cells(path: Path) -> list[str]:
     try:
         small = conversion.export("int8", path.with_suffix(".tflite"))
     except (ContractViolationError, VerificationError) as error:
-        reason = error.message.split(f"{path.with_suffix('.tflite')}: ", 1)[-1]
+        reason = error.message.split("model.tflite: ", 1)[-1]
         return [asked, f"{conversion.float_error:.0e}", f"refused: {reason}", "needs int8"]
     metrics = small.contract.metrics
     kept = metrics.get("held_out", {})
