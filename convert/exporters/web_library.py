@@ -10,6 +10,7 @@ one is not taken for the present one.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -18,7 +19,6 @@ from pathlib import Path
 import click
 
 from convert.errors import NotExportableError
-from device_runner.atomic_write import write_atomically
 from device_runner.errors import MissingRuntimeError
 
 FOLDER = Path(__file__).parent / "web"
@@ -66,12 +66,15 @@ def web_library() -> bytes:
         return path.read_bytes()
     library = compile_library()
     try:
-        write_atomically(path, library)
+        # A name of its own, as others may compile it at the same time.
+        with tempfile.TemporaryDirectory(dir=FOLDER, prefix="partial-") as folder:
+            Path(folder, path.name).write_bytes(library)
+            os.replace(Path(folder, path.name), path)
     except OSError:
         return library  # a checkout that is not ours to write
     for other in FOLDER.glob("*.wasm"):
         if other != path:
-            other.unlink()
+            other.unlink(missing_ok=True)
     return library
 
 
@@ -90,8 +93,8 @@ def library_path() -> Path:
     return FOLDER / f"libedgestep-{found.hexdigest()[:16]}.wasm"
 
 
-def compile_library() -> bytes:
-    """Compile the library.
+def compile_library(*options: str) -> bytes:
+    """Compile the library, with further options of the compiler.
 
     Raises:
         MissingRuntimeError: clang or wasm-ld is missing.
@@ -103,7 +106,8 @@ def compile_library() -> bytes:
     with tempfile.TemporaryDirectory(prefix="edgestep-web-") as folder:
         output = Path(folder, "libedgestep.wasm")
         command: list[str | Path] = [
-            compiler, *COMPILE, "-I", SOURCES / "wasm" / "include", *sources(), *LINK, "-o", output,
+            compiler, *COMPILE, *options, "-I", SOURCES / "wasm" / "include", *sources(), *LINK,
+            "-o", output,
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
         if done.returncode:

@@ -32,9 +32,10 @@ RATE = 10_000
 
 
 @pytest.fixture(scope="module", autouse=True)
-def library():
+def library(made_once):
+    """The library, which one worker compiles while the others wait."""
     try:
-        return web_library()
+        return made_once("libedgestep.wasm", lambda path: path.write_bytes(web_library()))
     except MissingRuntimeError as error:
         pytest.skip(error.message)
 
