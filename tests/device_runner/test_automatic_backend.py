@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,14 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from device_runner.backends import backend_module, load_backend, native_library, self_test
+from device_runner.backends import (
+    PREFERRED,
+    backend_module,
+    load_backend,
+    native_library,
+    self_test,
+)
 from device_runner.backends.backend import LoadOptions
 from device_runner.errors import BadModelError, MissingRuntimeError
 from device_runner.model.foreign_model import load_any_model
-from device_runner.model.step_file import load_step_model
+from device_runner.model.step_file import load_step_model, split_step_file
 from device_runner.stream import Stream
 from pipeline.bundle import write_bundle
+from pipeline.cli import main
 from tests.conftest import KEPT_STEP_MODELS
 
 KEPT = sorted(KEPT_STEP_MODELS.glob("*.tflite"))
@@ -39,6 +49,30 @@ def test_libedgestep_comes_first(path):
     assert stream.backend.choice == "passes its self-test on this file"
     assert stream.state_bytes() == load_step_model(path).contract.initial_state()
     assert Stream(path, "native").backend.choice == ""
+
+
+def test_inspect_says_what_is_chosen_and_why(monkeypatch):
+    text = CliRunner().invoke(main, ["inspect", str(KEPT[0]), "--auto"]).output
+    assert re.search(r"auto takes native \(\S+\): passes its self-test on this file\n$", text)
+    assert "auto takes" not in CliRunner().invoke(main, ["inspect", str(KEPT[0])]).output
+
+    def missing(*_):
+        raise MissingRuntimeError("it is not here")
+
+    for name in (*PREFERRED, "native"):
+        monkeypatch.setattr(backend_module(name), "load", missing)
+    result = CliRunner().invoke(main, ["inspect", str(KEPT[0]), "--auto", "--json"])
+    chosen = json.loads(result.output)["auto"]
+    assert chosen["backend"] is None
+    assert "it is not here" in chosen["why"]
+
+
+def test_inspect_chooses_for_step_models_alone(tmp_path):
+    other = tmp_path / "other.tflite"
+    flatbuffer, _ = split_step_file(KEPT[0].read_bytes())
+    other.write_bytes(flatbuffer)
+    result = CliRunner().invoke(main, ["inspect", str(other), "--auto"])
+    assert (result.exit_code, "--auto is for step models" in result.output) == (2, True)
 
 
 def test_it_is_tested_once_a_process(monkeypatch):
