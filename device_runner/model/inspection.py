@@ -102,12 +102,16 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
         f"tolerance rms {tolerance.rms:.3g}, largest {tolerance.max_abs:.3g}, "
         f"same decision at {tolerance.argmax_agreement:.0%}"
     )
-    if chosen := facts.get("auto"):
-        name = f"{chosen['backend']} ({chosen['version']})" if chosen["backend"] else "no backend"
-        lines.append(
-            f"auto takes {printable(name)}: {printable(chosen['why'] or 'the first here')}"
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_automatic(facts)])
+
+
+def _automatic(facts: dict[str, Any]) -> list[str]:
+    """Word which backend is chosen automatically, if that was asked for."""
+    chosen = facts.get("auto")
+    if chosen is None:
+        return []
+    name = f"{chosen['backend']} ({chosen['version']})" if chosen["backend"] else "no backend"
+    return [f"auto takes {printable(name)}: {printable(chosen['why'] or 'the first here')}"]
 
 
 def window_in_words(window: Window) -> str:
