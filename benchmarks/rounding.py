@@ -2,7 +2,7 @@
 
 Networks are trained on JapaneseVowels as recipes/schemes.toml trains them, in half the epochs, and
 exported in each scheme with each rounding; everything else is the same. The drift from the float
-model is that over 10,000 steps of test data without reset. Calibration has seen training data
+model is that over 10,000 steps of validation data without reset. Calibration has seen training data
 alone, and no rounding has a setting that was chosen by its result.
 
 litert-quantizer's GPTQ asks for second moments of a product's inputs. Its own calibration runs a

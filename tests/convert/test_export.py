@@ -41,7 +41,9 @@ def test_golden_sequences_are_real_and_the_networks_own(step_models, vowels, tra
     start = 0
     for length in golden.lengths:
         x, y = golden.x[start : start + length], golden.y[start : start + length]
-        source = [s[:length].astype(np.float16) for s in vowels.test.sequences if len(s) >= length]
+        source = [
+            s[:length].astype(np.float16) for s in vowels.validation.sequences if len(s) >= length
+        ]
         assert any((x == s.astype(np.float32)).all() for s in source)
         np.testing.assert_allclose(network(x[np.newaxis]).numpy()[0], y, atol=1e-6)
         start += length
@@ -66,9 +68,9 @@ def test_inputs_that_float16_cannot_hold_are_golden_as_they_are(tmp_path, size):
     network.set_weights([0.3 * weight for weight in network.get_weights()])
     normalization = network.get_layer("normalization")
     normalization.adapt(size * np.ones(INPUTS), size * np.ones(INPUTS))
-    sequences = [(size * sequence).astype(np.float32) for sequence in task.test.sequences]
-    test = dataclasses.replace(task.test, sequences=sequences)
-    task = dataclasses.replace(task, test=test)
+    known = task.validation
+    sequences = [(size * sequence).astype(np.float32) for sequence in known.sequences]
+    task = dataclasses.replace(task, validation=dataclasses.replace(known, sequences=sequences))
     path = tmp_path / "large.tflite"
     export(network, architecture, task, "float32", path)
     golden = load_step_model(path).golden

@@ -55,8 +55,11 @@ def test_network_without_classes(tmp_path):
     from convert.export import export
 
     task = random_task()
-    values = [sequence[:, :3] for sequence in task.test.sequences]
-    task = replace(task, test=replace(task.test, values=values))
+
+    def with_values(data):
+        return replace(data, values=[sequence[:, :3] for sequence in data.sequences])
+
+    task = replace(task, validation=with_values(task.validation), test=with_values(task.test))
     network, architecture = random_network("lstm")
     export(network, architecture, task, "float32", tmp_path / "values.tflite")
     verification = verify(Stream(tmp_path / "values.tflite", "reference"))
