@@ -2,8 +2,9 @@
 
 An LSTM is trained on the watch's signal, as recipes/watch-quantization.toml does it, and exported
 in int8 with the grid of its cell state over each share of the largest value that calibration may
-choose (calibration/state_magnitudes.py). The drift from the float model over 10,000 steps of validation
-data without reset, and the accuracy, stand beside the choice, which has seen training data alone.
+choose (calibration/state_magnitudes.py). The drift from the float model over 10,000 steps of
+validation data without reset, and the accuracy, stand beside the choice, which has seen training
+data alone.
 
     python benchmarks/state_magnitude.py [--cell CELL] [--units N] [--seeds N]
 """
