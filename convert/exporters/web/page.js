@@ -21,9 +21,12 @@ function colorOf(output) {
 // --- Outputs ---------------------------------------------------------------------------------
 
 class Display {
-  constructor(labels) {
+  // `choices`: of so many first outputs the largest is the decision; 0 if the outputs are values.
+  constructor(labels, choices) {
     this.labels = labels;
+    this.choices = choices;
     this.canvas = byId("chart");
+    this.swatches = [];
     this.cells = labels.map((label, output) => this.addRow(label, output));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
     this.clear();
@@ -36,7 +39,7 @@ class Display {
     if (output < MOST_CURVES) {
       const swatch = document.createElement("span");
       swatch.className = "swatch";
-      swatch.style.background = colorOf(output);
+      this.swatches.push(swatch);
       name.append(swatch);
     }
     name.append(label);
@@ -66,13 +69,14 @@ class Display {
     say("count", `${this.steps.toLocaleString("en")} answers`);
     if (!last) return;
     this.cells.forEach((cell, output) => { cell.textContent = digits(last[output]); });
-    if (this.labels.length > 1) say("decision", this.labels[argmax(last, this.labels.length)]);
+    if (this.choices > 1) say("decision", this.labels[argmax(last, this.choices)]);
   }
 
   draw() {
     const { width, height } = this.canvas, context = this.canvas.getContext("2d");
     const rows = this.rows.slice(-KEPT_STEPS), curves = Math.min(this.labels.length, MOST_CURVES);
     context.clearRect(0, 0, width, height);
+    this.swatches.forEach((swatch, output) => { swatch.style.background = colorOf(output); });
     if (!rows.length) return;
     let low = Infinity, high = -Infinity;
     for (const row of rows)
@@ -252,7 +256,8 @@ async function start() {
   };
   say("facts", facts.summary);
   const engine = await Engine.make(library, flatbuffer, facts.contract);
-  const runner = new Runner(engine, contract, new Display(facts.labels));
+  const choices = contract.output_meaning === "values" ? 0 : widths[0];
+  const runner = new Runner(engine, contract, new Display(facts.labels, choices));
   const result = selfTest(engine, golden, contract.tolerance);
   showTest(result, engine, contract.tolerance);
   const frames = () => goldenFrames(golden, engine.inputs);
