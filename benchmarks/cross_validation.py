@@ -144,7 +144,7 @@ def main(recipe: Path, models: tuple[str, ...], grids: tuple[str, ...], seeds: i
     from models.tasks import load_task
 
     loaded = load_recipe(recipe)
-    labels = models or tuple(section.label for section in loaded.models)
+    labels = models or tuple(one.label for one in loaded.models if not one.is_control)
     for label in labels:
         _model(loaded, label)
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -219,6 +219,8 @@ def test_the_front_end_of_sound_is_measured_beside_the_step(stream):
     assert sound.result["front_end_ns"]["minimum"] > 0
     table = format_results([sound.result, plain.result])
     assert table.count("its front end takes") == 1
+    assert table.splitlines()[0].split()[:3] == ["model", "front", "end"]
+    assert "front end" not in format_results([plain.result])
 
 
 def test_a_front_end_that_is_not_installed_is_warned_of(stream, monkeypatch):

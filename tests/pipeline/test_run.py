@@ -235,7 +235,7 @@ def test_compressions_follow_each_other(tmp_path):
     recipe = tmp_path / "mini.toml"
     recipe.write_text(
         RECIPE.split("[[models]]")[0]
-        .replace("seeds = [1, 2]", "seeds = [1]")
+        .replace("seeds = [1, 2]", "seeds = [1]\ncontrols = false")
         .replace("[training]", 'schemes = ["int8"]\n[training]')
         + '[[models]]\ncell = "gru"\nunits = 16\n'
         + "factorize = { rank = 8, epochs = 2 }\n"
