@@ -6,6 +6,7 @@ EDGESTEP_FAULT_RECORD names a file for the figures of docs/reliability.md.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -16,8 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from convert.exporters.web_library import web_library
 from tests.faults.judgement import Outcome, Server, make_box
 from tests.faults.kinds import KINDS
 
@@ -42,6 +45,9 @@ def originals(made_once) -> Path:
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[bool, Server]]:
+    # Compiled here, so that no case has to.
+    with contextlib.suppress(click.ClickException):
+        web_library()
     found = {needed: Server(ROOT, needed) for needed in (False, True)}
     yield found
     for server in found.values():
