@@ -1,9 +1,10 @@
-"""The examples in C, C++ and Rust step the kept models as Python does."""
+"""The examples in C, C++, Rust and Python step the kept models as Python does."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ COMPILERS = {
     "c": ("cc", *WARNINGS),
     "cpp": ("c++", "-std=c++17", *WARNINGS),
     "rs": ("rustc", "-D", "warnings"),
+    "py": (sys.executable,),
 }
 
 
@@ -32,6 +34,13 @@ def program(request, tmp_path_factory) -> Path:
     library = folder / "libedgestep.so"
     shutil.copyfile(compiled_files()[-1], library)
     source = EXAMPLES / f"step_csv.{request.param}"
+    if request.param == "py":
+        script = folder / "step_csv"
+        script.write_text(
+            f"#!/bin/sh\nLIBEDGESTEP='{library}' exec '{compiler}' -S '{source}' \"$@\"\n"
+        )
+        script.chmod(0o755)
+        return script
     if request.param == "rs":
         link = ("-L", folder, "-l", "edgestep", "-C", f"link-arg=-Wl,-rpath,{folder}")
     else:
