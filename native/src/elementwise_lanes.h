@@ -43,7 +43,7 @@ BINARY(min_f32, float, float, es_clamp(a[ia] < b[ib] ? a[ia] : b[ib], low, high)
 /* A row in vectors: `moves` says which operands go on along it. The last ones, which fill no vector,
  * are computed in a copy. */
 #define VECTOR_AT(load, all, moves, from, kind) ((moves) ? load(from) : all(*(const kind *)(from)))
-#define VECTORS(name, type, most, compute)                                                \
+#define ROW(name, type, compute)                                                          \
   INLINE void name##_row(const es_op *op, const type *a, const type *b, type *to,         \
                          size_t count, bool move_a, bool move_b) {                        \
     const reals ka = reals_of(op->scale[0]), kb = reals_of(op->scale[1]);                 \
@@ -65,7 +65,9 @@ BINARY(min_f32, float, float, es_clamp(a[ia] < b[ib] ? a[ia] : b[ib], low, high)
     a = rest_a, b = rest_b, y = rest_y;                                                   \
     compute;                                                                              \
     memcpy(to, rest_y, count * sizeof *y);                                                \
-  }                                                                                       \
+  }
+#define VECTORS(name, type, most, compute)                                                \
+  ROW(name, type, compute)                                                                \
   ES_KERNEL void name(const es_op *op, char *block) {                                     \
     const type *a = es_at(op->in[0], block), *b = es_at(op->in[most], block);             \
     type *y = es_at(op->out[0], block);                                                   \
@@ -89,11 +91,19 @@ BINARY(min_f32, float, float, es_clamp(a[ia] < b[ib] ? a[ia] : b[ib], low, high)
 VECTORS(add_f32, float, 1, store_f32(y, limited(REAL_A + REAL_B, low, high)))
 VECTORS(sub_f32, float, 1, store_f32(y, limited(REAL_A - REAL_B, low, high)))
 VECTORS(mul_f32, float, 1, store_f32(y, limited(REAL_A * REAL_B, low, high)))
-VECTORS(add_i8, int8_t, 1,
-        store_narrow(y, rounded(limited(to_reals(WIDE_A) * ka + to_reals(WIDE_B) * kb, low, high)) +
-                            zero))
-VECTORS(mul_i8, int8_t, 1,
-        store_narrow(y, rounded(limited(to_reals(WIDE_A * WIDE_B) * ka, low, high)) + zero))
+#define SUM_I8                                                                            \
+  store_narrow(y, rounded(limited(to_reals(WIDE_A) * ka + to_reals(WIDE_B) * kb, low, high)) + zero)
+#define PRODUCT_I8                                                                        \
+  store_narrow(y, rounded(limited(to_reals(WIDE_A * WIDE_B) * ka, low, high)) + zero)
+#ifdef BYTES
+ROW(add_i8, int8_t, SUM_I8)
+ROW(mul_i8, int8_t, PRODUCT_I8)
+BYTE_BINARY(add_i8)
+BYTE_BINARY(mul_i8)
+#else
+VECTORS(add_i8, int8_t, 1, SUM_I8)
+VECTORS(mul_i8, int8_t, 1, PRODUCT_I8)
+#endif
 #else
 BINARY(add_f32, float, float, es_clamp(a[ia] + b[ib], low, high))
 BINARY(sub_f32, float, float, es_clamp(a[ia] - b[ib], low, high))
@@ -176,14 +186,24 @@ ES_KERNEL void sum_f32(const es_op *op, char *block) {
     for (size_t i = 0; i < inner; i++) y[i] *= share;
   }
 }
-/* A sum of int8 that fits into 32 bits, in steps of the output. */
-static inline int8_t stored_sum(const es_op *op, int32_t sum) {
-  const int64_t real = sum - (int64_t)op->n[1] * op->zero[0];
-  return (int8_t)(es_rint64(es_clamp64((double)real * (double)op->scale[0], (double)op->low,
-                                       (double)op->high)) +
-                  op->zero[2]);
+/* Sums of int8 in steps of the output. Limited, es_rint64 leaves them in the lower half of its
+ * bits. */
+static void store_sums(const es_op *op, const int32_t *sums, size_t count, int8_t *restrict y) {
+  const double zeros = (double)((int64_t)op->n[1] * op->zero[0]);
+  const int32_t zero = op->zero[2];
+  const double scale = (double)op->scale[0], low = (double)op->low, high = (double)op->high;
+  union {
+    double real[64];
+    int64_t bits[64];
+  } steps;
+  for (size_t i = 0; i < count; i++) {
+    const double real = ((double)sums[i] - zeros) * scale;
+    steps.real[i] = es_clamp64(real, low, high) + 6755399441055744.0;
+  }
+  for (size_t i = 0; i < count; i++) y[i] = (int8_t)((int32_t)steps.bits[i] + zero);
 }
 #ifdef LANES
+#ifndef sum_row
 INLINE int32_t sum_row(const int8_t *x, size_t count) {
   integers sums = integers_of(0);
   int32_t parts[LANES], sum = 0;
@@ -193,6 +213,7 @@ INLINE int32_t sum_row(const int8_t *x, size_t count) {
   for (; count; x++, count--) sum += *x;
   return sum;
 }
+#endif
 /* As many sums side by side as fit; returns how many. */
 INLINE size_t sum_beside(const int8_t *x, size_t length, size_t inner, size_t count, int32_t *sums) {
   size_t done = 0;
@@ -221,7 +242,7 @@ ES_KERNEL void sum_i8(const es_op *op, char *block) {
   for (size_t first = 0; first < rows; first += 64) {
     const size_t here = rows - first < 64 ? rows - first : 64;
     for (size_t i = 0; i < here; i++, x += length) sums[i] = sum_row(x, length);
-    for (size_t i = 0; i < here; i++) y[i] = stored_sum(op, sums[i]);
+    store_sums(op, sums, here, y);
     y += here;
   }
   for (size_t outer = 0; outer < wholes; outer++, x += length * inner)
@@ -231,7 +252,7 @@ ES_KERNEL void sum_i8(const es_op *op, char *block) {
         sums[i] = 0;
         for (size_t k = 0; k < length; k++) sums[i] += x[k * inner + first + i];
       }
-      for (size_t i = 0; i < here; i++) y[i] = stored_sum(op, sums[i]);
+      store_sums(op, sums, here, y);
       y += here;
     }
 }

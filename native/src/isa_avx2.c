@@ -70,7 +70,35 @@ static inline void look_up(const int8_t *table, const int8_t *x, int8_t *y, size
   for (size_t i = 0; i < count; i++) y[i] = table[(uint8_t)x[i]];
 }
 
+/* Quarter v has bytes 4 v to 4 v + 3 of each 128 bits, as packing puts them together again. */
+typedef __m256i bytes;
+#define load_bytes(from) _mm256_loadu_si256((const void *)(from))
+#define store_bytes(to, from) _mm256_storeu_si256((void *)(to), from)
+#define same_bytes(value) _mm256_set1_epi8(value)
+#define turned(from) _mm256_xor_si256(from, _mm256_set1_epi8(-128))
+static inline __m256 quarter_of(__m256i turned, int v) {
+  const __m256i at = _mm256_setr_epi8(
+      0, -1, -1, -1, 1, -1, -1, -1, 2, -1, -1, -1, 3, -1, -1, -1,
+      0, -1, -1, -1, 1, -1, -1, -1, 2, -1, -1, -1, 3, -1, -1, -1);
+  const __m256i found = _mm256_shuffle_epi8(turned, _mm256_add_epi8(at, _mm256_set1_epi32(4 * v)));
+  return _mm256_castsi256_ps(_mm256_or_si256(found, _mm256_set1_epi32(0x4B000000)));
+}
+#define quarter(from, v) quarter_of(from, v)
+#define narrowed(a, b, c, d)                                                  \
+  _mm256_packs_epi16(_mm256_packs_epi32((__m256i)(a), (__m256i)(b)),          \
+                     _mm256_packs_epi32((__m256i)(c), (__m256i)(d)))
+#define same_words(value) _mm256_set1_epi16((short)(value))
+static inline __m256i saturated(const __m256 z[4], __m256i zeros) {
+  const __m256i low = _mm256_packs_epi32(_mm256_cvtps_epi32(z[0]), _mm256_cvtps_epi32(z[1]));
+  const __m256i high = _mm256_packs_epi32(_mm256_cvtps_epi32(z[2]), _mm256_cvtps_epi32(z[3]));
+  return _mm256_packs_epi16(_mm256_adds_epi16(low, zeros), _mm256_adds_epi16(high, zeros));
+}
+
+#define in_order(from) \
+  _mm256_permutevar8x32_epi32(from, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+
 #include "vectors.h"
+#include "bytes_lanes.h"
 #include "products_lanes.h"
 #include "elementwise_lanes.h"
 

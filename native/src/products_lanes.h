@@ -120,6 +120,18 @@ INLINE void finish_f32(const es_product *p, size_t vectors, reals *z, float *y, 
 }
 
 INLINE void finish_i8(const es_product *p, size_t vectors, const reals *z, int8_t *y, size_t here) {
+#ifdef BYTES
+  if (vectors == 4 && here == MOST) {
+    const bytes stored = in_order(stored_bytes(z, p->zero));
+#ifdef bytes_looked_up
+    store_bytes(y, p->activation == ES_TABLE ? bytes_looked_up(p->table, stored) : stored);
+#else
+    store_bytes(y, stored);
+    if (p->activation == ES_TABLE) look_up(p->table, y, y, MOST);
+#endif
+    return;
+  }
+#endif
   const integers zero = integers_of(p->zero);
   int8_t whole[MOST], *to = here == vectors * LANES ? y : whole;
 #ifdef store_looked_up
@@ -170,7 +182,7 @@ INLINE void real_block(es_sum_kind kind, size_t vectors, size_t rows, const es_p
     finish_f32(p, vectors, z[r], y + (row + r) * p->stride + first, here);
 }
 
-/* A term in whole steps of its grid, without its zero point. */
+/* A term in steps of its grid, without its zero point. */
 INLINE void integer_term(size_t vectors, size_t rows, const es_term *t, size_t first,
                          const int8_t *x, size_t row, reals z[][4]) {
   integers sums[ROWS][4];
@@ -181,7 +193,7 @@ INLINE void integer_term(size_t vectors, size_t rows, const es_term *t, size_t f
 #pragma GCC unroll 4
     for (size_t v = 0; v < vectors; v++) {
       const reals steps = to_reals(sums[r][v]) * load_f32(t->scales + first + v * LANES);
-      z[r][v] = nearest(limited(steps, t->low, t->high));
+      z[r][v] = limited(steps, t->low, t->high);
     }
 }
 
@@ -198,8 +210,8 @@ INLINE void integer_block(size_t vectors, size_t rows, const es_product *p, size
     for (size_t r = 0; r < rows; r++)
 #pragma GCC unroll 4
       for (size_t v = 0; v < vectors; v++) {
-        const reals steps = z[r][v] * step + other[r][v] * other_step;
-        z[r][v] = nearest(limited(steps, p->low, p->high));
+        const reals steps = nearest(z[r][v]) * step + nearest(other[r][v]) * other_step;
+        z[r][v] = limited(steps, p->low, p->high);
       }
   }
 #pragma GCC unroll 4
@@ -268,7 +280,7 @@ INLINE void sparse_term(const es_term *t, size_t first, const int8_t *taken, rea
 #pragma GCC unroll 4
   for (size_t v = 0; v < SPARSE_VECTORS; v++) {
     const reals steps = to_reals(sums[0][v]) * load_f32(t->scales + first + v * LANES);
-    z[v] = nearest(limited(steps, t->low, t->high));
+    z[v] = limited(steps, t->low, t->high);
   }
 }
 
@@ -287,7 +299,7 @@ static void sparse_i8(const es_product *p, const void *const *inputs, void *outp
         sparse_term(&p->terms[1], first, taken[1], other);
 #pragma GCC unroll 4
         for (size_t v = 0; v < SPARSE_VECTORS; v++)
-          z[v] = nearest(limited(z[v] * step + other[v] * other_step, p->low, p->high));
+          z[v] = limited(nearest(z[v]) * step + nearest(other[v]) * other_step, p->low, p->high);
       }
       finish_i8(p, SPARSE_VECTORS, z, y + first, ES_SPARSE_UNITS);
     }
