@@ -6,7 +6,7 @@ reset. The float model is the float32 step on LiteRT. Errors are shares of the o
 all steps and outputs; ``float`` is the largest one of libedgestep in float32, ``bits`` the share of
 int8 outputs that are the same bytes in both libraries, though each carries its own states on.
 
-    python benchmarks/native_accuracy.py [--cells lstm,gru] [--units 32] [--steps 10000] [--folder F]
+    python benchmarks/native_accuracy.py [--cells lstm,gru] [--units 32] [--folder F]
 """
 
 from __future__ import annotations

@@ -114,7 +114,8 @@ def main(units: int, lanes: int, folder: Path | None, as_json: bool) -> None:
             click.echo(
                 json.dumps(row)
                 if as_json
-                else f"{scheme:8} {row['lanes']:9,.0f} ns in {lanes} lanes, {row['one']:7,.0f} in one: "
+                else f"{scheme:8} {row['lanes']:9,.0f} ns in {lanes} lanes, "
+                f"{row['one']:7,.0f} in one: "
                 f"{row['times']:.1f} times; litert {row['litert lanes']:9,.0f}, "
                 f"{row['litert one']:7,.0f}: {row['litert times']:.1f} times; "
                 f"{row['faster than litert']:.2f} times faster than litert"
