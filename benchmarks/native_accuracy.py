@@ -143,7 +143,7 @@ def main(cells: str, units: int, steps: int, folder: Path | None) -> None:
         kept.mkdir(parents=True, exist_ok=True)
         for cell, options in variants(cells.split(",")):
             files = step_files(task, cell, options, units, kept)
-            found = accuracy(*files, frames)
+            found = accuracy(files[0], files[1], frames)
             label = " ".join([cell, *(f"{name}={value}" for name, value in options.items())])
             rows.append({"cell": label, **vars(found)})
             click.echo(table_row(label, found))

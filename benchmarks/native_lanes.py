@@ -47,9 +47,9 @@ def step_files(units: int, lanes: int, folder: Path) -> list[tuple[str, Path, Pa
     model.save(network)
     random = np.random.default_rng(1).normal(size=(8 * lanes, INPUTS))
     np.save(data, random.astype(np.float32))
-    files = []
+    files: list[tuple[str, Path, Path]] = []
     for scheme in SCHEMES:
-        pair = []
+        pair: list[Path] = []
         for name, options in (("lanes", ["--hop", "1"]), ("one", ["--carry"])):
             path = folder / f"gru-{units}-{lanes}-{name}-{scheme}.tflite"
             pair.append(path)
@@ -60,7 +60,7 @@ def step_files(units: int, lanes: int, folder: Path) -> list[tuple[str, Path, Pa
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
             if done.returncode:
                 raise click.ClickException(done.stderr.strip().splitlines()[-1])
-        files.append((scheme, *pair))
+        files.append((scheme, pair[0], pair[1]))
     return files
 
 
