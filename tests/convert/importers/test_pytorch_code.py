@@ -40,6 +40,7 @@ def imported(name, frames=VALUES, **facts):
         ("LastOfLoop", VALUES, 2),
         ("Samples", (("x", (1,), "values"),), 2),
         ("SplitFrames", VALUES, 1),
+        ("FarInputs", VALUES, 1),
         ("KeepsItsState", VALUES, 3),
         ("KeepsItsHidden", VALUES, 4),
     ],

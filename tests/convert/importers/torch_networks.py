@@ -264,6 +264,19 @@ class SplitFrames(nn.Module):
         return self.fc(torch.stack(outputs, 1))
 
 
+class FarInputs(nn.Module):
+    """Air pressure and a small value, which the network normalizes itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([101325.0, 0.0, 1.0]))
+        self.register_buffer("deviation", torch.tensor([800.0, 0.1, 1.0]))
+        self.rnn, self.fc = nn.GRU(3, 6, batch_first=True), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.fc(self.rnn((x - self.mean) / self.deviation)[0])
+
+
 class KeepsItsState(nn.Module):
     """States among the attributes: a buffer, and what is None at first."""
 
