@@ -6,7 +6,7 @@ is the interpreter's invoke with stock XNNPACK, of which the time of an empty ca
 taken off; its input stays the same, and nobody hands its state on. ``libedgestep`` is stepped by a
 loop in C. ``floor`` is the time in which this core reads as many bytes as the weights have, once.
 
-    python benchmarks/native_kernels.py [--cells lstm,gru] [--units 16,32,...] [--json]
+    python benchmarks/native_kernels.py [--cells lstm,gru] [--units 16,32,...] [--without AVX512]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import native_library
 import numpy as np
 import tf_keras as keras
 from ai_edge_litert.interpreter import Interpreter
@@ -147,9 +148,18 @@ def print_row(row: dict[str, Any]) -> None:
 @click.option("--units", default="16,32,64,128,256,512", show_default=True)
 @click.option("--schemes", default="float32,float16,int8", show_default=True)
 @click.option("--folder", type=Path, help="Where step models are kept from run to run.")
+@click.option("--without", multiple=True, help="An instruction set to leave out: AVX512, AVX2.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def main(cells: str, units: str, schemes: str, folder: Path | None, as_json: bool) -> None:
+def main(
+    cells: str,
+    units: str,
+    schemes: str,
+    folder: Path | None,
+    without: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Measure every network and print a row for each."""
+    native_library.without.extend(without)
     task, rows = wide_task(), []
     heads = "".join(f"{name:>16}" for name in ("litert ns", "libedgestep ns", "floor ns"))
     click.echo(f"{'file':32}{heads}{'faster':>10}{'of floor':>10}")

@@ -13,6 +13,8 @@ import click
 
 ROOT = Path(__file__).parents[1]
 # As in pyproject.toml; the timer alone may use all that this machine has.
+# Instruction sets to leave out, such as "AVX512", before the library is first compiled.
+without: list[str] = []
 FLAGS = ["-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
 
@@ -30,9 +32,20 @@ def timer() -> ctypes.CDLL:
     timing, library = folder / "time.o", folder / "timed.so"
     source = str(ROOT / "benchmarks" / "kernel_time.c")
     sources = sorted(map(str, (ROOT / "native" / "src").glob("*.c")))
+    left_out = [f"-DES_NO_{name}" for name in without]
     for command in (
         [compiler, "-std=gnu11", "-march=native", *FLAGS, "-c", source, "-o", str(timing)],
-        [compiler, "-std=c11", *FLAGS, "-shared", *sources, str(timing), "-o", str(library)],
+        [
+            compiler,
+            "-std=c11",
+            *FLAGS,
+            *left_out,
+            "-shared",
+            *sources,
+            str(timing),
+            "-o",
+            str(library),
+        ],
     ):
         subprocess.run(command, check=True)
     loaded = ctypes.CDLL(str(library))
