@@ -19,6 +19,9 @@ from device_runner.model.contract import CONTRACT_FILE
 from device_runner.model.step_file import split_step_file
 from tests.conftest import KEPT_STEP_MODELS
 
+# Inputs that libFuzzer found, and that were mended.
+FOUND = Path(__file__).parent / "fuzz_inputs"
+
 
 def in_parts(flatbuffer: bytes, contract: bytes) -> bytes:
     """Join a model's parts as the fuzzer reads them."""
@@ -32,6 +35,8 @@ def kept() -> Iterator[tuple[str, bytes]]:
         flatbuffer, members = split_step_file(whole)
         yield path.stem, whole
         yield f"{path.stem}-parts", in_parts(flatbuffer, members[CONTRACT_FILE])
+    for path in sorted(FOUND.iterdir()):
+        yield path.name, path.read_bytes()
 
 
 def of_operators(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -13,7 +13,7 @@ struct es_chunk {
 
 void *es_take(es_loader *l, size_t bytes) {
   size_t header = ES_ALIGNMENT;
-  const bool fits = bytes <= SIZE_MAX - 2 * ES_ALIGNMENT;
+  const bool fits = bytes < l->most && l->model->own_bytes < l->most - bytes;
   if (fits) bytes = (bytes + header + ES_ALIGNMENT - 1) / ES_ALIGNMENT * ES_ALIGNMENT;
   struct es_chunk *chunk = fits ? aligned_alloc(ES_ALIGNMENT, bytes) : NULL;
   if (!chunk) {
@@ -351,7 +351,7 @@ typedef struct {
 static es_status load_for(const es_instructions *instructions, size_t alignment, size_t before,
                           es_bytes flatbuffer, es_bytes contract, es_model **model, char *why) {
   *model = NULL;
-  es_loader l = {calloc(1, sizeof(es_model)), instructions, alignment, ES_OK, why};
+  es_loader l = {calloc(1, sizeof(es_model)), instructions, alignment, es_most(flatbuffer.count), ES_OK, why};
   if (!l.model) {
     if (why) snprintf(why, ES_MESSAGE_BYTES, "no memory");
     return ES_NO_MEMORY;

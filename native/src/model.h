@@ -75,9 +75,16 @@ typedef struct {
   es_model *model;
   const struct es_instructions *instructions;
   size_t alignment;
+  size_t most; /* bytes that the model may take */
   es_status status;
   char *why;
 } es_loader;
+
+/* A small file may tell of tensors of any size, and plans of them are larger still. */
+static inline size_t es_most(size_t file_bytes) {
+  const size_t base = (size_t)64 << 20;
+  return file_bytes < (SIZE_MAX / 2 - base) / 64 ? base + 64 * file_bytes : SIZE_MAX / 2;
+}
 
 void *es_take(es_loader *l, size_t bytes);
 es_status es_fail(es_loader *l, es_status status, const char *format, ...);
