@@ -35,6 +35,10 @@ def tampered_file(workshop) -> Path:
     return workshop.write(data, "tampered.tflite")
 
 
+def golden_steps(file: Path) -> int:
+    return int(sum(load_step_model(file).golden.lengths))
+
+
 # inspect
 
 
@@ -81,7 +85,7 @@ def test_inspect_as_json(scheme, step_models, invoke):
     assert (state["scale"] is None) == (scheme == "float32")
     assert facts["contract"]["metrics"] == model.contract.metrics
     assert facts["labels"] == list(model.labels)
-    assert facts["golden"] == {"sequences": 2, "steps": 32}
+    assert facts["golden"] == {"sequences": 2, "steps": golden_steps(file)}
     signature = model.graph.signature("step")
     assert facts["step_tensors"]["inputs"] == signature.inputs
     assert sum(facts["tensor_dtypes"].values()) <= len(model.graph.tensors)
@@ -99,7 +103,7 @@ def test_verify_good_models(int8_file, float32_file, invoke):
         assert line.startswith("ok")
         assert str(file) in line
         assert "litert" in line
-        assert "32 steps" in line
+        assert f"{golden_steps(file)} steps" in line
 
 
 def test_verify_as_json(int8_file, invoke):
@@ -108,7 +112,7 @@ def test_verify_as_json(int8_file, invoke):
     facts = json.loads(result.stdout)
     assert facts["file"] == str(int8_file)
     assert facts["failure"] is None
-    assert facts["steps"] == 32
+    assert facts["steps"] == golden_steps(int8_file)
     assert 0 < facts["rms"] <= facts["max_abs"]
     assert facts["rms"] <= facts["tolerance"]["rms"]
 
@@ -140,11 +144,25 @@ def test_bench_prints_a_table(int8_file, float32_file, invoke):
     assert result.exit_code == 0
     header, *rows = result.stdout.splitlines()
     assert header.split() == (
-        ["model", "p50", "p90", "p99", "p99.9", "max", "invoke", "float", "io", "headroom"]
+        [
+            "model",
+            "front",
+            "end",
+            "p50",
+            "p90",
+            "p99",
+            "p99.9",
+            "max",
+            "invoke",
+            "float",
+            "io",
+            "headroom",
+        ]
     )
     for row, file in zip(rows, (int8_file, float32_file), strict=False):
-        name, p50, p90, p99, p999, largest, invoked, _, headroom = row.split()
+        name, front_end, p50, p90, p99, p999, largest, invoked, _, headroom = row.split()
         assert name == file.stem
+        assert float(front_end) > 0
         assert float(invoked) > 0
         assert 0 < float(p50) <= float(p90) <= float(largest)
         # 100 steps are too few for these.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import device_runner
+from device_runner.model.step_file import load_step_model
 
 PACKAGE = Path(device_runner.__file__).parent
 NOT_ON_A_DEVICE = (
@@ -135,7 +136,7 @@ def test_all_cells_verify_on_tflite_runtime(step_models, run_python):
     assert process.returncode == 0, process.stderr
     found = [json.loads(line) for line in process.stdout.splitlines()]
     assert [facts["file"] for facts in found] == [str(file) for file in files]
-    for facts in found:
+    for file, facts in zip(files, found, strict=True):
         assert facts["backend"] == "tflite-runtime"
         assert facts["failure"] is None
-        assert facts["steps"] == 32
+        assert facts["steps"] == sum(load_step_model(file).golden.lengths)

@@ -34,7 +34,8 @@ def test_defaults_and_labels(recipe_file):
     text = GOOD + '[[models]]\ncell = "lstm"\nunits = [8, 4]\nprune = { sparsity = 0.75 }\n'
     recipe = load_recipe(recipe_file(text))
     assert [str(scheme) for scheme in recipe.schemes] == ["float32", "int8"]
-    assert [model.label for model in recipe.models] == ["gru-8", "lstm-8-4-pruned75"]
+    labels = ["gru-8", "lstm-8-4-pruned75", "lstm-8-4-longer30"]
+    assert [model.label for model in recipe.models] == labels
     assert recipe.training.epochs == 3
 
 
@@ -43,7 +44,7 @@ def test_compressions_name_the_files(recipe_file):
         'factorize = { rank = 4 }\nprune = { sparsity = 0.5, pattern = "2:4" }\n'
         "cluster = { clusters = 16 }\n"
     )
-    (model,) = load_recipe(recipe_file(text)).models
+    model, _control = load_recipe(recipe_file(text)).models
     assert list(model.compressions) == ["factorize", "prune", "cluster"]
     assert model.label == "gru-8-rank4-pruned50-2of4-clustered16"
 
@@ -57,7 +58,7 @@ def test_compressions_name_the_files(recipe_file):
     ],
 )
 def test_structured_pruning_names_the_files(recipe_file, prune, label):
-    (model,) = load_recipe(recipe_file(GOOD + f"prune = {{ {prune} }}\n")).models
+    model, _control = load_recipe(recipe_file(GOOD + f"prune = {{ {prune} }}\n")).models
     assert model.label == label
 
 
