@@ -76,7 +76,11 @@ class ItemScores:
         """
         count = int(raw["sequences"])
         if "right" in raw:
-            bits = np.unpackbits(np.frombuffer(_decoded(raw["right"]), np.uint8), count=count)
+            packed = np.frombuffer(_decoded(raw["right"]), np.uint8)
+            # NumPy fills missing bytes with zeros.
+            if len(packed) != -(-count // 8):
+                raise ValueError(f"the scores of {count} sequences are not all there")
+            bits = np.unpackbits(packed, count=count)
             gained, wanted = bits.astype(np.float64), np.ones(count)
         else:
             gained, wanted = (
