@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from device_runner.atomic_write import write_atomically
 from models.metrics import MetricDescription
@@ -120,7 +120,7 @@ def _tradeoff(rows: list[Row]) -> Figure:
                 )
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_major_formatter(FuncFormatter(_shortened))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     by_latency.set(xlabel="p50 of a step, microseconds", ylabel=_label_of(metric))
@@ -136,6 +136,11 @@ def _latency(row: Row) -> float:
 
 def _size(row: Row) -> float:
     return row.file_bytes
+
+
+def _shortened(value: float, _: int) -> str:
+    """A tick's label: 0.5, 20, 50k."""
+    return EngFormatter(sep="")(value) if value >= 1000 else f"{value:g}"
 
 
 def _label_of(metric: MetricDescription) -> str:
