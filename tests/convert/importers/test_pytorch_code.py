@@ -33,7 +33,7 @@ def imported(name, frames=VALUES, **facts):
         ("Convolutions", VALUES, 3),
         ("NeuralPi", (("x", (1,), "values"),), 2),
         ("RNNoise", (("x", (10,), "values"),), 3),
-        ("silero", (), 1),
+        ("silero", (), 2),
         ("DTLN", (("x", (32,), "values"),), 1),
         ("gtcrn", (), 2),
         ("Loops", VALUES, 4),
