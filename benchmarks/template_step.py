@@ -105,7 +105,8 @@ def compare(task: Task, cell: str, units: int, folder: Path) -> dict[str, Any]:
     frames = np.random.default_rng(8).normal(0, 1, (FRAMES, INPUTS)).astype(np.float32)
     template = Template(weights_of(task, cell, units))
     template.library.template_reset()
-    wanted, (_, given) = Stream(path, "native").run(frames), template.run(frames)
+    wanted: NDArray[Any] = np.asarray(Stream(path, "native").run(frames))
+    _, given = template.run(frames)
     error = float(np.abs(given - wanted).max() / np.abs(wanted).max())
     if error > TOLERANCE:
         raise click.ClickException(f"{cell}-{units}: the template's outputs are off by {error:.1g}")
