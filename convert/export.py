@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tf_keras as keras
 
 from calibration.ranges import Ranges
@@ -23,7 +24,7 @@ from convert.step.keras_graph import keras_step_graph
 from convert.step.phase_signatures import with_phases
 from convert.step.step_module import StepModule, to_float_graph
 from convert.step_model_facts import StepModelFacts, facts_of_task
-from convert.tolerance import held_to, tolerance_of
+from convert.tolerance import float_step_of, held_to, on_grid, tolerance_of
 from device_runner.atomic_write import write_atomically
 from device_runner.errors import VerificationError
 from device_runner.model.contract import Contract, Tolerance
@@ -126,6 +127,9 @@ def export_step(
         step, facts, flatbuffer, path, spec,
         tolerance_of(wanted.limit, spread, classifies), recipe_hash,
     )  # fmt: skip
+    grid = draft.contract.output.scale or float_step_of(float(np.nanmax(np.abs(facts.golden.y))))
+    limit = on_grid(draft.contract.tolerance, grid)
+    draft = replace(draft, contract=replace(draft.contract, tolerance=limit))
     with quiet():
         stream = Stream(draft, "litert")
     verification = verify(stream)
@@ -136,8 +140,8 @@ def export_step(
         metrics["mixed"] = dict(parts.reasons)
     if scheme_graph != step.flatbuffer:
         metrics["drift"] = drift(stream, step, facts.streams).to_json()
-    least = tolerance_of(wanted.tolerance, spread, classifies)
-    tolerance = held_to(least, verification, draft.contract.tolerance)
+    least = on_grid(tolerance_of(wanted.tolerance, spread, classifies), grid)
+    tolerance = held_to(least, verification, limit)
     contract = replace(draft.contract, metrics=metrics, tolerance=tolerance)
     recorded = record_run(stream)
     packed = pack(flatbuffer, contract, facts.labels, facts.golden, recorded)

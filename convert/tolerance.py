@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from convert.schemes.scheme import ToleranceShare
 from device_runner.model.contract import Tolerance
 from device_runner.verify import Verification
@@ -18,6 +20,24 @@ def tolerance_of(share: ToleranceShare, spread: float, classifies: bool) -> Tole
     # If the output is not a decision, it does not matter which value is the largest.
     agreement = share.argmax_agreement if classifies else 0.0
     return Tolerance(share.rms * spread, share.max_abs * spread, agreement)
+
+
+def on_grid(tolerance: Tolerance, step: float) -> Tolerance:
+    """Allow at least what the values of the first output are apart.
+
+    An output that hardly changes over the golden sequences has a spread of a few such steps, of
+    which a share says nothing.
+
+    Args:
+        step: the output's scale; of floats, see :func:`float_step_of`.
+    """
+    rms, max_abs = max(tolerance.rms, step), max(tolerance.max_abs, 4 * step)
+    return Tolerance(rms, max_abs, tolerance.argmax_agreement)
+
+
+def float_step_of(largest: float) -> float:
+    """Return how far rounding in float32 may move a value whose inputs are as large as it is."""
+    return 4 * float(np.finfo(np.float32).eps) * largest
 
 
 def held_to(least: Tolerance, measured: Verification, limit: Tolerance) -> Tolerance:

@@ -28,7 +28,7 @@ def recorded(path):
 def portable(model):
     """A stream whose backend computes what TensorFlow Lite Micro does."""
     stream = Stream(model, "litert")
-    stream.backend = PortableBackend(stream.model)
+    stream._shared.backend = PortableBackend(stream.model)
     stream.backend.kernels = PORTABLE
     return stream
 
