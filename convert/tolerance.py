@@ -30,6 +30,10 @@ def on_grid(tolerance: Tolerance, step: float) -> Tolerance:
 
     Args:
         step: the output's scale; of floats, see :func:`float_step_of`.
+
+    Example:
+        >>> on_grid(Tolerance(rms=0.001, max_abs=0.5, argmax_agreement=0.9), step=0.004)
+        Tolerance(rms=0.004, max_abs=0.5, argmax_agreement=0.9)
     """
     rms, max_abs = max(tolerance.rms, step), max(tolerance.max_abs, 4 * step)
     return Tolerance(rms, max_abs, tolerance.argmax_agreement)
