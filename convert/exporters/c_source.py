@@ -129,16 +129,17 @@ def c_texts(model: StepModel, prefix: str, arena: int, version: str) -> dict[str
         "user_parameters": _const_parameters(outputs),
         "rows": _hexadecimal_rows(model.flatbuffer),
     }
-    environment = _environment()
+    environment = c_environment("convert.exporters", "c_templates")
     return {
         f"{prefix}_{name}": environment.get_template(f"{name}.jinja").render(values)
         for name in _FILES
     }
 
 
-def _environment() -> jinja2.Environment:
+def c_environment(package: str, folder: str) -> jinja2.Environment:
+    """Return the templates of C in a folder of a package; ``c_string`` is a filter of theirs."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("convert.exporters", "c_templates"),
+        loader=jinja2.PackageLoader(package, folder),
         autoescape=False,  # noqa: S701  # C, not HTML: strings are escaped by c_string
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -13,14 +13,12 @@ from models.tasks.sequence_set import SequenceSet
 from models.tasks.stocks import (
     BASIS_POINTS,
     FIRST_DAY,
-    SOURCE,
-    TRAINING_STEPS,
     VOLUME_DAYS,
     Arrays,
     Stock,
     mean_error,
-    sequence_set,
     split_by_date,
+    stock_task,
 )
 from models.tasks.task import Task
 
@@ -41,15 +39,13 @@ def load() -> Task:
     # The averages of the linear baseline need days before a part begins, so they are made with the
     # channels and cut off here.
     averages = [np.concatenate([stock.frames[:, CHANNELS:] for stock in part]) for part in parts]
-    train, validation, test = (
+    days = [
         [Stock(one.number, one.frames[:, :CHANNELS], one.values) for one in part] for part in parts
-    )
-    return Task(
-        name="stock-ranges",
-        train=sequence_set(train, TRAINING_STEPS),
-        validation=sequence_set(validation),
-        test=sequence_set(test),
-        labels=("logarithm of the next day's range",),
+    ]
+    return stock_task(
+        "stock-ranges",
+        days,
+        "logarithm of the next day's range",
         channels=(
             "logarithm of the day's range",
             "return since yesterday, signed logarithm",
@@ -57,10 +53,6 @@ def load() -> Task:
             "volume against its month's mean",
         ),
         units="logarithms of ratios; of a return of r basis points, log(1 + r) with its sign",
-        frame_period_s=24 * 3600.0,
-        frame_period_source="a row a trading day; trading days are a day apart or more",
-        group_name="stock",
-        source=SOURCE,
         metric=Metric(
             "mean absolute error",
             "",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.errors import MissingDataError
 from models.metrics import Metric
 from models.tasks.sequence_set import SequenceSet
-from models.tasks.task import Task
+from models.tasks.task import Baselines, Task
 
 # By time, the same days for all stocks: nobody knows one stock's future from another's past.
 VALIDATION_START, TEST_START = np.datetime64("2009-01-01"), np.datetime64("2010-07-01")
@@ -43,13 +43,10 @@ def load() -> Task:
     Raises:
         MissingDataError: bokeh_sampledata is not installed.
     """
-    train, validation, test = split_by_date(_frames_and_returns)
-    return Task(
-        name="stocks",
-        train=sequence_set(train, TRAINING_STEPS),
-        validation=sequence_set(validation),
-        test=sequence_set(test),
-        labels=("logarithm of the next day's return, basis points",),
+    return stock_task(
+        "stocks",
+        split_by_date(_frames_and_returns),
+        "logarithm of the next day's return, basis points",
         channels=(
             "return since yesterday",
             "return since the opening",
@@ -57,10 +54,6 @@ def load() -> Task:
             "volume against its month's mean",
         ),
         units="logarithms of ratios; of prices in basis points",
-        frame_period_s=24 * 3600.0,
-        frame_period_source="a row a trading day; trading days are a day apart or more",
-        group_name="stock",
-        source=SOURCE,
         metric=Metric(
             "mean absolute error",
             "bp",
@@ -68,6 +61,35 @@ def load() -> Task:
             "of the logarithm of the next day's return, at every day",
             lambda outputs, data: mean_error(outputs[..., 0], data),
         ),
+        baselines=baselines,
+    )
+
+
+def stock_task(
+    name: str,
+    parts: list[list[Stock]],
+    label: str,
+    *,
+    channels: tuple[str, ...],
+    units: str,
+    metric: Metric,
+    baselines: Baselines,
+) -> Task:
+    """Make a task of the stocks' training, validation and test days; see Task."""
+    train, validation, test = parts
+    return Task(
+        name=name,
+        train=sequence_set(train, TRAINING_STEPS),
+        validation=sequence_set(validation),
+        test=sequence_set(test),
+        labels=(label,),
+        channels=channels,
+        units=units,
+        frame_period_s=24 * 3600.0,
+        frame_period_source="a row a trading day; trading days are a day apart or more",
+        group_name="stock",
+        source=SOURCE,
+        metric=metric,
         baselines=baselines,
     )
 

@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 
 from convert.errors import NotExportableError
-from convert.exporters.c_source import C_TYPES, c_literal, c_name, c_string
+from convert.exporters.c_source import C_TYPES, c_environment, c_literal, c_name
 from convert.exporters.firmware.operators import ALWAYS, LINE, OperatorWriter
 from convert.exporters.firmware.plan import Plan, portable_plan
 from device_runner.model.frames import stored_frames
@@ -116,16 +116,7 @@ def firmware_source(model: StepModel, prefix: str | None = None) -> FirmwareSour
 
 def firmware_environment() -> jinja2.Environment:
     """Return the templates of firmware."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("convert.exporters.firmware", "templates"),
-        autoescape=False,  # noqa: S701  # C, not HTML: strings are escaped by c_string
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["c_string"] = c_string
-    return environment
+    return c_environment("convert.exporters.firmware", "templates")
 
 
 def _values(model: StepModel, plan: Plan, writer: OperatorWriter, name: str) -> dict[str, Any]:
