@@ -78,13 +78,18 @@ class Stream:
     ) -> None:
         self.model = model if isinstance(model, StepModel) else load_step_model(model)
         start = time.perf_counter_ns()
-        shared = _Shared(load_backend(self.model, backend, options))
+        loaded = load_backend(self.model, backend, options)
         #: Nanoseconds that the runtime took to load the model.
         self.load_ns = time.perf_counter_ns() - start
+        self._own(loaded)
+
+    def _own(self, backend: Backend) -> None:
+        """Bind the steps of a runtime that holds this stream's state and no other's."""
+        shared = _Shared(backend)
         self._attach(shared)
         shared.take(self)
-        self.step_bytes = shared.backend.step
-        self._step = shared.backend.values_step(self._general_step)
+        self.step_bytes = backend.step
+        self._step = backend.values_step(self._general_step)
         if type(self) is Stream:
             # Called without the method around it, whose call costs as much as a small step's sums.
             self.step = self._step  # type: ignore[assignment, method-assign]
@@ -250,9 +255,10 @@ class Streams:
         streams = Streams("gru-64-s1-int8.tflite")
         left, right = streams.open(), streams.open()
 
-    A stream only costs the memory of its state; switching to another costs a copy of the states.
-    Different threads may step different streams. The runtime computes one step at a time, so steps
-    wait for each other.
+    Different threads may step different streams. In libedgestep (``native``) each has a block of
+    memory of its own, so streams that take turns cost nothing more, and none waits for another.
+    Other runtimes hold one state: there a stream only costs the memory of its state, switching to
+    another costs a copy of the states, and steps wait for each other.
 
     Args:
         model: path of a .tflite step model, or one already loaded.
@@ -275,8 +281,12 @@ class Streams:
         """Open another stream, at its initial state."""
         stream = object.__new__(Stream)
         stream.model, stream.load_ns = self._first.model, self._first.load_ns
-        stream._attach(self._first._shared)
-        stream.step_bytes = _bind_shared_step(stream, self._first._shared)
+        shared = self._first._shared
+        if (own := shared.backend.another_stream()) is not None:
+            stream._own(own)
+            return stream
+        stream._attach(shared)
+        stream.step_bytes = _bind_shared_step(stream, shared)
         return stream
 
 

@@ -108,6 +108,14 @@ class Backend(abc.ABC):
         """
         return general
 
+    def another_stream(self) -> Backend | None:
+        """Return the loaded model with a state of its own, at its initial state.
+
+        The streams share nothing that a step changes, and different threads may step them at once.
+        None if the runtime holds one state for each model that it loads.
+        """
+        return None
+
     @property
     def frame(self) -> int:
         """Number of the next frame since the reset, as Window.reduced counts it; 0 without one."""

@@ -35,7 +35,7 @@ _UNSUPPORTED, _NOT_FINITE = 2, 6
 
 def load(model: StepModel, options: LoadOptions) -> NativeBackend:
     """Load a step model into libedgestep; it uses one thread and ignores the options."""
-    return NativeBackend(load_library(), model)
+    return NativeBackend(_Loaded(load_library(), model))
 
 
 def probe() -> str:
@@ -45,8 +45,8 @@ def probe() -> str:
     return f"libedgestep, {kernels} kernels, called by {called}"
 
 
-class NativeBackend(Backend):
-    """A step model in libedgestep, with one stream.
+class _Loaded:
+    """A step model in libedgestep, which any number of streams share.
 
     Raises:
         UnsupportedModelError: the library does not know something in the model.
@@ -54,14 +54,13 @@ class NativeBackend(Backend):
     """
 
     def __init__(self, library: ctypes.CDLL, model: StepModel) -> None:
-        super().__init__(NAME, _kernels(library))
-        self.kernels = LIBEDGESTEP
-        self._contract = contract = model.contract
-        handle, why = ctypes.c_void_p(), ctypes.create_string_buffer(_MESSAGE_BYTES)
-        described = contract.to_json().encode()
+        self.library, self.contract = library, model.contract
+        self.handle, why = ctypes.c_void_p(), ctypes.create_string_buffer(_MESSAGE_BYTES)
+        described = model.contract.to_json().encode()
         flatbuffer = model.flatbuffer
+        self.model_bytes = len(flatbuffer)
         failed = library.es_load_parts(
-            flatbuffer, len(flatbuffer), described, len(described), ctypes.byref(handle), why
+            flatbuffer, len(flatbuffer), described, len(described), ctypes.byref(self.handle), why
         )
         if failed:
             reason = why.value.decode()
@@ -69,8 +68,18 @@ class NativeBackend(Backend):
             if failed == _UNSUPPORTED:
                 raise UnsupportedModelError(text, reason)
             raise BadModelError(text)
-        self._library = library
-        self._stream = stream = _Stream(library, handle)
+        weakref.finalize(self, library.es_free, self.handle)
+
+
+class NativeBackend(Backend):
+    """One stream on a step model in libedgestep: a block of memory of its own."""
+
+    def __init__(self, loaded: _Loaded) -> None:
+        super().__init__(NAME, _kernels(loaded.library))
+        self.kernels = LIBEDGESTEP
+        self._loaded = loaded
+        self._contract = contract = loaded.contract
+        self._stream = stream = _Stream(loaded)
         call, given = stream.bind_step(), stream.given.tobytes
         frame_view, whole = stream.frame, slice(None)
         windowed = contract.window is not None
@@ -87,7 +96,6 @@ class NativeBackend(Backend):
 
         answered = [0]
         self._by_ctypes = windowed_step if windowed else step
-        self._model_bytes = len(flatbuffer)
         calls = self._calls(_nothing_general)
         bare = call if calls is None else calls.invoke
 
@@ -102,13 +110,18 @@ class NativeBackend(Backend):
         self.get = lambda: given() if answered[0] == count else b""
         self.step = self._by_ctypes if calls is None else calls.step_bytes  # type: ignore[assignment, method-assign]
 
+    def another_stream(self) -> NativeBackend:
+        other = NativeBackend(self._loaded)
+        other.choice = self.choice
+        return other
+
     def _calls(self, general: Callable[[Any], StepValues]) -> Calls | None:
         stream = self._stream
         return bind_calls(
-            self._library,
+            self._loaded.library,
             stream,
             self._contract,
-            self._model_bytes,
+            self._loaded.model_bytes,
             general,
             self._by_ctypes,
         )
@@ -161,9 +174,9 @@ class NativeBackend(Backend):
 class _Stream:
     """A stream's block of memory and the calls on it, which keep model and block alive."""
 
-    def __init__(self, library: ctypes.CDLL, handle: ctypes.c_void_p) -> None:
-        self._library, self._handle = library, handle
-        weakref.finalize(self, library.es_free, handle)
+    def __init__(self, loaded: _Loaded) -> None:
+        library, handle = loaded.library, loaded.handle
+        self._loaded, self._library, self._handle = loaded, library, handle
         memory = ctypes.create_string_buffer(library.es_stream_bytes(handle) + _ALIGNMENT)
         start = ctypes.addressof(memory)
         self._memory = memory

@@ -16,6 +16,7 @@ import numpy as np
 from device_runner.backends.native_library import load_call_module
 from device_runner.model.contract import Contract
 from device_runner.model.frames import StepValues, not_finite_output
+from device_runner.model.tensor_spec import TensorSpec
 
 # Other threads may run while a step of a larger model is computed. For a smaller one, letting them
 # costs more than they gain.
@@ -59,21 +60,24 @@ def bind_calls(
         general, general_bytes: what is called, with the frame, if the calls do not know it.
 
     Returns:
-        None if the module is not compiled, does not know this NumPy, or the model has several
-        inputs or outputs, or others than real values.
+        None if the module is not compiled, does not know this NumPy, or the model has inputs or
+        outputs of other kinds than real values and token ids.
     """
     make = _call_type()
-    if make is None or len(contract.inputs) > 1 or len(contract.outputs) > 1:
+    answers = contract.answers
+    if make is None or not all(map(_is_real, answers)):
         return None
-    x, y = contract.input, contract.answers[0]
-    if y.scale is None and y.dtype != "float32":
-        return None
-    if x.vocabulary is None and x.scale is None and x.dtype != "float32":
+    if not all(x.vocabulary is not None or _is_real(x) for x in contract.inputs):
         return None
     sample = np.zeros((2, 3), np.float32)
 
     def not_finite(values: Any) -> StepValues:
-        raise not_finite_output(y, values)
+        named = values if isinstance(values, dict) else {answers[0].name: values}
+        raise next(
+            not_finite_output(y, named[y.name])
+            for y in answers
+            if not np.isfinite(named[y.name]).all()
+        )
 
     try:
         call = make(
@@ -91,16 +95,19 @@ def bind_calls(
             general=general,
             general_bytes=general_bytes,
             not_finite=not_finite,
-            input_shape=x.frame_shape,
-            output_shape=y.frame_shape,
-            vocabulary=x.vocabulary or 0,
-            input_bytes=x.byte_count,
-            output_bytes=y.byte_count,
+            inputs=tuple((x.name, x.frame_shape, x.vocabulary or 0) for x in contract.inputs),
+            outputs=tuple((y.name, y.frame_shape, 0) for y in answers),
+            input_bytes=sum(x.byte_count for x in contract.inputs),
+            output_bytes=sum(y.byte_count for y in answers),
             release=model_bytes > _LARGE_MODEL_BYTES,
         )
     except (RuntimeError, ValueError):
         return None
     return Calls(call.step, call.step_bytes, call.invoke)
+
+
+def _is_real(spec: TensorSpec) -> bool:
+    return spec.scale is not None or spec.dtype == "float32"
 
 
 def _address(function: Any) -> int:

@@ -43,11 +43,20 @@ typedef PyObject *(*new_array)(PyTypeObject *, int, const Py_ssize_t *, int, con
 typedef int (*values_function)(void *stream, const float *inputs, float *outputs);
 typedef size_t (*bytes_function)(void *stream, const void *inputs, void *outputs);
 
+/* An input or output: its name, the shape of its frame, the ids that it takes if it takes ids. */
 typedef struct {
+  PyObject *name;
   Py_ssize_t dims[MAX_RANK];
   int rank;
   size_t count;
-} shape;
+  long vocabulary;
+} port;
+
+typedef struct {
+  port *at;
+  Py_ssize_t count;
+  size_t values; /* of all */
+} ports;
 
 typedef struct {
   PyObject_HEAD
@@ -60,50 +69,86 @@ typedef struct {
   new_array make;
   PyObject *float32, *float64;
   PyObject *general, *general_bytes, *not_finite, *owner;
-  shape in, out;
-  long vocabulary;
+  ports in, out;
   Py_ssize_t input_bytes, output_bytes;
   int release;
-  float *scratch;
+  float *scratch, *results; /* of all inputs, of several outputs */
 } call_object;
 
 static PyObject *call_with(PyObject *function, PyObject *argument) {
   return PyObject_CallFunctionObjArgs(function, argument, NULL);
 }
 
-/* The values of an array that is one frame, as float32; NULL if it is anything else. */
-static const float *frame_values(call_object *c, PyObject *x) {
+/* The values of an array that is one frame, where they lie if they are float32, or else in `room`;
+ * NULL if it is anything else. */
+static const float *frame_values(const call_object *c, const port *in, PyObject *x, float *room) {
   if (Py_TYPE(x) != c->array_type) return NULL;
   const array_object *a = (const array_object *)x;
-  if (a->rank != c->in.rank || (a->flags & CONTIGUOUS_ALIGNED) != CONTIGUOUS_ALIGNED) return NULL;
+  if (a->rank != in->rank || (a->flags & CONTIGUOUS_ALIGNED) != CONTIGUOUS_ALIGNED) return NULL;
   for (int i = 0; i < a->rank; i++)
-    if (a->dims[i] != c->in.dims[i]) return NULL;
+    if (a->dims[i] != in->dims[i]) return NULL;
   if (a->dtype == c->float32) return (const float *)(const void *)a->data;
   if (a->dtype != c->float64) return NULL;
   const double *values = (const double *)(const void *)a->data;
-  for (size_t i = 0; i < c->in.count; i++) c->scratch[i] = (float)values[i];
-  return c->scratch;
+  for (size_t i = 0; i < in->count; i++) room[i] = (float)values[i];
+  return room;
 }
 
 /* A token id, as a step of real values takes it. */
-static const float *token_value(call_object *c, PyObject *x) {
+static const float *token_value(const port *in, PyObject *x, float *room) {
   if (!PyLong_CheckExact(x)) return NULL;
   const long token = PyLong_AsLong(x);
   if (token == -1 && PyErr_Occurred()) PyErr_Clear();
-  if (token < 0 || token >= c->vocabulary) return NULL;
-  c->scratch[0] = (float)token;
+  if (token < 0 || token >= in->vocabulary) return NULL;
+  room[0] = (float)token;
+  return room;
+}
+
+static const float *input_values(const call_object *c, const port *in, PyObject *x, float *room) {
+  return in->vocabulary ? token_value(in, x, room) : frame_values(c, in, x, room);
+}
+
+/* The values of all inputs side by side, of a dict by name or a tuple in order; NULL if it is
+ * anything else. */
+static const float *all_values(const call_object *c, PyObject *x) {
+  const int named = PyDict_CheckExact(x);
+  if (named ? PyDict_Size(x) != c->in.count
+            : !PyTuple_CheckExact(x) || PyTuple_Size(x) != c->in.count)
+    return NULL;
+  float *to = c->scratch;
+  for (Py_ssize_t i = 0; i < c->in.count; to += c->in.at[i].count, i++) {
+    const port *in = &c->in.at[i];
+    PyObject *one = named ? PyDict_GetItemWithError(x, in->name) : PyTuple_GetItem(x, i);
+    if (!one) PyErr_Clear();
+    const float *values = one ? input_values(c, in, one, to) : NULL;
+    if (!values) return NULL;
+    if (values != to) memcpy(to, values, in->count * sizeof *to);
+  }
   return c->scratch;
 }
 
-static PyObject *call_step(PyObject *self, PyObject *x) {
-  call_object *c = (call_object *)self;
-  const float *values = c->vocabulary ? token_value(c, x) : frame_values(c, x);
-  /* What is wrong with it, or how it is to be understood, is said there. */
-  if (!values) return call_with(c->general, x);
-  PyObject *y = c->make(c->array_type, c->out.rank, c->out.dims, NUMPY_FLOAT32, NULL, NULL, 0, 0,
-                        NULL);
-  if (!y) return NULL;
-  float *given = (float *)(void *)((array_object *)y)->data;
+static PyObject *new_output(const call_object *c, const port *out) {
+  return c->make(c->array_type, out->rank, out->dims, NUMPY_FLOAT32, NULL, NULL, 0, 0, NULL);
+}
+static float *values_of(PyObject *array) {
+  return (float *)(void *)((array_object *)array)->data;
+}
+
+/* Several outputs by name. */
+static PyObject *named_outputs(const call_object *c) {
+  PyObject *all = PyDict_New();
+  const float *from = c->results;
+  for (Py_ssize_t i = 0; all && i < c->out.count; from += c->out.at[i].count, i++) {
+    const port *out = &c->out.at[i];
+    PyObject *y = new_output(c, out);
+    if (y) memcpy(values_of(y), from, out->count * sizeof *from);
+    if (!y || PyDict_SetItem(all, out->name, y)) Py_CLEAR(all);
+    Py_XDECREF(y);
+  }
+  return all;
+}
+
+static int step_into(const call_object *c, const float *values, float *given) {
   int status;
   if (c->release) {
     Py_BEGIN_ALLOW_THREADS
@@ -112,12 +157,25 @@ static PyObject *call_step(PyObject *self, PyObject *x) {
   } else {
     status = c->step_values(c->stream, values, given);
   }
-  if (status == ES_OK) return y;
-  if (status == ES_NO_ANSWER) {
-    for (size_t i = 0; i < c->out.count; i++) given[i] = NAN;
-    return y;
-  }
-  PyObject *answer = status == ES_NOT_FINITE ? call_with(c->not_finite, y) : call_with(c->general, x);
+  if (status == ES_NO_ANSWER)
+    for (size_t i = 0; i < c->out.values; i++) given[i] = NAN;
+  return status;
+}
+
+static PyObject *call_step(PyObject *self, PyObject *x) {
+  const call_object *c = (const call_object *)self;
+  const float *values =
+      c->in.count == 1 ? input_values(c, c->in.at, x, c->scratch) : all_values(c, x);
+  /* What is wrong with it, or how it is to be understood, is said there. */
+  if (!values) return call_with(c->general, x);
+  const int one = c->out.count == 1;
+  PyObject *y = one ? new_output(c, c->out.at) : NULL;
+  if (one && !y) return NULL;
+  const int status = step_into(c, values, one ? values_of(y) : c->results);
+  if (!one && !(y = named_outputs(c))) return NULL;
+  if (status == ES_OK || status == ES_NO_ANSWER) return y;
+  PyObject *answer = call_with(status == ES_NOT_FINITE ? c->not_finite : c->general,
+                               status == ES_NOT_FINITE ? y : x);
   Py_DECREF(y);
   return answer;
 }
@@ -150,24 +208,49 @@ static PyObject *call_invoke(PyObject *self, PyObject *unused) {
   return PyLong_FromSize_t(c->step_bytes(c->stream, c->frame, c->given));
 }
 
-static int read_shape(PyObject *tuple, shape *s) {
+static int read_shape(PyObject *tuple, port *p) {
   const Py_ssize_t rank = PyTuple_Size(tuple);
   if (rank < 0) return -1;
   if (rank > MAX_RANK) {
     PyErr_SetString(PyExc_ValueError, "a frame has more dimensions than are known here");
     return -1;
   }
-  s->rank = (int)rank;
-  s->count = 1;
+  p->rank = (int)rank;
+  p->count = 1;
   for (Py_ssize_t i = 0; i < rank; i++) {
-    s->dims[i] = PyLong_AsSsize_t(PyTuple_GetItem(tuple, i));
-    if (s->dims[i] < 0) {
+    p->dims[i] = PyLong_AsSsize_t(PyTuple_GetItem(tuple, i));
+    if (p->dims[i] < 0) {
       if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a dimension is negative");
       return -1;
     }
-    s->count *= (size_t)s->dims[i];
+    p->count *= (size_t)p->dims[i];
   }
   return 0;
+}
+
+/* Read a tuple of (name, shape, vocabulary). */
+static int read_ports(PyObject *tuple, ports *all) {
+  const Py_ssize_t count = PyTuple_Size(tuple);
+  if (count < 0) return -1;
+  all->at = PyMem_Calloc((size_t)count + 1, sizeof *all->at);
+  if (!all->at) return PyErr_NoMemory(), -1;
+  for (Py_ssize_t i = 0; i < count; i++) {
+    port *p = &all->at[i];
+    PyObject *name, *dims;
+    if (!PyArg_ParseTuple(PyTuple_GetItem(tuple, i), "O!O!l", &PyUnicode_Type, &name,
+                          &PyTuple_Type, &dims, &p->vocabulary))
+      return -1;
+    Py_INCREF(name), p->name = name;
+    all->count++;
+    if (read_shape(dims, p)) return -1;
+    all->values += p->count;
+  }
+  return 0;
+}
+
+static void free_ports(ports *all) {
+  for (Py_ssize_t i = 0; i < all->count; i++) Py_XDECREF(all->at[i].name);
+  PyMem_Free(all->at);
 }
 
 /* Tell whether arrays lie in memory as this file says, from a float32 array of [2, 3]. */
@@ -195,19 +278,17 @@ static int use_numpy(call_object *c, PyObject *numpy_table, PyObject *sample,
 static PyObject *call_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
   static char *names[] = {"step_values", "step_bytes", "stream", "frame", "given", "owner",
                           "numpy_table", "sample", "sample_address", "float32", "float64", "general",
-                          "general_bytes", "not_finite", "input_shape", "output_shape",
-                          "vocabulary", "input_bytes", "output_bytes", "release", NULL};
+                          "general_bytes", "not_finite", "inputs", "outputs",
+                          "input_bytes", "output_bytes", "release", NULL};
   unsigned long long values, bytes, stream, frame, given, address;
   PyObject *owner, *table, *sample, *float32, *float64, *general, *general_bytes, *not_finite;
   PyObject *in, *out;
-  long vocabulary;
   Py_ssize_t input_bytes, output_bytes;
   int release;
   if (!PyArg_ParseTupleAndKeywords(
-          arguments, keywords, "KKKKKOOOKOOOOOO!O!lnnp", names, &values, &bytes, &stream, &frame,
+          arguments, keywords, "KKKKKOOOKOOOOOO!O!nnp", names, &values, &bytes, &stream, &frame,
           &given, &owner, &table, &sample, &address, &float32, &float64, &general, &general_bytes, &not_finite,
-          &PyTuple_Type, &in, &PyTuple_Type, &out, &vocabulary, &input_bytes, &output_bytes,
-          &release))
+          &PyTuple_Type, &in, &PyTuple_Type, &out, &input_bytes, &output_bytes, &release))
     return NULL;
   const allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
   call_object *c = (call_object *)allocate(type, 0);
@@ -217,7 +298,6 @@ static PyObject *call_new(PyTypeObject *type, PyObject *arguments, PyObject *key
   c->stream = (void *)(uintptr_t)stream;
   c->frame = (const void *)(uintptr_t)frame;
   c->given = (void *)(uintptr_t)given;
-  c->vocabulary = vocabulary;
   c->input_bytes = input_bytes;
   c->output_bytes = output_bytes;
   c->release = release;
@@ -227,12 +307,13 @@ static PyObject *call_new(PyTypeObject *type, PyObject *arguments, PyObject *key
   Py_INCREF(general), c->general = general;
   Py_INCREF(general_bytes), c->general_bytes = general_bytes;
   Py_INCREF(not_finite), c->not_finite = not_finite;
-  if (read_shape(in, &c->in) || read_shape(out, &c->out) || use_numpy(c, table, sample, address)) {
+  if (read_ports(in, &c->in) || read_ports(out, &c->out) || use_numpy(c, table, sample, address)) {
     Py_DECREF(c);
     return NULL;
   }
-  c->scratch = PyMem_Malloc((c->in.count + 1) * sizeof *c->scratch);
-  if (!c->scratch) {
+  c->scratch = PyMem_Malloc((c->in.values + 1) * sizeof *c->scratch);
+  c->results = PyMem_Malloc((c->out.values + 1) * sizeof *c->results);
+  if (!c->scratch || !c->results) {
     Py_DECREF(c);
     return PyErr_NoMemory();
   }
@@ -266,7 +347,10 @@ static void call_free(PyObject *self) {
   Py_XDECREF(c->float32);
   Py_XDECREF(c->float64);
   Py_XDECREF(c->array_type);
+  free_ports(&c->in);
+  free_ports(&c->out);
   PyMem_Free(c->scratch);
+  PyMem_Free(c->results);
   ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
   Py_DECREF(type);
 }

@@ -13,7 +13,7 @@ import pytest
 
 from convert.exporters.onnx import export_onnx
 from convert.schemes import load_scheme, parse_scheme
-from device_runner.errors import BadInputError, BadModelError
+from device_runner.errors import BadInputError, BadModelError, NotFiniteError
 from device_runner.model.contract import Contract
 from device_runner.model.step_file import load_step_model
 from device_runner.model.tensor_spec import TensorSpec
@@ -97,9 +97,10 @@ def _first_steps(stream: Stream, frames: dict[str, np.ndarray], steps: int) -> l
     ]
 
 
+@pytest.mark.parametrize("backend", ["litert", "native"])
 @pytest.mark.parametrize("name", MADE)
-def test_steps_are_the_run_and_a_tuple_is_a_dict(made, name):
-    stream, frames = Stream(made(name), "litert"), MADE[name].frames()
+def test_steps_are_the_run_and_a_tuple_is_a_dict(made, name, backend):
+    stream, frames = Stream(made(name), backend), MADE[name].frames()
     run = stream.run(frames)
     run = run if isinstance(run, dict) else {"y": run}
     stream.reset()
@@ -118,7 +119,7 @@ def test_steps_are_the_run_and_a_tuple_is_a_dict(made, name):
         np.testing.assert_array_equal(first, run["y"][0])
 
 
-@pytest.mark.parametrize("backend", ["litert", "reference"])
+@pytest.mark.parametrize("backend", ["litert", "native", "reference"])
 def test_bytes_are_in_the_contracts_order(made, backend):
     stream, frames = Stream(made("two"), backend), MADE["two"].frames()
     y = stream.run({name: values[:1] for name, values in frames.items()})
@@ -159,9 +160,10 @@ def test_a_count_goes_on_by_one(made):
     assert np.frombuffer(stream.state_bytes()["n"], np.int32) == 7 + 5
 
 
-def test_streams_of_states_of_other_shapes_are_apart(made):
-    streams, frames = Streams(made("matrix"), "litert"), MADE["matrix"].frames()["x"]
-    expected = Stream(made("matrix"), "litert").run(frames[:10])
+@pytest.mark.parametrize("backend", ["litert", "native"])
+def test_streams_of_states_of_other_shapes_are_apart(made, backend):
+    streams, frames = Streams(made("matrix"), backend), MADE["matrix"].frames()["x"]
+    expected = Stream(made("matrix"), backend).run(frames[:10])
     one, other = streams.open(), streams.open()
     for position in range(10):
         np.testing.assert_array_equal(one.step(frames[position]), expected[position])
@@ -169,6 +171,44 @@ def test_streams_of_states_of_other_shapes_are_apart(made):
     saved = one.save_state()
     other.load_state(saved)
     np.testing.assert_array_equal(other.step(frames[10]), one.step(frames[10]))
+
+
+# Several inputs in one call of C
+
+
+def test_several_inputs_go_through_the_call(made):
+    stream, other = Stream(made("two"), "native"), Stream(made("two"), "native")
+    frames = MADE["two"].frames(6)
+    for x, context in zip(frames["x"], frames["context"], strict=True):
+        given = [{"x": x, "context": context}, {"context": context, "x": x}, (x, context)]
+        given += [[x, context], (x.astype(np.float64), context), (list(x), context[None])]
+        for inputs in given:
+            found, wanted = stream.step(inputs), other._general_step(inputs)
+            assert list(found) == list(wanted) == ["y", "energy"]
+            for name, values in found.items():
+                np.testing.assert_array_equal(values, wanted[name])
+    assert stream.state_bytes() == other.state_bytes()
+
+
+def test_wrong_inputs_of_several_are_refused_and_change_nothing(made):
+    stream = Stream(made("two"), "native")
+    x, context = (values[0] for values in MADE["two"].frames(1).values())
+    stream.step((x, context))
+    before = stream.state_bytes()
+    wrong = [{}, {"x": x}, {"x": x, "other": context}, {"x": x, "context": context, 3: x}, (x,), x]
+    wrong += [(x, context, x), (context, x), (x, context * np.nan), None, {"x": x, "context": None}]
+    for inputs in wrong:
+        with pytest.raises(BadInputError):
+            stream.step(inputs)
+    assert stream.state_bytes() == before
+
+
+def test_an_output_of_several_that_is_not_finite_is_named(made):
+    stream = Stream(made("two"), "native")
+    x, context = (values[0] for values in MADE["two"].frames(1).values())
+    with pytest.raises(NotFiniteError, match=r"output '(y|energy)' is (nan|-?inf)"):
+        for _ in range(3):
+            stream.step((np.full_like(x, 3e38), np.full_like(context, 3e38)))
 
 
 # Refused inputs

@@ -316,10 +316,11 @@ def test_a_damaged_state_is_refused(int8_file, frames, data):
 # Many streams on one model
 
 
-def test_streams_do_not_disturb_each_other(model, frames):
-    streams = Streams(model, "litert")
+@pytest.mark.parametrize("backend", ["litert", "native"])
+def test_streams_do_not_disturb_each_other(model, frames, backend):
+    streams = Streams(model, backend)
     several = [streams.open() for _ in range(3)]
-    expected = [Stream(model, "litert").run(frames[start : start + 40]) for start in (0, 40, 80)]
+    expected = [Stream(model, backend).run(frames[start : start + 40]) for start in (0, 40, 80)]
     found: list[list[np.ndarray]] = [[], [], []]
     for step in range(40):
         for stream, start, outputs in zip(several, (0, 40, 80), found, strict=True):
@@ -327,22 +328,24 @@ def test_streams_do_not_disturb_each_other(model, frames):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_a_stream_that_waits_can_be_reset_and_saved(model, frames):
-    streams = Streams(model, "litert")
+@pytest.mark.parametrize("backend", ["litert", "native"])
+def test_a_stream_that_waits_can_be_reset_and_saved(model, frames, backend):
+    streams = Streams(model, backend)
     one, other = streams.open(), streams.open()
     one.run(frames[:10])
     waiting = one.save_state()
     expected = one.run(frames[10:20])
     other.run(frames[:5])
     one.reset()
-    assert one.state_bytes() == Stream(model, "litert").state_bytes()
+    assert one.state_bytes() == Stream(model, backend).state_bytes()
     one.load_state(waiting)
     np.testing.assert_array_equal(one.run(frames[10:20]), expected)
 
 
-def test_streams_may_be_stepped_from_several_threads(model, frames):
-    streams = Streams(model, "litert")
-    expected = Stream(model, "litert").run(frames)
+@pytest.mark.parametrize("backend", ["litert", "native"])
+def test_streams_may_be_stepped_from_several_threads(model, frames, backend):
+    streams = Streams(model, backend)
+    expected = Stream(model, backend).run(frames)
     with ThreadPoolExecutor(4) as pool:
         runs = [pool.submit(streams.open().run, frames) for _ in range(8)]
         for run in runs:
