@@ -2,8 +2,9 @@
 
 Each grid names settings and values. All combinations are tried, each fold and seed; the
 best mean is taken and the next grid goes on from there. Settings are those of [training]; with a
-point they are of a model's compression (``prune.learning_rate``). Every fit is kept in
-runs/benchmarks/cross-validation/NAME.jsonl, so that an interrupted command goes on.
+point they are of a model's compression (``prune.learning_rate``) or of the augmentation
+(``augmentation.rotation``). Every fit is kept in runs/benchmarks/cross-validation/NAME.jsonl, so
+that an interrupted command goes on. ``--folds`` judges on the first groups only, for long trainings.
 
     python benchmarks/cross_validation.py recipes/fast-grnn.toml --model fast-grnn-32 \\
       --grid "input_noise=0.3,0.7 input_offset=0,0.5" --grid "learning_rate=0.002,0.005 epochs=80"
@@ -38,6 +39,7 @@ class Search:
     models: tuple[str, ...]
     seeds: int
     file: Path
+    folds: int | None = None
 
     def score(self, chosen: Settings) -> list[float]:
         """Score a choice of settings: one value for each model, fold and seed."""
@@ -46,7 +48,7 @@ class Search:
 
         known = self._known()
         scores = []
-        tasks = folds(load_task(self.recipe.task))
+        tasks = folds(load_task(self.recipe.task))[: self.folds]
         for label, seed, (fold, task) in itertools.product(
             self.models, range(1, self.seeds + 1), enumerate(tasks)
         ):
@@ -73,6 +75,8 @@ def with_settings(recipe: Recipe, chosen: Settings) -> Recipe:
         whole = int(value) if float(value).is_integer() and key in ("epochs", "patience") else value
         if not table:
             facts.setdefault("training", {})[key] = whole
+        if table == "augmentation":
+            facts.setdefault("training", {}).setdefault(table, {})[key] = value
         for model in facts["models"]:
             if table in model:
                 model[table][key] = whole
@@ -138,7 +142,10 @@ def combinations(grid: str) -> Iterator[Settings]:
 @click.option("--model", "models", multiple=True, help="By label; by default all of the recipe.")
 @click.option("--grid", "grids", multiple=True, required=True, help="NAME=VALUE,... NAME=...")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1))
-def main(recipe: Path, models: tuple[str, ...], grids: tuple[str, ...], seeds: int) -> None:
+@click.option("--folds", type=click.IntRange(1), help="Judge on so many groups; by default on all.")
+def main(
+    recipe: Path, models: tuple[str, ...], grids: tuple[str, ...], seeds: int, folds: int | None
+) -> None:
     """Print the mean score of each combination, and the best."""
     load_tensorflow()
     from models.tasks import load_task
@@ -148,10 +155,13 @@ def main(recipe: Path, models: tuple[str, ...], grids: tuple[str, ...], seeds: i
     for label in labels:
         _model(loaded, label)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    search = Search(loaded, labels, seeds, FOLDER / f"{loaded.name}.jsonl")
+    search = Search(loaded, labels, seeds, FOLDER / f"{loaded.name}.jsonl", folds)
     metric = load_task(loaded.task).score
     best: Settings = {}
-    click.echo(f"{loaded.task}, {', '.join(labels)}, {seeds} seed(s); {metric.name}: mean of folds")
+    click.echo(
+        f"{loaded.task}, {', '.join(labels)}, {seeds} seed(s), {folds or 'all'} folds; "
+        f"{metric.name}: mean of folds"
+    )
     for grid in grids:
         found: list[tuple[float, Settings]] = []
         for tried in combinations(grid):
