@@ -1,10 +1,11 @@
 """Choose a recipe's settings by cross-validation inside the training data; test data is not read.
 
 Each grid names settings and values. All combinations are tried, each fold and seed; the
-best mean is taken and the next grid goes on from there. Settings are those of [training]; with a
+best mean so far is taken and the next grid goes on from there. Settings are those of [training]; with a
 point they are of a model's compression (``prune.learning_rate``) or of the augmentation
 (``augmentation.rotation``). Every fit is kept in runs/benchmarks/cross-validation/NAME.jsonl, so
-that an interrupted command goes on. ``--folds`` judges on the first groups only, for long trainings.
+that an interrupted command goes on. ``--folds`` judges on the first groups only, for long
+trainings.
 
     python benchmarks/cross_validation.py recipes/fast-grnn.toml --model fast-grnn-32 \\
       --grid "input_noise=0.3,0.7 input_offset=0,0.5" --grid "learning_rate=0.002,0.005 epochs=80"
@@ -162,8 +163,8 @@ def main(
         f"{loaded.task}, {', '.join(labels)}, {seeds} seed(s), {folds or 'all'} folds; "
         f"{metric.name}: mean of folds"
     )
+    found: list[tuple[float, Settings]] = []
     for grid in grids:
-        found: list[tuple[float, Settings]] = []
         for tried in combinations(grid):
             scores = search.score({**best, **tried})
             found.append((statistics.mean(scores), {**best, **tried}))
