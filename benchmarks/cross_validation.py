@@ -1,8 +1,8 @@
 """Choose a recipe's settings by cross-validation inside the training data; test data is not read.
 
 Each grid names settings and values. All combinations are tried, each fold and seed; the
-best mean so far is taken and the next grid goes on from there. Settings are those of [training]; with a
-point they are of a model's compression (``prune.learning_rate``) or of the augmentation
+best mean so far is taken, and the next grid goes on from there. Settings are those of [training];
+with a point they are of a model's compression (``prune.learning_rate``) or of the augmentation
 (``augmentation.rotation``). Every fit is kept in runs/benchmarks/cross-validation/NAME.jsonl, so
 that an interrupted command goes on. ``--folds`` judges on the first groups only, for long
 trainings.
