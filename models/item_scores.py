@@ -102,7 +102,7 @@ def item_scores(metric: Metric, outputs: Outputs, data: SequenceSet) -> ItemScor
     Returns:
         Scores whose ratio is the metric's value; None for a metric that is no ratio of sums.
     """
-    parts = _PARTS.get(metric.compute)
+    parts = metric.parts or _PARTS.get(metric.compute)
     if parts is None:
         return None
     gained, wanted = parts(outputs, data)

@@ -75,9 +75,12 @@ class Metric(MetricDescription):
     Attributes:
         compute: (outputs [sequences, longest, outputs], data) -> its value. The outputs are
             logits or values after every step; after a sequence's end they mean nothing.
+        parts: the same -> two sums for each sequence, whose totals' ratio is the value. None for a
+            metric of this module, whose sums are known, or one that is no ratio of sums.
     """
 
     compute: Callable[[NDArray[Any], SequenceSet], float] = lambda outputs, data: math.nan
+    parts: Callable[[NDArray[Any], SequenceSet], tuple[Any, Any]] | None = None
 
 
 def decisions(outputs: NDArray[Any], lengths: NDArray[Any]) -> NDArray[Any]:

@@ -65,6 +65,7 @@ def load() -> Task:
             False,
             "of the glucose in 30 minutes, at every step but the first 15 minutes of a sequence",
             lambda outputs, data: mean_error(outputs[..., 0], data),
+            lambda outputs, data: summed_errors(outputs[..., 0], data),
         ),
         baselines=baselines,
     )
@@ -73,11 +74,20 @@ def load() -> Task:
 def mean_error(changes: NDArray[Any], data: SequenceSet) -> float:
     """Compute the mean absolute error of predicted changes [sequences, longest] in mg/dL, at the
     steps that are judged."""
-    errors = [
+    return float(np.concatenate(_errors(changes, data)).mean())
+
+
+def summed_errors(changes: NDArray[Any], data: SequenceSet) -> tuple[list[float], list[int]]:
+    """Sum the absolute errors of each sequence, and count them."""
+    errors = _errors(changes, data)
+    return [float(one.sum()) for one in errors], [len(one) for one in errors]
+
+
+def _errors(changes: NDArray[Any], data: SequenceSet) -> list[NDArray[Any]]:
+    return [
         np.abs(given[SLOPE_STEPS : len(wanted)] - wanted[SLOPE_STEPS:, 0])
         for given, wanted in zip(changes, data.values or [], strict=True)
     ]
-    return float(np.concatenate(errors).mean())
 
 
 def baselines(task: Task) -> dict[str, float]:

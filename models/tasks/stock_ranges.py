@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.metrics import Metric
+from models.metrics import Metric, mean_absolute_error
 from models.tasks.sequence_set import SequenceSet
 from models.tasks.stocks import (
     BASIS_POINTS,
@@ -58,7 +58,7 @@ def load() -> Task:
             "",
             False,
             "of the logarithm of the next day's range, at every day",
-            lambda outputs, data: mean_error(outputs[..., 0], data),
+            mean_absolute_error,
         ),
         baselines=partial(baselines, averages=(averages[0], averages[2])),
     )

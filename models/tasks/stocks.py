@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import MissingDataError
-from models.metrics import Metric
+from models.metrics import Metric, mean_absolute_error
 from models.tasks.sequence_set import SequenceSet
 from models.tasks.task import Baselines, Task
 
@@ -59,7 +59,7 @@ def load() -> Task:
             "bp",
             False,
             "of the logarithm of the next day's return, at every day",
-            lambda outputs, data: mean_error(outputs[..., 0], data),
+            mean_absolute_error,
         ),
         baselines=baselines,
     )

@@ -19,6 +19,8 @@ from pipeline.interpretation.memory import CLOSED, FOLLOWED, OPEN, Gate, HalfLif
 TEMPLATE_FILE = "saliency.html.jinja"
 # Units of a gate that are drawn.
 DRAWN_UNITS = 64
+# Steps that are named below a map.
+TICKS = 7
 
 
 def write_page(path: Path, found: Explanation, period_s: float, source: str, command: str) -> None:
@@ -54,7 +56,7 @@ def lines(found: Explanation, period_s: float) -> list[str]:
         label = f" ({one.label})" if one.label else ""
         text = f"sequence {one.number}: output {one.decision.index}{label}"
         text += (
-            f" = {one.decision.value:.4g}; half of what counts is in the last {_half(one)} steps"
+            f" = {one.decision.value:.4g}; half of what counts is in the last {_steps(_half(one))}"
         )
         text += f" of {len(one.frames)}"
         if one.agreement is not None:
@@ -73,10 +75,15 @@ def _life(one: HalfLife, period_s: float) -> str:
     def told(steps: float) -> str:
         return f"more than {FOLLOWED}" if steps >= FOLLOWED else f"{steps:g}"
 
+    steps = "step" if one.median == 1 else "steps"
     return (
-        f"state {one.state}: a push is half forgotten after {told(one.median)} steps "
+        f"state {one.state}: a push is half forgotten after {told(one.median)} {steps} "
         f"({one.median * period_s:.3g} s), the longest tenth after {told(one.longest_tenth)}"
     )
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'s' * (count != 1)}"
 
 
 def _half(one: Explained) -> int:
@@ -117,9 +124,13 @@ def _heat(panel: Axes, values: NDArray[np.float64], one: Explained, patches: boo
     limit = float(np.abs(values).max()) or 1.0
     steps, width = one.frames.shape
     settings: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-    xs = one.patches.steps if patches else np.arange(steps + 1)
     ys = one.patches.values if patches else np.arange(width + 1)
+    # Patches are drawn equally wide: the last ones, of one step, would be too thin to be seen.
+    xs = np.arange(len(one.patches.steps) if patches else steps + 1)
     panel.pcolormesh(xs, ys, values.T, rasterized=True, **settings)
+    if patches:
+        shown = np.unique(np.linspace(0, len(xs) - 1, TICKS).round().astype(int))
+        panel.set_xticks(shown, [str(one.patches.steps[place]) for place in shown])
 
 
 def _gates(gates: list[Gate]) -> Figure:

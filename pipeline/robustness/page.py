@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -15,7 +16,7 @@ from rich.table import Table
 from device_runner.atomic_write import write_atomically
 from models.metrics import MetricDescription
 from pipeline.drawing import MARKERS, colors_of, svg
-from pipeline.robustness.disturbances import DISTURBANCES
+from pipeline.robustness.disturbances import DISTURBANCES, Acts
 from pipeline.robustness.recovery import BURST_SIZE, BURST_STEPS, NEAR, Recovery
 from pipeline.robustness.study import ModelStudy
 
@@ -130,13 +131,16 @@ def curves(studies: list[ModelStudy]) -> Figure:
     panels = figure.subplots(rows, COLUMNS, sharey=True, squeeze=False).ravel()
     color = colors_of(_network(one) for one in studies)
     metric = studies[0].metric
+    low_end, high_end = _limits(studies)
     for panel, name in zip(panels, names, strict=False):
         for one in studies:
             curve = one.curve(name)
             severities = sorted(curve)
-            drawn = [metric.shown(statistics.median(curve[s])) for s in severities]
-            low = [metric.shown(min(curve[s])) for s in severities]
-            high = [metric.shown(max(curve[s])) for s in severities]
+            drawn, low, high = (
+                # A browser does not read the coordinates of 1e38.
+                np.clip([metric.shown(of(curve[s])) for s in severities], low_end, high_end)
+                for of in (statistics.median, min, max)
+            )
             panel.plot(
                 severities,
                 drawn,
@@ -151,9 +155,28 @@ def curves(studies: list[ModelStudy]) -> Figure:
         panel.grid(alpha=0.3)
     for panel in panels[len(names) :]:
         panel.set_axis_off()
+    if not metric.is_share:
+        panels[0].set_ylim(low_end, high_end)
     panels[0].set_ylabel(f"{metric.name}, {metric.unit}" if metric.unit else metric.name)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
+
+
+def _limits(studies: list[ModelStudy]) -> tuple[float, float]:
+    """Values that can be drawn, in the metric's unit: of a metric without bounds those of disturbed
+    inputs. Flipped bits can make an answer anything; such curves end at the picture's edge."""
+    values = [one.undisturbed for one in studies]
+    for one in studies:
+        for trial, value in one.scores.items():
+            disturbance = DISTURBANCES.get(trial.disturbance)
+            if disturbance and disturbance.acts not in (Acts.STATE, Acts.WEIGHTS):
+                values.append(value)
+    shown = [studies[0].metric.shown(value) for value in values]
+    low, high = min(shown), max(shown)
+    if studies[0].metric.is_share:
+        return min(low, 0.0), max(high, 100.0)
+    margin = 0.05 * (high - low or abs(high) or 1.0)
+    return low - margin, high + margin
 
 
 def _network(study: ModelStudy) -> str:

@@ -103,7 +103,8 @@ def score(model: StepModel, data: Labelled, trial: Trial, backend: str) -> float
         stream.reset()
         given = _answers(stream, frames, flips, random)
         told = delivery.newest >= 0
-        row = np.zeros((int(data.wanted.lengths.max()), given.shape[-1]), np.float32)
+        # A flipped bit can give 1e38; sums of such values must stay finite.
+        row = np.zeros((int(data.wanted.lengths.max()), given.shape[-1]), np.float64)
         row[: len(told)][told] = given[delivery.newest[told]]
         rows.append(row)
     return data.metric.compute(np.stack(rows), data.wanted)

@@ -1,0 +1,100 @@
+"""The pages of robustness and saliency in a headless Chromium: a classifier, a forecaster, a text
+model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from tests.browser import Page, browser_program, open_browser
+from tests.conftest import KEPT_STEP_MODELS
+
+WIDTH = 1400
+# Events of the protocol that tell of an error on the page.
+ERRORS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+# Trained too little to be good; the pages look the same.
+RECIPE = """
+name = "{task}"
+task = "{task}"
+schemes = ["float32", "int8"]
+[training]
+epochs = 2
+batch_size = 128
+learning_rate = 0.008
+[calibration]
+steps = 1000
+[[models]]
+cell = "gru"
+units = 16
+{more}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Page:
+    if browser_program() is None:
+        pytest.skip("there is no Chromium")
+    with open_browser(tmp_path_factory.mktemp("profile")) as page:
+        page.call(
+            "Emulation.setDeviceMetricsOverride", width=WIDTH, height=900, deviceScaleFactor=1,
+            mobile=False,
+        )  # fmt: skip
+        yield page
+
+
+def look(browser: Page, page: Path, pictures: int) -> None:
+    """Open a page: no errors, its pictures are seen, nothing lies outside."""
+    browser.open(page.as_uri())
+    assert [event for event in browser.events if event.get("method") in ERRORS] == []
+    sizes = browser.run(
+        "Array.from(document.querySelectorAll('svg'), (svg) => [svg.getBoundingClientRect().width,"
+        "svg.getBoundingClientRect().height])"
+    )
+    assert len(sizes) == pictures
+    assert np.min(sizes) > 100
+    assert browser.run("document.documentElement.scrollWidth") <= WIDTH
+    cut_off = "(table) => table.scrollWidth > table.parentElement.clientWidth"
+    assert not browser.run(f"Array.from(document.querySelectorAll('table')).some({cut_off})")
+    assert not re.search(r"\bnan\b|\binf\b", browser.run("document.body.innerText"))
+
+
+def make(*command: object) -> None:
+    result = CliRunner().invoke(main, [str(word) for word in command])
+    assert result.exit_code == 0, result.output
+
+
+def test_pages_of_a_classifier(browser, vowels, tmp_path):
+    models = [KEPT_STEP_MODELS / f"gru-{scheme}.tflite" for scheme in ("float32", "int8")]
+    data, wanted = tmp_path / "data.npy", tmp_path / "wanted.npy"
+    chosen = [i for i, one in enumerate(vowels.test.sequences) if len(one) >= 12][:4]
+    np.save(data, np.stack([vowels.test.sequences[i][:12] for i in chosen]))
+    np.save(wanted, vowels.test.labels[chosen])
+    page = tmp_path / "robustness.html"
+    make("robustness", *models, "--data", data, "--wanted", wanted, "--seeds", 1, "--output", page)
+    look(browser, page, 1)
+    page = tmp_path / "saliency.html"
+    make("saliency", models[0], "--data", data, "--sequences", 2, "--output", page)
+    look(browser, page, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "more", "pictures"),
+    [("stock-ranges", "", 4), ("language-id", "embedding = 8", 4)],
+)
+def test_pages_of_a_forecaster_and_of_a_text_model(browser, tmp_path, task, more, pictures):
+    recipe = tmp_path / f"{task}.toml"
+    recipe.write_text(RECIPE.format(task=task, more=more))
+    make("run", recipe, "--runs-dir", tmp_path, "--until", "convert")
+    models = [tmp_path / task / f"gru-16-s1-{scheme}.tflite" for scheme in ("float32", "int8")]
+    page = tmp_path / "robustness.html"
+    make("robustness", *models, "--seeds", 1, "--output", page)
+    look(browser, page, 1)
+    page = tmp_path / "saliency.html"
+    make("saliency", models[0], "--sequences", 2, "--output", page)
+    look(browser, page, pictures)
