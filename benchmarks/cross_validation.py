@@ -17,7 +17,7 @@ import itertools
 import json
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Search:
     seeds: int
     file: Path
     folds: int | None = None
+    # Trained networks by what they were trained with: compressions are tried on the same ones.
+    trained: dict[str, list[Any]] = field(default_factory=dict)
 
     def score(self, chosen: Settings) -> list[float]:
         """Score a choice of settings: one value for each model, fold and seed."""
@@ -55,7 +57,7 @@ class Search:
         ):
             key = json.dumps([label, seed, fold, sorted(chosen.items())])
             if key not in known:
-                known[key] = _fit(with_settings(self.recipe, chosen), label, seed, task)
+                known[key] = self._fit(with_settings(self.recipe, chosen), label, seed, fold, task)
                 with self.file.open("a") as lines:
                     lines.write(json.dumps({"fit": key, "score": known[key]}) + "\n")
             scores.append(known[key])
@@ -66,6 +68,43 @@ class Search:
             return {}
         lines = [json.loads(line) for line in self.file.read_text().splitlines()]
         return {line["fit"]: line["score"] for line in lines}
+
+    def _fit(self, recipe: Recipe, label: str, seed: int, fold: int, task: Any) -> float:
+        """Train and compress a model on a fold and judge it there."""
+        import tf_keras as keras
+
+        from models.compress import compression
+        from models.compress.structured.cut import select_channels
+        from models.prediction import evaluate
+        from models.training import fit
+        from pipeline.controls import plain_facts
+        from pipeline.stages.fitting import training_settings, tuning_settings
+        from pipeline.stages.train import architecture_of, new_network
+
+        network = Network(_model(recipe, label), seed)
+        keras.utils.set_random_seed(seed)
+        architecture = architecture_of(recipe, network, task)
+        trained = new_network(architecture, task)
+        facts = [plain_facts(network.section), recipe.training.model_dump_json(), seed, fold]
+        known = self.trained.get(json.dumps(facts))
+        if known is None:
+            fit(trained, task, training_settings(recipe, network))
+            self.trained[json.dumps(facts)] = trained.get_weights()
+        else:
+            trained.set_weights(known)
+        keras.utils.set_random_seed(seed)
+        for name, section in network.section.compressions.items():
+            tuning = section.tuning
+            done = compression(name)(
+                trained, architecture, task, section.settings,
+                tuning_settings(recipe, network, tuning.epochs, tuning.learning_rate),
+            )  # fmt: skip
+            trained, architecture = done.network, done.architecture
+            if done.channels is not None:
+                task = select_channels(task, done.channels)
+        score = evaluate(trained, task.test, task.score)[1]
+        keras.backend.clear_session()
+        return score
 
 
 def with_settings(recipe: Recipe, chosen: Settings) -> Recipe:
@@ -85,36 +124,6 @@ def with_settings(recipe: Recipe, chosen: Settings) -> Recipe:
                 # What a model says for itself would win.
                 model.get("training", {}).pop(key, None)
     return Recipe.model_validate(facts)
-
-
-def _fit(recipe: Recipe, label: str, seed: int, task: Any) -> float:
-    """Train and compress a model on a fold and judge it there."""
-    import tf_keras as keras
-
-    from models.compress import compression
-    from models.compress.structured.cut import select_channels
-    from models.prediction import evaluate
-    from models.training import fit
-    from pipeline.stages.fitting import training_settings, tuning_settings
-    from pipeline.stages.train import architecture_of, new_network
-
-    network = Network(_model(recipe, label), seed)
-    keras.utils.set_random_seed(seed)
-    architecture = architecture_of(recipe, network, task)
-    trained = new_network(architecture, task)
-    fit(trained, task, training_settings(recipe, network))
-    for name, section in network.section.compressions.items():
-        tuning = section.tuning
-        done = compression(name)(
-            trained, architecture, task, section.settings,
-            tuning_settings(recipe, network, tuning.epochs, tuning.learning_rate),
-        )  # fmt: skip
-        trained, architecture = done.network, done.architecture
-        if done.channels is not None:
-            task = select_channels(task, done.channels)
-    score = evaluate(trained, task.test, task.score)[1]
-    keras.backend.clear_session()
-    return score
 
 
 def _model(recipe: Recipe, label: str) -> ModelSection:
