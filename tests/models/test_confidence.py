@@ -16,6 +16,7 @@ from models.metrics import (
     bits_per_step,
     mean_absolute_error,
 )
+from models.tasks import glucose
 from models.tasks.sequence_set import SequenceSet
 
 GENERATOR = np.random.default_rng(5)
@@ -43,6 +44,19 @@ def test_the_ratio_of_the_sequences_sums_is_the_metric(name):
     scores = item_scores(metric, OUTPUTS, data)
     assert scores.score == pytest.approx(metric.compute(OUTPUTS, data), rel=1e-6)
     assert ItemScores.read(scores.to_json()).score == pytest.approx(scores.score, rel=1e-5)
+
+
+def test_a_metric_of_a_task_gives_its_own_sums():
+    metric = Metric(
+        "error", "", False, "",
+        lambda outputs, data: glucose.mean_error(outputs[..., 0], data),
+        lambda outputs, data: glucose.summed_errors(outputs[..., 0], data),
+    )  # fmt: skip
+    # The last sequence is shorter than what is left out.
+    data = SequenceSet(FRAMES, NONE, NONE, values=VALUES)
+    scores = item_scores(metric, OUTPUTS, data)
+    assert scores.wanted.tolist() == [1, 4, 0]
+    assert scores.score == pytest.approx(metric.compute(OUTPUTS, data), rel=1e-6)
 
 
 def test_a_metric_that_is_no_ratio_has_no_scores_of_sequences():

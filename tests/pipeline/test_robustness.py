@@ -12,12 +12,14 @@ from click.testing import CliRunner
 
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
+from models.metrics import MetricDescription
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.robustness import study as study_module
 from pipeline.robustness.bit_flips import with_flipped_weights
 from pipeline.robustness.disturbances import DISTURBANCES
 from pipeline.robustness.labelled import of_files, of_task
+from pipeline.robustness.page import robustness_part
 from pipeline.robustness.recovery import GAP_STEPS, Recovery, recovery
 from pipeline.robustness.study import Kept, ModelStudy
 from pipeline.robustness.trial import UNDISTURBED, Trial, score
@@ -234,3 +236,15 @@ def test_a_study_is_kept_in_json(models, files):
     assert again.scores == scores
     assert again.recovery == found.recovery
     assert again.metric.facts() == found.metric.facts()
+
+
+def test_curves_without_bounds_keep_to_what_a_browser_can_draw():
+    error = MetricDescription("mean absolute error", "mg/dL", False)
+    scores = {Trial(UNDISTURBED, 0.0, 0): 10.0}
+    scores |= {Trial("noise", severity, 0): 10 + severity for severity in (0.1, 1.0)}
+    scores |= {Trial("bit flips in the state", severity, 0): 1e37 for severity in (1e-5, 1e-4)}
+    study = ModelStudy("gru-float32.tflite", "float32", "gru", error, scores, Recovery(1, 2, 0.0))
+    page = str(robustness_part([study]))
+    assert "go on outside" in page
+    paths = " ".join(re.findall(r' d="([^"]*)"', page))
+    assert max(abs(float(found)) for found in re.findall(r"-?[\d.]+", paths)) < 1e5
