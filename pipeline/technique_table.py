@@ -17,6 +17,7 @@ from device_runner.errors import one_line
 from models.item_scores import ItemScores
 from models.metrics import MetricDescription
 from pipeline.differences import compare, differences
+from pipeline.earlier_techniques import EarlierDocument
 from pipeline.errors import PipelineError
 from pipeline.files import read_json, read_json_lines
 from pipeline.networks import models_by_file
@@ -31,6 +32,15 @@ TECHNIQUES_FILE = Path(__file__).with_name("techniques.toml")
 # Where benchmarks write a line per record.
 FINDINGS_FOLDER = "benchmarks"
 NOT_MEASURED = "not measured here yet"
+COLUMNS = (
+    "technique",
+    "measured on",
+    "bytes",
+    "p50",
+    "score; difference",
+    "against longer training",
+    "measured by",
+)
 
 
 class Variant(Section):
@@ -136,27 +146,37 @@ def _measured(model: str, scheme: str, results: list[dict[str, Any]]) -> Measure
     )
 
 
-def technique_document(techniques: Techniques, runs_dir: Path) -> str:
+def technique_document(
+    techniques: Techniques, runs_dir: Path, earlier: EarlierDocument | None = None
+) -> str:
     """Write the whole document as Markdown.
 
     Args:
         runs_dir: where the recipes' runs and the benchmarks' records are.
+        earlier: the document as it stands; what was not run here is kept from it, with its date.
 
     Raises:
         PipelineError: none of the recipes was run.
     """
+    earlier = earlier or EarlierDocument()
     tables, machines = [], set()
     for path in techniques.cells:
         recipe = load_recipe(Path(path))
         found = measured(recipe, runs_dir)
-        tables.append(_cell_table(path, recipe, found, runs_dir))
+        kept = None if found else earlier.section(_title(path, recipe))
+        tables.append(kept or _cell_table(path, recipe, found, runs_dir))
         machines |= _machines(recipe, runs_dir)
     if not machines:
         raise PipelineError(
             "none of the recipes was run here; begin with "
             f"'edgestep run {techniques.cells[0]}' (pipeline/techniques.toml lists all)"
         )
-    rows = [_technique_row(item, runs_dir) for item in techniques.techniques]
+    rows = []
+    for item in techniques.techniques:
+        row = _technique_row(item, runs_dir)
+        if NOT_MEASURED in row:
+            row = earlier.row(item.name, len(COLUMNS), NOT_MEASURED) or row
+        rows.append(row)
     today = datetime.now(timezone.utc).date().isoformat()
     return "\n".join(
         [
@@ -178,11 +198,11 @@ def technique_document(techniques: Techniques, runs_dir: Path) -> str:
             "Each technique is compared with a model without it, in one interleaved run. The",
             "difference of the scores is the mean over the seeds, with a 95 % interval: a paired",
             "bootstrap over test sequences and seeds. *Against longer training* compares with the",
-            "same network trained for as many more epochs as the technique trains it.",
+            "same network trained for as many more epochs as the technique trains it. A date",
+            "behind a name: not measured with the others, but kept from the page of that day.",
             "",
-            "| technique | measured on | bytes | p50 | score; difference | against longer training "
-            "| measured by |",
-            "|---|---|---|---|---|---|---|",
+            f"| {' | '.join(COLUMNS)} |",
+            "|---" * len(COLUMNS) + "|",
             *rows,
             "",
         ]
@@ -202,10 +222,14 @@ def _machines(recipe: Recipe, runs_dir: Path) -> set[str]:
         raise _damaged(path, error) from error
 
 
+def _title(path: str, recipe: Recipe) -> str:
+    return f"## {recipe.task}: `edgestep run {path}`"
+
+
 def _cell_table(
     path: str, recipe: Recipe, found: dict[tuple[str, str], Measured], runs_dir: Path
 ) -> str:
-    title = [f"## {recipe.task}: `edgestep run {path}`", ""]
+    title = [_title(path, recipe), ""]
     if not found:
         return "\n".join([*title, f"{NOT_MEASURED.capitalize()}.", ""])
     metric = next(iter(found.values())).metric

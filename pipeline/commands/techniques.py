@@ -21,11 +21,14 @@ from device_runner.printable import echo
 def techniques_command(runs_dir: Path, output: Path, force: bool) -> None:
     """Write the table of what each cell and each technique costs and buys, from finished runs.
 
-    What is not yet measured is listed with the command that measures it.
+    What was not run here stays as the file has it, with its date; what was never measured is
+    listed with the command that measures it.
     """
     from device_runner.atomic_write import write_atomically
+    from pipeline.earlier_techniques import EarlierDocument
     from pipeline.technique_table import load_techniques, technique_document
 
     check_replaceable(output, OutputKind.TECHNIQUES, force)
-    write_atomically(output, technique_document(load_techniques(), runs_dir).encode())
+    earlier = EarlierDocument.read(output)
+    write_atomically(output, technique_document(load_techniques(), runs_dir, earlier).encode())
     echo(output)

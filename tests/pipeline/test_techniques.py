@@ -9,6 +9,7 @@ from models.cells import CELLS
 from models.tasks import TASKS
 from pipeline import technique_table
 from pipeline.cli import main
+from pipeline.earlier_techniques import EarlierDocument
 from pipeline.recipe import load_recipe
 from pipeline.technique_table import load_techniques, measured, technique_document
 
@@ -89,6 +90,37 @@ def test_a_benchmark_says_itself_what_it_found(finished):
     (folder / "parallel.json").write_text('{"case": "on all", "bytes": "", "p50": "0.1 x"}')
     text = technique_document(techniques(finished), finished / "runs")
     assert "| parallel | on all |  | 0.1 x |  |  | `python benchmarks/parallel.py` |" in text
+
+
+def test_what_was_not_run_here_is_kept_with_its_date(finished):
+    page, both = finished / "page.md", finished / "runs"
+    listed = techniques(finished)
+    (both / "benchmarks").mkdir()
+    (both / "benchmarks" / "parallel.json").write_text('{"case": "on all", "p50": "0.1 x"}')
+    page.write_text(technique_document(listed, both).replace("Made on 20", "Made on 19"))
+    first = EarlierDocument.read(page)
+    (both / "benchmarks" / "parallel.json").unlink()
+    text = technique_document(listed, both, first)
+    kept = f"| parallel (of {first.date}) | on all |  | 0.1 x |  |  |"
+    assert kept in text
+    # A second time, too, with the first date; and the tables of cells, with their machine.
+    page.write_text(text)
+    assert kept in technique_document(listed, both, EarlierDocument.read(page))
+    other = finished / "other.toml"
+    other.write_text(RECIPE.replace('"two"', '"other"'))
+    now = technique_table.Techniques.model_validate(
+        {"cells": [str(other), *listed.cells], "techniques": []}
+    )
+    title = f"## japanese-vowels: `edgestep run {other}`"
+    page.write_text(
+        text.replace(f"`edgestep run {listed.cells[0]}`\n", f"`edgestep run {other}`\n")
+    )
+    for _ in range(2):
+        text = technique_document(now, both, EarlierDocument.read(page))
+        assert f"{title}\n\nMeasured earlier, on " in text
+        assert text.count("Measured earlier") == 1
+        assert text.count("| gru-8 | 100 |") == 2
+        page.write_text(text)
 
 
 def test_nothing_run_and_another_recipes_results_are_refused(finished):
