@@ -64,7 +64,8 @@ def _growing_ends(count: int) -> NDArray[np.int64]:
     numbers = np.arange(MOST + 1)
     from_the_end = np.round((ratio**numbers - 1) / (ratio - 1)).astype(np.int64)
     from_the_end[-1] = count
-    return np.unique(count - from_the_end)
+    ends: NDArray[np.int64] = np.unique(count - from_the_end)
+    return ends
 
 
 def _length(ratio: float) -> float:
