@@ -41,6 +41,22 @@ COLUMNS = (
     "against longer training",
     "measured by",
 )
+# Lines of the document.
+INTRODUCTION = (
+    "Figures are medians over the seeds. p50 and p99 are of one whole step in",
+    "microseconds, back to back, with all models of a recipe in one interleaved run. If a",
+    "slow recurrence is stepped only every few steps (`every` in the name), p50 is of the",
+    "steps in between. Multiply-adds are those of the matrix products in an average step.",
+    "They leave out element-wise products, such as those of gates and of an attention's",
+    "scores. Seconds are of one epoch of training.",
+)
+EXPLANATION = (
+    "Each technique is compared with a model without it, in one interleaved run. The",
+    "difference of the scores is the mean over the seeds, with a 95 % interval: a paired",
+    "bootstrap over test sequences and seeds. *Against longer training* compares with the",
+    "same network trained for as many more epochs as the technique trains it. A date",
+    "behind a name: not measured with the others, but kept from the page of that day.",
+)
 
 
 class Variant(Section):
@@ -185,21 +201,12 @@ def technique_document(
             f"Made on {today} by `edgestep techniques` from finished runs; do not edit it by hand.",
             *(f"Machine: {machine}." for machine in sorted(machines)),
             "",
-            "Figures are medians over the seeds. p50 and p99 are of one whole step in",
-            "microseconds, back to back, with all models of a recipe in one interleaved run. If a",
-            "slow recurrence is stepped only every few steps (`every` in the name), p50 is of the",
-            "steps in between. Multiply-adds are those of the matrix products in an average step.",
-            "They leave out element-wise products, such as those of gates and of an attention's",
-            "scores. Seconds are of one epoch of training.",
+            *INTRODUCTION,
             "",
             *tables,
             "## What each technique buys and costs",
             "",
-            "Each technique is compared with a model without it, in one interleaved run. The",
-            "difference of the scores is the mean over the seeds, with a 95 % interval: a paired",
-            "bootstrap over test sequences and seeds. *Against longer training* compares with the",
-            "same network trained for as many more epochs as the technique trains it. A date",
-            "behind a name: not measured with the others, but kept from the page of that day.",
+            *EXPLANATION,
             "",
             f"| {' | '.join(COLUMNS)} |",
             "|---" * len(COLUMNS) + "|",
