@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError, one_line
+from models.errors import ModelsError
+from models.parquet_files import check_parquet
 
 # The column that numbers the sequences, if there are several.
 SEQUENCE_COLUMN = "sequence"
-# What a packed table may take: a column of one number takes no bytes in its file.
-UNPACKED_BYTES = 256 * 1024**2
-UNPACKED_TIMES = 100
 
 Table = tuple[NDArray[Any], list[str] | None]
 
@@ -73,16 +72,17 @@ def read_parquet(path: Path) -> Table:
     """Read a table of numeric columns; result and errors as :func:`read_csv`."""
     try:
         import pandas
-        import pyarrow.parquet
 
         # Texts stay references to the different ones: a text of a megabyte may be in every row.
-        texts = _check_parquet(path, pyarrow.parquet.read_metadata(path))
+        texts = check_parquet(path)
         table = pandas.read_parquet(path, engine="pyarrow", read_dictionary=texts)
     except ImportError as error:
         raise CalibrationError(
             f"{path}: reading Parquet needs pandas and pyarrow ({one_line(error)}); "
             "install them with 'pip install edgestep[tables]'"
         ) from error
+    except ModelsError as error:
+        raise CalibrationError(error.message) from error
     keys = None
     _check_sequence_name(path, [str(name) for name in table.columns])
     if SEQUENCE_COLUMN in table.columns:
@@ -99,27 +99,6 @@ def read_parquet(path: Path) -> Table:
                 f"{path}: the column '{str(name)[:50]}' holds {table[name].dtype}, not numbers"
             )
     return table.to_numpy(np.float64), keys
-
-
-def _check_parquet(path: Path, facts: Any) -> list[str]:
-    """Count what a table would take before it is made; return the names of its columns of text.
-
-    Raises:
-        CalibrationError: it would take far more than its file.
-    """
-    columns = [facts.schema.column(number) for number in range(facts.num_columns)]
-    if nested := next((one.path for one in columns if one.max_repetition_level), None):
-        raise CalibrationError(f"{path}: the column '{nested[:50]}' holds lists, not numbers")
-    widest = max((one.length or 0 for one in columns), default=0)
-    size = facts.num_rows * facts.num_columns * max(8, widest)
-    groups = map(facts.row_group, range(facts.num_row_groups))
-    size += sum(max(0, group.total_byte_size) for group in groups)
-    limit = max(UNPACKED_BYTES, UNPACKED_TIMES * path.stat().st_size)
-    if size > limit:
-        raise CalibrationError(
-            f"{path}: its table would take {size:,} bytes, {limit:,} at most; cut it into files"
-        )
-    return [one.path for one in columns if one.physical_type == "BYTE_ARRAY"]
 
 
 def _check_names(path: Path, names: list[str]) -> None:

@@ -78,7 +78,7 @@ class _Run:
         recipe, networks = self.recipe, networks_of(self.recipe)
         check_names(recipe)
         self.workshop.do(Check(recipe))
-        task = TaskFacts.load(self.workshop.do(Baseline(recipe.task)).folder)
+        task = TaskFacts.load(self.workshop.do(Baseline(recipe)).folder)
         trained: dict[str, Stage] = {}
         for network in networks:
             trained[network.label] = self._train(network, trained)

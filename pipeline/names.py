@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import Field
@@ -12,3 +13,9 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 LONGEST_NAME = 100
 
 FileName = Annotated[str, Field(pattern=NAME_PATTERN, max_length=LONGEST_NAME)]
+
+
+def as_file_name(text: str) -> str:
+    """Make a name of any text: what it must not have becomes a dash."""
+    kept = re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:LONGEST_NAME].lstrip("_.-")
+    return kept or "recordings"

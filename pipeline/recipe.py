@@ -14,6 +14,7 @@ from convert.schemes.spec import SchemeSpec
 from device_runner.measure.latency import BenchSettings
 from models.augmentation import Augmentation
 from models.compress import COMPRESSIONS, TuningSettings
+from models.tasks.folder_settings import FolderSettings
 from models.training_settings import DistillationSettings, TrainingSettings
 from pipeline.errors import RecipeError
 from pipeline.names import FileName
@@ -135,6 +136,10 @@ class BenchSection(Section):
     backend: str = "auto"
 
 
+class DataSection(table_of("DataSection", SettingsSection, FolderSettings)):  # type: ignore[misc]
+    """[data]: where a user's own recordings are and how they are read, for the task "folder"."""
+
+
 class RobustnessSection(Section):
     """[robustness]: step models of the first seed are judged on disturbed data, each severity drawn
     ``seeds`` times."""
@@ -143,6 +148,8 @@ class RobustnessSection(Section):
 
 
 if TYPE_CHECKING:
+    from models.tasks.task import Task
+
     _Compressible = Section
 else:
     # One table for each compression.
@@ -260,6 +267,7 @@ class Recipe(Section):
 
     name: FileName
     task: str
+    data: DataSection | None = None
     seeds: list[Seed] = Field(default=[1], min_length=1)
     schemes: list[SchemeName] = Field(
         default=[SchemeSpec("float32"), SchemeSpec("int8")], min_length=1
@@ -273,6 +281,17 @@ class Recipe(Section):
     bench: BenchSection = BenchSection()
     robustness: RobustnessSection | None = None
     models: list[ModelSection] = Field(min_length=1)
+
+    @property
+    def described_data(self) -> FolderSettings | None:
+        """How the task's data is read, where that is described."""
+        return self.data.part(FolderSettings) if self.data else None
+
+    def load_task(self) -> Task:
+        """Load the task; errors as :func:`models.tasks.load_task`."""
+        from models.tasks import load_task
+
+        return load_task(self.task, self.described_data)
 
     def schemes_of(self, section: ModelSection) -> list[SchemeSpec]:
         """List the schemes that a model is exported in; a control is trained for none."""
@@ -305,4 +324,12 @@ def load_recipe(path: Path) -> Recipe:
     problem = contradiction(recipe)
     if problem:
         raise RecipeError(f"{path}: {problem}")
-    return with_controls(recipe)
+    return with_controls(_found_data(recipe, path))
+
+
+def _found_data(recipe: Recipe, path: Path) -> Recipe:
+    """Return a recipe whose data lies where it says, seen from the recipe's file."""
+    if recipe.data is None:
+        return recipe
+    place = path.parent / Path(recipe.data.folder).expanduser()
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"folder": str(place)})})

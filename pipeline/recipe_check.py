@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from device_runner.backends import check_backend
 from models.cells import CELLS
 from models.errors import UnknownNameError
-from models.tasks import TASKS
+from models.tasks import check_description
 from pipeline.recipe import ModelSection, Recipe
 
 # Compressions that quantization-aware training must not follow, and why.
@@ -19,8 +19,7 @@ def check_names(recipe: Recipe) -> None:
     """Raise for an unknown task, target, backend or cell."""
     from convert.scheme_choice import candidates
 
-    if recipe.task not in TASKS:
-        raise UnknownNameError("task", recipe.task, TASKS)
+    check_description(recipe.task, recipe.data is not None)
     for target in recipe.targets:
         candidates(target)
     check_backend(recipe.bench.backend)

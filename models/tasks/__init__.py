@@ -9,9 +9,10 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.errors import UnknownNameError
+from models.errors import MissingDataError, ModelsError, UnknownNameError
 
 if TYPE_CHECKING:
+    from models.tasks.folder_settings import FolderSettings
     from models.tasks.task import Task
 
 
@@ -27,6 +28,8 @@ class TaskEntry(NamedTuple):
             from other data.
         data_facts: "module.function" that tells what the data depends on, ready for JSON, where it
             lies in a folder of the user's; else "".
+        described: whether a recipe's table [data] says how the data is read; loader and data_facts
+            take these :class:`~models.tasks.folder_settings.FolderSettings`.
     """
 
     loader: str
@@ -34,6 +37,7 @@ class TaskEntry(NamedTuple):
     purpose: str
     distributions: tuple[str, ...] = ()
     data_facts: str = ""
+    described: bool = False
 
 
 TASKS: dict[str, TaskEntry] = {
@@ -142,6 +146,14 @@ TASKS: dict[str, TaskEntry] = {
         "FordB, IEEE WCCI 2008",
         "Engine noise: the same, trained without noise of the surroundings and tested with it",
     ),
+    "folder": TaskEntry(
+        "folder.load",
+        "your recordings",
+        "Your own recordings: classes of them or of their rows, or values to predict, in CSV, NPZ, "
+        "Parquet or WAV files",
+        data_facts="folder.data_facts",
+        described=True,
+    ),
     "gestures": TaskEntry(
         "gestures.load",
         "UCR archive 2018",
@@ -225,27 +237,30 @@ TASKS: dict[str, TaskEntry] = {
 }
 
 
-def load_task(name: str) -> Task:
+def load_task(name: str, data: FolderSettings | None = None) -> Task:
     """Load a task by its name in TASKS.
+
+    Args:
+        data: how to read it, where it is described by a recipe.
 
     Raises:
         UnknownNameError: there is no such task.
         MissingDataError: its data, or the package that brings it, is not there.
+        ModelsError: the task is described and there is no description, or the other way round; or
+            the data is damaged.
     """
-    task: Task = _function(task_entry(name).loader)()
+    task: Task = _function(task_entry(name).loader)(*_description(name, data))
     return task
 
 
-def data_facts(name: str) -> dict[str, Any]:
+def data_facts(name: str, data: FolderSettings | None = None) -> dict[str, Any]:
     """Tell a task's data from other data of the same name, ready for JSON; empty where the data
     comes inside a package, whose version tells it.
 
-    Raises:
-        UnknownNameError: there is no such task.
-        MissingDataError: the data is not there.
+    Args, Raises: as :func:`load_task`.
     """
     place = task_entry(name).data_facts
-    facts: dict[str, Any] = _function(place)() if place else {}
+    facts: dict[str, Any] = _function(place)(*_description(name, data)) if place else {}
     return facts
 
 
@@ -256,7 +271,24 @@ def task_entry(name: str) -> TaskEntry:
     return TASKS[name]
 
 
-def _function(place: str) -> Callable[[], Any]:
+def check_description(name: str, described: bool) -> None:
+    """Raise for a task that should be described and is not (MissingDataError), or that is and
+    should not be (ModelsError)."""
+    if task_entry(name).described and not described:
+        raise MissingDataError(
+            f"the task '{name}' needs a table [data] in a recipe, which says where the recordings "
+            "are and how they are read; 'edgestep data FOLDER' writes one"
+        )
+    if described and not task_entry(name).described:
+        raise ModelsError(f"the task '{name}' brings its data; leave out [data]")
+
+
+def _description(name: str, data: FolderSettings | None) -> tuple[FolderSettings, ...]:
+    check_description(name, data is not None)
+    return () if data is None else (data,)
+
+
+def _function(place: str) -> Callable[..., Any]:
     module, _, name = place.partition(".")
-    function: Callable[[], Any] = getattr(importlib.import_module(f"models.tasks.{module}"), name)
+    function: Callable[..., Any] = getattr(importlib.import_module(f"models.tasks.{module}"), name)
     return function

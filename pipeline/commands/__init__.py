@@ -14,6 +14,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "run": CommandEntry(
         "pipeline.commands.run.run", EXPERIMENT, "Train, convert, verify, measure: a recipe."
     ),
+    "data": CommandEntry(
+        "pipeline.commands.data.data_command", EXPERIMENT, "Look at data, or draft a recipe for it."
+    ),
     "zoo": CommandEntry(
         "pipeline.commands.zoo.zoo_command", EXPERIMENT, "List cells, stacks and tasks."
     ),

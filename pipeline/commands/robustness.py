@@ -22,9 +22,9 @@ from device_runner.printable import echo, without_controls
 @click.option("--wanted", type=click.Path(path_type=Path), metavar="FILE",
               help="What is wanted of them: .npy or .csv with a class for each sequence, .npz with "
                    "classes or values for each step.")  # fmt: skip
-@click.option("--task", metavar="NAME",
-              help="Another task's test data, of the same inputs and outputs: a noisy one, "
-                   "say.")  # fmt: skip
+@click.option("--task", metavar="NAME|RECIPE",
+              help="Another task's test data, of the same inputs and outputs (a noisy one, say); "
+                   "or a recipe, for its task.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True,
               help="Random draws of each severity.")  # fmt: skip
 @backend_option

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,16 @@ from pipeline.errors import PipelineError
 from pipeline.robustness.disturbances import Frames
 from pipeline.robustness.trial import Labelled
 
+if TYPE_CHECKING:
+    from models.tasks.task import Task
+
 
 def of_task(model: StepModel, name: str | None = None) -> Labelled:
     """Load the test data of a task.
 
     Args:
-        name: of the task; None for the one that the model was trained for.
+        name: of the task, or a recipe's file, whose task it is; None for the task that the model
+            was trained for.
 
     Raises:
         PipelineError: the task is none of ours, or the model takes or gives something else.
@@ -37,16 +41,32 @@ def of_task(model: StepModel, name: str | None = None) -> Labelled:
     if name is None and contract.task not in TASKS:
         raise PipelineError(
             f"the model's task '{contract.task}' is none of edgestep's, so its test data is not "
-            "known; give --data FILE and --wanted FILE"
+            "known; give --data FILE and --wanted FILE, or --task RECIPE.toml"
         )
-    task = load_task(name or contract.task)
+    if name and Path(name).suffix == ".toml":
+        from pipeline.recipe import load_recipe
+
+        return of_test_data(model, load_recipe(Path(name)).load_task(), named=True)
+    return of_test_data(model, load_task(name or contract.task), named=bool(name))
+
+
+def of_test_data(model: StepModel, task: Task, named: bool = False) -> Labelled:
+    """Take the channels that a model reads out of a task's test data.
+
+    Args:
+        named: whether the task is another one than the model's own.
+
+    Raises:
+        PipelineError: the model takes or gives something else.
+    """
+    contract = model.contract
     missing = [name for name in contract.channels if name not in task.channels]
     if missing:
         raise PipelineError(
             f"the model takes '{missing[0]}', which the task {task.name} does not have; give "
             "--data FILE and --wanted FILE"
         )
-    if name and model.labels and tuple(model.labels) != task.labels:
+    if named and model.labels and tuple(model.labels) != task.labels:
         raise PipelineError(
             f"the model's outputs are not those of the task {task.name} ({', '.join(task.labels)})"
         )

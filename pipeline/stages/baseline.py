@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.metrics import MetricDescription
+from pipeline.recipe import Recipe
 from pipeline.stages.dependence import task_data, task_registries
 from pipeline.work import Report, Work
 
@@ -88,24 +89,22 @@ class TaskFacts:
 class Baseline(Work):
     """Computes a task's baselines."""
 
-    task: str
+    recipe: Recipe
 
     name = "baseline"
 
     @property
     def subject(self) -> str:
-        return self.task
+        return self.recipe.task
 
     def settings(self) -> dict[str, Any]:
-        return task_data(self.task)
+        return task_data(self.recipe)
 
     def chosen(self) -> dict[str, tuple[str, ...]]:
-        return task_registries(self.task)
+        return task_registries(self.recipe.task)
 
     def build(self, folder: Path, report: Report) -> None:
-        from models.tasks import load_task
-
-        TaskFacts.of(load_task(self.task)).save(folder)
+        TaskFacts.of(self.recipe.load_task()).save(folder)
 
 
 def _counted(number: int, what: str) -> str:

@@ -70,7 +70,7 @@ class Calibrate(Work):
 
         network, _ = load_network(self.trained.folder)
         history = NetworkHistory.load(self.trained.folder)
-        task = narrowed_task(self.recipe.task, history)
+        task = narrowed_task(self.recipe, history)
         settings = self.recipe.calibration
         streams = long_streams(
             task.train.sequences, settings.steps, self.network.seed, settings.streams

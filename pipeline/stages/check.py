@@ -39,7 +39,7 @@ class Check(Work):
 
     def settings(self) -> dict[str, Any]:
         read = {"task", "training", "models"}
-        return {**self.recipe.model_dump(include=read), **task_data(self.recipe.task)}
+        return {**self.recipe.model_dump(include=read), **task_data(self.recipe)}
 
     def chosen(self) -> dict[str, tuple[str, ...]]:
         models = self.recipe.models
@@ -50,9 +50,7 @@ class Check(Work):
         }
 
     def build(self, folder: Path, report: Report) -> None:
-        from models.tasks import load_task
-
-        task = load_task(self.recipe.task)
+        task = self.recipe.load_task()
         try:
             _check_augmentation(self.recipe, task)
         except click.ClickException as error:

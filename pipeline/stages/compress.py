@@ -59,7 +59,7 @@ class Compress(Work):
         from models.prediction import evaluate
 
         before = NetworkHistory.load(self.before.folder)
-        task = narrowed_task(self.recipe.task, before)
+        task = narrowed_task(self.recipe, before)
         keras.utils.set_random_seed(self.network.seed)
         original, architecture = load_network(self.before.folder)
         tuning, checkpoint = self.section.tuning, folder / CHECKPOINT_FILE

@@ -81,7 +81,7 @@ class Convert(Work):
         from models.network import load_network
 
         history = NetworkHistory.load(self.trained.folder)
-        task = narrowed_task(self.recipe.task, history)
+        task = narrowed_task(self.recipe, history)
         network, architecture = load_network(self.trained.folder)
         step = float_step(network, self.recipe.fold_embedding)
         ranges = load_ranges(self.calibrated)

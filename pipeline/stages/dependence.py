@@ -8,11 +8,11 @@ from pipeline.networks import Network
 from pipeline.recipe import Recipe
 
 
-def task_data(name: str) -> dict[str, Any]:
+def task_data(recipe: Recipe) -> dict[str, Any]:
     """Return what a stage depends on if the task's data is in a user's folder."""
     from models.tasks import data_facts
 
-    facts = data_facts(name)
+    facts = data_facts(recipe.task, recipe.described_data)
     return {"data": facts} if facts else {}
 
 

@@ -63,7 +63,7 @@ class QuantizationAwareTraining(Work):
         from models.prediction import evaluate
 
         before = NetworkHistory.load(self.trained.folder)
-        task = narrowed_task(self.recipe.task, before)
+        task = narrowed_task(self.recipe, before)
         keras.utils.set_random_seed(self.network.seed)
         network, architecture = load_network(self.trained.folder)
         section = self.recipe.qat

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.files import digests
 from pipeline.recipe import Recipe
 from pipeline.robustness.study import ModelStudy
+from pipeline.stages.dependence import task_data
 from pipeline.work import Report, Work
+
+if TYPE_CHECKING:
+    from device_runner.model.step_file import StepModel
+    from pipeline.robustness.trial import Labelled
 
 SCORES_FILE = "scores.jsonl"
 STUDY_FILE = "study.json"
@@ -31,6 +36,7 @@ class Robustness(Work):
     def settings(self) -> dict[str, Any]:
         section = self.recipe.robustness
         return {
+            **task_data(self.recipe),
             "files": digests([self.file]),
             "task": self.recipe.task,
             "robustness": section.model_dump() if section else {},
@@ -42,14 +48,19 @@ class Robustness(Work):
     def build(self, folder: Path, report: Report) -> None:
         from device_runner.model.step_file import load_step_model
         from pipeline.files import write_json
-        from pipeline.robustness.labelled import of_task
+        from pipeline.robustness.labelled import of_test_data
         from pipeline.robustness.study import Kept, study
 
         section = self.recipe.robustness
         seeds = section.seeds if section else 1
         model = load_step_model(self.file)
         kept = Kept(folder / SCORES_FILE)
-        (found,) = study([model], of_task, seeds, "auto", kept, report)
+        task = self.recipe.load_task()
+
+        def load(model: StepModel) -> Labelled:
+            return of_test_data(model, task)
+
+        (found,) = study([model], load, seeds, "auto", kept, report)
         write_json(folder / STUDY_FILE, found.to_json())
 
 

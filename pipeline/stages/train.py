@@ -52,7 +52,7 @@ class Train(Work):
                 **self.network.section.training.model_dump(exclude_none=True),
             },
             "teachers": [teacher.key for teacher in self.teachers],
-            **task_data(self.recipe.task),
+            **task_data(self.recipe),
         }
 
     def chosen(self) -> dict[str, tuple[str, ...]]:
@@ -64,9 +64,8 @@ class Train(Work):
         from models.gradient_health import gradient_health
         from models.network import save_network
         from models.prediction import evaluate
-        from models.tasks import load_task
 
-        task = load_task(self.recipe.task)
+        task = self.recipe.load_task()
         keras.utils.set_random_seed(self.network.seed)
         architecture = architecture_of(self.recipe, self.network, task)
         network = new_network(architecture, task)

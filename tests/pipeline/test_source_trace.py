@@ -47,7 +47,7 @@ def works_of(recipe: Recipe) -> dict[str, Work]:
     (network,) = networks_of(recipe)
     works = [
         Check(recipe),
-        Baseline(recipe.task),
+        Baseline(recipe),
         Train(recipe, network),
         Compress(recipe, network, "prune", NOWHERE),
         Calibrate(recipe, network, NOWHERE),
