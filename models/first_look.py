@@ -87,7 +87,8 @@ def _groups(task: Task) -> Iterator[Finding]:
     known = task.train
     if known.kind is TargetKind.LABEL and len(task.labels) > 1:
         pairs = set(zip(known.groups.tolist(), known.labels.tolist(), strict=True))
-        if len(groups["training"]) > 1 and len(pairs) == len(groups["training"]):
+        classes = len(np.unique(known.labels))
+        if classes > 1 and len(pairs) == len(groups["training"]):
             yield Finding(
                 True,
                 f"each {task.group_name} shows one class only, so a network may learn who it is "

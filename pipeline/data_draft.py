@@ -15,7 +15,7 @@ from models.tasks.folder_split import PART_NAMES
 from models.tasks.recordings import find_files
 
 # Names that columns of such a kind usually have, the likeliest first.
-CLASS_NAMES = ("label", "class", "activity", "target", "category", "event", "y")
+CLASS_NAMES = ("label", "class", "activity", "target", "category", "event")
 GROUP_NAMES = (
     "subject", "person", "participant", "speaker", "user", "patient", "volunteer", "device",
     "machine", "unit", "session", "recording", "day", "group", "id",
