@@ -246,8 +246,11 @@ def _cell_table(
     columns += [
         f"{what}, {scheme}" for scheme in recipe.schemes for what in ("bytes", "p50", "p99")
     ]
-    seeds = f"{len(recipe.seeds)} seed{'s' if len(recipe.seeds) > 1 else ''}"
-    lines = [f"{metric.name}: {direction}; {seeds}.{_front_end(recipe, runs_dir)}", ""]
+    of = f"{len(recipe.seeds)} seed{'s' if len(recipe.seeds) > 1 else ''}"
+    items = load_items(runs_dir / recipe.name / ITEMS_FILE)
+    if items:
+        of += f", {len(next(iter(items.values()))):,} test sequences"
+    lines = [f"{metric.name}: {direction}; {of}.{_front_end(recipe, runs_dir)}", ""]
     lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for section in recipe.models:
         rows = [found.get((section.label, str(scheme))) for scheme in recipe.schemes]
