@@ -1,8 +1,9 @@
 """Speech to text on the device: word error rate of both decoders, and how late a word appears.
 
 Steps the step models of the tasks digit-strings-SPEAKER through the task's test strings, frame by
-frame, as ``edgestep stream`` does. A word appears when the transcript first has it; its delay is
-counted from the end of the recording, in strings that come out right.
+frame, as ``edgestep stream`` does. A word appears with the frame after which the transcript has it
+for good. Its delay is counted in strings that come out right, from where its speech ends: after the
+last 10 ms that are within 26 dB of its loudest ones. It is below 0 where a word is known before.
 
     EDGESTEP_SPOKEN_DIGITS=FOLDER python benchmarks/digit_strings.py runs/digit-strings/*.tflite
 
@@ -21,6 +22,7 @@ import click
 import numpy as np
 from record import write_record
 
+from device_runner.front_ends.log_mel import SAMPLE_RATE
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from device_runner.transcription import (
@@ -34,6 +36,7 @@ from models.metrics import edits
 from models.tasks.digit_strings import (
     STRINGS,
     Spoken,
+    complete_at,
     digits_of_folder,
     spoken_strings,
     strings_of,
@@ -90,7 +93,7 @@ def main(files: tuple[Path, ...], person: Path | None) -> None:
         }
         for name, decoder in decoders.items():
             changes = right = frames = spent = 0
-            delays: list[int] = []
+            delays: list[float] = []
             for spoken in strings:
                 found, appeared, took = heard(stream, decoder, spoken)
                 said = spoken.said.tolist()
@@ -98,15 +101,15 @@ def main(files: tuple[Path, ...], person: Path | None) -> None:
                 frames, spent = frames + len(spoken.frames), spent + took
                 if found == said:
                     right += 1
-                    delays += (np.array(appeared) - spoken.ends).tolist()
-            period = 1000 * contract.frame_period_s
+                    there = np.array([complete_at(frame) for frame in appeared])
+                    delays += (1000 * (there - spoken.ends) / SAMPLE_RATE).tolist()
             row = {
                 "file": path.name,
                 "decoder": name,
                 "word error rate": changes / sum(len(one.said) for one in strings),
                 "strings right": right / len(strings),
-                "delay, median ms": float(np.median(delays)) * period if delays else None,
-                "delay, p90 ms": float(np.percentile(delays, 90)) * period if delays else None,
+                "delay, p50 ms": float(np.median(delays)) if delays else None,
+                "delay, p90 ms": float(np.percentile(delays, 90)) if delays else None,
                 "decoder, us a frame": spent / frames / 1000,
             }
             rows.append(row)

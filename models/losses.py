@@ -50,16 +50,20 @@ def transcript_loss(logits: tf.Tensor, transcripts: tf.Tensor, lengths: tf.Tenso
     lengths [batch] -> scalar, in nats per wanted class.
 
     Source: A. Graves et al., "Connectionist temporal classification" (2006)."""
-    wanted = tf.reduce_sum(tf.cast(transcripts >= 0, tf.int32), 1)
+    wanted = tf.reduce_sum(tf.cast(transcripts >= 0, tf.float32), 1)
+    places = tf.where(transcripts >= 0)
+    classes = tf.cast(tf.gather_nd(transcripts, places), tf.int32)
     losses = tf.nn.ctc_loss(
-        labels=tf.cast(tf.maximum(transcripts, 0), tf.int32),
+        # Of sparse labels TensorFlow sums in one kernel, of dense ones in a loop of operators, which
+        # takes as long as the network.
+        labels=tf.SparseTensor(places, classes, tf.shape(transcripts, tf.int64)),
+        label_length=None,
         logits=logits,
-        label_length=wanted,
         logit_length=tf.cast(lengths, tf.int32),
         logits_time_major=False,
         blank_index=0,
     )
-    return tf.reduce_mean(losses / tf.cast(tf.maximum(wanted, 1), tf.float32))
+    return tf.reduce_mean(losses / tf.maximum(wanted, 1))
 
 
 def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

@@ -16,6 +16,7 @@ from device_runner.errors import BadModelError
 if TYPE_CHECKING:
     from device_runner.front_ends.samples import SampleFrames
     from device_runner.front_ends.sound import SoundFrontEnd
+    from device_runner.front_ends.spelling import Spelling
     from device_runner.front_ends.text import Tokenizer
 
 KEPT_CHANNELS = "kept_channels"
@@ -27,13 +28,13 @@ class FrontEndEntry(NamedTuple):
     Attributes:
         implementation: "module.function" within this package. It turns a contract's description
             into the front end (of sound a SoundFrontEnd, of text a Tokenizer, of samples
-            SampleFrames), or raises BadModelError.
+            SampleFrames, of words to be spoken a Spelling), or raises BadModelError.
         medium: what it makes frames from.
         purpose: what it is for, in a few words.
     """
 
     implementation: str
-    medium: Literal["sound", "text", "samples"]
+    medium: Literal["sound", "text", "samples", "spelling"]
     purpose: str
 
 
@@ -42,6 +43,7 @@ FRONT_ENDS: dict[str, FrontEndEntry] = {
     "lpc-cepstrum": FrontEndEntry("lpc_cepstrum.read", "sound", "sustained vowels"),
     "characters": FrontEndEntry("text.Tokenizer", "text", "a token a character"),
     "words": FrontEndEntry("text.Tokenizer", "text", "a token a word or mark"),
+    "spelled-words": FrontEndEntry("spelling.read", "spelling", "words to be spoken"),
     "samples": FrontEndEntry("samples.read", "samples", "several samples of a sensor a frame"),
 }
 
@@ -63,6 +65,16 @@ def sample_frames(description: Mapping[str, Any] | None) -> SampleFrames | None:
         BadModelError: the description is damaged.
     """
     found: SampleFrames | None = _read(description, "samples")
+    return found
+
+
+def spelling(description: Mapping[str, Any] | None) -> Spelling | None:
+    """Return how a contract's model reads the words that it speaks; None if it speaks none.
+
+    Raises:
+        BadModelError: the description is damaged.
+    """
+    found: Spelling | None = _read(description, "spelling")
     return found
 
 

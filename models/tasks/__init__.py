@@ -204,6 +204,13 @@ TASKS: dict[str, TaskEntry] = {
         "word",
         ("scikit-learn",),
     ),
+    "speech-synthesis": TaskEntry(
+        "speech_synthesis.load",
+        "Free Spoken Digit Dataset",
+        "Speech synthesis: from the letters of ten words to log-mel energies of one voice",
+        ("librosa", "scipy"),
+        "speech_synthesis.data_facts",
+    ),
     "stock-ranges": TaskEntry(
         "stock_ranges.load",
         "Quandl WIKI prices",

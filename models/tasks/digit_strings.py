@@ -5,8 +5,12 @@ of PAUSE_S between the digits and noise all over. Recordings of test strings are
 speaker alone. So this is connected speech of real voices, but not speech that was spoken as a
 whole: no digit runs into the next one.
 
-The network gives logits of ten digits and of the blank after each frame, and is trained by
-connectionist temporal classification.
+Training strings fill TRAINING_S each, so that batches hold next to no padding, however many digits
+that takes. Each is said at a speed of its own (higher and lower with it, as other people's voices
+are), heard through a filter and in noise of a colour of its own: four speakers are few.
+
+The network hears what is below 4 kHz, as the recordings have nothing above. It gives logits of ten
+digits and of the blank after each frame, and is trained by connectionist temporal classification.
 """
 
 from __future__ import annotations
@@ -19,10 +23,18 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import firwin2, lfilter
 
-from device_runner.front_ends.log_mel import HOP_SAMPLES, SAMPLE_RATE, LogMel
+from device_runner.front_ends import narrowed_front_end
+from device_runner.front_ends.log_mel import (
+    HOP_SAMPLES,
+    SAMPLE_RATE,
+    WINDOW_SAMPLES,
+    LogMel,
+    describe,
+)
 from models.tasks import digits
-from models.tasks.digits import EVERY, FRONT_END, SPEAKERS, find_recordings
+from models.tasks.digits import SPEAKERS, find_recordings
 from models.tasks.sequence_set import SequenceSet
 from models.tasks.sound_folder import read_wav
 from models.tasks.task import Task
@@ -33,8 +45,24 @@ PAUSE_S = (0.05, 0.5)
 # Before the first digit, and after the last one: what is said late is heard yet.
 EDGE_S = (0.3, 0.6)
 STRINGS = {"training": 2000, "validation": 200, "test": 300}
+# Of a training string, about.
+TRAINING_S = 4.5
+# Training hears strings at these speeds, through filters of this deviation at FILTER_HZ, and in
+# noise of which a sample keeps this share of the one before.
+SPEEDS = (0.82, 1.2)
+FILTER_DB = 3.0
+FILTER_HZ = (0, 250, 600, 1200, 2400, 4000, SAMPLE_RATE / 2)
+FILTER_TAPS = 129
+COLOURS = (-0.3, 0.97)
+# One frame in 30 ms, of the channels up to 4 kHz.
+EVERY = 3
+KEPT = 31
+FRONT_END = narrowed_front_end(describe(EVERY), list(range(KEPT)))
 # Validation and test strings have noise, too: a device is never in a silent room.
 QUIET_DB = (25.0, 40.0)
+# A word ends with the last block of this length that is at most so much fainter than its loudest.
+BLOCK_S = 0.01
+END_DB = 26.0
 SEED = 23
 
 
@@ -72,7 +100,9 @@ def load_folder(folder: Path, speaker: str, strings: dict[str, int] | None = Non
     """
     counts = strings or STRINGS
     sets = {part: _strings(folder, part, speaker, counts[part]) for part in STRINGS}
-    return digits.task_of_sound(f"digit-strings-{speaker}", sets, LABELS, "its recordings joined")
+    return digits.task_of_sound(
+        f"digit-strings-{speaker}", sets, LABELS, "its recordings joined", FRONT_END
+    )
 
 
 class Digit(NamedTuple):
@@ -88,9 +118,9 @@ class Spoken:
 
     Attributes:
         speaker: who says it.
-        frames: float32 [steps, CHANNELS].
+        frames: float32 [steps, KEPT].
         said: class indices in order, int64 [digits].
-        ends: in which frame each digit ends, int64 [digits].
+        ends: at which sample each digit ends (see :func:`end_of_speech`), int64 [digits].
     """
 
     speaker: str
@@ -122,23 +152,61 @@ def strings_of(said: Mapping[str, Sequence[Digit]], part: str, count: int) -> li
 
     Args:
         said: the digits that each person said.
-        part: "training" with its noise, gains and speeds, or "validation" or "test".
+        part: "training" with its lengths, noise, filters, gains and speeds, or "validation" or
+            "test".
         count: how many strings.
     """
     chance = np.random.default_rng([SEED, list(STRINGS).index(part)])
-    front_end = LogMel(FRONT_END)
+    front_end = LogMel(describe(EVERY))
     made = []
     for _ in range(count):
         person = list(said)[chance.integers(len(said))]
         recorded = said[person]
-        length = int(chance.integers(1, LONGEST + 1))
-        chosen = [recorded[number] for number in chance.integers(0, len(recorded), length)]
-        speed = float(chance.uniform(0.85, 1.15)) if part == "training" else 1.0
+        if part == "training":
+            chosen = _filling(recorded, chance)
+            speed = float(np.exp(chance.uniform(*np.log(SPEEDS))))
+        else:
+            length = int(chance.integers(1, LONGEST + 1))
+            chosen = [recorded[number] for number in chance.integers(0, len(recorded), length)]
+            speed = 1.0
         sound, ends = joined([digits.at_speed(one.sound, speed) for one in chosen], chance)
         frames = _frames(front_end, sound, part, chance)
         wanted = np.array([1 + one.digit for one in chosen], np.int64)
-        made.append(Spoken(person, frames, wanted, ends // (EVERY * HOP_SAMPLES)))
+        made.append(Spoken(person, frames, wanted, ends))
     return made
+
+
+def _filling(recorded: Sequence[Digit], chance: np.random.Generator) -> list[Digit]:
+    """Draw as many digits as take TRAINING_S with pauses and edges."""
+    chosen: list[Digit] = []
+    left = TRAINING_S - 2 * np.mean(EDGE_S)
+    while left > 0:
+        chosen.append(recorded[chance.integers(len(recorded))])
+        left -= len(chosen[-1].sound) / digits.RECORDED_RATE + np.mean(PAUSE_S)
+    return chosen
+
+
+def complete_at(frame: int) -> int:
+    """Tell after which sample of a sound the frame of this number, from 0, is there."""
+    return WINDOW_SAMPLES + frame * EVERY * HOP_SAMPLES
+
+
+def end_of_speech(sound: NDArray[np.float64]) -> int:
+    """Find where a recording's speech ends: recordings go on in silence or breath, as they please.
+
+    Args:
+        sound: a word at SAMPLE_RATE.
+
+    Returns:
+        The number of samples up to the end of the last BLOCK_S whose root mean square is within
+        END_DB of the loudest one's.
+    """
+    block = int(BLOCK_S * SAMPLE_RATE)
+    starts = np.arange(0, len(sound), block)
+    sizes = np.diff(np.append(starts, len(sound)))
+    power = np.add.reduceat(np.square(sound), starts) / sizes
+    last = np.flatnonzero(power >= power.max() * 10 ** (-END_DB / 10))[-1]
+    return int(starts[last] + sizes[last])
 
 
 def digits_of_folder(folder: Path) -> list[Digit]:
@@ -170,7 +238,7 @@ def joined(
     """Join recordings with pauses, at SAMPLE_RATE; silence before and after.
 
     Returns:
-        The sound, and at which sample each recording ends.
+        The sound, and at which sample the speech of each recording ends.
     """
 
     def pause(limits: tuple[float, float]) -> NDArray[np.float64]:
@@ -178,8 +246,8 @@ def joined(
 
     parts, ends = [pause(EDGE_S)], []
     for sound in sounds:
+        ends.append(sum(map(len, parts)) + end_of_speech(sound))
         parts.append(sound)
-        ends.append(sum(map(len, parts)))
         parts.append(pause(PAUSE_S))
     return np.concatenate([*parts, pause(EDGE_S)]), np.array(ends, np.int64)
 
@@ -187,10 +255,18 @@ def joined(
 def _frames(
     front_end: LogMel, sound: NDArray[np.float64], part: str, chance: np.random.Generator
 ) -> NDArray[np.float32]:
-    limits = digits.SIGNAL_TO_NOISE_DB if part == "training" else QUIET_DB
+    noise = chance.standard_normal(len(sound))
     if part == "training":
+        limits = digits.SIGNAL_TO_NOISE_DB
+        gains = 10 ** (chance.normal(0, FILTER_DB, len(FILTER_HZ)) / 20)
+        sound = np.convolve(sound, firwin2(FILTER_TAPS, FILTER_HZ, gains, fs=SAMPLE_RATE), "same")
         sound = sound * 10 ** (chance.uniform(*digits.GAIN_DB) / 20)
+        colour = chance.uniform(*COLOURS)
+        noise = lfilter([np.sqrt(1 - colour**2)], [1, -colour], noise)
+    else:
+        limits = QUIET_DB
     level = np.sqrt(np.mean(sound**2)) * 10 ** (-chance.uniform(*limits) / 20)
-    noisy = sound + level * chance.standard_normal(len(sound))
+    noisy = sound + level * noise
     front_end.reset()
-    return front_end(np.rint(np.clip(noisy, -32768, 32767)).astype(np.int16))
+    frames = front_end(np.rint(np.clip(noisy, -32768, 32767)).astype(np.int16))
+    return frames[:, :KEPT]

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
+from device_runner.front_ends import KEPT_CHANNELS
 from device_runner.front_ends.log_mel import CHANNELS, HOP_SAMPLES, SAMPLE_RATE, LogMel, describe
 from models.errors import ModelsError
 from models.tasks.sequence_set import SequenceSet
@@ -66,15 +67,20 @@ def data_facts() -> dict[str, Any]:
     """Tell what the tasks depend on: names and bytes of the recordings, and the front end."""
     folder = data_folder()
     LogMel(FRONT_END)  # says what to install where its library is missing
-    hasher = hashlib.sha256()
-    for recording in find_recordings(folder):
-        hasher.update(recording.file.encode())
-        hasher.update((folder / "recordings" / recording.file).read_bytes())
     return {
-        "recordings": hasher.hexdigest(),
+        "recordings": digest(folder, find_recordings(folder)),
         "front_end": FRONT_END,
         "library": importlib.metadata.version(FRONT_END["library"]),
     }
+
+
+def digest(folder: Path, recordings: Sequence[Recording]) -> str:
+    """Compute the SHA-256 of names and bytes of recordings, hexadecimal."""
+    hasher = hashlib.sha256()
+    for recording in recordings:
+        hasher.update(recording.file.encode())
+        hasher.update((folder / "recordings" / recording.file).read_bytes())
+    return hasher.hexdigest()
 
 
 def data_folder() -> Path:
@@ -152,28 +158,35 @@ def load_folder(folder: Path, speaker: str) -> Task:
 
 
 def task_of_sound(
-    name: str, sets: dict[str, SequenceSet], labels: tuple[str, ...], what: str
+    name: str,
+    sets: dict[str, SequenceSet],
+    labels: tuple[str, ...],
+    what: str,
+    front_end: dict[str, Any] = FRONT_END,
 ) -> Task:
     """Make a task on frames of the data set.
 
     Args:
         sets: of "training", "validation" and "test".
         what: was made of the data set, for people.
+        front_end: what made the frames, as a contract keeps it.
     """
+    every = front_end["every"]
+    kept = front_end.get(KEPT_CHANNELS, range(CHANNELS))
     return Task(
         name=name,
         train=sets["training"],
         validation=sets["validation"],
         test=sets["test"],
         labels=labels,
-        channels=tuple(f"mel {channel}" for channel in range(1, CHANNELS + 1)),
+        channels=tuple(f"mel {channel + 1}" for channel in kept),
         units="log-mel energy after noise reduction and gain control",
-        frame_period_s=EVERY * HOP_SAMPLES / SAMPLE_RATE,
-        frame_period_source=f"one in {EVERY} of the front end's frames, which are 10 ms apart",
+        frame_period_s=every * HOP_SAMPLES / SAMPLE_RATE,
+        frame_period_source=f"one in {every} of the front end's frames, which are 10 ms apart",
         group_name="",  # the test data is one speaker
         source=f"Free Spoken Digit Dataset (Z. Jackson et al.), CC BY-SA 4.0, {what}; read from "
         f"the folder in {FOLDER_VARIABLE}",
-        front_end=FRONT_END,
+        front_end=front_end,
     )
 
 

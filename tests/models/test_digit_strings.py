@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from device_runner.front_ends.log_mel import LogMel, describe
 from models.errors import ModelsError
 from models.losses import loss_for
 from models.metrics import WORD_ERROR_RATE, best_path, edits, usual_metric
 from models.tasks import digit_strings
-from models.tasks.digit_strings import LABELS, LONGEST, joined
+from models.tasks.digit_strings import EVERY, KEPT, LABELS, LONGEST, TRAINING_S, joined
 from models.tasks.sequence_set import SequenceSet, TargetKind
 from tests.checks.tasks import check_task
 from tests.models.test_digits import folder  # noqa: F401
@@ -28,7 +29,10 @@ def test_the_task_is_sound(task):
     assert task.train.kind is TargetKind.TRANSCRIPT
     assert task.output_meaning == "transcript"
     assert usual_metric(task.test) is WORD_ERROR_RATE
-    assert {len(one) for one in task.train.transcripts} <= set(range(1, LONGEST + 1))
+    assert {len(one) for one in task.test.transcripts} <= set(range(1, LONGEST + 1))
+    assert task.channels[-1] == f"mel {KEPT}"
+    # Batches of training strings are filled.
+    assert task.train.lengths * task.frame_period_s == pytest.approx(TRAINING_S, rel=0.5)
     assert task.labels == LABELS
     assert 1 <= min(map(min, task.train.transcripts)) <= max(map(max, task.train.transcripts)) < 11
     assert set(task.test.groups) == {2}
@@ -45,6 +49,26 @@ def test_the_same_digits_in_the_same_order_are_in_the_sound():
     assert whole[0] == whole[-1] == 0
     assert [whole[end - 1] for end in ends] == [1.0, 2.0]
     assert [whole[end] for end in ends] == [0, 0]
+
+
+def test_a_word_ends_where_its_speech_does():
+    """Silence and breath at the end of a recording are none of it."""
+    word = 1000 * np.sin(np.arange(3200))
+    breath = 10 * np.sin(np.arange(4800))
+    sounds = [np.concatenate([word, breath]), word]
+    assert digit_strings.end_of_speech(sounds[0]) == digit_strings.end_of_speech(word) == 3200
+    whole, ends = joined(sounds, np.random.default_rng(1))
+    loud = np.flatnonzero(np.abs(whole) > 100)
+    gap = np.flatnonzero(np.diff(loud) > 1000)[0]
+    assert ends.tolist() == pytest.approx([loud[gap] + 1, loud[-1] + 1], abs=2)
+
+
+def test_a_frame_is_there_when_its_last_sample_is():
+    front_end = LogMel(describe(EVERY))
+    sound = np.ones(digit_strings.complete_at(3), np.int16)
+    assert len(front_end(sound)) == 4
+    front_end.reset()
+    assert len(front_end(sound[:-160])) == 3
 
 
 def transcripts(*said):
@@ -97,7 +121,7 @@ def test_another_persons_digits_make_strings(tmp_path):
     assert digits[3].sound[0] == 103
     made = digit_strings.strings_of({"someone": digits}, "test", 3)
     assert all(len(one.said) == len(one.ends) <= LONGEST for one in made)
-    assert all(one.ends[-1] < len(one.frames) for one in made)
+    assert all(one.ends[-1] < digit_strings.complete_at(len(one.frames)) for one in made)
     (tmp_path / "7.wav").unlink()
     with pytest.raises(ModelsError, match=r"7\.wav cannot be read"):
         digit_strings.digits_of_folder(tmp_path)
