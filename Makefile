@@ -10,7 +10,7 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-firmware \
+.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-synthesis test-firmware \
   test-native test-native-long test-native-fuzz web wheels bench-peers test-pytorch \
   import-table figures lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
@@ -84,6 +84,10 @@ test-micro: $(STAMP) ## step models in TFLite Micro (installs it)
 	  tests/device_runner/test_micro.py tests/device_runner/test_inputs_outputs.py \
 	  tests/device_runner/test_malformed_models.py tests/device_runner/test_windows.py \
 	  tests/convert/test_claims.py
+
+test-synthesis: $(STAMP) ## speech synthesis (installs librosa)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synthesis]'
+	$(BIN)/python -m pytest tests/models/test_speech_synthesis.py tests/device_runner/test_synthesis.py
 
 # Sanitizers need a compiler, and no Python. ThreadSanitizer wants addresses that are not random.
 SANITIZED := $(CC) -std=gnu11 -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fno-sanitize-recover=all
@@ -207,7 +211,7 @@ report: $(STAMP) ## ... and write the report anew
 
 constraints: $(STAMP) ## resolve the newest versions of everything into constraints.txt
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra docs --extra wheels \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra docs --extra synthesis --extra wheels \
 	  --no-emit-index-url --no-header --no-annotate \
 	  -o constraints.txt pyproject.toml
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runner.errors import BadInputError
-from device_runner.front_ends import spelling
+from device_runner.front_ends import spelled_words
+from device_runner.front_ends.mel_columns import Columns
 from device_runner.front_ends.spelling import Spelling
 from device_runner.stream import Stream
-from device_runner.vocoder import Columns
 
 PAUSE_S = 0.12
 # Whatever a model says: no word is shorter or longer.
@@ -39,7 +39,7 @@ class Voice:
 
     def __init__(self, stream: Stream) -> None:
         front_end = stream.model.contract.front_end
-        found = spelling(front_end)
+        found = spelled_words(front_end)
         if front_end is None or found is None:
             raise BadInputError(
                 f"{stream.model.path} does not speak; take a model of the task speech-synthesis"
@@ -57,7 +57,7 @@ class Voice:
         Raises:
             BadInputError: the word is unknown, or the rate is not above 0.
         """
-        if rate <= 0:
+        if not rate > 0:
             raise BadInputError(f"the rate is {rate}; it must be above 0")
         (known,) = self.spelling.read(word)
         self._stream.reset()

@@ -54,8 +54,8 @@ def transcript_loss(logits: tf.Tensor, transcripts: tf.Tensor, lengths: tf.Tenso
     places = tf.where(transcripts >= 0)
     classes = tf.cast(tf.gather_nd(transcripts, places), tf.int32)
     losses = tf.nn.ctc_loss(
-        # Of sparse labels TensorFlow sums in one kernel, of dense ones in a loop of operators, which
-        # takes as long as the network.
+        # Sparse labels are summed in one kernel, dense ones in a loop of operators that takes as
+        # long as the network.
         labels=tf.SparseTensor(places, classes, tf.shape(transcripts, tf.int64)),
         label_length=None,
         logits=logits,

@@ -68,7 +68,7 @@ def sample_frames(description: Mapping[str, Any] | None) -> SampleFrames | None:
     return found
 
 
-def spelling(description: Mapping[str, Any] | None) -> Spelling | None:
+def spelled_words(description: Mapping[str, Any] | None) -> Spelling | None:
     """Return how a contract's model reads the words that it speaks; None if it speaks none.
 
     Raises:

@@ -6,7 +6,7 @@ of that place as a column of log-mel energies (:mod:`device_runner.synthesis`). 
 decodes with one step and one state.
 
 The front end of such a model is described by a JSON-ready dict, which a contract keeps: the words,
-and how sound was turned into columns (:mod:`device_runner.vocoder`).
+and how sound was turned into columns (:mod:`device_runner.front_ends.mel_columns`).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def describe(words: Sequence[str], sound: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         words: what may be said.
-        sound: how the columns were made, as :meth:`device_runner.vocoder.Columns.describe` gives it.
+        sound: how the columns were made, as ``Columns.describe`` gives it.
     """
     return {"kind": KIND, "words": list(words), "sound": dict(sound)}
 

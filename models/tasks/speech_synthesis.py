@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runner.front_ends.mel_columns import Columns
 from device_runner.front_ends.spelling import Spelling, describe
-from device_runner.vocoder import Columns
 from models.metrics import Metric
 from models.tasks import digits
 from models.tasks.digits import Recording, find_recordings
@@ -36,7 +36,7 @@ SPELLING = Spelling(digits.LABELS)
 # Recordings by their index: the data set's own advice is to test on the first ones.
 TEST, VALIDATION = range(5), range(5, 10)
 # What is cut off before and after a word is fainter than this against its loudest column.
-SPEECH_DB = -40.0
+SPEECH_DB = -30.0
 POSITIONS = 50
 
 

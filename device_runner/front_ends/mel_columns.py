@@ -1,7 +1,8 @@
 """Turn sound into columns of log-mel energies and back, with librosa (extra ``synthesis``).
 
 The way back guesses the phases that columns do not hold (D. Griffin and J. Lim, "Signal estimation
-from modified short-time Fourier transform", 1984), in the faster form of N. Perraudin et al. (2013).
+from modified short-time Fourier transform", 1984), in the faster form of N. Perraudin et al.
+(2013).
 """
 
 from __future__ import annotations
