@@ -144,6 +144,11 @@ class Columns:
         }
 
 
+def check_library() -> None:
+    """Raise MissingRuntimeError if librosa is not installed."""
+    _librosa()
+
+
 def _librosa() -> Any:
     try:
         import librosa

@@ -49,8 +49,8 @@ STRINGS = {"training": 2000, "validation": 200, "test": 300}
 TRAINING_S = 4.5
 # Training hears strings at these speeds, through filters of this deviation at FILTER_HZ, and in
 # noise of which a sample keeps this share of the one before.
-SPEEDS = (0.82, 1.2)
-FILTER_DB = 3.0
+SPEEDS = (0.8, 1.25)
+FILTER_DB = 4.0
 FILTER_HZ = (0, 250, 600, 1200, 2400, 4000, SAMPLE_RATE / 2)
 FILTER_TAPS = 129
 COLOURS = (-0.3, 0.97)
@@ -147,7 +147,9 @@ def spoken_strings(folder: Path, part: str, speaker: str, count: int | None = No
     return strings_of(said, part, STRINGS[part] if count is None else count)
 
 
-def strings_of(said: Mapping[str, Sequence[Digit]], part: str, count: int) -> list[Spoken]:
+def strings_of(
+    said: Mapping[str, Sequence[Digit]], part: str, count: int, longest: int = LONGEST
+) -> list[Spoken]:
     """Make strings of recorded digits.
 
     Args:
@@ -155,6 +157,7 @@ def strings_of(said: Mapping[str, Sequence[Digit]], part: str, count: int) -> li
         part: "training" with its lengths, noise, filters, gains and speeds, or "validation" or
             "test".
         count: how many strings.
+        longest: digits of a validation or test string, at most.
     """
     chance = np.random.default_rng([SEED, list(STRINGS).index(part)])
     front_end = LogMel(describe(EVERY))
@@ -166,7 +169,7 @@ def strings_of(said: Mapping[str, Sequence[Digit]], part: str, count: int) -> li
             chosen = _filling(recorded, chance)
             speed = float(np.exp(chance.uniform(*np.log(SPEEDS))))
         else:
-            length = int(chance.integers(1, LONGEST + 1))
+            length = int(chance.integers(1, longest + 1))
             chosen = [recorded[number] for number in chance.integers(0, len(recorded), length)]
             speed = 1.0
         sound, ends = joined([digits.at_speed(one.sound, speed) for one in chosen], chance)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runner.front_ends.mel_columns import Columns
+from device_runner.front_ends.mel_columns import Columns, check_library
 from device_runner.front_ends.spelling import Spelling, describe
 from models.metrics import Metric
 from models.tasks import digits
@@ -56,9 +56,11 @@ def data_facts() -> dict[str, Any]:
 
     Raises:
         MissingDataError: EDGESTEP_SPOKEN_DIGITS is not set, or names no such folder.
+        MissingRuntimeError: librosa is not installed.
         ModelsError: a speaker or a digit is missing.
     """
     folder = digits.data_folder()
+    check_library()
     return {
         "recordings": digits.digest(folder, recordings(folder)),
         "sound": COLUMNS.describe(),

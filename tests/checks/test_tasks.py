@@ -2,6 +2,7 @@
 
 import pytest
 
+from device_runner.errors import MissingRuntimeError
 from models.errors import MissingDataError
 from models.tasks import TASKS, keywords, load_task
 from tests.checks.tasks import check_task
@@ -29,6 +30,6 @@ def test_task(name, request):
     else:
         try:
             task = load_task(name)
-        except MissingDataError as error:
+        except (MissingDataError, MissingRuntimeError) as error:
             pytest.skip(error.message)
     check_task(task, with_shared_texts=name in WITH_SHARED_TEXTS)
