@@ -7,20 +7,26 @@ last 10 ms that are within 26 dB of its loudest ones. It is below 0 where a word
 
     EDGESTEP_SPOKEN_DIGITS=FOLDER python benchmarks/digit_strings.py runs/digit-strings/*.tflite
 
-With --person, the strings are of one more person's ten recordings, such as those of Debian's
-asterisk-core-sounds-en-wav:
+With files of several speakers' tasks (``benchmarks/digits.py --recipe recipes/digit-strings.toml``
+makes them) it ends with means over the speakers and their 95 % intervals (Student's t: another six
+people would differ as these do).
 
-    python benchmarks/digit_strings.py --person /usr/share/asterisk/sounds/en/digits FILE...
+With --person, the strings are of one more person's ten recordings, such as those of Debian's
+asterisk-core-sounds-en-wav in ``/usr/share/asterisk/sounds/en_US_f_Allison/digits``:
+
+    python benchmarks/digit_strings.py --person FOLDER runs/digit-strings-*/*.tflite
 """
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 from record import write_record
+from scipy import stats
 
 from device_runner.front_ends.log_mel import SAMPLE_RATE
 from device_runner.model.step_file import load_step_model
@@ -69,6 +75,42 @@ def heard(stream: Stream, decoder: Decoder, spoken: Spoken) -> tuple[list[int], 
     return found, appeared, spent
 
 
+def measured(stream: Stream, decoder: Decoder, strings: list[Spoken]) -> dict[str, float | None]:
+    """Transcribe all strings: errors, delays in ms, and what the decoder takes."""
+    changes = right = frames = spent = 0
+    delays: list[float] = []
+    for spoken in strings:
+        found, appeared, took = heard(stream, decoder, spoken)
+        said = spoken.said.tolist()
+        changes += edits(found, said)
+        frames, spent = frames + len(spoken.frames), spent + took
+        if found == said:
+            right += 1
+            there = np.array([complete_at(frame) for frame in appeared])
+            delays += (1000 * (there - spoken.ends) / SAMPLE_RATE).tolist()
+    return {
+        "word error rate": changes / sum(len(one.said) for one in strings),
+        "strings right": right / len(strings),
+        "delay, p50 ms": float(np.median(delays)) if delays else None,
+        "delay, p90 ms": float(np.percentile(delays, 90)) if delays else None,
+        "decoder, us a frame": spent / frames / 1000,
+    }
+
+
+def means(rows: list[dict[str, Any]]) -> list[str]:
+    """Write the mean error over speakers and its 95 % interval, a line for each kind of file and
+    decoder of which there are several speakers."""
+    lines = []
+    for file, decoder in dict.fromkeys((row["file"], row["decoder"]) for row in rows):
+        of_kind = [row for row in rows if (row["file"], row["decoder"]) == (file, decoder)]
+        errors = np.array([row["word error rate"] for row in of_kind])
+        if len(errors) > 1:
+            half = stats.t.ppf(0.975, len(errors) - 1) * stats.sem(errors)
+            lines.append(f"{file}, {decoder}: word error rate {errors.mean():.1%} +- {half:.1%} "
+                         f"over {len(errors)} speakers")  # fmt: skip
+    return lines
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--person", type=click.Path(path_type=Path, file_okay=False, exists=True),
@@ -79,8 +121,7 @@ def main(files: tuple[Path, ...], person: Path | None) -> None:
     for path in files:
         model = load_step_model(path)
         check_transcribes(model)
-        contract = model.contract
-        speaker = contract.task.rpartition("-")[2]
+        speaker = model.contract.task.rpartition("-")[2]
         if person:
             said = {person.name: digits_of_folder(person)}
             strings = strings_of(said, "test", STRINGS["test"])
@@ -92,29 +133,13 @@ def main(files: tuple[Path, ...], person: Path | None) -> None:
             f"beam of {BEAM_WIDTH}": PrefixBeamDecoder(),
         }
         for name, decoder in decoders.items():
-            changes = right = frames = spent = 0
-            delays: list[float] = []
-            for spoken in strings:
-                found, appeared, took = heard(stream, decoder, spoken)
-                said = spoken.said.tolist()
-                changes += edits(found, said)
-                frames, spent = frames + len(spoken.frames), spent + took
-                if found == said:
-                    right += 1
-                    there = np.array([complete_at(frame) for frame in appeared])
-                    delays += (1000 * (there - spoken.ends) / SAMPLE_RATE).tolist()
-            row = {
-                "file": path.name,
-                "decoder": name,
-                "word error rate": changes / sum(len(one.said) for one in strings),
-                "strings right": right / len(strings),
-                "delay, p50 ms": float(np.median(delays)) if delays else None,
-                "delay, p90 ms": float(np.percentile(delays, 90)) if delays else None,
-                "decoder, us a frame": spent / frames / 1000,
-            }
+            row = {"speaker": speaker, "file": path.name, "decoder": name}
+            row |= measured(stream, decoder, strings)
             rows.append(row)
             click.echo(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{value}"
                                  for key, value in row.items()))  # fmt: skip
+    for line in means(rows):
+        click.echo(line)
     write_record("digit_strings", "speech to text of digit strings", rows)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runner.errors import BadInputError
+from device_runner.errors import BadInputError, BadModelError
 from device_runner.front_ends import spelled_words
 from device_runner.front_ends.mel_columns import Columns
 from device_runner.front_ends.spelling import Spelling
@@ -46,6 +46,12 @@ class Voice:
             )
         self.spelling: Spelling = found
         self.columns = Columns.read(front_end.get("sound"))
+        labels = len(stream.model.labels)
+        if labels != self.columns.mels + 1:
+            raise BadModelError(
+                f"{stream.model.path} gives {labels} values, but its front end tells of "
+                f"{self.columns.mels} channels and a duration; export the model again"
+            )
         self._stream = stream
 
     def word(self, word: str, rate: float = 1.0) -> Iterator[NDArray[np.float32]]:

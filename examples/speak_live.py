@@ -23,11 +23,11 @@ def main(model: str, text: str, output: str = "speech.wav", rate: str = "1") -> 
     columns = np.array(list(voice.text(text, float(rate))))
     spent = time.perf_counter() - begin
     sound = voice.columns.synthesize(columns)
-    with wave.open(output, "xb") as file:
+    with open(output, "xb") as new, wave.open(new, "wb") as file:
         file.setparams((1, 2, voice.columns.sample_rate, 0, "NONE", ""))
         file.writeframes(np.rint(32767 * sound).astype("<i2").tobytes())
-    print(f"{output}: {len(sound) / voice.columns.sample_rate:.2f} s of speech in {len(columns)}")
-    print(f"columns, which took the model {1000 * spent:.0f} ms")
+    length = len(sound) / voice.columns.sample_rate
+    print(f"{output}: {length:.2f} s of speech in {len(columns)} columns ({1000 * spent:.0f} ms)")
 
 
 if __name__ == "__main__":

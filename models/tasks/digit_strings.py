@@ -214,7 +214,7 @@ def end_of_speech(sound: NDArray[np.float64]) -> int:
 
 def digits_of_folder(folder: Path) -> list[Digit]:
     """Read one person's ten digits, ``0.wav`` to ``9.wav``, as Debian's asterisk-core-sounds-en-wav
-    has them in ``/usr/share/asterisk/sounds/en/digits``.
+    has them in ``/usr/share/asterisk/sounds/en_US_f_Allison/digits``.
 
     Raises:
         ModelsError: one is missing, or is not mono of 16 bits at 8 kHz.

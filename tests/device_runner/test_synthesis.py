@@ -62,7 +62,9 @@ class Steps:
 
     def __init__(self, duration: float, front_end: object) -> None:
         kept = Stream(KEPT_STEP_MODELS / "gru-float32.tflite").model
-        self.model = replace(kept, contract=replace(kept.contract, front_end=front_end))
+        labels = tuple(f"value {number}" for number in range(COLUMNS.mels + 1))
+        contract = replace(kept.contract, front_end=front_end)
+        self.model = replace(kept, contract=contract, labels=labels)
         self.duration = duration
         self.resets = 0
         self.seen: list[np.ndarray] = []
@@ -102,6 +104,9 @@ def test_a_text_has_pauses_and_each_word_begins_anew():
 def test_another_model_does_not_speak():
     with pytest.raises(BadInputError, match="does not speak"):
         Voice(Stream(KEPT_STEP_MODELS / "gru-float32.tflite"))
+    fewer = describe(WORDS, replace(COLUMNS, mels=30).describe())
+    with pytest.raises(BadModelError, match="gives 41 values, but"):
+        Voice(Steps(0.2, fewer))
 
 
 def test_sound_comes_back_from_its_columns():
