@@ -133,7 +133,7 @@ def main(files: tuple[Path, ...], person: Path | None) -> None:
             f"beam of {BEAM_WIDTH}": PrefixBeamDecoder(),
         }
         for name, decoder in decoders.items():
-            row = {"speaker": speaker, "file": path.name, "decoder": name}
+            row: dict[str, Any] = {"speaker": speaker, "file": path.name, "decoder": name}
             row |= measured(stream, decoder, strings)
             rows.append(row)
             click.echo(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{value}"
