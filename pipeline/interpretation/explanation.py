@@ -64,12 +64,14 @@ class Explanation:
         sequences: those that were explained.
         half_lives: of the states; empty where they are not measured.
         left_out: what is not here, and why, in lines.
+        channels: names of a frame's values; empty where they have none.
     """
 
     file: str
     sequences: list[Explained]
     half_lives: list[HalfLife]
     left_out: list[str]
+    channels: tuple[str, ...] = ()
 
 
 def explain(model: StepModel, data: list[Frames], count: int, backend: str) -> Explanation:
@@ -105,7 +107,7 @@ def explain(model: StepModel, data: list[Frames], count: int, backend: str) -> E
     if not no_memory:
         long = long_streams(data, BEFORE + 3 * FOLLOWED, SEED, streams=1)[0]
         lives = half_lives(model, long, backend)
-    return Explanation(model.path.name, sequences, lives, left_out)
+    return Explanation(model.path.name, sequences, lives, left_out, tuple(contract.channels))
 
 
 def _nothing(model: StepModel, sequences: list[NDArray[np.generic]]) -> NDArray[np.generic]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import jinja2
@@ -19,8 +20,10 @@ from pipeline.interpretation.memory import CLOSED, FOLLOWED, OPEN, Gate, HalfLif
 TEMPLATE_FILE = "saliency.html.jinja"
 # Units of a gate that are drawn.
 DRAWN_UNITS = 64
-# Steps that are named below a map.
+# Steps that are named below a map; inputs beside it, and in words.
 TICKS = 7
+DRAWN_NAMES, NAME_LENGTH = 24, 26
+NAMED_INPUTS = 3
 
 
 def write_page(path: Path, found: Explanation, period_s: float, source: str, command: str) -> None:
@@ -38,7 +41,7 @@ def write_page(path: Path, found: Explanation, period_s: float, source: str, com
     )
     html = environment.get_template(TEMPLATE_FILE).render(
         found=found,
-        pictures=[svg(f"s{one.number}", _maps(one)) for one in found.sequences],
+        pictures=[svg(f"s{one.number}", _maps(one, found.channels)) for one in found.sequences],
         gate_pictures=[
             svg(f"g{one.number}", _gates(one.gates)) if one.gates else "" for one in found.sequences
         ],
@@ -62,6 +65,7 @@ def lines(found: Explanation, period_s: float) -> list[str]:
         if one.agreement is not None:
             text += f"; occlusion and gradient agree to {one.agreement:.2f} (rank correlation)"
         said.append(text)
+    said += _inputs(found)
     for gate in _summed(found.sequences):
         said.append(
             f"gate {gate.name}: mean {gate.values.mean():.2f}, above {OPEN:g} at "
@@ -69,6 +73,21 @@ def lines(found: Explanation, period_s: float) -> list[str]:
         )
     said += [_life(one, period_s) for one in found.half_lives]
     return [*said, *found.left_out]
+
+
+def _inputs(found: Explanation) -> list[str]:
+    """Which inputs count most, over all sequences; nothing where they have no names."""
+    shares = np.zeros(len(found.channels))
+    for one in found.sequences:
+        effects = np.abs(one.occlusion).sum(0)
+        if len(effects) != len(shares):
+            return []
+        shares += effects / max(float(effects.sum()), 1e-30) / len(found.sequences)
+    if len(shares) < 2:
+        return []
+    most = np.argsort(shares)[::-1][:NAMED_INPUTS]
+    named = "; ".join(f"{found.channels[place]} ({shares[place]:.0%})" for place in most)
+    return [f"the inputs that count most: {named}"]
 
 
 def _life(one: HalfLife, period_s: float) -> str:
@@ -105,7 +124,7 @@ def _summed(sequences: list[Explained]) -> list[Gate]:
     return [Gate(name, np.concatenate(values)) for name, values in by_name.items()]
 
 
-def _maps(one: Explained) -> Figure:
+def _maps(one: Explained, channels: tuple[str, ...]) -> Figure:
     names = ["input", "occlusion"] + (["gradient times input"] if one.gradient is not None else [])
     figure = Figure(figsize=(3.6 * len(names), 2.6), layout="constrained")
     panels: list[Axes] = list(figure.subplots(1, len(names), squeeze=False).ravel())
@@ -116,7 +135,11 @@ def _maps(one: Explained) -> Figure:
         _heat(panels[2], one.gradient, one, True)
     for panel, name in zip(panels, names, strict=True):
         panel.set(title=name, xlabel="step")
-    panels[0].set_ylabel("value of a frame")
+    if len(channels) == one.frames.shape[1] <= DRAWN_NAMES:
+        short = [shorten(name, NAME_LENGTH, placeholder="...") for name in channels]
+        panels[0].set_yticks(np.arange(len(channels)) + 0.5, short, fontsize=7)
+    else:
+        panels[0].set_ylabel("value of a frame")
     return figure
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -30,6 +32,14 @@ def test_patches_cover_a_sequence_once():
     x = np.random.default_rng(1).normal(size=(100, 3))
     assert patches.sums(x).sum() == pytest.approx(x.sum())
     assert Patches.of(1, 1).shape == (1, 1)
+
+
+def test_patches_of_a_long_sequence_are_short_at_its_end():
+    ends = Patches.of(670, 1).steps
+    lengths = np.diff(ends)
+    assert (ends[0], ends[-1], len(lengths)) == (0, 670, MOST)
+    assert lengths[-1] == 1
+    assert (np.diff(lengths) <= 0).all()
 
 
 def test_gradient_is_that_of_the_stepped_model(float_file, vowels):
@@ -111,6 +121,7 @@ def test_the_page_stands_alone_and_the_command_says_what_it_found(step_models, t
     assert result.exit_code == 0, result.output
     assert "half of what counts is in the last" in result.output
     assert "state h: a push is half forgotten after" in result.output
+    assert re.search(r"the inputs that count most: LPC cepstrum \d+ \(\d+%\); ", result.output)
     text = page.read_text()
     assert text.count("<svg") == 2
     assert "<script" not in text
