@@ -293,6 +293,12 @@ class Recipe(Section):
 
         return load_task(self.task, self.described_data)
 
+    @property
+    def withholds_test(self) -> bool:
+        """Whether its networks are judged on the validation data, and no stage sees the test data;
+        so in the trials of a sweep."""
+        return False
+
     def schemes_of(self, section: ModelSection) -> list[SchemeSpec]:
         """List the schemes that a model is exported in; a control is trained for none."""
         if not section.is_control:

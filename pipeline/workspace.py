@@ -101,8 +101,25 @@ class Workspace:
             "versions": sources.versions,
         }
         key = digest(facts)
-        parent = self.folder / "stages" / subject
-        final = parent / f"{name}-{key}"
+        final = self.folder / "stages" / subject / f"{name}-{key}"
+        with self.only_builder(final):
+            return self._done(name, subject, facts, final, build)
+
+    @contextmanager
+    def only_builder(self, final: Path) -> Iterator[None]:
+        """Keep others from the stage in ``final``; here :meth:`locked` has done so."""
+        yield
+
+    def _done(
+        self,
+        name: str,
+        subject: str,
+        facts: dict[str, Any],
+        final: Path,
+        build: Callable[[Path], None],
+    ) -> Stage:
+        """Return a stage, built unless it is there whole."""
+        parent, key = final.parent, digest(facts)
         if final.exists():
             what = damage(final)
             if what:
@@ -120,6 +137,19 @@ class Workspace:
             os.replace(partial, final)
             sync_folder(parent)
         return Stage(final, key)
+
+
+class SharedWorkspace(Workspace):
+    """A workspace that several processes work in at once: a stage is built by one of them, and the
+    others wait for it."""
+
+    @contextmanager
+    def only_builder(self, final: Path) -> Iterator[None]:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with final.with_name(f".{final.name}.lock").open("ab") as file:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
 
 def digest(facts: Any) -> str:

@@ -17,6 +17,11 @@ COMMANDS: dict[str, CommandEntry] = {
     "data": CommandEntry(
         "pipeline.commands.data.data_command", EXPERIMENT, "Look at data, or draft a recipe for it."
     ),
+    "sweep": CommandEntry(
+        "pipeline.commands.sweep.sweep_command",
+        EXPERIMENT,
+        "Search for the network that suits a device.",
+    ),
     "zoo": CommandEntry(
         "pipeline.commands.zoo.zoo_command", EXPERIMENT, "List cells, stacks and tasks."
     ),

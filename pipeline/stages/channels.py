@@ -1,8 +1,8 @@
-"""Narrow a task to the input channels that a network still reads."""
+"""The task that a stage works on: as the recipe has it, and as a network reads it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.recipe import Recipe
 from pipeline.stages.history import NetworkHistory
@@ -17,3 +17,8 @@ def narrowed_task(recipe: Recipe, history: NetworkHistory) -> Task:
 
     task = recipe.load_task()
     return task if history.channels_kept is None else select_channels(task, history.channels_kept)
+
+
+def judged_on(recipe: Recipe) -> dict[str, Any]:
+    """Return what a stage depends on if it does not see the test data."""
+    return {"judged_on": "validation"} if recipe.withholds_test else {}

@@ -18,7 +18,7 @@ from pipeline.files import read_json_lines
 from pipeline.networks import Network
 from pipeline.recipe import ModelSection, Recipe
 from pipeline.stages.calibrate import load_ranges
-from pipeline.stages.channels import narrowed_task
+from pipeline.stages.channels import judged_on, narrowed_task
 from pipeline.stages.compress import compression_facts
 from pipeline.stages.dependence import network_registries
 from pipeline.stages.history import NetworkHistory
@@ -70,6 +70,7 @@ class Convert(Work):
             "qat": [stage.key for stage in self.fine_tuned.values()],
             "schemes": [str(scheme) for scheme in self.schemes],
             "recipe": recipe_hash(self.recipe, self.network),
+            **judged_on(self.recipe),
         }
 
     def chosen(self) -> dict[str, tuple[str, ...]]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from models.tasks.task import Task
     from models.training import Progress
 
+Watch = Callable[[int, int, "EpochRecord"], None]
+
 # It is in a stage's folder while the stage trains.
 CHECKPOINT_FILE = "checkpoint.npz"
 
@@ -68,3 +70,15 @@ def epoch_progress(report: Callable[[int, int, str], None], task: Task) -> Progr
         )
 
     return progress
+
+
+def watched(progress: Progress, watch: Watch | None) -> Progress:
+    """Return a progress that a second one sees, too."""
+    if watch is None:
+        return progress
+
+    def both(epoch: int, epochs: int, entry: EpochRecord) -> None:
+        progress(epoch, epochs, entry)
+        watch(epoch, epochs, entry)
+
+    return both

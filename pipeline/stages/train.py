@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 from models.training_settings import DistillationSettings
 from pipeline.networks import Network
 from pipeline.recipe import Recipe
+from pipeline.stages.channels import judged_on
 from pipeline.stages.dependence import network_registries, task_data
-from pipeline.stages.fitting import CHECKPOINT_FILE, epoch_progress, training_settings
+from pipeline.stages.fitting import (
+    CHECKPOINT_FILE,
+    Watch,
+    epoch_progress,
+    training_settings,
+    watched,
+)
 from pipeline.stages.history import NetworkHistory
 from pipeline.work import Report, Work
 from pipeline.workspace import Stage
@@ -29,11 +36,14 @@ class Train(Work):
 
     Args:
         teachers: the finished stages of the networks that it learns from.
+        watch: called after each epoch with (epochs done, epochs in all, its record); what it
+            raises ends the training, which goes on from there the next time.
     """
 
     recipe: Recipe
     network: Network
     teachers: tuple[Stage, ...] = ()
+    watch: Watch | None = None
 
     name = "train"
 
@@ -53,6 +63,7 @@ class Train(Work):
             },
             "teachers": [teacher.key for teacher in self.teachers],
             **task_data(self.recipe),
+            **judged_on(self.recipe),
         }
 
     def chosen(self) -> dict[str, tuple[str, ...]]:
@@ -86,7 +97,7 @@ class Train(Work):
         from models.training import fit
 
         settings = training_settings(self.recipe, self.network)
-        progress = epoch_progress(report, task)
+        progress = watched(epoch_progress(report, task), self.watch)
         learning = self.network.section.distil
         if not learning:
             return fit(network, task, settings, checkpoint, progress)

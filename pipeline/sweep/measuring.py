@@ -1,0 +1,190 @@
+"""Measure files on devices: one at a time on each, beside a control model.
+
+The control model is the same file in all measurements of a sweep. What it takes says whether the
+device was as it usually is; where it was not, or where a result is INVALID, the measurement is
+thrown out and made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import subprocess
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convert.own_process import module_command
+from pipeline.errors import DeviceError, PipelineError
+from pipeline.sweep.settings import MeasuringSection
+
+# How many percent of the control's measurements tell how fast it usually is.
+HELD = "p50"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a step of a file costs on a device.
+
+    Attributes:
+        p99_ns, p50_ns: the medians of the repeats.
+        low_ns, high_ns: the smallest and largest 99th percentile among them.
+        control_p50_ns: the control model's median beside it.
+        thrown_out: why measurements before were not taken, in order.
+        steady: whether the control model was as fast as it usually is.
+    """
+
+    p99_ns: int
+    p50_ns: int
+    low_ns: int
+    high_ns: int
+    control_p50_ns: int
+    thrown_out: tuple[str, ...]
+    steady: bool
+    results: tuple[dict[str, Any], ...]
+
+
+#: Measures files once, side by side; a result for each, in their order.
+Bench = Callable[[list[Path]], list[dict[str, Any]]]
+
+
+class MeasuringQueue:
+    """The one worker that measures on a device.
+
+    Args:
+        name: the device's name.
+        control: the control model's file.
+        usual_ns: the control's usual median step; None to find it out.
+        quiet: a context in which nothing else runs on the device.
+        bench: what measures; by default what the settings say.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: MeasuringSection,
+        control: Path,
+        usual_ns: int | None = None,
+        quiet: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        bench: Bench | None = None,
+    ) -> None:
+        self.name, self.settings, self.control = name, settings, control
+        self.usual_ns, self.quiet = usual_ns, quiet
+        self.bench = bench or _bench_of(name, settings)
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"measure {name}")
+        self.ending = threading.Event()
+
+    def submit(self, file: Path) -> Future[Measurement]:
+        """Measure a file when it is its turn."""
+        return self.thread.submit(self.measure, file)
+
+    def learn_control(self) -> int:
+        """Measure the control model alone, and keep its median, in nanoseconds, as usual."""
+        with self.quiet():
+            results = [self.bench([self.control])[0] for _ in range(self.settings.repeats)]
+        invalid = [one["invalid_reason"] for one in results if not one["valid"]]
+        if invalid:
+            raise PipelineError(f"{self.name}: the control model's result is INVALID: {invalid[0]}")
+        self.usual_ns = round(statistics.median(_percentile(one, HELD) for one in results))
+        return self.usual_ns
+
+    def measure(self, file: Path) -> Measurement:
+        """Measure a file as often as the settings say.
+
+        Raises:
+            PipelineError: it cannot be measured, or all results are INVALID.
+        """
+        taken: list[tuple[float, dict[str, Any], dict[str, Any]]] = []
+        reasons: list[str] = []
+        attempts = self.settings.attempts
+        unsteady: list[tuple[float, dict[str, Any], dict[str, Any]]] = []
+        while len(taken) < self.settings.repeats and not self.ending.is_set():
+            with self.quiet():
+                control, result = self.bench([self.control, file])
+            bad = [one for one in (control, result) if not one["valid"]]
+            off = _percentile(control, HELD) / (self.usual_ns or _percentile(control, HELD)) - 1
+            if not bad and abs(off) <= self.settings.tolerance:
+                taken.append((off, control, result))
+                continue
+            reasons.append(
+                f"INVALID: {bad[0]['invalid_reason']}" if bad
+                else f"the control model took {off:+.0%} of its usual time"
+            )  # fmt: skip
+            if not bad:
+                unsteady.append((abs(off), control, result))
+            if len(reasons) >= attempts:
+                break
+        steady = len(taken) == self.settings.repeats
+        if not steady:
+            unsteady.sort(key=lambda one: one[0])
+            taken += unsteady[: self.settings.repeats - len(taken)]
+        if not taken:
+            raise PipelineError(f"{self.name}: no measurement can be trusted: {reasons[-1]}")
+        return _summary(taken, reasons, steady)
+
+    def close(self) -> None:
+        """Measure nothing more."""
+        self.ending.set()
+        self.thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _summary(
+    taken: list[tuple[float, dict[str, Any], dict[str, Any]]], reasons: list[str], steady: bool
+) -> Measurement:
+    highs = sorted(_percentile(result, "p99") for _, _, result in taken)
+    return Measurement(
+        p99_ns=round(statistics.median(highs)),
+        p50_ns=round(statistics.median(_percentile(result, "p50") for _, _, result in taken)),
+        low_ns=highs[0],
+        high_ns=highs[-1],
+        control_p50_ns=round(statistics.median(_percentile(one, HELD) for _, one, _ in taken)),
+        thrown_out=tuple(reasons),
+        steady=steady,
+        results=tuple(result for _, _, result in taken),
+    )
+
+
+def _percentile(result: dict[str, Any], name: str) -> int:
+    found = result["latency_ns"]["step"]["percentiles"][name]
+    if found is None:
+        raise PipelineError(f"{result['file']}: too few steps for {name}; raise 'steps'")
+    return int(found)
+
+
+def _bench_of(name: str, settings: MeasuringSection) -> Bench:
+    options = ["--backend", settings.backend, "--threads", str(settings.threads)]
+    options += ["--steps", str(settings.steps), "--rounds", str(settings.rounds)]
+    options += ["--warmup", str(settings.warmup_s)]
+    if not settings.host:
+        return lambda files: _bench_here(files, options)
+    return lambda files: _bench_there(name, settings, files, options)
+
+
+def _bench_here(files: list[Path], options: list[str]) -> list[dict[str, Any]]:
+    command = [*module_command("device_runner"), "bench", "--json", *options, *map(str, files)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    lines = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
+    if len(lines) != len(files):
+        message = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
+        raise PipelineError(f"the benchmark failed: {message[-1]}")
+    return lines
+
+
+def _bench_there(
+    name: str, settings: MeasuringSection, files: list[Path], options: list[str]
+) -> list[dict[str, Any]]:
+    from pipeline.remote.bench import bench_devices
+    from pipeline.remote.inventory import choose_devices
+
+    (device,) = choose_devices([settings.host], settings.inventory).values()
+    if settings.python:
+        device = device.model_copy(update={"python": settings.python})
+    found: list[dict[str, Any]] = []
+    failures = bench_devices({name: device}, files, options, found.append, lambda *_: None)
+    if len(found) != len(files):
+        raise failures.get(name) or DeviceError(f"{name}: not all results arrived; run it again")
+    return found

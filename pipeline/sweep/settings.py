@@ -1,0 +1,228 @@
+"""``sweep.toml``: what is searched, for what, and on which devices it is measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from pipeline.errors import RecipeError
+from pipeline.names import FileName
+from pipeline.toml_settings import Section, first_problem, read_toml
+
+ACCURACY, BYTES, P99 = "accuracy", "bytes", "p99"
+#: What may be asked for; ``p99:DEVICE`` where there are several devices.
+OBJECTIVES = (ACCURACY, BYTES, P99)
+JOURNAL = "journal"
+_URLS = ("postgresql://", "postgresql+psycopg://")
+
+
+class RangeSection(Section):
+    """A range of numbers; whole ones where both ends are."""
+
+    low: int | float
+    high: int | float
+    step: int | float | None = Field(None, gt=0)
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> RangeSection:
+        if self.low >= self.high:
+            raise ValueError(f"'low' must be below 'high', not {self.low} and {self.high}")
+        if self.log and self.step is not None:
+            raise ValueError("a range has a 'step' or is 'log', not both")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a 'log' range begins above 0, not at {self.low}")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+Choices = list[Any] | RangeSection
+
+
+class SpaceSection(Section):
+    """[space]: a list of choices or a range for each thing that is searched.
+
+    ``task`` lists tasks with the same data and different front ends. ``compression`` lists tables,
+    each with the compressions of a [[models]] table; an empty one compresses nothing. ``training``
+    and ``model`` hold choices for keys of a recipe's [training] and [[models]]."""
+
+    cell: list[str] = Field(min_length=1)
+    units: Choices
+    layers: Choices = Field(default=[1])
+    scheme: list[str] = Field(["int8"], min_length=1)
+    task: list[str] = Field(default=[])
+    options: list[dict[str, Any]] = Field(default=[])
+    compression: list[dict[str, Any]] = Field(default=[])
+    training: dict[str, Choices] = Field(default={})
+    model: dict[str, Choices] = Field(default={})
+
+    @field_validator("units", "layers")
+    @classmethod
+    def _are_counts(cls, found: Choices) -> Choices:
+        numbers = found if isinstance(found, list) else [found.low, found.high]
+        if not all(isinstance(one, int) and one >= 1 for one in numbers):
+            raise ValueError("whole numbers from 1 on are wanted")
+        return found
+
+
+class ConstraintsSection(Section):
+    """[constraints]: what a model must keep; decided before it is trained.
+
+    Args:
+        bytes: of the network in the file.
+        deadline: seconds that the 99th percentile of a step may take, on every device.
+        targets: targets that all operators must map onto, as ``edgestep check`` says.
+    """
+
+    bytes: int | None = Field(None, ge=1)
+    deadline: float | None = Field(None, gt=0)
+    targets: list[str] = Field(default=[])
+
+
+class MeasuringSection(Section):
+    """[devices.NAME]: a device, and how it is measured.
+
+    Args:
+        host: ``user@host[:port]``, or the device's name in ``inventory``; "" for this machine.
+        repeats: measurements, of which the median counts; the interval is their spread.
+        tolerance: how far the control model may be from its usual time, as a share; else the
+            measurement is made again.
+        attempts: how often one is made again.
+    """
+
+    host: str = ""
+    inventory: Path | None = None
+    python: str | None = None
+    backend: str = "auto"
+    threads: int = Field(1, ge=1)
+    steps: int = Field(4000, ge=1000)
+    rounds: int = Field(8, ge=1)
+    warmup_s: float = Field(0.2, ge=0)
+    repeats: int = Field(3, ge=1)
+    tolerance: float = Field(0.15, gt=0)
+    attempts: int = Field(5, ge=1)
+
+
+class SearchSection(Section):
+    """[search]: how the space is searched.
+
+    Args:
+        sampler: "tpe", "nsgaii" or "random".
+        startup: trials drawn at random before "tpe" begins.
+        population: networks in a generation of "nsgaii".
+        ahead: trials that may be unfinished when the next is drawn; more workers than this would
+            have nothing to do.
+        prune: whether a training ends early that is behind all smaller and faster networks.
+        storage: "journal" for a file in the sweep's folder, or the URL of a PostgreSQL database.
+    """
+
+    sampler: Literal["tpe", "nsgaii", "random"] = "tpe"
+    seed: int = Field(1, ge=0, lt=2**32)
+    startup: int = Field(10, ge=1)
+    population: int = Field(12, ge=2)
+    ahead: int = Field(4, ge=1)
+    prune: bool = True
+    prune_margin: float = Field(0.02, ge=0)
+    storage: str = JOURNAL
+
+    @field_validator("storage")
+    @classmethod
+    def _is_known(cls, found: str) -> str:
+        if found != JOURNAL and not found.startswith(_URLS):
+            raise ValueError(f"'{JOURNAL}' or a URL that begins with {_URLS[0]} is wanted")
+        return found
+
+
+class SweepSettings(Section):
+    """A whole sweep.toml; ``recipe`` holds the keys of a recipe that all trials share, and in
+    ``recipe.model`` those of its [[models]]."""
+
+    name: FileName
+    trials: int = Field(ge=1)
+    objectives: list[str] = Field([ACCURACY, BYTES], min_length=1)
+    recipe: dict[str, Any]
+    space: SpaceSection
+    constraints: ConstraintsSection = ConstraintsSection()
+    search: SearchSection = SearchSection()
+    devices: dict[FileName, MeasuringSection] = Field(default={})
+
+    @field_validator("devices")
+    @classmethod
+    def _are_different(cls, found: dict[str, MeasuringSection]) -> dict[str, MeasuringSection]:
+        hosts = [(one.host, one.inventory) for one in found.values()]
+        if len(set(hosts)) < len(hosts):
+            raise ValueError(
+                "two names stand for one device, which measures one model at a time; leave one out"
+            )
+        return found
+
+    @model_validator(mode="after")
+    def _objectives_are_known(self) -> SweepSettings:
+        known = [ACCURACY, BYTES, *(f"{P99}:{name}" for name in self.devices)]
+        for one in self.objectives:
+            if one == P99 and len(self.devices) == 1:
+                continue
+            if one not in known:
+                advice = "" if self.devices else "; a p99 needs a table [devices.NAME]"
+                raise ValueError(f"'{one}' is no objective; there are: {', '.join(known)}{advice}")
+        if len(set(self.objective_names)) < len(self.objectives):
+            raise ValueError("'objectives' names one twice; leave one out")
+        if self.constraints.deadline and not self.devices:
+            raise ValueError("a deadline needs a device to be measured on: add [devices.NAME]")
+        return self
+
+    @property
+    def objective_names(self) -> list[str]:
+        """The objectives, each p99 with its device."""
+        only = next(iter(self.devices), "")
+        return [f"{P99}:{only}" if one == P99 else one for one in self.objectives]
+
+    @property
+    def identity(self) -> str:
+        """A hash of what the trials depend on: two sweeps with the same one can be continued from
+        each other's results."""
+        facts = self.model_dump(mode="json", exclude={"trials", "devices"})
+        # Where the study is kept changes nothing.
+        facts["search"].pop("storage")
+        facts["devices"] = sorted(self.devices)
+        text = json.dumps(facts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_sweep(path: Path) -> SweepSettings:
+    """Read a sweep.toml and check every choice in it.
+
+    Raises:
+        RecipeError: the file is missing or not TOML, or an entry is unknown or wrong.
+    """
+    from pipeline.sweep.space import Space
+
+    try:
+        raw = read_toml(path, RecipeError)
+        settings = SweepSettings.model_validate(_with_places(raw, path.parent))
+        Space(settings).check()
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such sweep; see docs/sweep.md for what it holds") from None
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {first_problem(error, SweepSettings)}") from error
+    except RecipeError as error:
+        if error.message.startswith(str(path)):
+            raise
+        raise RecipeError(f"{path}: {error.message}") from error
+    return settings
+
+
+def _with_places(raw: dict[str, Any], parent: Path) -> dict[str, Any]:
+    """Find the folder of a user's data, seen from sweep.toml."""
+    recipe = raw.get("recipe")
+    data = recipe.get("data") if isinstance(recipe, dict) else None
+    if isinstance(data, dict) and isinstance(data.get("folder"), str):
+        data["folder"] = str((parent / Path(data["folder"]).expanduser()).resolve())
+    return raw
