@@ -8,6 +8,7 @@ comes back with the answer.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class RayWorkers:
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         settings = {**dict.fromkeys(_THREADS, str(threads)), "PYTHONPATH": os.pathsep.join(paths)}
         try:
-            ray.init(address, log_to_driver=False, logging_level="ERROR",
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR,
                      runtime_env={"env_vars": settings})  # fmt: skip
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             raise PipelineError(
@@ -55,7 +56,8 @@ class RayWorkers:
 
     def free(self) -> int:
         """Return how many more jobs the cluster has CPUs for; nodes come and go."""
-        most = int(ray.cluster_resources().get("CPU", 0)) // self.threads
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        most = int(resources.get("CPU", 0)) // self.threads
         return max(0, most - len(self.jobs))
 
     def submit(self, number: int, job: dict[str, Any]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import RecipeError
 from pipeline.names import FileName
@@ -43,7 +43,16 @@ class RangeSection(Section):
         return isinstance(self.low, int) and isinstance(self.high, int)
 
 
-Choices = list[Any] | RangeSection
+def _as_range(raw: object) -> object:
+    if not isinstance(raw, dict):
+        return raw
+    try:
+        return RangeSection.model_validate(raw)
+    except ValidationError as error:
+        raise ValueError(first_problem(error, RangeSection)) from error
+
+
+Choices = Annotated[list[Any] | RangeSection, BeforeValidator(_as_range)]
 
 
 class SpaceSection(Section):

@@ -80,7 +80,10 @@ class Search:
             self._tell_up_to(number, log)
             point = log.asked[number]
             self.study.enqueue_trial(self.space.drawn(point))
-            self._keep(number, self._draw(number, 0, known=True), point)
+            drawn = self._draw(number, 0, known=True)
+            # Makes NSGA-II give the trial the generation that it had.
+            _ = drawn.relative_params
+            self._keep(number, drawn, point)
 
     def may_ask(self, number: int, log: SweepLog) -> bool:
         """Tell whether what trial ``number`` depends on has been found."""

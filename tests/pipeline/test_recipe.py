@@ -62,7 +62,12 @@ def test_structured_pruning_names_the_files(recipe_file, prune, label):
     assert model.label == label
 
 
-@pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.toml")), ids=str)
+@pytest.mark.parametrize(
+    "path",
+    # A sweep is no recipe; tests/pipeline/sweep reads those.
+    [path for path in sorted(Path("recipes").glob("*.toml")) if "sweep-" not in path.name],
+    ids=str,
+)
 def test_recipes_of_the_project_are_valid(path):
     recipe = load_recipe(path)
     assert recipe.name == path.stem

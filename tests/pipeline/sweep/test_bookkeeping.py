@@ -1,6 +1,7 @@
 """Sweeps whose workers look results up: what is asked, kept, and found again after kills."""
 
 import json
+import os
 import random
 
 import pytest
@@ -40,6 +41,13 @@ class Silent:
         pass
 
 
+@pytest.fixture(autouse=True)
+def _not_synced(monkeypatch):
+    """Nothing is lost here but what this process forgets; syncing to the disk would take most of
+    the time."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 def run(folder, raw=SETTINGS, **workers):
     """Run a sweep; return its log and its workers."""
     folder.mkdir(exist_ok=True)
@@ -56,7 +64,9 @@ def with_search(**changes):
     return {**SETTINGS, "search": {**SETTINGS["search"], **changes}}
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "random"])
+@pytest.mark.parametrize(
+    "sampler", ["tpe", pytest.param("nsgaii", marks=pytest.mark.slow), "random"]
+)
 def test_a_sweep_that_is_killed_finds_what_one_that_is_not_does(tmp_path, sampler):
     raw = with_search(sampler=sampler)
     whole, _ = run(tmp_path / "whole", raw, seed=1)

@@ -49,7 +49,7 @@ def test_a_point_becomes_a_recipe(tmp_path):
     ("old", "new", "said"),
     [
         ("trials = 3", "", "the key 'trials' is missing"),
-        ("trials = 3", "trails = 3", "unknown key 'trails'. Did you mean 'trials'?"),
+        ("trials = 3", "trails = 3", "unknown key 'trails'; did you mean 'trials'?"),
         ('["gru", "lstm"]', '["gru", "lstn"]', "unknown cell 'lstn'"),
         ("[4, 8, 16]", "[4, 0]", "whole numbers from 1 on are wanted"),
         ("[4, 8, 16]", "{ low = 9, high = 3 }", "'low' must be below 'high'"),
@@ -66,7 +66,7 @@ def test_a_point_becomes_a_recipe(tmp_path):
         ("[space]", "[constraints]\ndeadline = 0.1\n[space]", "a deadline needs a device"),
         ("[space]", "[devices.a]\n[devices.b]\n[space]", "two names stand for one device"),
         ("[space]", '[search]\nstorage = "mysql://x"\n[space]', "begins with postgresql://"),
-        ("name =", "name ==", "not TOML"),
+        ("name =", "name ==", "cannot be read as TOML"),
     ],
 )
 def test_a_wrong_sweep_is_told_in_one_line(tmp_path, old, new, said):
