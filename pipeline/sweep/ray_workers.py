@@ -19,6 +19,8 @@ from device_runner.errors import one_line
 from pipeline.errors import PipelineError
 from pipeline.sweep.workers import Answer
 
+# Some of its functions have no types.
+_ray: Any = ray
 # How often Ray does a job anew whose node or process was lost.
 RETRIES = 3
 _FILE, _CONTENT = "file", "content"
@@ -43,21 +45,20 @@ class RayWorkers:
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         settings = {**dict.fromkeys(_THREADS, str(threads)), "PYTHONPATH": os.pathsep.join(paths)}
         try:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR,
+            _ray.init(address, log_to_driver=False, logging_level=logging.ERROR,
                      runtime_env={"env_vars": settings})  # fmt: skip
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             raise PipelineError(
                 f"the Ray cluster '{address}' cannot be reached ({one_line(error)}); start one "
                 "with 'ray start --head', or leave --ray out"
             ) from error
-        task = ray.remote(num_cpus=threads, max_retries=RETRIES, max_calls=20)
+        task = _ray.remote(num_cpus=threads, max_retries=RETRIES, max_calls=20)
         self.run = task(_run_on_node)
         self.jobs: dict[Any, int] = {}
 
     def free(self) -> int:
         """Return how many more jobs the cluster has CPUs for; nodes come and go."""
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        most = int(resources.get("CPU", 0)) // self.threads
+        most = int(_ray.cluster_resources().get("CPU", 0)) // self.threads
         return max(0, most - len(self.jobs))
 
     def submit(self, number: int, job: dict[str, Any]) -> None:
@@ -66,12 +67,12 @@ class RayWorkers:
     def poll(self, timeout: float) -> list[Answer]:
         if not self.jobs:
             return []
-        done, _ = ray.wait(list(self.jobs), num_returns=1, timeout=timeout)
+        done, _ = _ray.wait(list(self.jobs), num_returns=1, timeout=timeout)
         found: list[Answer] = []
         for one in done:
             number = self.jobs.pop(one)
             try:
-                found.append((number, self._placed(ray.get(one))))
+                found.append((number, self._placed(_ray.get(one))))
             except ray.exceptions.RayError:
                 found.append((number, None))
         return found
@@ -93,8 +94,8 @@ class RayWorkers:
         """End what runs, and leave the cluster."""
         for one in self.jobs:
             with contextlib.suppress(ray.exceptions.RayError):
-                ray.cancel(one, force=True)
-        ray.shutdown()
+                _ray.cancel(one, force=True)
+        _ray.shutdown()
 
 
 def _run_on_node(job: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def _run_on_node(job: dict[str, Any]) -> dict[str, Any]:
     from pipeline.sweep.jobs import run_job
 
     answer = run_job(job)
-    answer["node"] = ray.get_runtime_context().get_node_id()
+    answer["node"] = _ray.get_runtime_context().get_node_id()
     if _FILE in answer:
         answer[_CONTENT] = Path(job["folder"], answer[_FILE]).read_bytes()
     return answer
