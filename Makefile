@@ -87,7 +87,8 @@ test-micro: $(STAMP) ## step models in TFLite Micro (installs it)
 
 test-synthesis: $(STAMP) ## speech synthesis (installs librosa)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synthesis]'
-	$(BIN)/python -m pytest tests/models/test_speech_synthesis.py tests/device_runner/test_synthesis.py
+	$(BIN)/python -m pytest tests/models/test_speech_synthesis.py tests/device_runner/test_synthesis.py \
+	  tests/pipeline/test_spoken.py tests/test_examples.py
 
 # Sanitizers need a compiler, and no Python. ThreadSanitizer wants addresses that are not random.
 SANITIZED := $(CC) -std=gnu11 -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fno-sanitize-recover=all

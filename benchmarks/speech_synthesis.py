@@ -13,9 +13,6 @@ The recognizer of digit-strings-lucas has not heard the speaker, that of another
 
 from __future__ import annotations
 
-import base64
-import io
-import wave
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -29,7 +26,7 @@ from record import write_record
 
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
-from device_runner.synthesis import Voice
+from device_runner.synthesis import PAUSE_S, Voice
 from device_runner.transcription import GreedyDecoder, check_transcribes
 from models.metrics import edits
 from models.tasks import digits
@@ -44,6 +41,7 @@ from models.tasks.speech_synthesis import (
     spoken_columns,
     stretched,
 )
+from pipeline.spoken import data_url
 
 RATES = (0.9, 1.0, 1.1)
 LOUDEST = 10_000
@@ -101,19 +99,14 @@ def judged(said: list[Digit], recognizer: Stream) -> dict[str, float]:
 
 def audio(said: list[Digit]) -> str:
     """Write SHOWN as an HTML element that holds its WAV."""
-    pause = np.zeros(int(0.12 * COLUMNS.sample_rate))
+    pause = np.zeros(int(PAUSE_S * COLUMNS.sample_rate))
     middle: dict[int, NDArray[np.float64]] = {}
     for digit in set(NUMBERS):
         sounds = [one.sound for one in said if one.digit == digit]
         middle[digit] = sounds[len(sounds) // 2]
-    parts = [part for number in NUMBERS for part in (middle[number], pause)]
-    samples = np.clip(np.concatenate(parts), -32768, 32767)
-    file = io.BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setparams((1, 2, COLUMNS.sample_rate, 0, "NONE", ""))
-        sound.writeframes(np.rint(samples).astype("<i2").tobytes())
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<audio controls src="data:audio/wav;base64,{data}"></audio>'
+    sound = np.concatenate([part for number in NUMBERS for part in (middle[number], pause)])
+    source = data_url(COLUMNS.wav(0.9 * sound / np.abs(sound).max()))
+    return f'<audio controls src="{source}"></audio>'
 
 
 @click.command()

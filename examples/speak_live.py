@@ -9,7 +9,6 @@ Needs librosa (extra "synthesis").
 
 import sys
 import time
-import wave
 
 import numpy as np
 
@@ -23,9 +22,8 @@ def main(model: str, text: str, output: str = "speech.wav", rate: str = "1") -> 
     columns = np.array(list(voice.text(text, float(rate))))
     spent = time.perf_counter() - begin
     sound = voice.columns.synthesize(columns)
-    with open(output, "xb") as new, wave.open(new, "wb") as file:
-        file.setparams((1, 2, voice.columns.sample_rate, 0, "NONE", ""))
-        file.writeframes(np.rint(32767 * sound).astype("<i2").tobytes())
+    with open(output, "xb") as file:
+        file.write(voice.columns.wav(sound))
     length = len(sound) / voice.columns.sample_rate
     print(f"{output}: {length:.2f} s of speech in {len(columns)} columns ({1000 * spent:.0f} ms)")
 

@@ -17,6 +17,7 @@ from pipeline.all_stages import Outcome
 from pipeline.differences import Compared
 from pipeline.drawing import MARKERS, colors_of, svg
 from pipeline.robustness.page import robustness_part
+from pipeline.spoken import spoken
 from pipeline.stages.calibrate import StateRange, load_state_ranges
 from pipeline.stages.history import NetworkHistory
 from pipeline.table import Row, compared, make_rows, pareto_front, remarks, title
@@ -53,6 +54,7 @@ def write_report(outcome: Outcome) -> Path:
         distribution=svg("distribution", _distributions(outcome.results)),
         curves=svg("curves", _training_curves(histories)),
         gradients=svg("gradients", _gradient_norms(histories)),
+        spoken=spoken(outcome.files),
         robustness=robustness_part(outcome.studies) if outcome.studies else "",
     )
     path = outcome.folder / REPORT_FILE

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runner.front_ends.mel_columns import MARGIN, Columns
-from device_runner.front_ends.spelling import describe
+from device_runner.front_ends.mel_columns import MARGIN
 from device_runner.model.step_file import load_step_model, pack
 from device_runner.stream import Stream
 from device_runner.synthesis import Voice
 from device_runner.transcription import GreedyDecoder, PrefixBeamDecoder
 from tests.conftest import KEPT_STEP_MODELS
+from tests.speaking_model import write_speaking_model
 
 ROOT = Path(__file__).parents[1]
 KEPT = KEPT_STEP_MODELS / "gru-float32.tflite"
@@ -73,12 +73,8 @@ def test_a_decision_is_printed_after_each_line(frames):
 
 def test_a_text_is_spoken(tmp_path):
     pytest.importorskip("librosa", reason="librosa is not installed; run 'make test-synthesis'")
-    kept = load_step_model(KEPT)
-    columns = Columns(mels=len(kept.labels) - 1)
-    words = ("zero", "one", "two", "is")  # of nine letters: 12 channels
-    contract = replace(kept.contract, front_end=describe(words, columns.describe()))
     path, output = tmp_path / "voice.tflite", tmp_path / "speech.wav"
-    path.write_bytes(pack(kept.flatbuffer, contract, kept.labels, kept.golden))
+    columns = write_speaking_model(path)
     lines = run("speak_live.py", path, "one is 2", output)
     expected = len(list(Voice(Stream(path)).text("one is two")))
     assert f"s of speech in {expected} columns" in lines[0]

@@ -7,6 +7,8 @@ from modified short-time Fourier transform", 1984), in the faster form of N. Per
 
 from __future__ import annotations
 
+import io
+import wave
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -130,6 +132,14 @@ class Columns:
         )
         made: NDArray[np.float32] = sound / max(float(np.abs(sound).max()), 1e-9) * 0.9
         return made
+
+    def wav(self, sound: NDArray[np.floating[Any]]) -> bytes:
+        """Write sound as a WAV file of 16 bits: [samples] from -1 to 1; what is beyond is cut."""
+        file = io.BytesIO()
+        with wave.open(file, "wb") as written:
+            written.setparams((1, 2, self.sample_rate, 0, "NONE", ""))
+            written.writeframes(np.rint(32767 * np.clip(sound, -1, 1)).astype("<i2").tobytes())
+        return file.getvalue()
 
     def _grid(self) -> dict[str, Any]:
         return {
