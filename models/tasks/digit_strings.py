@@ -44,7 +44,7 @@ LONGEST = 7
 PAUSE_S = (0.05, 0.5)
 # Before the first digit, and after the last one: what is said late is heard yet.
 EDGE_S = (0.3, 0.6)
-STRINGS = {"training": 2000, "validation": 200, "test": 300}
+STRINGS = {"training": 1500, "validation": 200, "test": 300}
 # Of a training string, about.
 TRAINING_S = 4.5
 # Training hears strings at these speeds, through filters of this deviation at FILTER_HZ, and in
