@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 
 from calibration.rollout import long_streams
 from convert.errors import UnsupportedLayerError
+from device_runner.front_ends import tokenizer as read_tokenizer
 from device_runner.model.step_file import StepModel
 from device_runner.stream import Stream
 from pipeline.errors import PipelineError
@@ -43,6 +44,7 @@ class Explained:
         occlusion, gradient: by patch; the gradient is None where the model has none.
         agreement: rank correlation of the two maps, in [-1, 1].
         gates: what they gave; empty where they are not watched.
+        texts: of each patch of steps; empty where the input is no text.
     """
 
     number: int
@@ -54,6 +56,7 @@ class Explained:
     gradient: NDArray[np.float64] | None = None
     agreement: float | None = None
     gates: list[Gate] = field(default_factory=list)
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,19 @@ def _explained(
     patches = Patches.of(*frames.shape)
     label = model.labels[decided.index] if decided.index < len(model.labels) else ""
     effects = occlusion(stream, sequence, nothing, decided, patches)
-    return Explained(number, frames, decided, label, patches, effects)
+    texts = _texts(model, sequence, patches)
+    return Explained(number, frames, decided, label, patches, effects, texts=texts)
+
+
+def _texts(model: StepModel, ids: NDArray[np.generic], patches: Patches) -> tuple[str, ...]:
+    """Read the text of each patch of steps."""
+    front_end = model.contract.front_end or {}
+    tokenizer = read_tokenizer(front_end)
+    if tokenizer is None or model.contract.input.vocabulary != tokenizer.vocabulary:
+        return ()
+    between = " " if front_end.get("kind") == "words" else ""
+    ends = zip(patches.steps, patches.steps[1:], strict=False)
+    return tuple(tokenizer.decode(ids[begin:end].ravel()) + between for begin, end in ends)
 
 
 def _with_gradient(

@@ -41,7 +41,11 @@ def write_page(path: Path, found: Explanation, period_s: float, source: str, com
     )
     html = environment.get_template(TEMPLATE_FILE).render(
         found=found,
-        pictures=[svg(f"s{one.number}", _maps(one, found.channels)) for one in found.sequences],
+        pictures=[
+            "" if one.texts else svg(f"s{one.number}", _maps(one, found.channels))
+            for one in found.sequences
+        ],
+        texts=[_colored(one) for one in found.sequences],
         gate_pictures=[
             svg(f"g{one.number}", _gates(one.gates)) if one.gates else "" for one in found.sequences
         ],
@@ -141,6 +145,16 @@ def _maps(one: Explained, channels: tuple[str, ...]) -> Figure:
     else:
         panels[0].set_ylabel("value of a frame")
     return figure
+
+
+def _colored(one: Explained) -> list[tuple[str, str]]:
+    """Text of each patch and the color behind it: red for the decision, blue against it."""
+    effects = one.occlusion.sum(1)
+    limit = float(np.abs(effects).max()) or 1.0
+    return [
+        (text, f"rgba({'214,39,40' if effect > 0 else '31,119,180'},{abs(effect) / limit:.2f})")
+        for text, effect in zip(one.texts, effects, strict=False)
+    ]
 
 
 def _heat(panel: Axes, values: NDArray[np.float64], one: Explained, patches: bool) -> None:
