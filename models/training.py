@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from numpy.typing import NDArray
 
 from models.augmentation import Augmentation
 from models.checkpoint import Checkpoint
@@ -23,6 +24,9 @@ from models.tasks.task import Task
 from models.training_settings import TrainingSettings
 
 CHECKPOINT_INTERVAL_S = 5.0
+# With group_lengths: from how many batches' sequences those of one length are taken together, and
+# at how many lengths a batch may be cut.
+GROUPED_BATCHES, CUTS = 16, 4
 
 #: Called after each epoch with (epochs done, epochs in all, the epoch's losses).
 Progress = Callable[[int, int, EpochRecord], None]
@@ -116,13 +120,19 @@ def _train_epoch(
     order = generator.permutation(len(x))
     if settings.augmentation:
         x, lengths = settings.augmentation.apply(x, lengths, generator)
-    batches = math.ceil(len(x) / settings.batch_size)
-    losses, norms = [], []
+    count = math.ceil(len(x) / settings.batch_size)
     # np.resize fills the last batch from the front, so that all batches have one shape.
-    for batch in np.resize(order, (batches, settings.batch_size)):
+    batches = np.resize(order, (count, settings.batch_size))
+    if settings.group_lengths:
+        batches = _grouped(batches, lengths, generator)
+    by_step = data.kind in (TargetKind.VALUES, TargetKind.STEP_LABELS)
+    losses, norms = [], []
+    for batch in batches:
         if hook:
             hook.before_step()
-        batch_loss, norm = train_step(x[batch], targets[batch], lengths[batch])
+        end = _end(lengths[batch], x.shape[1]) if settings.group_lengths else x.shape[1]
+        wanted = targets[batch, :end] if by_step else targets[batch]
+        batch_loss, norm = train_step(x[batch, :end], wanted, lengths[batch])
         losses.append(float(batch_loss))
         norms.append(float(norm))
     if hook:
@@ -133,6 +143,24 @@ def _train_epoch(
             "lower learning_rate or clip_norm in the recipe's [training]"
         )
     return float(np.mean(losses)), float(np.mean(norms))
+
+
+def _grouped(
+    batches: NDArray[Any], lengths: NDArray[Any], generator: np.random.Generator
+) -> NDArray[Any]:
+    """Sort the sequences of each few batches [batches, batch] by length, and mix the batches."""
+    grouped = []
+    for first in range(0, len(batches), GROUPED_BATCHES):
+        some = batches[first : first + GROUPED_BATCHES]
+        drawn = some.reshape(-1)
+        grouped.append(drawn[np.argsort(lengths[drawn], kind="stable")].reshape(some.shape))
+    return np.asarray(generator.permutation(np.concatenate(grouped)))
+
+
+def _end(lengths: NDArray[Any], longest: int) -> int:
+    """Where a batch is cut: at one of a few lengths, as a graph is traced for each."""
+    part = math.ceil(longest / CUTS)
+    return min(longest, part * math.ceil(int(lengths.max()) / part))
 
 
 def _check_validation(loss: float, epoch: int) -> None:

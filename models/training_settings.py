@@ -24,6 +24,9 @@ class TrainingSettings:
         seed: of the order of the sequences and of the augmentation.
         augmentation: how the training data are varied in every epoch; None leaves them as they
             are. Validation data are never varied.
+        group_lengths: whether a batch has sequences of about one length and is cut at its longest,
+            which saves the steps of padding where most sequences are short; else batches are drawn
+            at random and are as long as the longest sequence of all.
         keep: whose weights stay, those of the epoch with the lowest validation loss ("best") or of
             the last one ("last").
 
@@ -38,6 +41,7 @@ class TrainingSettings:
     patience: int = setting(25, ge=1)
     seed: int = 1
     augmentation: Augmentation | None = None
+    group_lengths: bool = False
     keep: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:

@@ -68,6 +68,7 @@ class TrainingSection(SettingsSection):
     input_offset: float = Field(0.0, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     keep: Literal["best", "last"] = declared(TrainingSettings, "keep")
+    group_lengths: bool = declared(TrainingSettings, "group_lengths")
     augmentation: AugmentationSection = AugmentationSection()
 
 

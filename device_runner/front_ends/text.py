@@ -4,10 +4,13 @@ A tokenizer is described by a JSON-ready dict, the ``front_end`` of a task and o
 contract:
 
 - ``{"kind": "characters", "alphabet": TEXT, "lowercase": BOOL}``: one token a character;
+- ``{"kind": "pieces", "vocabulary": [PIECE...], "lowercase": BOOL}``: from the left, each time the
+  longest piece that the text goes on with; a piece may be a word with the space before it, or one
+  character;
 - ``{"kind": "words", "vocabulary": [WORD...], "lowercase": BOOL}``: one token a word or mark.
 
 Id 0 is padding, 1 stands for everything unknown, the others follow in the order of the
-description. A description of characters may have ``end`` (the character that ends a text) and
+description. A description of characters or pieces may have ``end`` (the character that ends a text) and
 ``separator`` (the one between a text and its translation), both in the alphabet.
 
 Text is first brought to Unicode's composed form (NFC), and each run of white space in a line
@@ -19,7 +22,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -60,7 +63,9 @@ class Tokenizer:
 
     def __init__(self, front_end: Mapping[str, Any]) -> None:
         kind = front_end.get("kind")
-        entry = {"characters": "alphabet", "words": "vocabulary"}.get(str(kind))
+        entry = {"characters": "alphabet", "pieces": "vocabulary", "words": "vocabulary"}.get(
+            str(kind)
+        )
         listed = front_end.get(entry) if entry else None
         if (
             not isinstance(listed, (str, list, tuple))
@@ -74,7 +79,13 @@ class Tokenizer:
             )
         self.tokens: tuple[str, ...] = tuple(listed)
         self.vocabulary = FIRST_ID + len(self.tokens)
-        self._by_character = kind == "characters"
+        self._split: Callable[[str], Iterable[str]] = {
+            "characters": iter,
+            "pieces": self._pieces,
+            "words": split_words,
+        }[str(kind)]
+        self._space = " " if kind == "words" else ""
+        self._longest = max(map(len, self.tokens))
         self._lowercase = bool(front_end.get("lowercase"))
         self._ids = {token: number for number, token in enumerate(self.tokens, FIRST_ID)}
         self.end_id = self._special(front_end, "end")
@@ -90,17 +101,25 @@ class Tokenizer:
             text = normalize(text)
         if self._lowercase:
             text = text.lower()
-        tokens = text if self._by_character else split_words(text)
-        return np.array([self._ids.get(token, UNKNOWN_ID) for token in tokens], np.int32)
+        return np.array([self._ids.get(token, UNKNOWN_ID) for token in self._split(text)], np.int32)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids, without padding; the unknown id becomes a replacement mark."""
         tokens = [self._token(int(number)) for number in ids if number != PADDING_ID]
-        return ("" if self._by_character else " ").join(tokens)
+        return self._space.join(tokens)
 
     def names(self) -> tuple[str, ...]:
         """Return a printable name of each id, such as for the labels of a language model."""
         return ("(padding)", "(unknown)", *map(_name, self.tokens))
+
+    def _pieces(self, text: str) -> Iterator[str]:
+        start = 0
+        while start < len(text):
+            length = next(
+                (n for n in range(self._longest, 1, -1) if text[start : start + n] in self._ids), 1
+            )
+            yield text[start : start + length]
+            start += length
 
     def _token(self, number: int) -> str:
         return UNKNOWN_CHARACTER if number < FIRST_ID else self.tokens[number - FIRST_ID]
@@ -152,6 +171,13 @@ def describe_words(
         counts.update(split_words(normalize(text).lower() if lowercase else normalize(text)))
     vocabulary = [token for token, count in _by_count(counts) if count >= least_count]
     return {"kind": "words", "vocabulary": vocabulary, "lowercase": lowercase}
+
+
+def describe_pieces(vocabulary: Iterable[str], **specials: str) -> dict[str, Any]:
+    """Describe a tokenizer of these pieces, all of them different texts, and the ``specials``."""
+    pieces = list(vocabulary)
+    pieces += [token for token in specials.values() if token not in pieces]
+    return {"kind": "pieces", "vocabulary": pieces, "lowercase": False, **specials}
 
 
 def _by_count(counts: Counter[str]) -> list[tuple[str, int]]:

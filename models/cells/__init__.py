@@ -67,6 +67,11 @@ CELLS: dict[str, CellEntry] = {
         "Vaswani et al. 2017",
         "attention to the last steps; trained without a loop",
     ),
+    "attentive-gru": CellEntry(
+        "attentive_gru.AttentiveGRUCell",
+        "Luong et al. 2015",
+        "a GRU that looks back at its last steps: aligns and copies",
+    ),
 }
 
 

@@ -225,9 +225,14 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "translation": TaskEntry(
         "translation.load",
-        "catalogs of Django, Spyder, Wagtail",
-        "Translation from English to French, one character after another: a sequence to a sequence",
+        "catalogs of nine programs",
+        "Translation from English to French, piece by piece of words: a sequence to a sequence",
         ("Django", "polib"),
+    ),
+    "turbofan": TaskEntry(
+        "turbofan.load",
+        "NASA C-MAPSS",
+        "Failures ahead: how many flights an engine still has, from one pressure in it",
     ),
     "watch-exercises": TaskEntry(
         "watch_exercises.load",

@@ -1,8 +1,9 @@
-"""Translation from English to French, one character after another: a sequence to a sequence.
+"""Translation from English to French, one piece of a word after another: a sequence to a sequence.
 
 One recurrent network reads "source TAB target LF" as a language model does and is asked for its
-next character from the TAB on: up to there its state encodes, after it decodes, and one step
-contract serves for both.
+next piece from the TAB on: up to there its state encodes, after it decodes, and one step contract
+serves for both. The pieces are learned from the training texts of both languages together, so that
+a name is made of the same pieces in both and can be copied.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runner.front_ends.text import Tokenizer, describe_characters, normalize
+from device_runner.front_ends.text import Tokenizer, describe_pieces, normalize
 from models.metrics import Metric, bits_per_step
 from models.tasks.hash_split import split_by_name
 from models.tasks.interface_messages import (
@@ -27,12 +28,15 @@ from models.tasks.ngram_model import NgramModel
 from models.tasks.sequence_set import SequenceSet
 from models.tasks.shared_texts import split_unshared
 from models.tasks.task import Task
+from models.tasks.word_pieces import learn_pieces
 
 LANGUAGE = "fr"
 SEPARATOR, END = "\t", "\n"
 LONGEST_SOURCE, LONGEST_TARGET = 40, 50
 # Rarer characters of the training data share the id of unknown ones.
 LEAST_COUNT = 3
+# Of two characters and more.
+PIECES = 1500
 
 
 def load() -> Task:
@@ -43,12 +47,8 @@ def load() -> Task:
         MissingDataError: a package is not installed, or not cached and cannot be fetched.
     """
     (train, validation, test), shared = unshared_pairs()
-    front_end = describe_characters(
-        (text for pair in train for text in pair),
-        least_count=LEAST_COUNT,
-        separator=SEPARATOR,
-        end=END,
-    )
+    pieces = learn_pieces((text for pair in train for text in pair), PIECES, LEAST_COUNT)
+    front_end = describe_pieces(pieces, separator=SEPARATOR, end=END)
     tokenizer = Tokenizer(front_end)
     return Task(
         name="translation",
@@ -56,7 +56,7 @@ def load() -> Task:
         validation=_sequences(validation, tokenizer),
         test=_sequences(test, tokenizer),
         labels=tokenizer.names(),
-        channels=("character",),
+        channels=("piece of a word",),
         units="token id",
         frame_period_s=KEYSTROKE_PERIOD_S,
         frame_period_source=KEYSTROKE_SOURCE,
@@ -65,7 +65,7 @@ def load() -> Task:
         vocabulary=tokenizer.vocabulary,
         front_end=front_end,
         metric=Metric(
-            "bits per character", "bits", False, "of the translation's next character",
+            "bits per piece", "bits", False, "of the translation's next piece of a word",
             bits_per_step,
         ),
         baselines=_baselines,

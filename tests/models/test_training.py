@@ -354,3 +354,36 @@ def test_the_score_is_the_tasks_metric(small_task):
     task = replace(small_task, metric=metric)
     history = fit(new_network(task), task, replace(SETTINGS, epochs=1))
     assert history.validation_score == [0.25]
+
+
+# Batches of one length
+
+
+def test_grouped_batches_hold_every_sequence_once_and_are_cut(small_task):
+    seen = []
+
+    def train_step(x, targets, lengths):
+        seen.append((x, lengths))
+        return tf.constant(1.0), tf.constant(1.0)
+
+    settings = replace(SETTINGS, batch_size=4, group_lengths=True)
+    models.training._train_epoch(train_step, small_task.train, settings, 0, None)
+    lengths = np.concatenate([lengths for _, lengths in seen])
+    np.testing.assert_array_equal(np.sort(lengths), np.sort(small_task.train.lengths))
+    longest = small_task.train.padded.shape[1]
+    assert {x.shape[1] for x, _ in seen} <= {longest, *(-(-longest // 4) * n for n in (1, 2, 3))}
+    assert all(x.shape[1] >= lengths.max() for x, lengths in seen)
+    assert sum(x.shape[1] for x, _ in seen) < len(seen) * longest
+    spread = [np.ptp(lengths) for _, lengths in seen]
+    assert np.mean(spread) < np.ptp(small_task.train.lengths) / 2
+
+
+@pytest.mark.parametrize("wanted", ["labels", "steps"])
+def test_a_batch_that_is_cut_has_the_loss_of_the_whole_one(small_task, step_task, wanted):
+    task = small_task if wanted == "labels" else step_task
+    grouped = replace(SETTINGS, epochs=1, batch_size=len(task.train), group_lengths=True)
+    histories = [
+        fit(new_network(task), task, settings)
+        for settings in (grouped, replace(grouped, group_lengths=False))
+    ]
+    assert_same_history(*histories)
