@@ -188,4 +188,6 @@ def _by_count(counts: Counter[str]) -> list[tuple[str, int]]:
 def _name(text: str) -> str:
     if text == " ":
         return "(space)"
+    # The space before a word, in a piece of one, is made visible.
+    text = text.replace(" ", "\N{LOWER ONE EIGHTH BLOCK}")
     return text if text.isprintable() else f"({ascii(text)[1:-1]})"

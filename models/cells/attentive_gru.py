@@ -23,7 +23,8 @@ class AttentiveGRUCell(RecurrentCell):
     h_t = z * h_{t-1} + (1 - z) * h~.
 
     It remembers of each step k_t = tanh(W_k x_t + b_k + U_k h_{t-1}) and
-    v_t = tanh(W_v x_t + b_v + U_v h_{t-1}). For each head, over the last W steps s = t - W + 1 ... t,
+    v_t = tanh(W_v x_t + b_v + U_v h_{t-1}). For each head, over the last W steps
+    s = t - W + 1 ... t,
 
     c_t = sum_s p_s v_s with p = softmax_s(k_s . q_t), q_t = Q h_t + b_q;
     the output is tanh(M_h h_t + M_c c_t + b_m), with the heads' c one after the other.

@@ -6,6 +6,7 @@ section 3.2, without its mark for a word's end: a piece begins with the space be
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -69,7 +70,7 @@ def _count(
     pairs: Counter[Pair], places: dict[Pair, set[str]], word: str, parts: list[str], times: int
 ) -> None:
     """Add a word's pairs so many times, or take them away."""
-    for pair in zip(parts, parts[1:], strict=False):
+    for pair in itertools.pairwise(parts):
         pairs[pair] += times
         if times > 0:
             places.setdefault(pair, set()).add(word)

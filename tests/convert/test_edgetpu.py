@@ -5,14 +5,18 @@ The compiler is in no package: files stripped of what it drops stand in for its 
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from convert.errors import ContractViolationError
 from convert.exporters.edgetpu import restore_contract
 from convert.tflite_editor import TfliteEditor
-from device_runner.errors import BadModelError
+from convert.tflite_objects import index_array, schema_module
+from device_runner.backends.edgetpu import COMPILED_OPERATOR
+from device_runner.errors import BadModelError, MissingRuntimeError
 from device_runner.model.step_file import load_step_model
+from device_runner.model.tflite_schema import CUSTOM_OPERATOR
 from device_runner.stream import Stream
 from device_runner.verify import verify
 from pipeline.cli import main
@@ -101,3 +105,39 @@ def test_the_command(original, stripped, tmp_path):
         failed = CliRunner().invoke(main, ["restore-contract", str(bad), str(original.path)])
         assert failed.exit_code == BadModelError.exit_code
         assert len(failed.stderr.strip().splitlines()) == 1
+
+
+def compile_whole(model) -> None:
+    """Lay the graph out as published compiled models are: one custom operator takes the graph's
+    inputs and gives its outputs, its options hold the program, and no other tensor is left."""
+    schema = schema_module()
+    graph = model.subgraphs[0]
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = CUSTOM_OPERATOR
+    code.customCode, code.version = b"edgetpu-custom-op", 1
+    operator = schema.OperatorT()
+    operator.inputs, operator.outputs = graph.inputs, graph.outputs
+    operator.customOptions = np.frombuffer(b"DWN1 program", np.uint8)
+    kept = [int(index) for index in (*graph.inputs, *graph.outputs)]
+    model.operatorCodes, graph.operators = [code], [operator]
+    graph.tensors = [graph.tensors[index] for index in kept]
+    places = {old: new for new, old in enumerate(kept)}
+    for side in ("inputs", "outputs"):
+        setattr(operator, side, index_array(places[int(i)] for i in getattr(graph, side)))
+        setattr(graph, side, getattr(operator, side))
+    for tensor in graph.tensors:
+        tensor.buffer = 0
+    model.buffers = model.buffers[:1]
+    drop_signature(model)
+
+
+def test_a_graph_that_the_accelerator_takes_whole(original, stripped, tmp_path):
+    """The documented operator of the compiler, as in published models; none could be run here."""
+    restored = restore_contract(stripped(compile_whole), original, tmp_path / "whole.tflite")
+    assert [node.name for node in restored.graph.operators] == [COMPILED_OPERATOR]
+    assert restored.contract.states == original.contract.states
+    shown = CliRunner().invoke(main, ["inspect", str(restored.path)])
+    assert shown.exit_code == 0, shown.output
+    assert "edgetpu-custom-op" in shown.output
+    with pytest.raises((BadModelError, MissingRuntimeError)):
+        Stream(restored, "litert").run(original.golden.x)

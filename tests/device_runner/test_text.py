@@ -13,6 +13,7 @@ from device_runner.front_ends.text import (
     UNKNOWN_ID,
     Tokenizer,
     describe_characters,
+    describe_pieces,
     describe_words,
     split_words,
 )
@@ -47,6 +48,19 @@ def test_characters_are_composed_and_white_space_is_single():
     assert tokenizer.decode([0, 1, tokenizer.encode("t")[0]]) == "\ufffdt"
 
 
+def test_the_longest_piece_is_taken_each_time():
+    pieces = ["t", "h", "e", " ", "th", "the", " th", " then", "n"]
+    tokenizer = Tokenizer(describe_pieces(pieces, end="\n"))
+    ids = tokenizer.encode("the then th\u00e9n\n", verbatim=True)
+    found = [tokenizer.tokens[number - 2] if number > 1 else "?" for number in ids]
+    assert found == ["the", " then", " th", "?", "n", "\n"]
+    assert tokenizer.decode(tokenizer.encode(" then the", verbatim=True)) == " then the"
+    assert tokenizer.end_id == ids[-1]
+    names = tokenizer.names()
+    assert len(set(names)) == len(names)
+    assert all(name.strip() == name and name.isprintable() for name in names)
+
+
 def test_names_are_one_printable_line_each():
     names = Tokenizer(describe_characters(["a b\u2028"], end="\n", separator="\t")).names()
     assert "\n".join(names).splitlines() == list(names)
@@ -56,7 +70,8 @@ def test_names_are_one_printable_line_each():
 
 @given(st.text())
 def test_any_text_has_ids_in_the_vocabulary(text):
-    for front_end in (describe_characters(TEXTS), describe_words(TEXTS)):
+    pieces = describe_pieces(["the", " c", "a"])
+    for front_end in (describe_characters(TEXTS), describe_words(TEXTS), pieces):
         tokenizer = Tokenizer(json.loads(json.dumps(front_end)))
         ids = tokenizer.encode(text)
         assert ids.dtype == "int32"

@@ -13,6 +13,7 @@ from models.tasks.ngram_model import DISCOUNT, NgramModel
 from models.tasks.package_file import cache_folder
 from models.tasks.rated_snippets import DISTRIBUTION, Snippet, families
 from models.tasks.shared_texts import bare, split_unshared
+from models.tasks.word_pieces import learn_pieces
 
 
 def test_names_are_on_one_side_each_and_the_sides_have_their_shares():
@@ -131,6 +132,17 @@ def test_no_message_of_the_languages_is_on_two_sides_but_for_case_and_marks(lang
     assert int(said.split()[0].replace(",", "")) > 0
 
 
+def test_pieces_are_joined_from_what_stands_side_by_side_most_often():
+    """By hand: "ab" stands five times; then " ab" and "abc" three times each, and the space comes
+    first; then " abc" twice."""
+    texts = ["abc abc", "ab abc ab"]
+    assert learn_pieces(texts, 3) == ["a", "b", " ", "c", "ab", " ab", " abc"]
+    assert learn_pieces(texts[::-1], 3) == learn_pieces(texts, 3)
+    assert learn_pieces(texts, 1) == ["a", "b", " ", "c", "ab"]
+    # A pair must stand twice at least, and no piece goes beyond a word.
+    assert learn_pieces(["x y", "x y"], 9) == [" ", "x", "y", " y"]
+
+
 MORE_CACHED = all((cache_folder() / file.name).exists() for file in MORE)
 
 
@@ -140,6 +152,7 @@ def test_no_text_of_a_translation_is_on_two_sides_but_for_case_and_marks():
     sides, said = translation.unshared_pairs()
     check_sides(sides)
     assert "are left out" in said
+    assert [len(side) > count for side, count in zip(sides, (8000, 1000, 2000), strict=True)]
 
 
 @pytest.mark.slow
