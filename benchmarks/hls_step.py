@@ -116,11 +116,13 @@ def hls_step(weights: Weights, frames: Frames, state_bits: int, bits: int, folde
 
     units = len(weights.recurrent)
     state = f"ap_fixed<{state_bits},1,AP_RND,AP_SAT>"
+    # A GRU of hls4ml that is given its state has both matrices in one type.
+    both = fixed(np.concatenate([weights.kernel, weights.recurrent]), bits)
     step = {
         "result": state,
         "accum": SUM,
-        "weight": fixed(weights.kernel, bits),
-        "recurrent_weight": fixed(weights.recurrent, bits),
+        "weight": both,
+        "recurrent_weight": both,
         "bias": SUM,
         "recurrent_bias": SUM,
     }

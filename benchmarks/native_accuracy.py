@@ -40,6 +40,7 @@ FORMS: dict[str, tuple[dict[str, Any], ...]] = {
     "gru": ({}, {"reset_after": False}),
     "graph-gru": ({"nodes": 4},),
     "window-attention": ({"window": 8},),
+    "attentive-gru": ({"window": 8},),
 }
 
 

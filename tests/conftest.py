@@ -23,6 +23,7 @@ FORMS: dict[str, tuple[dict[str, object], ...]] = {
     "gru": ({}, {"reset_after": False}),
     "graph-gru": ({"nodes": 4},),
     "window-attention": ({"window": 8},),
+    "attentive-gru": ({"window": 8},),
     # As grouped-gru.
     "grouped-simple-rnn": (),
     "grouped-lstm": (),

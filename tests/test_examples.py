@@ -15,6 +15,7 @@ from device_runner.model.step_file import load_step_model, pack
 from device_runner.stream import Stream
 from device_runner.synthesis import Voice
 from device_runner.transcription import GreedyDecoder, PrefixBeamDecoder
+from tests import hand_made_steps
 from tests.conftest import KEPT_STEP_MODELS
 from tests.speaking_model import write_speaking_model
 
@@ -83,3 +84,42 @@ def test_a_text_is_spoken(tmp_path):
         length = sound.getnframes() / columns.hop
         assert length == pytest.approx(expected + 2 * MARGIN, abs=2)
         assert any(sound.readframes(sound.getnframes()))
+
+
+HEIGHT, WIDTH = 12, 16
+
+
+def picture_step(x, h):
+    """A step over a picture: its rows' means and the state give the new state and four scores."""
+    import tensorflow as tf
+
+    means = tf.reshape(tf.reduce_mean(x, [2, 3]), (1, HEIGHT))
+    h = tf.tanh(2 * means - 0.5 + 0.5 * h)
+    return {"y": tf.reshape(tf.reduce_sum(tf.reshape(h, (1, 4, 3)), 2), (1, 4)), "h": h}
+
+
+def test_a_decision_is_printed_for_each_picture_of_a_clip(tmp_path, monkeypatch):
+    cv2 = pytest.importorskip("cv2")
+    made = hand_made_steps.Made(
+        picture_step,
+        {"x": hand_made_steps._floats(1, HEIGHT, WIDTH, 3)},
+        {"h": hand_made_steps._floats(1, HEIGHT)},
+    )
+    monkeypatch.setitem(hand_made_steps.MADE, "picture", made)
+    model = hand_made_steps.step_model("picture", tmp_path)
+    clip = str(tmp_path / "clip.avi")
+    writer = cv2.VideoWriter(clip, cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
+    for number in range(20):
+        picture = np.full((48, 64, 3), 20, np.uint8)
+        picture[2 * number : 2 * number + 10, 10:50] = (30, 200, 90)
+        writer.write(picture)
+    writer.release()
+    capture, pictures = cv2.VideoCapture(clip), []
+    while len(pictures) < 20:
+        smaller = cv2.resize(capture.read()[1], (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        pictures.append(np.float32(smaller[..., ::-1]) / 255)
+    y = Stream(model.path).run(np.stack(pictures))
+    lines = run("video_live.py", model.path, clip)
+    decided = [model.labels[row.argmax()] for row in y]
+    assert [re.fullmatch(r"\d+ (.+) \S+", line)[1] for line in lines] == decided
+    assert len(set(decided)) > 1

@@ -10,8 +10,8 @@ contract:
 - ``{"kind": "words", "vocabulary": [WORD...], "lowercase": BOOL}``: one token a word or mark.
 
 Id 0 is padding, 1 stands for everything unknown, the others follow in the order of the
-description. A description of characters or pieces may have ``end`` (the character that ends a text) and
-``separator`` (the one between a text and its translation), both in the alphabet.
+description. A description of characters or pieces may have ``end`` (the character that ends a text)
+and ``separator`` (the one between a text and its translation), both among its tokens.
 
 Text is first brought to Unicode's composed form (NFC), and each run of white space in a line
 becomes one space.
@@ -79,11 +79,12 @@ class Tokenizer:
             )
         self.tokens: tuple[str, ...] = tuple(listed)
         self.vocabulary = FIRST_ID + len(self.tokens)
-        self._split: Callable[[str], Iterable[str]] = {
+        splits: dict[str, Callable[[str], Iterable[str]]] = {
             "characters": iter,
             "pieces": self._pieces,
             "words": split_words,
-        }[str(kind)]
+        }
+        self._split = splits[str(kind)]
         self._space = " " if kind == "words" else ""
         self._longest = max(map(len, self.tokens))
         self._lowercase = bool(front_end.get("lowercase"))

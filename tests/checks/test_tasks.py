@@ -10,7 +10,7 @@ from tests.checks.tasks import check_task
 # Their data is fetched by pip, or takes minutes to be read.
 SLOW = (
     "char-lm", "engine-fault", "engine-fault-noisy", "gestures", "heartbeats", "sentiment",
-    "translation",
+    "translation", "turbofan",
 )  # fmt: skip
 # Made of a folder of sound, here of a small one.
 OF_SOUND = ("keywords", "keywords-synthetic")
