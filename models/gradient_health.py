@@ -79,9 +79,17 @@ def gradient_norms_through_time(
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     return [
-        [float(tf.reduce_mean(tf.norm(tf.concat(at_step, -1), axis=-1))) for at_step in history]
+        [float(tf.reduce_mean(tf.norm(_joined(at_step), axis=-1))) for at_step in history]
         for history in gradients
     ]
+
+
+def _joined(states: tuple[tf.Tensor, ...]) -> tf.Tensor:
+    """A step's states in one tensor, along the last axis; as plain vectors if they have not the
+    same axes."""
+    if len({len(state.shape) for state in states}) > 1:
+        states = tuple(tf.reshape(state, (state.shape[0], -1)) for state in states)
+    return tf.concat(states, -1)
 
 
 def _last_outputs(

@@ -82,8 +82,7 @@ def test_the_benchmark_measures_a_clip(tmp_path):
         writer.write(np.full((48, 64, 3), 4 * number, np.uint8))
     writer.release()
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "video_step.py", "--sizes", "24", "--clip", clip,
-         "--backends", "litert"],
+        [sys.executable, ROOT / "benchmarks" / "video_step.py", "--sizes", "24", "--clip", clip],
         cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
