@@ -74,8 +74,8 @@ class Cuda:
         """Give a float32 array in memory that the GPU copies from and to without a detour."""
         count = int(np.prod(shape))
         (address,) = self._call("cudaMallocHost", 4 * count)
-        numbers = (ctypes.c_float * count).from_address(int(address))
-        return np.frombuffer(numbers, np.float32).reshape(shape)
+        pointer = ctypes.cast(int(address), ctypes.POINTER(ctypes.c_float))
+        return np.ctypeslib.as_array(pointer, (count,)).reshape(shape)
 
     def copy(self, target: int, source: int, size: int, to_device: bool) -> None:
         """Queue a copy of so many bytes."""
@@ -96,7 +96,8 @@ class Engine:
         self._context = _built(to_onnx(model))
         contract = model.contract
         x, y = contract.input, contract.answers[0]
-        self._frame, self._answer = cuda.host_array(x.shape), cuda.host_array(y.shape)
+        self._frame: NDArray[np.float32] = cuda.host_array(x.shape)
+        self._answer: NDArray[np.float32] = cuda.host_array(y.shape)
         self._x, self._y = (
             cuda.device_buffer(array.nbytes) for array in (self._frame, self._answer)
         )
@@ -122,7 +123,8 @@ class Engine:
         self._context.execute_async_v3(int(cuda.stream))
         cuda.copy(self._answer.ctypes.data, self._y, self._answer.nbytes, to_device=False)
         cuda.wait()
-        return self._answer[0]
+        answer: NDArray[np.float32] = self._answer[0]
+        return answer
 
 
 def _built(onnx_bytes: bytes) -> Any:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import click
 import numpy as np
 from sacrebleu.metrics.chrf import CHRF
-from sacrebleu.significance import PairedTest
+from sacrebleu.significance import PairedTest, Result
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from device_runner.generation import generating_tokenizer, translate
@@ -48,12 +48,12 @@ def compare(written: dict[str, list[str]], references: list[str]) -> dict[str, s
         list(written.items()), {"chrF": CHRF()}, [references], test_type="bs", n_samples=SAMPLES
     )
     _, scores = test()
-    names, results = scores["System"], scores["chrF2"]
-    return {
-        name: f"chrF {found.score:.1f} (+- {found.ci:.1f}"
-        + (")" if found.p_value is None else f", p {found.p_value:.3f})")
-        for name, found in zip(names, results, strict=True)
-    }
+    said = {}
+    for name, found in zip(scores["System"], scores["chrF2"], strict=True):
+        if isinstance(found, Result):  # the names are texts, the scores are these
+            chance = "" if found.p_value is None else f", p {found.p_value:.3f}"
+            said[str(name)] = f"chrF {found.score:.1f} (+- {found.ci:.1f}{chance})"
+    return said
 
 
 @click.command(help=__doc__)
@@ -71,7 +71,7 @@ def main(files: tuple[str, ...], backend: str, shown: int, validation: bool) -> 
         tokenizer = generating_tokenizer(stream.model)
         written[file] = [translate(stream, tokenizer, text, LONGEST_TARGET) for text in sources]
     for name, score in compare(written, references).items():
-        texts = written[name.removeprefix("Baseline: ")]
+        texts = written[name]
         right = sum(one == wanted for one, wanted in zip(texts, references, strict=True))
         click.echo(f"{name}: {score}; {right} of {len(texts)} as the reference")
     step = len(sources) // max(shown, 1)
