@@ -23,11 +23,11 @@ static bool has_dot(void) { return false; }
 
 /* The compiler's own question answers no under some compilers, so the processor is asked. */
 typedef struct {
-  uint32_t leaf1_c, leaf7_b, leaf7_c, saved;
+  uint32_t leaf1_c, leaf7_b, leaf7_c, leaf7_1_a, saved;
 } features;
 
 static features ask(void) {
-  features f = {0, 0, 0, 0};
+  features f = {0, 0, 0, 0, 0};
   uint32_t a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return f;
   f.leaf1_c = c;
@@ -39,6 +39,7 @@ static features ask(void) {
     f.leaf7_b = b;
     f.leaf7_c = c;
   }
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) f.leaf7_1_a = a;
   return f;
 }
 static bool has(uint32_t found, uint32_t wanted) { return (found & wanted) == wanted; }
@@ -57,6 +58,9 @@ const es_instructions *es_instructions_here(void) {
   if (avx2 && has(f.leaf7_b, BIT(16) | BIT(17) | BIT(30) | BIT(31)) &&
       has(f.leaf7_c, BIT(1) | BIT(11)) && has(f.saved, 0xE6))
     return &es_avx512;
+#endif
+#ifdef ES_HAVE_AVX_VNNI
+  if (avx2 && has(f.leaf7_1_a, BIT(4))) return &es_avx_vnni;
 #endif
 #ifdef ES_HAVE_AVX2
   if (avx2) return &es_avx2;

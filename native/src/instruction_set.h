@@ -19,6 +19,11 @@ typedef struct es_instructions {
 #ifndef ES_NO_AVX2
 #define ES_HAVE_AVX2
 extern const es_instructions es_avx2;
+/* Compilers from GCC 11 and clang 12 on know it. */
+#if !defined(ES_NO_AVX_VNNI) && (__GNUC__ >= 11 || defined(__clang__) && __clang_major__ >= 12)
+#define ES_HAVE_AVX_VNNI
+extern const es_instructions es_avx_vnni;
+#endif
 #endif
 #ifndef ES_NO_AVX512
 #define ES_HAVE_AVX512

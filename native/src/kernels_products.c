@@ -11,12 +11,18 @@ static void run_products(const es_op *op, char *block) {
     memcpy((char *)es_at(run->to, block) + run->to_byte,
            (char *)es_at(run->from, block) + run->from_byte, run->bytes);
   }
+  const bool backwards = ((const es_stream *)block)->backwards;
   for (size_t i = 0; i < op->n[0]; i++) {
-    const es_planned *p = &planned[i];
+    const es_planned *p = &planned[backwards ? op->n[0] - 1 - i : i];
     const void *x[2] = {es_at(p->x[0], block), p->x[1] ? es_at(p->x[1], block) : NULL};
-    p->kernel(&p->product, x, es_at(p->out, block));
+    p->kernel(&p->product, x, (char *)es_at(p->out, block) + p->out_byte);
   }
 }
+
+/* A product of more units is cut into pieces. They are computed from the first to the last, and at
+ * the next step from the last to the first: so it begins with the weights that the step before has
+ * left in the nearest cache. */
+#define PIECE 64
 
 /* Put a term's weights into an instruction set's blocks, behind `before` inputs of another one. */
 static void pack(char *packed, const es_products *how, const es_part_term *term, es_sum_kind kind,
@@ -216,10 +222,48 @@ static bool has_lowest(const es_part *part) {
   return false;
 }
 
+/* The kernels of a part. */
+static const es_products *products_of(const es_loader *l, const es_part *part) {
+  const es_products *how = l->instructions->products;
+  const bool refused = part->terms[0].connected->kind == ES_SUM_I8 && !how->lowest;
+  return refused && has_lowest(part) ? &es_products_portable : how;
+}
+
+/* How many pieces a part may have. */
+static size_t most_pieces(const es_products *how, const es_part *part) {
+  return how == &es_products_portable ? 1 : es_up(part->units, PIECE) / PIECE;
+}
+
+/* Cut a dense product into pieces, the first of which is the whole; return how many they are. */
+static size_t cut(es_planned *pieces, const es_products *how, const es_part *part) {
+  const es_planned whole = pieces[0];
+  const es_sum_kind kind = part->terms[0].connected->kind;
+  const size_t size = kind == ES_SUM_F32 ? 4 : kind == ES_SUM_F16 ? 2 : 1;
+  const size_t group = kind == ES_SUM_I8 ? how->group : kind == ES_SUM_I16 ? 2 : 1;
+  const size_t count = most_pieces(how, part);
+  for (size_t i = 0; i < count && count > 1; i++) {
+    es_planned *piece = &pieces[i];
+    const size_t first = i * PIECE;
+    *piece = whole;
+    piece->product.units = part->units - first < PIECE ? part->units - first : PIECE;
+    piece->out_byte = first * es_type_bytes(part->out->type);
+    for (int n = 0; n < whole.product.term_count; n++) {
+      es_term *t = &piece->product.terms[n];
+      t->weights = (const char *)t->weights + first * es_up(t->width, group) * size;
+      t->bias = (const char *)t->bias + first * (kind == ES_SUM_I16 ? 8 : 4);
+      if (t->scales) t->scales += first;
+    }
+  }
+  return count;
+}
+
 es_status es_plan_products(es_loader *l, es_op *op, es_part *const *parts, size_t count) {
-  size_t most_runs = 1;
-  for (size_t i = 0; i < count; i++) most_runs += 2 * parts[i]->terms[0].connected->rows;
-  es_planned *planned = es_take(l, count * sizeof *planned);
+  size_t most_runs = 1, most = 0, pieces = 0;
+  for (size_t i = 0; i < count; i++) {
+    most_runs += 2 * parts[i]->terms[0].connected->rows;
+    most += most_pieces(l->instructions->products, parts[i]);
+  }
+  es_planned *all = es_take(l, most * sizeof *all);
   es_run *runs = es_take(l, most_runs * sizeof *runs);
   op->in = es_take(l, 3 * count * sizeof *op->in);
   op->out = es_take(l, 2 * count * sizeof *op->out);
@@ -227,32 +271,36 @@ es_status es_plan_products(es_loader *l, es_op *op, es_part *const *parts, size_
   for (size_t i = 0; i < count; i++) {
     const es_part *part = parts[i];
     const es_connected *c = part->terms[0].connected;
-    const es_products *how = l->instructions->products;
-    if (c->kind == ES_SUM_I8 && !how->lowest && has_lowest(part)) how = &es_products_portable;
-    planned[i].product = (es_product){.units = part->units, .rows = c->rows, .stride = part->units,
+    const es_products *how = products_of(l, part);
+    es_planned *planned = &all[pieces];
+    planned->product = (es_product){.units = part->units, .rows = c->rows, .stride = part->units,
                                       .term_count = part->term_count, .low = part->low,
                                       .high = part->high, .zero = part->zero,
                                       .activation = part->activation, .table = part->table};
-    planned[i].kernel = how->kernels[c->kind];
-    planned[i].out = op->out[op->out_count++] = part->out;
+    planned->kernel = how->kernels[c->kind];
+    planned->out = op->out[op->out_count++] = part->out;
     for (int t = 0; t < part->term_count; t++) op->in[op->in_count++] = part->terms[t].connected->x;
     if (part->term_count > 1 && (c->kind == ES_SUM_F32 || c->kind == ES_SUM_F16)) {
-      fill_joined(l, how, part, &planned[i]);
-      planned[i].x[0] = joined(l, op, runs, part);
+      fill_joined(l, how, part, planned);
+      planned->x[0] = joined(l, op, runs, part);
     } else {
-      for (int t = 0; t < part->term_count; t++) fill_term(l, how, part, t, &planned[i]);
+      for (int t = 0; t < part->term_count; t++) fill_term(l, how, part, t, planned);
     }
     if (l->status) return l->status;
-    if (!is_sparse(part, how)) continue;
-    const bool one = planned[i].product.term_count == 1;
-    for (int t = 0; t < planned[i].product.term_count; t++)
+    if (!is_sparse(part, how)) {
+      pieces += cut(planned, how, part);
+      continue;
+    }
+    pieces++;
+    const bool one = planned->product.term_count == 1;
+    for (int t = 0; t < planned->product.term_count; t++)
       if (fill_sparse(l, &part->terms[t], one ? part->term_count : 1, part->units,
-                      &planned[i].product.terms[t]))
+                      &planned->product.terms[t]))
         return l->status;
-    planned[i].kernel = c->kind == ES_SUM_I8 ? how->sparse_i8 : how->sparse_f32;
+    planned->kernel = c->kind == ES_SUM_I8 ? how->sparse_i8 : how->sparse_f32;
   }
-  op->packed = planned;
-  op->n[0] = count;
+  op->packed = all;
+  op->n[0] = pieces;
   op->runs = runs;
   op->code = ES_CODE_NONE;
   op->run = run_products;

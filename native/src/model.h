@@ -67,6 +67,7 @@ struct es_model {
 struct es_stream {
   const es_model *model;
   int64_t frame; /* of a cycle of phases, or of a window */
+  bool backwards; /* every other step's products */
 };
 
 /* Loading: for which kernels, how values are aligned; memory that lives as long as the model, and

@@ -41,11 +41,12 @@ typedef struct es_part {
   bool dropped;
 } es_part;
 
-/* A product that is ready, and where its values are. */
+/* A product or a piece of one that is ready, and where its values are. */
 typedef struct {
   es_product product;
   es_product_kernel kernel;
   const es_tensor *x[2], *out;
+  size_t out_byte;
 } es_planned;
 
 /* Make an operator that computes these products. */

@@ -57,6 +57,7 @@ static const es_phase *compute(es_stream *s) {
   const es_model *m = s->model;
   const es_phase *phase = &m->phases[m->window.steps ? 0 : m->phase_of[s->frame]];
   char *block = (char *)s;
+  s->backwards = !s->backwards;
   for (size_t i = 0; i < phase->graph.op_count; i++) {
     const es_op *op = &phase->graph.ops[i];
     if (op->run) op->run(op, block);
