@@ -97,7 +97,8 @@ STEPS ?= 10000000
 LONG_STREAMS := native/tests/long_streams.c native/src/*.c -lpthread -lm
 test-native: ## libedgestep on damaged files, under sanitizers, by each instruction set (needs gcc or clang)
 	mkdir -p .cache
-	for without in "" "-DES_NO_AVX512" "-DES_NO_AVX512 -DES_NO_AVX2 -DES_NO_NEON"; do \
+	for without in "" "-DES_NO_AVX512" "-DES_NO_AVX512 -DES_NO_AVX_VNNI" \
+	    "-DES_NO_AVX512 -DES_NO_AVX2 -DES_NO_NEON"; do \
 	  $(ADDRESSES) $$without -o .cache/damaged_files native/tests/damaged_files.c native/src/*.c -lm && \
 	  .cache/damaged_files 10000 tests/step_models/*.tflite || exit 1; \
 	done
