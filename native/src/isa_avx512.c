@@ -44,6 +44,7 @@ static inline __m512 reciprocal(__m512 x) {
 /* Inputs are made positive: the instruction multiplies unsigned bytes by signed ones. Their vector
  * is loaded whole first: a scalar would pass through the port that shuffles. */
 #define four_of(bytes) _mm512_xor_si512(_mm512_set1_epi32(bytes), _mm512_set1_epi8(-128))
+#define four_moved(bytes) _mm512_set1_epi32(bytes)
 #define dot4(a, w, x) \
   ((integers)_mm512_dpbusd_epi32((__m512i)(a), x, _mm512_loadu_si512((const void *)(w))))
 #define dot2(a, w, x)                                  \

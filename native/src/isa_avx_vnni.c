@@ -16,6 +16,7 @@
 #define LOWEST true
 typedef __m256i fours;
 #define four_of(bytes) _mm256_xor_si256(_mm256_set1_epi32(bytes), _mm256_set1_epi8(-128))
+#define four_moved(bytes) _mm256_set1_epi32(bytes)
 #define dot4(a, w, x) \
   ((integers)_mm256_dpbusd_avx_epi32((__m256i)(a), x, _mm256_loadu_si256((const void *)(w))))
 

@@ -8,7 +8,7 @@
 
 const es_products es_products_portable = {
     ES_QUAD, 4,    0,    true, {products_f32, products_f16, products_hybrid, products_i8, products_i16},
-    NULL,    NULL};
+    NULL,    NULL, 1};
 
 #include "elementwise_lanes.h"
 

@@ -139,79 +139,6 @@ static const es_tensor *joined(es_loader *l, es_op *op, es_run *runs, const es_p
   return both;
 }
 
-/* A block's inputs are a multiple, so that its loop has no rest. */
-#define SPARSE_STRIDE 16
-
-/* Whether a block of units has a weight of an input. */
-static bool has_weights(const es_part_term *term, es_sum_kind kind, size_t first, size_t k) {
-  const es_connected *c = term->connected;
-  for (size_t u = 0; u < ES_SPARSE_UNITS; u++) {
-    const size_t at = (term->first + first + u) * c->width + k;
-    if (kind == ES_SUM_I8 ? ((const int8_t *)c->weights->constant)[at] != 0
-                          : ((const float *)c->weights->constant)[at] != 0)
-      return true;
-  }
-  return false;
-}
-
-/* Whether so many blocks are zero that the others alone are faster. */
-static bool is_sparse(const es_part *part, const es_products *how) {
-  const es_sum_kind kind = part->terms[0].connected->kind;
-  if (kind == ES_SUM_F32 ? !how->sparse_f32 : kind != ES_SUM_I8 || !how->sparse_i8) return false;
-  if (part->units % ES_SPARSE_UNITS) return false;
-  size_t width = 0, full = 0, blocks = 0;
-  for (int t = 0; t < part->term_count; t++) width += part->terms[t].connected->width;
-  const size_t most = part->units / ES_SPARSE_UNITS * es_up(width, SPARSE_STRIDE);
-  if (width < (kind == ES_SUM_I8 ? 128 : 64) || width > UINT16_MAX || most > ES_SPARSE_MOST) return false;
-  for (int t = 0; t < part->term_count; t++)
-    for (size_t first = 0; first < part->units; first += ES_SPARSE_UNITS)
-      for (size_t k = 0; k < part->terms[t].connected->width; k++, blocks++)
-        full += has_weights(&part->terms[t], kind, first, k);
-  return full <= blocks / 2;
-}
-
-/* Put a sparse matrix, of one or two terms side by side, in the place of a dense one. */
-static es_status fill_sparse(es_loader *l, const es_part_term *terms, int term_count,
-                             size_t units, es_term *t) {
-  const es_sum_kind kind = terms[0].connected->kind;
-  const size_t size = kind == ES_SUM_I8 ? 1 : 4, blocks = units / ES_SPARSE_UNITS;
-  const size_t most = blocks * es_up(t->width, SPARSE_STRIDE);
-  uint16_t *places = es_take(l, most * sizeof *places);
-  uint8_t *near = es_take(l, es_up(most, 64)); /* read in vectors */
-  uint32_t *begins = es_take(l, (blocks + 1) * sizeof *begins);
-  char *weights = es_take(l, most * ES_SPARSE_UNITS * size);
-  if (l->status) return l->status;
-  uint32_t count = 0;
-  for (size_t b = 0; b < blocks; b++) {
-    size_t before = 0;
-    begins[b] = count;
-    for (int n = 0; n < term_count; before += terms[n++].connected->width) {
-      const es_connected *c = terms[n].connected;
-      for (size_t k = 0; k < c->width; k++) {
-        if (!has_weights(&terms[n], kind, b * ES_SPARSE_UNITS, k)) continue;
-        for (size_t u = 0; u < ES_SPARSE_UNITS; u++) {
-          const size_t in = count - begins[b];
-          const size_t at = kind == ES_SUM_I8 ? (in / 4 * ES_SPARSE_UNITS + u) * 4 + in % 4
-                                              : in * ES_SPARSE_UNITS + u;
-          memcpy(weights + (begins[b] * ES_SPARSE_UNITS + at) * size,
-                 (const char *)c->weights->constant +
-                     ((terms[n].first + b * ES_SPARSE_UNITS + u) * c->width + k) * size,
-                 size);
-        }
-        near[count] = (uint8_t)(before + k);
-        places[count++] = (uint16_t)(before + k);
-      }
-    }
-    count = (uint32_t)es_up(count, SPARSE_STRIDE); /* weights of zero, of the first input */
-  }
-  begins[blocks] = count;
-  t->weights = weights;
-  t->places = places;
-  t->begins = begins;
-  t->near = t->width <= 256 ? near : NULL;
-  return ES_OK;
-}
-
 static bool has_lowest(const es_part *part) {
   for (int i = 0; i < part->term_count; i++) {
     const es_connected *c = part->terms[i].connected;
@@ -287,15 +214,15 @@ es_status es_plan_products(es_loader *l, es_op *op, es_part *const *parts, size_
       for (int t = 0; t < part->term_count; t++) fill_term(l, how, part, t, planned);
     }
     if (l->status) return l->status;
-    if (!is_sparse(part, how)) {
+    if (!es_is_sparse(part, how)) {
       pieces += cut(planned, how, part);
       continue;
     }
     pieces++;
     const bool one = planned->product.term_count == 1;
     for (int t = 0; t < planned->product.term_count; t++)
-      if (fill_sparse(l, &part->terms[t], one ? part->term_count : 1, part->units,
-                      &planned->product.terms[t]))
+      if (es_fill_sparse(l, how, &part->terms[t], one ? part->term_count : 1, part->units,
+                         &planned->product.terms[t]))
         return l->status;
     planned->kernel = c->kind == ES_SUM_I8 ? how->sparse_i8 : how->sparse_f32;
   }

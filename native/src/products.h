@@ -25,8 +25,10 @@ typedef struct {
   const float *scales; /* of a sum in steps of the term; of a weight, if values are float */
   float low, high;     /* limits of an integer term, without its zero point */
   float step;          /* of two integer terms: a step of this one in steps of the sum */
-  /* Of a sparse matrix: for each block of ES_SPARSE_UNITS, which inputs it has weights of, and
-   * where its own begin. `near` has the places' lowest 8 bits, if there are no others. */
+  /* Of a sparse matrix: so many blocks of ES_SPARSE_UNITS are summed together, `group` inputs of one
+   * after those of another; which inputs they have weights of, and where those of the next blocks
+   * begin. `near` has the places' lowest 8 bits, if there are no others. */
+  uint32_t together;
   const uint16_t *places;
   const uint8_t *near;
   const uint32_t *begins;
@@ -56,6 +58,7 @@ typedef struct {
   bool lowest;   /* whether a weight may be -128 */
   es_product_kernel kernels[ES_SUM_KINDS];
   es_product_kernel sparse_f32, sparse_i8;
+  size_t sparse_blocks; /* of int8 that fill a kernel's registers together */
 } es_products;
 
 extern const es_products es_products_portable;

@@ -306,4 +306,4 @@ static void integer_i16(const es_product *p, const void *const *inputs, void *ou
 
 static const es_products products = {
     LANES, 4, SHIFT, LOWEST, {real_f32, real_f16, real_hybrid, integer_i8, integer_i16},
-    sparse_f32, sparse_i8};
+    sparse_f32, sparse_i8, SPARSE_BLOCKS};

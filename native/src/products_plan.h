@@ -50,5 +50,10 @@ typedef struct {
 } es_planned;
 
 /* Make an operator that computes these products. */
+/* Whether so many of a matrix's blocks are zero that the others alone are faster; and put those, of
+ * one or two terms side by side, in the place of the dense matrix (pack_sparse.c). */
+bool es_is_sparse(const es_part *part, const es_products *how);
+es_status es_fill_sparse(es_loader *l, const es_products *how, const es_part_term *terms,
+                         int term_count, size_t units, es_term *t);
 es_status es_plan_products(es_loader *l, es_op *op, es_part *const *parts, size_t count);
 #endif

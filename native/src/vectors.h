@@ -14,6 +14,7 @@
  *     lesser(a, b), greater(a, b)     the second one if one is NaN
  *     reciprocal(x)           1 / x, to about the last bit
  *     four_of(bytes)          four int8 inputs, as the next one wants them in `fours`
+ *     four_moved(bytes)       the same of inputs that are moved by SHIFT, if that is faster
  *     dot4(a, w, x)           a + the sums of four products each, of int8
  *     dot2(a, w, x)           a + the sums of two products each, of int8 weights and int16
  *     look_up(table, x, y, n) y[i] = table[(uint8_t)x[i]]
