@@ -22,6 +22,11 @@ COMMANDS: dict[str, CommandEntry] = {
         EXPERIMENT,
         "Search for the network that suits a device.",
     ),
+    "results": CommandEntry(
+        "pipeline.commands.results.results_command",
+        EXPERIMENT,
+        "Ask the results of many machines, or compare two runs.",
+    ),
     "zoo": CommandEntry(
         "pipeline.commands.zoo.zoo_command", EXPERIMENT, "List cells, stacks and tasks."
     ),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import traceback
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -67,7 +68,8 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     except click.ClickException as error:
         answer = {"state": FAILED, "reason": error.message}
     except (ValueError, TypeError, IndexError, MemoryError) as error:
-        # A cell or layer did not say in its own words what it takes.
+        # A cell or layer did not say in its own words what it takes; where, the worker's log says.
+        traceback.print_exc()
         answer = {"state": FAILED, "reason": f"{type(error).__name__}: {one_line(error)}"}
     if "file" in answer:
         answer["file"] = Path(answer["file"]).relative_to(job["folder"]).as_posix()

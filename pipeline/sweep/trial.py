@@ -83,8 +83,7 @@ class Trial:
             intervals[f"{P99}:{device}"] = [one["low_ns"], one["high_ns"]]
         if "score" in latest:
             objectives[ACCURACY], intervals[ACCURACY] = latest["score"], latest["interval"]
-        kept = ("sha256", "file_bytes", "parameters", "frame_period_s", "curve", "by_seed",
-                "node")  # fmt: skip
+        kept = ("sha256", "file_bytes", "parameters", "frame_period_s", "curve", "by_seed")
         return {
             "trial": self.number,
             "state": state,
@@ -99,4 +98,5 @@ class Trial:
             **{name: facts[name] for name in kept if name in facts},
             "reason": latest.get("reason"),
             "seconds": self.seconds,
+            "node": latest.get("node"),
         }

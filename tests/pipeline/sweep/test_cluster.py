@@ -17,7 +17,7 @@ from tests.pipeline.sweep.test_bookkeeping import SETTINGS, run
 ROOT = Path(__file__).parents[3]
 SWEEP = """
 name = "cluster"
-trials = 6
+trials = 8
 objectives = ["accuracy", "bytes"]
 [recipe]
 task = "japanese-vowels"
@@ -29,7 +29,7 @@ steps = 100
 startup = 3
 [space]
 cell = ["gru", "simple-rnn"]
-units = [2, 4, 6]
+units = [2, 3, 4, 6]
 scheme = ["float32", "int8"]
 """
 
@@ -76,19 +76,21 @@ def test_a_cluster_loses_a_node_and_the_sweep_ends_complete(tmp_path, database):
         )  # fmt: skip
 
         def nodes_seen() -> set[str]:
-            return {one["node"] for one in lines(results) if "node" in one}
+            return {one["node"] for one in lines(results) if one.get("node")}
 
         deadline = time.monotonic() + 900
         while len(nodes_seen()) < 2 and sweep.poll() is None and time.monotonic() < deadline:
             time.sleep(0.5)
         both = nodes_seen()
         assert len(both) == 2, sweep.communicate()[0] if sweep.poll() is not None else both
+        done = len([one for one in lines(results) if one["kind"] == "trial"])
+        assert done < 8, "the second node came too late"
         nodes.kill(second)
         output, _ = sweep.communicate(timeout=900)
         assert sweep.returncode == 0, output
     finally:
         nodes.close()
     ended = [one for one in lines(results) if one["kind"] == "trial"]
-    assert sorted(one["trial"] for one in ended) == list(range(6))
+    assert sorted(one["trial"] for one in ended) == list(range(8))
     assert {one["state"] for one in ended} <= {"complete", "pruned"}
     assert lines(results)[-1]["kind"] == "front"
