@@ -29,6 +29,8 @@ DRIFT_STEPS = 10_000
 # With a window nothing is older than it: so many answers tell.
 DRIFT_ANSWERS = 1000
 DRIFT_SEED = 7
+# The stream is judged in so many parts, one after another.
+DRIFT_PARTS = 20
 
 
 def evaluate_step_model(
@@ -129,6 +131,15 @@ def drift(stream: Stream, step: FloatStep, sequences: Sequence[Any]) -> Drift:
         rms_last_tenth=round(compare(outputs[-tenth:], reference[-tenth:])[0] / spread, 5),
         max_abs=round(largest / spread, 5),
         argmax_agreement=round(agreement, 4),
+        rms_by_part=tuple(
+            round(compare(ours, theirs)[0] / spread, 5)
+            for ours, theirs in zip(
+                np.array_split(outputs, DRIFT_PARTS),
+                np.array_split(reference, DRIFT_PARTS),
+                strict=True,
+            )
+            if len(ours)
+        ),
     )
 
 

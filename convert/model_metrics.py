@@ -23,6 +23,7 @@ class Drift:
         rms, rms_first_tenth, rms_last_tenth, max_abs: errors of the outputs as shares of the float
             outputs' spread.
         argmax_agreement: share of equal decisions, in [0, 1].
+        rms_by_part: rms as above, of equal parts of the stream in order; empty in older files.
     """
 
     steps: int
@@ -31,6 +32,7 @@ class Drift:
     rms_last_tenth: float = 0.0
     max_abs: float = 0.0
     argmax_agreement: float = 1.0
+    rms_by_part: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Write it as in a contract."""
@@ -40,7 +42,8 @@ class Drift:
     def read(cls, raw: Mapping[str, Any]) -> Drift:
         """Read what :meth:`to_json` wrote; other entries are left out."""
         names = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in raw.items() if name in names})
+        known = {name: value for name, value in raw.items() if name in names}
+        return cls(**{**known, "rms_by_part": tuple(known.get("rms_by_part", ()))})
 
 
 @dataclass(frozen=True)

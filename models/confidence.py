@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,18 +86,48 @@ def paired_difference(
     if not ours or len(ours) != len(theirs) or len(sizes) != 1 or sizes == {0}:
         raise ValueError("the two models were not judged with the same seeds on the same sequences")
     seeds, sequences = len(ours), sizes.pop()
+    value = np.mean([a.score - b.score for a, b in zip(ours, theirs, strict=True)])
+    low, high = _interval(
+        lambda weights: _drawn(ours, weights) - _drawn(theirs, weights), sequences, seeds, draws
+    )
+    return Difference(float(value), low, high, seeds, sequences)
+
+
+def score_interval(models: Sequence[ItemScores], draws: int = DRAWS) -> tuple[float, float]:
+    """Find the interval of a score over sequences and seeds, drawn as in :func:`paired_difference`.
+
+    Args:
+        models: one for each seed, over the same sequences; at least one.
+
+    Returns:
+        Its ends, in the metric's own numbers.
+
+    Example:
+        >>> low, high = score_interval([ItemScores(np.arange(100) % 2, np.ones(100))])
+        >>> low < 0.5 < high
+        True
+    """
+    return _interval(lambda weights: _drawn(models, weights), len(models[0]), len(models), draws)
+
+
+def _interval(
+    values: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    sequences: int,
+    seeds: int,
+    draws: int,
+) -> tuple[float, float]:
+    """Draw sequences and seeds; ``values`` gives [draws, seeds] of weights [draws, sequences]."""
     generator = np.random.default_rng(SEED)
     found: list[NDArray[np.float64]] = []
     for start in range(0, draws, _CHUNK):
         count = min(_CHUNK, draws - start)
         weights = generator.multinomial(sequences, np.full(sequences, 1 / sequences), count)
         of_seeds = generator.multinomial(seeds, np.full(seeds, 1 / seeds), count) / seeds
-        found.append((of_seeds * (_drawn(ours, weights) - _drawn(theirs, weights))).sum(1))
+        found.append((of_seeds * values(weights)).sum(1))
     tail = 100 * (1 - LEVEL) / 2
     drawn = np.concatenate(found)
-    value = np.mean([a.score - b.score for a, b in zip(ours, theirs, strict=True)])
     low, high = np.percentile(drawn[np.isfinite(drawn)], (tail, 100 - tail))
-    return Difference(float(value), float(low), float(high), seeds, sequences)
+    return float(low), float(high)
 
 
 def _drawn(models: Sequence[ItemScores], weights: NDArray[np.int64]) -> NDArray[np.float64]:

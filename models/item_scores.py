@@ -27,6 +27,9 @@ from models.tasks.sequence_set import SequenceSet
 
 Outputs = NDArray[Any]
 
+# More classes than this are no picture.
+MOST_CLASSES = 40
+
 
 @dataclass(frozen=True)
 class ItemScores:
@@ -35,10 +38,13 @@ class ItemScores:
     Attributes:
         gained: float64 [sequences]; of an accuracy, how many decisions were right.
         wanted: float64 [sequences]; of an accuracy, how many decisions there were.
+        confusion: of an accuracy, how often each class was decided where each was wanted, int64
+            [wanted, decided]; None of other metrics and of many classes.
     """
 
     gained: NDArray[np.float64]
     wanted: NDArray[np.float64]
+    confusion: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Number of sequences."""
@@ -51,11 +57,13 @@ class ItemScores:
 
     def to_json(self) -> dict[str, Any]:
         """Write it for JSON: one bit a sequence if each is right or wrong, else float32."""
+        confusion = {} if self.confusion is None else {"confusion": self.confusion.tolist()}
         if np.isin(self.gained, (0, 1)).all() and (self.wanted == 1).all():
             packed = np.packbits(self.gained.astype(bool))
-            return {"sequences": len(self), "right": _encoded(packed)}
+            return {"sequences": len(self), "right": _encoded(packed), **confusion}
         return {
             "sequences": len(self),
+            **confusion,
             "gained": _encoded(self.gained.astype("<f4")),
             "wanted": _encoded(self.wanted.astype("<f4")),
         }
@@ -89,7 +97,12 @@ class ItemScores:
             )
         if not len(gained) == len(wanted) == count:
             raise ValueError(f"the scores of {count} sequences are not all there")
-        return cls(gained, wanted)
+        counts = None
+        if "confusion" in raw:
+            counts = np.array(raw["confusion"], np.int64)
+            if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
+                raise ValueError(f"decisions of classes have shape {counts.shape}")
+        return cls(gained, wanted, counts)
 
 
 def item_scores(metric: Metric, outputs: Outputs, data: SequenceSet) -> ItemScores | None:
@@ -106,7 +119,27 @@ def item_scores(metric: Metric, outputs: Outputs, data: SequenceSet) -> ItemScor
     if parts is None:
         return None
     gained, wanted = parts(outputs, data)
-    return ItemScores(np.asarray(gained, np.float64), np.asarray(wanted, np.float64))
+    counts = _confusion(metric, outputs, data)
+    return ItemScores(np.asarray(gained, np.float64), np.asarray(wanted, np.float64), counts)
+
+
+def _confusion(metric: Metric, outputs: Outputs, data: SequenceSet) -> NDArray[np.int64] | None:
+    """Count decisions by the class that was wanted, int64 [wanted, decided]."""
+    classes = outputs.shape[-1]
+    if classes > MOST_CLASSES:
+        return None
+    if metric.compute is accuracy:
+        wanted, decided = data.labels, decisions(outputs, data.lengths)
+    elif metric.compute is step_accuracy:
+        rows = [labels >= 0 for labels in data.step_labels or []]
+        pairs = list(zip(outputs, data.step_labels or [], rows, strict=True))
+        wanted = np.concatenate([labels[row] for _, labels, row in pairs])
+        decided = np.concatenate([logits[: len(row)][row].argmax(-1) for logits, _, row in pairs])
+    else:
+        return None
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (wanted, decided), 1)
+    return counts
 
 
 _Parts = tuple[Any, Any]

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from markupsafe import Markup
+from numpy.typing import NDArray
 
 from device_runner.atomic_write import write_atomically
+from device_runner.model.step_file import load_step_model
 from models.metrics import MetricDescription
+from pipeline import report_charts as charts
 from pipeline.all_stages import Outcome
 from pipeline.differences import Compared
-from pipeline.drawing import MARKERS, colors_of, svg
+from pipeline.networks import models_by_file
+from pipeline.report_answer import Answer, answer
 from pipeline.robustness.page import robustness_part
 from pipeline.spoken import spoken
 from pipeline.stages.calibrate import StateRange, load_state_ranges
 from pipeline.stages.history import NetworkHistory
-from pipeline.table import Row, compared, make_rows, pareto_front, remarks, title
+from pipeline.table import compared, make_rows, pareto_front, remarks, title
+from pipeline.vega import library
 
 REPORT_FILE = "report.html"
 TEMPLATE_FILE = "report.html.jinja"
@@ -38,7 +43,11 @@ def write_report(outcome: Outcome) -> Path:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
+    found = answer(rows, outcome)
     html = environment.get_template(TEMPLATE_FILE).render(
+        answer=found,
+        commands=_commands(outcome),
+        library=library(),
         title=title(outcome),
         recipe=outcome.recipe,
         task=outcome.task,
@@ -48,13 +57,15 @@ def write_report(outcome: Outcome) -> Path:
         first=outcome.results[0],
         training=[_training_facts(label, history) for label, history in histories.items()],
         states=[_state_facts(label, one) for label, found in states.items() for one in found],
-        tradeoff=svg("tradeoff", _tradeoff(rows)),
+        tradeoff=charts.tradeoff(rows, outcome.task.frame_period_s),
         pareto=pareto_front(rows),
         differences=[_difference_facts(one, outcome.task.metric) for one in compared(outcome)],
-        distribution=svg("distribution", _distributions(outcome.results)),
-        curves=svg("curves", _training_curves(histories)),
-        gradients=svg("gradients", _gradient_norms(histories)),
         spoken=spoken(outcome.files),
+        latencies=charts.latencies(outcome.results),
+        errors=charts.errors_through_time(rows),
+        confusion=_confusion(outcome, found),
+        curves=charts.training_curves(histories),
+        gradients=charts.gradient_norms(histories),
         robustness=robustness_part(outcome.studies) if outcome.studies else "",
     )
     path = outcome.folder / REPORT_FILE
@@ -90,139 +101,33 @@ def _state_facts(label: str, found: StateRange) -> dict[str, Any]:
     return {"label": label, "state": found.state, "steps": found.steps, **found.facts}
 
 
-def _tradeoff(rows: list[Row]) -> Figure:
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    by_latency, by_size = figure.subplots(1, 2, sharey=True)
-    colors = colors_of([row.model for row in rows])
-    best = pareto_front(rows)
-    metric = rows[0].metric
-    for axes, position in ((by_latency, _latency), (by_size, _size)):
-        for model, color in colors.items():
-            chosen = [row for row in rows if row.model == model]
-            axes.plot(
-                [position(row) for row in chosen],
-                [metric.shown(row.score) for row in chosen],
-                color=color,
-                linewidth=0.8,
-            )
-            for row in chosen:
-                low, high = row.score_range
-                below, above = metric.shown(row.score - low), metric.shown(high - row.score)
-                axes.errorbar(
-                    position(row),
-                    metric.shown(row.score),
-                    yerr=[[below], [above]],
-                    marker=MARKERS.get(row.scheme, "^"),
-                    color=color,
-                    capsize=2,
-                    markersize=9 if row in best else 5,
-                    markeredgecolor="black" if row in best else color,
-                    linestyle="none",
-                    label=f"{row.model} {row.scheme}",
-                )
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(_shortened))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.grid(alpha=0.3)
-    by_latency.set(xlabel="p50 of a step, microseconds", ylabel=_label_of(metric))
-    by_size.set(xlabel="file size, bytes")
-    handles, labels = by_latency.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", fontsize=8)
-    return figure
+def _confusion(outcome: Outcome, found: Answer | None) -> Markup:
+    """The confusion of the recommended model, added up over its seeds."""
+    if found is None:
+        return Markup()
+    wanted = (found.row.model, found.row.scheme)
+    kept = [
+        outcome.items[file].confusion
+        for file, variant in models_by_file(outcome.recipe).items()
+        if variant == wanted and file in outcome.items
+    ]
+    counts = [one for one in kept if one is not None]
+    if not counts:
+        return Markup()
+    total: NDArray[Any] = np.sum(counts, axis=0)
+    labels = load_step_model(outcome.files[0]).labels
+    names = labels or [str(number) for number in range(len(total))]
+    return charts.confusion(total, names, " ".join(wanted))
 
 
-def _latency(row: Row) -> float:
-    return row.p50
-
-
-def _size(row: Row) -> float:
-    return row.file_bytes
-
-
-def _shortened(value: float, _: int) -> str:
-    """A tick's label: 0.5, 20, 50k."""
-    return EngFormatter(sep="")(value) if value >= 1000 else f"{value:g}"
-
-
-def _label_of(metric: MetricDescription) -> str:
-    unit = f", {metric.unit}" if metric.unit else ""
-    return f"test {metric.name}{unit}" + ("" if metric.higher_is_better else "\n(lower is better)")
-
-
-def _distributions(results: list[dict[str, Any]]) -> Figure:
-    figure = Figure(figsize=(9, 1.2 + 0.42 * len(results)), layout="constrained")
-    axes = figure.subplots()
-    # A network's schemes share its color; its file is named NETWORK-SCHEME.
-    colors = colors_of(_network_of(result) for result in results)
-    for position, result in enumerate(reversed(results)):
-        step = result["latency_ns"]["step"]
-        edges = np.array([low for low, _ in step["histogram"]])
-        # Eight bins per factor of two, as device_runner.measure.histogram cuts them.
-        widths = 2.0 ** np.floor(np.log2(np.maximum(edges, 8))) / 8
-        counts = np.array([count for _, count in step["histogram"]], float)
-        heights = 0.9 * np.log10(1 + counts) / np.log10(1 + counts.max())
-        color = colors[_network_of(result)]
-        axes.bar(
-            edges / 1e3,
-            heights,
-            width=widths / 1e3,
-            bottom=position,
-            align="edge",
-            color=color,
-            alpha=0.7,
-        )
-        for name, style in (("p50", "-"), ("p99", "--"), ("p99.9", ":")):
-            value = step["percentiles"][name]
-            if value is not None:
-                axes.plot([value / 1e3] * 2, [position, position + 0.9], style, color="black", lw=1)
-    axes.set_yticks(
-        np.arange(len(results)) + 0.4,
-        [result["file"].removesuffix(".tflite") for result in reversed(results)],
-    )
-    axes.set_xscale("log")
-    axes.set_xlabel("microseconds of one step (bar heights: logarithm of the count; "
-                    "lines: p50, p99 dashed, p99.9 dotted)")  # fmt: skip
-    axes.grid(axis="x", alpha=0.3)
-    return figure
-
-
-def _network_of(result: dict[str, Any]) -> str:
-    scheme = result["scheme"].replace(":", "-")
-    return str(result["file"]).removesuffix(f"-{scheme}.tflite")
-
-
-def _training_curves(histories: dict[str, NetworkHistory]) -> Figure:
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    axes = figure.subplots()
-    for (label, history), color in zip(
-        histories.items(), colors_of(histories).values(), strict=True
-    ):
-        axes.plot(history.training.validation_loss, color=color, label=label)
-        axes.plot(history.training.loss, color=color, linewidth=0.7, linestyle=":")
-        best = history.training.best_epoch
-        axes.plot(best, history.training.validation_loss[best], "o", color=color, markersize=4)
-    axes.set(xlabel="epoch", ylabel="loss per step", yscale="log")
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=8)
-    return figure
-
-
-def _gradient_norms(histories: dict[str, NetworkHistory]) -> Figure:
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    headings = ("before training", "after training")
-    for number, (axes, heading) in enumerate(zip(panels, headings, strict=True)):
-        for (label, history), color in zip(
-            histories.items(), colors_of(histories).values(), strict=True
-        ):
-            found = (history.gradient_norms_at_start, history.gradient_norms_after_training)
-            if found[number]:
-                norms = found[number][0]
-                axes.plot(np.arange(len(norms)) - len(norms), norms, color=color,
-                          label=label if axes is panels[0] else None)  # fmt: skip
-        axes.set(title=heading, xlabel="step, counted from the last", yscale="log")
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("|d loss(last) / d state(t)|")
-    figure.legend(loc="outside right upper", fontsize=8)
-    return figure
+def _commands(outcome: Outcome) -> dict[str, str]:
+    """Commands that make the page's figures again, by what they make."""
+    recipe, folder = outcome.recipe.name, shlex.quote(str(outcome.folder))
+    return {
+        "all": f"edgestep run {recipe}.toml",
+        "latency": f"edgestep bench {folder}/*.tflite",
+        "verified": f"edgestep verify {folder}/*.tflite",
+        "scores": f"edgestep run {recipe}.toml --again convert",
+        "training": f"edgestep run {recipe}.toml --again train",
+        "robustness": f"edgestep robustness {folder}/*.tflite",
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -305,11 +305,7 @@ def recommendations(rows: list[Row], targets: list[str]) -> list[str]:
     for target in targets:
         for model in dict.fromkeys(row.model for row in rows):
             exported = {row.scheme: row for row in rows if row.model == model}
-            tried = {
-                scheme: refusal(exported[scheme].metrics)
-                for scheme in map(str, candidates(target))
-                if scheme in exported
-            }
+            tried = tried_for(target, exported)
             if not tried:
                 continue
             choice = choose(target, tried)
@@ -329,6 +325,19 @@ def recommendations(rows: list[Row], targets: list[str]) -> list[str]:
         f"on this machine's CPU {fastest} is faster than {chosen} for {', '.join(models)}"
         for (fastest, chosen), models in faster_here.items()
     ]
+
+
+def tried_for(target: str, exported: Mapping[str, Row]) -> dict[str, str | None]:
+    """Say of each exported scheme that a target can run why it is refused, the cheapest first.
+
+    Args:
+        exported: a model's rows by scheme.
+    """
+    return {
+        scheme: refusal(exported[scheme].metrics)
+        for scheme in map(str, candidates(target))
+        if scheme in exported
+    }
 
 
 def _optional(value: float | None) -> str:
