@@ -55,10 +55,33 @@ def _against(
     subtitle: str = "",
     form: str = "~g",
 ) -> Spec:
-    better = metric.higher_is_better
-    front = front_of([(cost, row.score) for row, cost in costs], better)
+    unit = f", {metric.unit}" if metric.unit else ""
+    way = "" if metric.higher_is_better else " (lower is better)"
+    x = {
+        "field": "cost",
+        "type": "quantitative",
+        "title": title,
+        "scale": {"type": "log", "nice": False, "padding": 20},
+        "axis": {"format": form, "tickCount": 6},
+    }
+    y = {
+        "field": "score",
+        "type": "quantitative",
+        "scale": {"zero": False},
+        "title": f"test {metric.name}{unit}{way}",
+    }
+    layers = _layers(x, y, [row.model for row, _ in costs])
+    spec: Spec = {"data": {"values": _points(costs, metric)}, "layer": [*layers, *more]}
+    if subtitle:
+        spec["title"] = {"text": subtitle, "fontSize": 12, "fontWeight": "normal",
+                         "anchor": "start", "color": "currentColor"}  # fmt: skip
+    return spec
+
+
+def _points(costs: Sequence[tuple[Row, float]], metric: MetricDescription) -> list[Spec]:
+    front = front_of([(cost, row.score) for row, cost in costs], metric.higher_is_better)
     overall = pareto_front([row for row, _ in costs])
-    values = [
+    return [
         {
             "variant": f"{row.model} {row.scheme}",
             "model": row.model,
@@ -74,54 +97,39 @@ def _against(
         }
         for place, (row, cost) in enumerate(costs)
     ]
-    unit = f", {metric.unit}" if metric.unit else ""
-    way = "" if better else " (lower is better)"
-    x = {
-        "field": "cost",
-        "type": "quantitative",
-        "title": title,
-        "scale": {"type": "log", "nice": False, "padding": 20},
-        "axis": {"format": form, "tickCount": 6},
-    }
-    y = {"field": "score", "type": "quantitative", "scale": {"zero": False, "nice": True},
-         "title": f"test {metric.name}{unit}{way}"}  # fmt: skip
+
+
+def _layers(x: Spec, y: Spec, models: Sequence[str]) -> list[Spec]:
+    """The front, the seeds' ranges, and the points, one model of which may be chosen."""
     shown = ("variant", "score", "low", "high", "bytes", "p50, us", "best")
     picked = {"condition": {"param": "model", "value": 1}, "value": 0.15}
     color = {"field": "model", "type": "nominal", "title": "model", "sort": None}
-    spec: Spec = {
-        "data": {"values": values},
-        "layer": [
-            {
-                "transform": [{"filter": "datum.front"}],
-                "mark": {"type": "line", "interpolate": "step-after" if better else "step-before",
-                         "strokeDash": [4, 3], "color": "currentColor", "opacity": 0.5},
-                "encoding": {"x": x, "y": y, "order": {"field": "cost"}},
+    return [
+        {
+            "transform": [{"filter": "datum.front"}],
+            "mark": {"type": "line", "interpolate": "step-after", "strokeDash": [4, 3],
+                     "color": "currentColor", "opacity": 0.5},
+            "encoding": {"x": x, "y": y, "order": {"field": "cost"}},
+        },
+        {
+            "mark": {"type": "rule"},
+            "encoding": {"x": x, "y": {"field": "low", "type": "quantitative"},
+                         "y2": {"field": "high"}, "color": color, "opacity": picked},
+        },
+        {
+            "params": [{"name": "model", "select": {"type": "point", "fields": ["model"]},
+                        "bind": _choice(models)}],
+            "mark": {"type": "point", "filled": True, "size": 90},
+            "encoding": {
+                "x": x, "y": y, "color": color, "opacity": picked,
+                "shape": {"field": "scheme", "type": "nominal", "title": "scheme", "sort": None,
+                          "scale": {"range": list(SHAPES)}},
+                "stroke": {"condition": {"test": "datum.best == 'on the front'",
+                                         "value": "currentColor"}, "value": None},
+                "tooltip": [{"field": name} for name in shown],
             },
-            {
-                "mark": {"type": "rule"},
-                "encoding": {"x": x, "y": {"field": "low", "type": "quantitative"},
-                             "y2": {"field": "high"}, "color": color, "opacity": picked},
-            },
-            {
-                "params": [{"name": "model", "select": {"type": "point", "fields": ["model"]},
-                            "bind": _choice([row.model for row, _ in costs])}],
-                "mark": {"type": "point", "filled": True, "size": 90},
-                "encoding": {
-                    "x": x, "y": y, "color": color, "opacity": picked,
-                    "shape": {"field": "scheme", "type": "nominal", "title": "scheme", "sort": None,
-                              "scale": {"range": list(SHAPES)}},
-                    "stroke": {"condition": {"test": "datum.best == 'on the front'",
-                                             "value": "currentColor"}, "value": None},
-                    "tooltip": [{"field": name} for name in shown],
-                },
-            },
-            *more,
-        ],
-    }  # fmt: skip
-    if subtitle:
-        spec["title"] = {"text": subtitle, "fontSize": 12, "fontWeight": "normal",
-                         "anchor": "start", "color": "currentColor"}  # fmt: skip
-    return spec
+        },
+    ]  # fmt: skip
 
 
 def _choice(models: Sequence[str]) -> Spec:
