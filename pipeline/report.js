@@ -36,7 +36,7 @@ for (const table of document.querySelectorAll("table.sorted")) {
       row.hidden = !words.every((word) => text.includes(word));
     }
   });
-  document.getElementById("more").addEventListener("click", (event) => {
+  document.getElementById("more")?.addEventListener("click", (event) => {
     const all = table.classList.toggle("whole");
     event.target.setAttribute("aria-pressed", String(all));
   });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from device_runner.printable import echo, without_controls
 from models.metrics import MetricDescription
 from pipeline.sweep.coordinator import Sweep
 from pipeline.sweep.log import COMPLETE, RESULTS_FILE, SweepLog
+from pipeline.sweep.page import REPORT_FILE, write_page
 from pipeline.sweep.settings import ACCURACY, BYTES, SweepSettings, load_sweep
 from pipeline.sweep.space import Space, trial_recipe
 from pipeline.sweep.standing import front_of
@@ -199,3 +201,6 @@ def _show_front(
         )
     console.print(table)
     console.print(f"results: {log.path}", markup=False)
+    page = log.path.with_name(REPORT_FILE)
+    write_page(page, settings, metric, log, sys.argv[1:])
+    console.print(without_controls(f"report: {page}"), markup=False)
