@@ -118,15 +118,19 @@ def means(rows: list[dict[str, Any]]) -> list[str]:
 def main(files: tuple[Path, ...], person: Path | None) -> None:
     """Print a row for each file and decoder."""
     rows = []
+    known: dict[str, list[Spoken]] = {}
     for path in files:
         model = load_step_model(path)
         check_transcribes(model)
         speaker = model.contract.task.rpartition("-")[2]
-        if person:
-            said = {person.name: digits_of_folder(person)}
-            strings = strings_of(said, "test", STRINGS["test"])
-        else:
-            strings = spoken_strings(data_folder(), "test", speaker)
+        whose = person.name if person else speaker
+        if whose not in known:
+            known[whose] = (
+                strings_of({whose: digits_of_folder(person)}, "test", STRINGS["test"])
+                if person
+                else spoken_strings(data_folder(), "test", speaker)
+            )
+        strings = known[whose]
         stream = Stream(model)
         decoders: dict[str, Decoder] = {
             "greedy": GreedyDecoder(),

@@ -4,6 +4,8 @@ Each speaker's run is one of its own in runs/RECIPE-SPEAKER and goes on where it
 
     EDGESTEP_SPOKEN_DIGITS=FOLDER python benchmarks/digits.py
     EDGESTEP_SPOKEN_DIGITS=FOLDER python benchmarks/digits.py --recipe recipes/digit-strings.toml
+
+``--speaker lucas`` tests on him alone; more of them can be given.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ from pipeline.run import run_recipe
 @click.option("--recipe", type=click.Path(dir_okay=False, path_type=Path),
               default="recipes/digits.toml", show_default=True)  # fmt: skip
 @click.option("--runs-dir", type=click.Path(file_okay=False, path_type=Path), default="runs")
-def main(recipe: Path, runs_dir: Path) -> None:
+@click.option("--speaker", "speakers", type=click.Choice(SPEAKERS), multiple=True, default=SPEAKERS,
+              help="Test on this one; all six if left out.")  # fmt: skip
+def main(recipe: Path, runs_dir: Path, speakers: tuple[str, ...]) -> None:
     """Print the metric of each net and scheme by speaker, and the mean."""
     name, text = recipe.stem, recipe.read_text(encoding="utf-8")
     scores: dict[str, dict[str, float]] = defaultdict(dict)
     metric = ""
-    for speaker in SPEAKERS:
+    for speaker in speakers:
         own = runs_dir / f"{name}-{speaker}.toml"
         own.parent.mkdir(parents=True, exist_ok=True)
         changed = text.replace(f'name = "{name}"', f'name = "{name}-{speaker}"')
@@ -42,9 +46,9 @@ def main(recipe: Path, runs_dir: Path) -> None:
             found = ModelMetrics.read(result["metrics"])
             metric = found.metric.name
             scores[result["file"].removesuffix(".tflite")][speaker] = found.score
-    click.echo(" | ".join([f"{metric}, %", *SPEAKERS, "mean"]))
+    click.echo(" | ".join([f"{metric}, %", *speakers, "mean"]))
     for model, by_speaker in scores.items():
-        values = [by_speaker[speaker] for speaker in SPEAKERS]
+        values = [by_speaker[speaker] for speaker in speakers]
         shown = [f"{100 * value:.1f}" for value in [*values, statistics.mean(values)]]
         click.echo(" | ".join([model, *shown]))
     write_record(
