@@ -14,7 +14,7 @@ import click
 ROOT = Path(__file__).parents[1]
 # Instruction sets to leave out, such as "AVX512", before the library is first compiled.
 without: list[str] = []
-# As in pyproject.toml; the timer alone may use all that this machine has and is not left out.
+# As in pyproject.toml; the timer alone may use all that this machine has.
 FLAGS = ["-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
 
@@ -33,9 +33,8 @@ def timer() -> ctypes.CDLL:
     source = str(ROOT / "benchmarks" / "kernel_time.c")
     sources = sorted(map(str, (ROOT / "native" / "src").glob("*.c")))
     left_out = [f"-DES_NO_{name}" for name in without]
-    narrow = ["-mno-avx512f"] if "AVX512" in without else []
     for command in (
-        [compiler, "-std=gnu11", "-march=native", *narrow, *FLAGS, "-c", source, "-o", str(timing)],
+        [compiler, "-std=gnu11", "-march=native", *FLAGS, "-c", source, "-o", str(timing)],
         [
             compiler,
             "-std=c11",

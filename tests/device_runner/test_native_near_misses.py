@@ -90,12 +90,13 @@ def block_sparse(flatbuffer: bytes) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["float32", "int8"])
-def test_block_sparse_matrices(tmp_path, vowels, scheme):
+@pytest.mark.parametrize("units", [160, 192])  # blocks that are summed alone, and together
+def test_block_sparse_matrices(tmp_path, vowels, scheme, units):
     from calibration.rollout import long_streams
     from convert.export import export, float_step
     from models.network import Architecture
 
-    architecture = Architecture("gru", (160,), len(vowels.channels), len(vowels.labels))
+    architecture = Architecture("gru", (units,), len(vowels.channels), len(vowels.labels))
     network = architecture.build()
     network.get_layer("normalization").adapt(*vowels.normalization)
     step = float_step(network)
