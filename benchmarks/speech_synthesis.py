@@ -62,7 +62,7 @@ def recorded(folder: Path) -> Iterator[tuple[str, list[Digit]]]:
     durations = np.array([values[0, -1] for values in training.values or []])
     means = []
     for digit, trajectory in enumerate(mean_trajectories(training)):
-        count = durations[training.labels == digit].mean() / COLUMNS.period_s
+        count = durations[training.labels == digit].mean()
         means += [
             Digit(digit, sound_of(stretched(trajectory, round(count / rate)))) for rate in RATES
         ]

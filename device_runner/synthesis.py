@@ -69,7 +69,8 @@ class Voice:
         self._stream.reset()
         duration = 0.0
         for frame in self.spelling.letters(known):
-            duration = float(np.ravel(np.asarray(self._stream.step(frame)))[-1])
+            columns = float(np.ravel(np.asarray(self._stream.step(frame)))[-1])
+            duration = columns * self.columns.period_s
         duration = min(max(duration, SHORTEST_S), LONGEST_S) / rate
         count = max(1, round(duration / self.columns.period_s))
         for frame in self.spelling.speaking(count, duration):

@@ -1,9 +1,9 @@
 """Spell words for models that speak: first a word's letters, then how far its sound has come.
 
-A model of speech synthesis reads one letter a frame and says after each how long the whole word
-takes. Then it speaks: each frame tells how much of the word is over, and the model gives the sound
-of that place as a column of log-mel energies (:mod:`device_runner.synthesis`). So it encodes and
-decodes with one step and one state.
+A model of speech synthesis reads one letter a frame and says after each how many columns the whole
+word takes. Then it speaks: each frame tells how much of the word is over, and the model gives the
+sound of that place as a column of log-mel energies (:mod:`device_runner.synthesis`). So it encodes
+and decodes with one step and one state.
 
 The front end of such a model is described by a JSON-ready dict, which a contract keeps: the words,
 and how sound was turned into columns (:mod:`device_runner.front_ends.mel_columns`).

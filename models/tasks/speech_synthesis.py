@@ -5,6 +5,9 @@ one a step, and then gives a column every 10 ms while it is told how far the wor
 (:mod:`device_runner.front_ends.spelling`). It also says how long the word takes, which is what a
 device lets it speak; in training it is told how long the recording is.
 
+The duration is given in columns: in int8 all outputs share one grid, of a fraction of a dB, on
+which seconds would be rounded to quarters.
+
 That is a recurrent acoustic model with durations, as of H. Zen and H. Sak, "Unidirectional long
 short-term memory recurrent neural network with recurrent output layer for low-latency speech
 synthesis" (ICASSP 2015), with letters for their linguistic features.
@@ -134,7 +137,7 @@ def _sequences(folder: Path, found: list[Recording]) -> SequenceSet:
         frames.append(np.concatenate([letters, SPELLING.speaking(len(columns), duration)]))
         silence = np.full((len(letters), COLUMNS.mels), COLUMNS.floor_db, np.float32)
         sound = np.concatenate([silence, columns])
-        values.append(np.insert(sound, COLUMNS.mels, duration, 1).astype(np.float32))
+        values.append(np.insert(sound, COLUMNS.mels, len(columns), 1).astype(np.float32))
     return SequenceSet(
         frames,
         np.array([one.digit for one in found], np.int64),

@@ -19,8 +19,11 @@ from device_runner.front_ends import (
     sample_frames,
     samples,
     sound_front_end,
+    spelled_words,
+    spelling,
     tokenizer,
 )
+from device_runner.front_ends.mel_columns import Columns
 from device_runner.model.step_file import load_step_model
 from device_runner.sources import csv_frames
 from models.tasks import TASKS
@@ -65,13 +68,19 @@ DESCRIPTIONS = {
     "characters": {"kind": "characters", "alphabet": "ab"},
     "words": {"kind": "words", "vocabulary": ["a", "b"]},
     "samples": samples.describe(2, channels=3),
+    "spelled-words": spelling.describe(["one", "two"], Columns().describe()),
 }
 
 
 @pytest.mark.parametrize("kind", FRONT_ENDS)
 def test_each_front_end_of_the_list_has_its_reader(kind):
     """A description without a reader is a promise to nobody."""
-    readers = {"sound": sound_front_end, "text": tokenizer, "samples": sample_frames}
+    readers = {
+        "sound": sound_front_end,
+        "text": tokenizer,
+        "samples": sample_frames,
+        "spelling": spelled_words,
+    }
     found = {medium: read(DESCRIPTIONS[kind]) for medium, read in readers.items()}
     assert [medium for medium, one in found.items() if one] == [FRONT_ENDS[kind].medium]
 

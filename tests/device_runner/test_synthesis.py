@@ -58,7 +58,7 @@ def test_a_description_is_checked():
 
 
 class Steps:
-    """In place of a stream: says that a word takes ``duration``, and gives what it was told."""
+    """In place of a stream: says how many columns a word takes, and gives what it was told."""
 
     def __init__(self, duration: float, front_end: object) -> None:
         kept = Stream(KEPT_STEP_MODELS / "gru-float32.tflite").model
@@ -78,7 +78,7 @@ class Steps:
 
 
 def test_a_word_takes_as_long_as_the_model_says():
-    steps = Steps(0.3, describe(WORDS, COLUMNS.describe()))
+    steps = Steps(30, describe(WORDS, COLUMNS.describe()))
     voice = Voice(steps)
     columns = list(voice.word("two"))
     assert len(columns) == 30
@@ -93,7 +93,7 @@ def test_a_word_takes_as_long_as_the_model_says():
 
 
 def test_a_text_has_pauses_and_each_word_begins_anew():
-    steps = Steps(0.2, describe(WORDS, COLUMNS.describe()))
+    steps = Steps(20, describe(WORDS, COLUMNS.describe()))
     columns = np.array(list(Voice(steps).text("one 2")))
     pause = round(100 * PAUSE_S)
     assert columns.shape == (20 + pause + 20, COLUMNS.mels)
@@ -106,7 +106,7 @@ def test_another_model_does_not_speak():
         Voice(Stream(KEPT_STEP_MODELS / "gru-float32.tflite"))
     fewer = describe(WORDS, replace(COLUMNS, mels=30).describe())
     with pytest.raises(BadModelError, match="gives 41 values, but"):
-        Voice(Steps(0.2, fewer))
+        Voice(Steps(20, fewer))
 
 
 def test_sound_comes_back_from_its_columns():
