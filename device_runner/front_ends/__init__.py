@@ -42,6 +42,7 @@ FRONT_ENDS: dict[str, FrontEndEntry] = {
     "log-mel": FrontEndEntry("log_mel.read", "sound", "spoken keywords"),
     "lpc-cepstrum": FrontEndEntry("lpc_cepstrum.read", "sound", "sustained vowels"),
     "characters": FrontEndEntry("text.Tokenizer", "text", "a token a character"),
+    "pieces": FrontEndEntry("text.Tokenizer", "text", "a token a word or a part of one"),
     "words": FrontEndEntry("text.Tokenizer", "text", "a token a word or mark"),
     "spelled-words": FrontEndEntry("spelling.read", "spelling", "words to be spoken"),
     "samples": FrontEndEntry("samples.read", "samples", "several samples of a sensor a frame"),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_runner.errors import BadModelError
+from device_runner.front_ends import tokenizer as tokenizer_of
 from device_runner.front_ends.text import (
     UNKNOWN_ID,
     Tokenizer,
@@ -103,3 +104,8 @@ def test_a_description_that_is_none_is_refused_in_one_line(front_end):
     with pytest.raises(BadModelError) as caught:
         Tokenizer(front_end)
     assert len(caught.value.message.splitlines()) == 1
+
+
+def test_each_kind_of_tokenizer_is_found_by_its_description():
+    for front_end in (describe_characters(TEXTS), describe_words(TEXTS), describe_pieces(["a"])):
+        assert isinstance(tokenizer_of(front_end), Tokenizer)
