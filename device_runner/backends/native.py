@@ -35,7 +35,7 @@ _UNSUPPORTED, _NOT_FINITE = 2, 6
 
 def load(model: StepModel, options: LoadOptions) -> NativeBackend:
     """Load a step model into libedgestep; it uses one thread and ignores the options."""
-    return NativeBackend(_Loaded(load_library(), model))
+    return NativeBackend(LoadedModel(load_library(), model))
 
 
 def probe() -> str:
@@ -45,7 +45,7 @@ def probe() -> str:
     return f"libedgestep, {kernels} kernels, called by {called}"
 
 
-class _Loaded:
+class LoadedModel:
     """A step model in libedgestep, which any number of streams share.
 
     Raises:
@@ -74,7 +74,7 @@ class _Loaded:
 class NativeBackend(Backend):
     """One stream on a step model in libedgestep: a block of memory of its own."""
 
-    def __init__(self, loaded: _Loaded) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         super().__init__(NAME, _kernels(loaded.library))
         self.kernels = LIBEDGESTEP
         self._loaded = loaded
@@ -174,7 +174,7 @@ class NativeBackend(Backend):
 class _Stream:
     """A stream's block of memory and the calls on it, which keep model and block alive."""
 
-    def __init__(self, loaded: _Loaded) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         library, handle = loaded.library, loaded.handle
         self._loaded, self._library, self._handle = loaded, library, handle
         memory = ctypes.create_string_buffer(library.es_stream_bytes(handle) + _ALIGNMENT)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from convert.exporters.firmware.layouts import export_firmware
 from convert.exporters.firmware.source import FirmwareSource
-from device_runner.backends.native import NativeBackend
+from device_runner.backends.native import LoadedModel, NativeBackend
 from device_runner.backends.native_library import _declared
 from device_runner.model.step_file import StepModel
 
@@ -90,7 +90,7 @@ def compiled_firmware(model: StepModel, folder: Path, flags: tuple[str, ...] = S
 
 def portable_backend(library: Path, model: StepModel) -> NativeBackend:
     """Load a model into the library of :func:`compile_portable_library`."""
-    return NativeBackend(_declared(ctypes.CDLL(str(library))), model)
+    return NativeBackend(LoadedModel(_declared(ctypes.CDLL(str(library))), model))
 
 
 def seeded_frames(model: StepModel, count: int) -> list[bytes]:
