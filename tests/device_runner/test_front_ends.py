@@ -24,6 +24,7 @@ from device_runner.front_ends import (
     tokenizer,
 )
 from device_runner.front_ends.mel_columns import Columns
+from device_runner.front_ends.text import describe_pieces
 from device_runner.model.step_file import load_step_model
 from device_runner.sources import csv_frames
 from models.tasks import TASKS
@@ -67,6 +68,7 @@ DESCRIPTIONS = {
     **WHOLE,
     "characters": {"kind": "characters", "alphabet": "ab"},
     "words": {"kind": "words", "vocabulary": ["a", "b"]},
+    "pieces": describe_pieces(["a", "b"]),
     "samples": samples.describe(2, channels=3),
     "spelled-words": spelling.describe(["one", "two"], Columns().describe()),
 }
