@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError, one_line
 from models.errors import ModelsError
-from models.parquet_files import check_parquet
+from models.table_files import check_parquet, is_number
 
 # The column that numbers the sequences, if there are several.
 SEQUENCE_COLUMN = "sequence"
@@ -109,7 +109,7 @@ def _check_names(path: Path, names: list[str]) -> None:
             f"{path}: line 1 names '{SEQUENCE_COLUMN}' twice; one column numbers the sequences"
         )
     _check_sequence_name(path, names)
-    numeric = [name for name in names if _is_number(name)]
+    numeric = [name for name in names if is_number(name)]
     # Columns may be called 0, 1, 2, ... as pandas does where they have no names.
     if len(numeric) == len(names) and names != [str(n) for n in range(len(names))]:
         raise CalibrationError(
@@ -126,14 +126,6 @@ def _check_sequence_name(path: Path, names: list[str]) -> None:
             f"{path}: the column '{wrong[0]}' must be called '{SEQUENCE_COLUMN}' if it numbers the "
             "sequences, or something else"
         )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _numbers(cells: list[str], where: str) -> Iterator[float]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from device_runner.front_ends.log_mel import HOP_SAMPLES, SAMPLE_RATE, LogMel, describe
 from device_runner.model.array_files import check_array_file
 from models.errors import MissingDataError, ModelsError
-from models.parquet_files import check_parquet
+from models.table_files import check_parquet, is_number
 from models.tasks.folder_settings import FolderSettings
 
 # What programs write for a number that is not there.
@@ -78,7 +78,7 @@ def _read_csv(path: Path, settings: FolderSettings) -> list[Rows]:
         names = [name.strip() for name in next(csv.reader(file), [])]
     if not names:
         raise ModelsError(f"{path}: it is empty; its first line names the columns")
-    if all(_is_number(name) for name in names):
+    if all(is_number(name) for name in names):
         raise ModelsError(f"{path}: line 1 holds numbers; it must name the columns")
     told = {name for name in settings.used_columns if name not in settings.values}
     table = pandas.read_csv(
@@ -133,17 +133,9 @@ def _of_table(path: Path, table: Any, settings: FolderSettings) -> Rows:
 
 def _first_text(column: Any) -> str:
     for value in column:
-        if not (isinstance(value, float) or _is_number(str(value))):
+        if not (isinstance(value, float) or is_number(str(value))):
             return repr(str(value)[:50])
     return str(column.dtype)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _read_npz(path: Path, settings: FolderSettings) -> list[Rows]:

@@ -17,7 +17,7 @@ from convert.importers.hdf5_check import check_hdf5
 from convert.importers.onnx.files import read_model
 from convert.importers.pytorch.files import read_state
 from convert.toml_text import parse_toml
-from models import parquet_files
+from models import table_files
 from tests import bombs, import_bombs
 from tests.convert.importers import onnx_networks
 
@@ -104,7 +104,7 @@ def write_table(path, columns):
 
 def test_parquet(tmp_path, monkeypatch):
     path, inputs = tmp_path / "data.parquet", [InputShape("x", (2,))]
-    monkeypatch.setattr(parquet_files, "UNPACKED_BYTES", 2**20)
+    monkeypatch.setattr(table_files, "UNPACKED_BYTES", 2**20)
     write_table(path, {"a": np.zeros(100_000), "b": np.ones(100_000)})
     assert path.stat().st_size < 5000
     with pytest.raises(CalibrationError, match="its table would take"):

@@ -1,4 +1,4 @@
-"""Check a Parquet file before it becomes a table."""
+"""Check files of tables before they become tables."""
 
 from __future__ import annotations
 
@@ -38,3 +38,12 @@ def check_parquet(path: Path) -> list[str]:
             f"{path}: its table would take {size:,} bytes, {limit:,} at most; cut it into files"
         )
     return [one.path for one in columns if one.physical_type == "BYTE_ARRAY"]
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text reads as a number, as the first line of a table must not."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
