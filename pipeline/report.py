@@ -34,9 +34,7 @@ TEMPLATE_FILE = "report.html.jinja"
 def write_report(outcome: Outcome) -> Path:
     """Write report.html into the run's folder and return its path."""
     rows = make_rows(outcome)
-    histories = {
-        label: NetworkHistory.load(stage.folder) for label, stage in outcome.trained.items()
-    }
+    histories = load_histories(outcome)
     states = {label: load_state_ranges(stage) for label, stage in outcome.calibrated.items()}
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline", ""),
@@ -71,6 +69,11 @@ def write_report(outcome: Outcome) -> Path:
     path = outcome.folder / REPORT_FILE
     write_atomically(path, html.encode())
     return path
+
+
+def load_histories(outcome: Outcome) -> dict[str, NetworkHistory]:
+    """Read how each network of a run was trained, by its label."""
+    return {label: NetworkHistory.load(stage.folder) for label, stage in outcome.trained.items()}
 
 
 def _difference_facts(one: Compared, metric: MetricDescription) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from device_runner.printable import without_controls
 from pipeline.all_stages import run_stages
 from pipeline.recipe import load_recipe
-from pipeline.report import write_report
+from pipeline.report import load_histories, write_report
 from pipeline.table import make_rows, print_table
+from pipeline.tensorboard_logs import write_logs
 from pipeline.work import Report, Tracker
 from pipeline.workspace import Workspace
 
@@ -24,8 +25,15 @@ from pipeline.workspace import Workspace
 LOG_WIDTH = 100
 
 
-def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> None:
-    """Run the stages of the recipe at ``path`` up to ``until`` and show the results."""
+def run_recipe(
+    path: Path, runs_dir: Path, until: str, again: tuple[str, ...], logs: Path | None = None
+) -> None:
+    """Run the stages of the recipe at ``path`` up to ``until`` and show the results.
+
+    Args:
+        again: stages that are done once more.
+        logs: where TensorBoard's logs go; None for none.
+    """
     console = Console()
     if not console.is_terminal:
         console.width = LOG_WIDTH
@@ -56,6 +64,9 @@ def run_recipe(path: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -
         outcome = run_stages(recipe, workspace, until, _tracker(console, progress, check_interrupt))
     if skipped:
         console.print(f"{len(skipped)} finished stages were skipped.")
+    if logs:
+        write_logs(logs, load_histories(outcome))
+        console.print(without_controls(f"tensorboard --logdir {logs}"), markup=False)
     if until == "report":
         report = write_report(outcome)
         print_table(make_rows(outcome), outcome, console)

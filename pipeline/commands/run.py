@@ -18,7 +18,11 @@ from pipeline.stages import STOPS
               show_default=True, help="Stop after this stage.")  # fmt: skip
 @click.option("--again", type=click.Choice(STOPS), multiple=True,
               help="Do this stage again even if it is done.")  # fmt: skip
-def run(recipe: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> None:
+@click.option("--tensorboard", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Write the trainings as TensorBoard reads them, too.")  # fmt: skip
+def run(
+    recipe: Path, runs_dir: Path, until: str, again: tuple[str, ...], tensorboard: Path | None
+) -> None:
     """Train, convert, verify and measure all models of RECIPE; finished stages are skipped.
 
     Leaves the .tflite files, results.jsonl and report.html in RUNS_DIR/NAME.
@@ -30,4 +34,4 @@ def run(recipe: Path, runs_dir: Path, until: str, again: tuple[str, ...]) -> Non
             f"'edgestep run' needs the workstation's packages ({error}); "
             "install them with 'pip install edgestep[workstation]'"
         ) from error
-    run_recipe(recipe, runs_dir, until, again)
+    run_recipe(recipe, runs_dir, until, again, tensorboard)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
+from tensorflow.core.util import event_pb2
 
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
@@ -102,6 +104,22 @@ def test_pruned_weights_are_zero_and_reported(finished):
     path = runs / "mini" / "simple-rnn-8-pruned50-s1-float32.tflite"
     sparsity = load_step_model(path).contract.metrics["sparsity_reached"]
     assert all(share == pytest.approx(0.5, abs=0.02) for share in sparsity.values())
+
+
+def test_trainings_as_tensorboard_reads_them(finished, tmp_path):
+    recipe, runs, _ = finished
+    for _ in range(2):  # the second time, the first events go
+        command = ["run", recipe, "--runs-dir", runs, "--until", "train", "--tensorboard", tmp_path]
+        result = CliRunner().invoke(main, [str(word) for word in command])
+        assert result.exit_code == 0, result.output
+    (file,) = (tmp_path / "gru-8-s1").iterdir()
+    assert "tfevents" in file.name  # what TensorBoard looks for
+    tags = []
+    for record in tf.data.TFRecordDataset(str(file)):
+        event = event_pb2.Event.FromString(record.numpy())
+        tags += [(value.tag, event.step) for value in event.summary.value]
+    assert {("loss/training", 1), ("score/validation", 1), ("loss/validation", 3)} <= set(tags)
+    assert len(tags) == len(set(tags))
 
 
 def test_a_second_run_does_nothing_again(finished):
