@@ -10,7 +10,7 @@ SWIFTSHADER := $(CURDIR)/.cache/swiftshader
 SWIFTSHADER_DRIVER := $(SWIFTSHADER)/vk_swiftshader_icd.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-synthesis test-firmware \
+.PHONY: help setup demo test quick docs test-slow test-faults test-gpu test-arm64 test-micro test-synthesis test-explorer test-firmware \
   test-native test-native-long test-native-fuzz web wheels bench-peers test-pytorch \
   import-table figures lint train convert bench report bench-pi bench-coral debian-packages speech-data clean constraints
 
@@ -89,6 +89,10 @@ test-synthesis: $(STAMP) ## speech synthesis (installs librosa)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synthesis]'
 	$(BIN)/python -m pytest tests/models/test_speech_synthesis.py tests/device_runner/test_synthesis.py \
 	  tests/pipeline/test_spoken.py tests/test_examples.py
+
+test-explorer: $(STAMP) ## Model Explorer reads step models (installs it: 500 MB)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[explorer]'
+	$(BIN)/python -m pytest tests/device_runner/test_model_explorer.py
 
 # Sanitizers need a compiler, and no Python. ThreadSanitizer wants addresses that are not random.
 SANITIZED := $(CC) -std=gnu11 -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fno-sanitize-recover=all
