@@ -36,7 +36,7 @@ def data_command(place: Path, output: Path | None, force: bool) -> None:
         _draft(place, output, force)
         return
     if output:
-        raise click.UsageError("--output is for a folder; a recipe is there already")
+        raise click.UsageError("--output is for a folder of recordings; leave it out for a recipe")
     from rich.console import Console
 
     from models.first_look import first_look
