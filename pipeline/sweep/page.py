@@ -18,6 +18,7 @@ from pipeline.sweep.settings import ACCURACY, BYTES, SweepSettings
 from pipeline.vega import chart, library
 
 REPORT_FILE = "report.html"
+BYTES_TITLE = "bytes (log)"
 # States of trials, each in a shape of its own.
 SHAPES = {"complete": "circle", "infeasible": "cross", "pruned": "triangle-down"}
 
@@ -95,7 +96,8 @@ def _cost_text(name: str, one: Mapping[str, Any]) -> str:
     if name == BYTES:
         return f"{value:,} bytes"
     device = name.partition(":")[2]
-    return f"p99 {value / 1000:.3g} us" + (f" on {device}" if device else "")
+    where = {"": "", "here": " on this machine"}.get(device, f" on {device}")
+    return f"p99 {value / 1000:.3g} us{where}"
 
 
 def _counts(log: SweepLog) -> str:
@@ -155,7 +157,7 @@ def _against(
         }
         for row in known
     ]  # fmt: skip
-    title = "bytes (log)" if cost == BYTES else f"{cost}, microseconds (log)"
+    title = BYTES_TITLE if cost == BYTES else f"{cost}, microseconds (log)"
     spec: Spec = {"data": {"values": values}, "layer": _layers(title, metric)}
     limit = settings.constraints.bytes if cost == BYTES else settings.constraints.deadline
     slowest = max(value["cost"] for value in values)
@@ -172,7 +174,7 @@ def _against(
 
 def _layers(title: str, metric: MetricDescription) -> list[Spec]:
     unit = f", {metric.unit}" if metric.unit else ""
-    x = {"field": "cost", "type": "quantitative", "title": title, "axis": {"format": "~s"},
+    x = {"field": "cost", "type": "quantitative", "title": title, "axis": {"format": "~s" if title == BYTES_TITLE else "~g"},
          "scale": {"type": "log", "nice": False, "padding": 20}}  # fmt: skip
     y = {"field": "score", "type": "quantitative", "scale": {"zero": False},
          "title": f"validation {metric.name}{unit}"}  # fmt: skip
