@@ -174,8 +174,13 @@ def _against(
 
 def _layers(title: str, metric: MetricDescription) -> list[Spec]:
     unit = f", {metric.unit}" if metric.unit else ""
-    x = {"field": "cost", "type": "quantitative", "title": title, "axis": {"format": "~s" if title == BYTES_TITLE else "~g"},
-         "scale": {"type": "log", "nice": False, "padding": 20}}  # fmt: skip
+    x = {
+        "field": "cost",
+        "type": "quantitative",
+        "title": title,
+        "axis": {"format": "~s" if title == BYTES_TITLE else "~g"},
+        "scale": {"type": "log", "nice": False, "padding": 20},
+    }
     y = {"field": "score", "type": "quantitative", "scale": {"zero": False},
          "title": f"validation {metric.name}{unit}"}  # fmt: skip
     shown = ("trial", "network", "scheme", "state", "score", "low", "high", "cost")
