@@ -31,8 +31,12 @@ REPORT_FILE = "report.html"
 TEMPLATE_FILE = "report.html.jinja"
 
 
-def write_report(outcome: Outcome) -> Path:
-    """Write report.html into the run's folder and return its path."""
+def write_report(outcome: Outcome, recipe: Path) -> Path:
+    """Write report.html into the run's folder and return its path.
+
+    Args:
+        recipe: the recipe's file, for the commands on the page.
+    """
     rows = make_rows(outcome)
     histories = load_histories(outcome)
     states = {label: load_state_ranges(stage) for label, stage in outcome.calibrated.items()}
@@ -44,7 +48,7 @@ def write_report(outcome: Outcome) -> Path:
     found = answer(rows, outcome)
     html = environment.get_template(TEMPLATE_FILE).render(
         answer=found,
-        commands=_commands(outcome),
+        commands=_commands(outcome, recipe),
         library=library(),
         title=title(outcome),
         recipe=outcome.recipe,
@@ -123,14 +127,14 @@ def _confusion(outcome: Outcome, found: Answer | None) -> Markup:
     return charts.confusion(total, names, " ".join(wanted))
 
 
-def _commands(outcome: Outcome) -> dict[str, str]:
+def _commands(outcome: Outcome, path: Path) -> dict[str, str]:
     """Commands that make the page's figures again, by what they make."""
-    recipe, folder = outcome.recipe.name, shlex.quote(str(outcome.folder))
+    recipe, folder = shlex.quote(str(path)), shlex.quote(str(outcome.folder))
     return {
-        "all": f"edgestep run {recipe}.toml",
+        "all": f"edgestep run {recipe}",
         "latency": f"edgestep bench {folder}/*.tflite",
         "verified": f"edgestep verify {folder}/*.tflite",
-        "scores": f"edgestep run {recipe}.toml --again convert",
-        "training": f"edgestep run {recipe}.toml --again train",
+        "scores": f"edgestep run {recipe} --again convert",
+        "training": f"edgestep run {recipe} --again train",
         "robustness": f"edgestep robustness {folder}/*.tflite",
     }

@@ -68,7 +68,7 @@ def run_recipe(
         write_logs(logs, load_histories(outcome))
         console.print(without_controls(f"tensorboard --logdir {logs}"), markup=False)
     if until == "report":
-        report = write_report(outcome)
+        report = write_report(outcome, path)
         print_table(make_rows(outcome), outcome, console)
         console.print(without_controls(f"report: {report}"), markup=False)
     if outcome.files:
