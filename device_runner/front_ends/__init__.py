@@ -41,6 +41,7 @@ class FrontEndEntry(NamedTuple):
 FRONT_ENDS: dict[str, FrontEndEntry] = {
     "log-mel": FrontEndEntry("log_mel.read", "sound", "spoken keywords"),
     "lpc-cepstrum": FrontEndEntry("lpc_cepstrum.read", "sound", "sustained vowels"),
+    "mel": FrontEndEntry("mel.read", "sound", "any sound, with sizes of one's own"),
     "characters": FrontEndEntry("text.Tokenizer", "text", "a token a character"),
     "pieces": FrontEndEntry("text.Tokenizer", "text", "a token a word or a part of one"),
     "words": FrontEndEntry("text.Tokenizer", "text", "a token a word or mark"),

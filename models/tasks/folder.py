@@ -19,10 +19,13 @@ from models.errors import ModelsError
 from models.first_look import first_look
 from models.tasks.folder_settings import FolderSettings
 from models.tasks.folder_split import PARTS, split_recordings
+from models.tasks.recording_files import sound_front_end
 from models.tasks.recordings import Collection, Recording, find_files, read_collection
 from models.tasks.sequence_set import SequenceSet
 from models.tasks.task import Task
 
+#: Of each file its path, size and time of change.
+_Signature = tuple[tuple[str, int, int], ...]
 # What frames are made with; other versions may make others.
 LIBRARIES = {".wav": ("pymicro-features", "scipy"), ".csv": ("pandas",), ".parquet": ("pandas",)}
 
@@ -43,7 +46,7 @@ def data_facts(settings: FolderSettings) -> dict[str, Any]:
     return _facts_once(settings, _signature(settings))
 
 
-def _signature(settings: FolderSettings) -> tuple[tuple[str, int, int], ...]:
+def _signature(settings: FolderSettings) -> _Signature:
     """Tell whether files changed since they were read, without reading them."""
     facts = [(str(path), path.stat()) for path in _all_files(settings)]
     return tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in facts)
@@ -54,27 +57,32 @@ def _all_files(settings: FolderSettings) -> list[Path]:
     return [*find_files(settings), *(path for path in tables if path.is_file())]
 
 
-@lru_cache(maxsize=2)
-def _facts_once(settings: FolderSettings, signature: object) -> dict[str, Any]:
-    hasher = hashlib.sha256()
-    files = _all_files(settings)
-    for path in files:
-        hasher.update(f"{path.relative_to(settings.folder).as_posix()}\0".encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                hasher.update(block)
-    endings = {path.suffix.lower() for path in files}
+def _facts_once(settings: FolderSettings, signature: _Signature) -> dict[str, Any]:
+    endings = {Path(path).suffix.lower() for path, _, _ in signature}
     libraries = sorted({name for one in endings for name in LIBRARIES.get(one, ())})
     return {
-        "recordings": hasher.hexdigest(),
+        "recordings": _digest(settings.folder, signature),
         "settings": {name: value for name, value in asdict(settings).items() if name != "folder"},
         "libraries": {name: importlib.metadata.version(name) for name in libraries},
     }
 
 
 @lru_cache(maxsize=2)
+def _digest(folder: str, signature: _Signature) -> str:
+    """Hash the files' names and bytes, once for all ways to read them."""
+    hasher = hashlib.sha256()
+    for path, _, _ in signature:
+        hasher.update(f"{Path(path).relative_to(folder).as_posix()}\0".encode())
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                hasher.update(block)
+    return hasher.hexdigest()
+
+
+@lru_cache(maxsize=4)
 def _load_once(settings: FolderSettings, signature: object) -> Task:
     collection = read_collection(settings)
+    settings = settings.in_frames(collection.period_s * settings.samples_per_frame)
     parts = split_recordings(collection.recordings, settings)
     maker = _maker(collection.recordings, settings)
     sets, short = [], 0
@@ -98,7 +106,7 @@ def _task(
     count = settings.samples_per_frame
     ages = [f" {number}" for number in range(1, count + 1)] if count > 1 else [""]
     gathered = f"; {count} rows a frame" if count > 1 else ""
-    heard = _is_log_mel(settings, collection)
+    heard = _front_end_of_sound(settings, collection)
     train, validation, test = sets
     task = Task(
         name=settings.name or Path(settings.folder).resolve().name,
@@ -107,7 +115,7 @@ def _task(
         test=test,
         labels=outputs,
         channels=tuple(name + age for age in ages for name in collection.channels),
-        units=settings.units or (f"{log_mel.KIND} energy" if heard else "unknown"),
+        units=settings.units or (_sound_units(settings) if heard else "unknown"),
         frame_period_s=collection.period_s * count,
         frame_period_source=collection.period_source + gathered,
         group_name=settings.group_name if settings.group else "",
@@ -118,16 +126,30 @@ def _task(
     return replace(task, remarks=(*remarks, *grave))
 
 
-def _is_log_mel(settings: FolderSettings, collection: Collection) -> bool:
-    sound = collection.recordings[0].file.lower().endswith(".wav")
-    return sound and settings.front_end == log_mel.KIND
+def _front_end_of_sound(settings: FolderSettings, collection: Collection) -> dict[str, Any] | None:
+    """Describe what makes frames of sound; None where the recordings are no sound, or are read
+    sample by sample."""
+    if not collection.recordings[0].file.lower().endswith(".wav"):
+        return None
+    if settings.front_end == "samples":
+        return None
+    return sound_front_end(settings)
+
+
+def _sound_units(settings: FolderSettings) -> str:
+    if settings.front_end == log_mel.KIND:
+        return f"{log_mel.KIND} energy"
+    return "mel cepstrum" if settings.cepstra else "logarithm of mel energy"
 
 
 def _front_end(settings: FolderSettings, collection: Collection) -> dict[str, Any] | None:
-    if _is_log_mel(settings, collection):
+    heard = _front_end_of_sound(settings, collection)
+    if heard:
         if settings.samples_per_frame > 1:
-            raise ModelsError("log-mel frames are not gathered; give 'every' for a slower step")
-        return log_mel.describe(settings.every)
+            raise ModelsError(
+                "frames made of sound are not gathered; give 'every' for a slower step"
+            )
+        return heard
     if settings.samples_per_frame > 1:
         return samples.describe(settings.samples_per_frame, len(collection.channels))
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from models.errors import ModelsError
@@ -53,10 +53,15 @@ class FolderSettings:
         samples_per_frame: rows that are gathered in one frame: a slower step.
         window, hop: cut recordings into windows of so many frames, one every ``hop`` frames; 0
             leaves them whole, and windows do not overlap without a hop.
+        window_s, hop_s: the same in seconds, whatever the frame period.
         cut_at_labels: a new sequence begins where the class changes.
         missing: ``refuse`` missing numbers, or ``cut`` a recording there.
-        front_end: of sound: ``log-mel`` frames, or the ``samples`` themselves.
-        every: with log-mel, one of so many frames, which are 10 ms apart.
+        front_end: of sound: ``log-mel`` frames, ``mel`` frames of one's own sizes, or the
+            ``samples`` themselves.
+        every: with log-mel and mel, frames are so many times 10 ms apart.
+        sample_rate, frame_length_s, mels, cepstra: of mel frames: the sound's rate in Hz, the
+            seconds of sound that a frame is made of, the channels on the mel scale, and how many
+            cepstra are made of them (0: none, the channels' energies).
         name: what the task is called in files; none: as the folder is.
         source: where the data comes from, and its licence.
 
@@ -84,10 +89,16 @@ class FolderSettings:
     samples_per_frame: int = setting(1, ge=1, le=1024)
     window: int = setting(0, ge=0)
     hop: int = setting(0, ge=0)
+    window_s: float = setting(0.0, ge=0)
+    hop_s: float = setting(0.0, ge=0)
     cut_at_labels: bool = False
     missing: Literal["refuse", "cut"] = "refuse"
-    front_end: Literal["log-mel", "samples"] = "log-mel"
+    front_end: Literal["log-mel", "mel", "samples"] = "log-mel"
     every: int = setting(2, ge=1, le=100)
+    sample_rate: int = setting(16_000, ge=4000, le=48_000)
+    frame_length_s: float = setting(0.025, ge=0.002, le=0.5)
+    mels: int = setting(40, ge=2, le=128)
+    cepstra: int = setting(0, ge=0, le=128)
     name: str = ""
     source: str = ""
 
@@ -104,8 +115,11 @@ class FolderSettings:
         _check_pattern(self)
         if self.ahead and not self.values:
             raise ModelsError("'ahead' is for 'values'; a class is not predicted ahead")
-        if self.hop and not self.window:
+        if (self.hop and not self.window) or (self.hop_s and not self.window_s):
             raise ModelsError("'hop' is of windows; give 'window' too")
+        if self.window and self.window_s:
+            raise ModelsError("give 'window' in frames or 'window_s' in seconds, not both")
+        self._check_mel()
         if (self.validation_groups or self.test_groups) and not self.group:
             raise ModelsError("name where a recording's 'group' is told, to choose groups")
         if bool(self.validation_groups) != bool(self.test_groups):
@@ -118,6 +132,25 @@ class FolderSettings:
                 f"'group' is told ({PLACES}, or 'file' if each file is of somebody else); or write "
                 'split = "random", and the figures will say so'
             )
+
+    def _check_mel(self) -> None:
+        sizes = ("sample_rate", "frame_length_s", "mels", "cepstra")
+        usual = {field.name: field.default for field in fields(self)}
+        changed = [name for name in sizes if getattr(self, name) != usual[name]]
+        if changed and self.front_end != "mel":
+            raise ModelsError(f"'{changed[0]}' is of mel frames; give front_end = \"mel\" too")
+        if self.cepstra > self.mels:
+            raise ModelsError(
+                f"{self.mels} mel channels have {self.mels} cepstra at most, not {self.cepstra}"
+            )
+
+    def in_frames(self, period_s: float) -> FolderSettings:
+        """Return the settings with windows in frames of this period, in seconds."""
+        if not self.window_s:
+            return self
+        window, hop = (round(seconds / period_s) for seconds in (self.window_s, self.hop_s))
+        hop = max(hop, 1) if self.hop_s else 0
+        return replace(self, window=max(window, 1), hop=hop, window_s=0.0, hop_s=0.0)
 
     @property
     def stride(self) -> int:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runner.front_ends.log_mel import HOP_SAMPLES, SAMPLE_RATE, LogMel, describe
+from device_runner import front_ends
+from device_runner.front_ends import log_mel, mel
 from device_runner.model.array_files import check_array_file
 from models.errors import MissingDataError, ModelsError
 from models.table_files import check_parquet, is_number
@@ -28,6 +29,8 @@ from models.tasks.folder_settings import FolderSettings
 MISSING = ("", "NaN", "nan", "NA", "N/A", "null", "None")
 #: The array of an archive that holds the rows, where the settings name no channels.
 ARRAY = "x"
+# Frames of sound are so many times this apart.
+EVERY_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -221,15 +224,38 @@ def _read_wav(path: Path, settings: FolderSettings) -> list[Rows]:
         sound = sound.mean(1)
     if settings.front_end == "samples":
         return [Rows(sound[:, None], ("sound",), period_s=1 / rate, remarks=tuple(remarks))]
-    if rate != SAMPLE_RATE:
-        shared = math.gcd(rate, SAMPLE_RATE)
-        sound = resample_poly(sound, SAMPLE_RATE // shared, rate // shared)
-        remarks.append(f"sound of {rate} Hz resampled to {SAMPLE_RATE} Hz")
+    description = sound_front_end(settings)
+    wanted = description["sample_rate"]
+    if rate != wanted:
+        shared = math.gcd(rate, wanted)
+        sound = resample_poly(sound, wanted // shared, rate // shared)
+        remarks.append(f"sound of {rate} Hz resampled to {wanted} Hz")
     spoken = np.rint(np.clip(sound, -1, 1) * 32767).astype(np.int16)
-    frames = LogMel(describe(settings.every))(spoken)
-    names = tuple(f"mel {number}" for number in range(1, frames.shape[1] + 1))
-    period = settings.every * HOP_SAMPLES / SAMPLE_RATE
-    return [Rows(frames.astype(np.float64), names, period_s=period, remarks=tuple(remarks))]
+    made = front_ends.sound_front_end(description)
+    frames = list(made.frames([spoken])) if made else []
+    count = description.get("cepstra") or description.get("mels") or log_mel.CHANNELS
+    names = tuple(f"{'cepstrum' if settings.cepstra else 'mel'} {n}" for n in range(1, count + 1))
+    return [
+        Rows(
+            np.array(frames, np.float64).reshape(len(frames), count),
+            names,
+            period_s=description["hop_samples"] * description.get("every", 1) / wanted,
+            remarks=tuple(remarks),
+        )
+    ]
+
+
+def sound_front_end(settings: FolderSettings) -> dict[str, Any]:
+    """Describe what makes frames of sound, as a model's contract keeps it."""
+    if settings.front_end == log_mel.KIND:
+        return log_mel.describe(settings.every)
+    return mel.Mel(
+        sample_rate=settings.sample_rate,
+        window_samples=round(settings.frame_length_s * settings.sample_rate),
+        hop_samples=round(settings.every * EVERY_S * settings.sample_rate),
+        mels=settings.mels,
+        cepstra=settings.cepstra,
+    ).describe()
 
 
 #: By a file's ending: what reads it.

@@ -68,8 +68,10 @@ def answer(settings: SweepSettings, metric: MetricDescription, log: SweepLog) ->
         f"{metric.text(high)} in 95 %)"
     )
     sentence += "".join(f", {_cost_text(name, best)}" for name in _costs(settings))
-    if settings.constraints.deadline:
-        sentence += f", deadline {1000 * settings.constraints.deadline:g} ms"
+    period = log.trials[best["trial"]].get("frame_period_s", 0)
+    deadline = settings.constraints.deadline_at(period)
+    if deadline:
+        sentence += f", deadline {1000 * deadline:.4g} ms"
     size = _objective(best, BYTES)
     smaller = [one for one in ordered if 2 * _objective(one, BYTES) <= size]
     if smaller:

@@ -17,6 +17,11 @@ ACCURACY, BYTES, P99 = "accuracy", "bytes", "p99"
 #: What may be asked for; ``p99:DEVICE`` where there are several devices.
 OBJECTIVES = (ACCURACY, BYTES, P99)
 JOURNAL = "journal"
+#: Keys of a recipe's [data] that change how a model hears or sees, and not what it is asked.
+FRONT_END_KEYS = (
+    "front_end", "every", "sample_rate", "frame_length_s", "mels", "cepstra", "samples_per_frame",
+    "channels",
+)  # fmt: skip
 _URLS = ("postgresql://", "postgresql+psycopg://")
 
 
@@ -59,8 +64,9 @@ class SpaceSection(Section):
     """[space]: a list of choices or a range for each thing that is searched.
 
     ``task`` lists tasks with the same data and different front ends. ``compression`` lists tables,
-    each with the compressions of a [[models]] table; an empty one compresses nothing. ``training``
-    and ``model`` hold choices for keys of a recipe's [training] and [[models]]."""
+    each with the compressions of a [[models]] table; an empty one compresses nothing. ``training``,
+    ``model`` and ``data`` hold choices for keys of a recipe's [training], [[models]] and [data];
+    ``front_end`` lists tables of keys of [data] that belong together."""
 
     cell: list[str] = Field(min_length=1)
     units: Choices
@@ -71,6 +77,20 @@ class SpaceSection(Section):
     compression: list[dict[str, Any]] = Field(default=[])
     training: dict[str, Choices] = Field(default={})
     model: dict[str, Choices] = Field(default={})
+    data: dict[str, Choices] = Field(default={})
+    front_end: list[dict[str, Any]] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _ask_the_same(self) -> SpaceSection:
+        """What is a right answer must not be searched: the easiest question would win."""
+        for keys in (self.data, *self.front_end):
+            for key in keys:
+                if key not in FRONT_END_KEYS:
+                    raise ValueError(
+                        f"'{key}' of [data] is not of the front end, and trials that differ in it "
+                        f"would answer other questions; there are: {', '.join(FRONT_END_KEYS)}"
+                    )
+        return self
 
     @field_validator("units", "layers")
     @classmethod
@@ -86,13 +106,23 @@ class ConstraintsSection(Section):
 
     Args:
         bytes: of the network in the file.
-        deadline: seconds that the 99th percentile of a step may take, on every device.
+        deadline: seconds that the 99th percentile of a frame may take, on every device: of its
+            front end and its step.
+        deadline_share: the same, as a share of the frame period, which differs between front ends.
         targets: targets that all operators must map onto, as ``edgestep check`` says.
     """
 
     bytes: int | None = Field(None, ge=1)
     deadline: float | None = Field(None, gt=0)
+    deadline_share: float | None = Field(None, gt=0, le=1)
     targets: list[str] = Field(default=[])
+
+    def deadline_at(self, frame_period_s: float) -> float | None:
+        """Return the seconds that a frame may take where one comes every ``frame_period_s``; None
+        for any."""
+        limits = [self.deadline] if self.deadline else []
+        limits += [self.deadline_share * frame_period_s] if self.deadline_share else []
+        return min(limits, default=None)
 
 
 class MeasuringSection(Section):
@@ -183,7 +213,8 @@ class SweepSettings(Section):
                 raise ValueError(f"'{one}' is no objective; there are: {', '.join(known)}{advice}")
         if len(set(self.objective_names)) < len(self.objectives):
             raise ValueError("'objectives' names one twice; leave one out")
-        if self.constraints.deadline and not self.devices:
+        limits = self.constraints
+        if (limits.deadline or limits.deadline_share) and not self.devices:
             raise ValueError("a deadline needs a device to be measured on: add [devices.NAME]")
         return self
 

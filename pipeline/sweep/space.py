@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from models.tasks.task import Task
 
+# Keys of [data] that change the frame period, and those that count frames.
+PERIODS, COUNTS = {"every", "samples_per_frame"}, {"window", "hop", "ahead"}
+
 #: A point of the space: the choice for each dimension, ready for JSON.
 Point = dict[str, Any]
 
@@ -118,6 +121,8 @@ class Space:
             "compression": section.compression,
             **{f"training.{name}": found for name, found in section.training.items()},
             **{f"model.{name}": found for name, found in section.model.items()},
+            "front_end": section.front_end,
+            **{f"data.{name}": found for name, found in section.data.items()},
         }
         self.dimensions = {
             name: Dimension(name, found) for name, found in named.items() if found != []
@@ -170,10 +175,12 @@ class Space:
         model |= point.get("compression", {})
         if "task" in point:
             table["task"] = point["task"]
+        if "front_end" in point:
+            table.setdefault("data", {}).update(point["front_end"])
         for name, value in point.items():
             part, _, key = name.partition(".")
             if key:
-                (table.setdefault(part, {}) if part == "training" else model)[key] = value
+                (model if part == "model" else table.setdefault(part, {}))[key] = value
         fixed = {"name": self.settings.name, "schemes": [point["scheme"]], "controls": False}
         return {**table, **fixed, "models": [model]}
 
@@ -182,6 +189,7 @@ class Space:
         for key in ("name", "models", "schemes", "controls", "robustness", "targets", "bench"):
             if key in self.settings.recipe:
                 raise RecipeError(f"[recipe] has '{key}', which a sweep sets itself; leave it out")
+        self._check_counts_of_frames()
         first = self.ends()
         made = trial_recipe(self.recipe(first), "[recipe]")
         check_names(made)
@@ -193,6 +201,18 @@ class Space:
 
         for target in self.settings.constraints.targets:
             get_profile(target)
+
+    def _check_counts_of_frames(self) -> None:
+        """Raise RecipeError where trials would be asked different things: a window of 50 frames is
+        longer where frames come more rarely."""
+        section = self.settings.space
+        searched = {*section.data, *(key for table in section.front_end for key in table)}
+        told = {name for name in COUNTS if self.settings.recipe.get("data", {}).get(name)}
+        for period, name in itertools.product(sorted(searched & PERIODS), sorted(told)):
+            raise RecipeError(
+                f"[space] '{period}' changes the frame period, and '{name}' in [recipe.data] "
+                "counts frames; give 'window_s' and 'hop_s' in seconds, or leave it out"
+            )
 
 
 def trial_recipe(table: dict[str, Any], place: str) -> TrialRecipe:

@@ -61,9 +61,10 @@ class Trial:
         facts, found = self.file or {}, {}
         if limits.bytes is not None and BYTES in facts:
             found[BYTES] = facts[BYTES] / limits.bytes - 1
-        if limits.deadline is not None:
+        deadline = limits.deadline_at(facts["frame_period_s"]) if facts else None
+        if deadline is not None:
             for device, one in measured.items():
-                found[f"deadline:{device}"] = one["p99_ns"] / (1e9 * limits.deadline) - 1
+                found[f"deadline:{device}"] = one["p99_ns"] / (1e9 * deadline) - 1
         refused = (self.untrained or {}).get("refused", {})
         for target in limits.targets:
             found[f"target:{target}"] = float(target in refused)
@@ -88,7 +89,7 @@ class Trial:
             "trial": self.number,
             "state": state,
             "point": self.point,
-            "label": facts.get("label", ""),
+            "label": " ".join([facts["label"], *front_end_words(self.point)]) if facts else "",
             "objectives": objectives,
             "intervals": intervals,
             "violations": violations,
@@ -100,3 +101,13 @@ class Trial:
             "seconds": self.seconds,
             "node": latest.get("node"),
         }
+
+
+def front_end_words(point: Point) -> list[str]:
+    """Say how a point's front end differs from others, a word for each key."""
+    keys = dict(point.get("front_end", {}))
+    keys |= {name.removeprefix("data."): point[name] for name in point if name.startswith("data.")}
+    return [
+        f"{key}={'+'.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in keys.items()
+    ]

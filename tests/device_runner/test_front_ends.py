@@ -23,6 +23,7 @@ from device_runner.front_ends import (
     spelling,
     tokenizer,
 )
+from device_runner.front_ends.mel import Mel
 from device_runner.front_ends.mel_columns import Columns
 from device_runner.front_ends.text import describe_pieces
 from device_runner.model.step_file import load_step_model
@@ -32,6 +33,7 @@ from models.tasks import TASKS
 WHOLE = {
     "log-mel": log_mel.describe(every=2),
     "lpc-cepstrum": {"kind": lpc_cepstrum.KIND},
+    "mel": Mel(8000, 200, 80, 20, 13).describe(),
 }
 
 

@@ -93,7 +93,7 @@ def test_a_contract(value):
         Contract.from_json(json.dumps(value))
 
 
-KINDS = st.sampled_from(("text", "log-mel", "lpc-cepstrum", "samples", ""))
+KINDS = st.sampled_from(("text", "log-mel", "lpc-cepstrum", "mel", "samples", ""))
 
 
 @EXAMPLES

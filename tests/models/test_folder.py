@@ -2,6 +2,7 @@
 
 import shutil
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -224,7 +225,9 @@ def test_parquet_is_read_as_csv_is(folder):
     np.testing.assert_array_equal(load(sorted_settings(folder)).train.padded, as_csv.train.padded)
 
 
-def test_sound(tmp_path):
+@pytest.fixture
+def sounds(tmp_path):
+    """Settings of a folder with six WAV files of a second, 8 kHz in stereo, by three speakers."""
     pytest.importorskip("pymicro_features")
     chance = np.random.default_rng(7)
     for speaker in SUBJECTS[:3]:
@@ -235,11 +238,14 @@ def test_sound(tmp_path):
                 file.setsampwidth(2)
                 file.setframerate(8000)
                 file.writeframes(sound.tobytes())
-    settings = FolderSettings(
+    return FolderSettings(
         str(tmp_path), labels="pattern", group="pattern",
         name_pattern="(?P<group>[a-z]+)_(?P<label>[a-z]+)",
     )  # fmt: skip
-    task = load(settings)
+
+
+def test_sound(sounds):
+    task = load(sounds)
     assert len(task.channels) == 40
     assert task.frame_period_s == pytest.approx(0.02)
     assert task.front_end["kind"] == "log-mel"
@@ -247,6 +253,34 @@ def test_sound(tmp_path):
         task.remarks
     )
     assert all(abs(length - 49) <= 1 for length in task.train.lengths)
+
+
+def test_sound_in_frames_of_ones_own_sizes(sounds):
+    sizes = {"sample_rate": 8000, "frame_length_s": 0.03, "every": 4, "mels": 20, "cepstra": 13}
+    task = load(replace(sounds, front_end="mel", **sizes))
+    check_task(task)
+    assert task.channels[0] == "cepstrum 1"
+    assert (len(task.channels), task.units) == (13, "mel cepstrum")
+    assert task.frame_period_s == pytest.approx(0.04)
+    assert task.front_end == {"kind": "mel", "sample_rate": 8000, "window_samples": 240,
+                              "hop_samples": 320, "mels": 20, "cepstra": 13}  # fmt: skip
+    assert not any("resampled" in remark for remark in task.remarks)
+    assert set(task.train.lengths) == {(8000 - 240) // 320 + 1}
+    energies = load(replace(sounds, front_end="mel", mels=10))
+    assert (len(energies.channels), energies.units) == (10, "logarithm of mel energy")
+
+
+def test_windows_in_seconds_are_as_long_whatever_the_frame_period(sounds):
+    for every, length in ((1, 40), (4, 10)):
+        task = load(replace(sounds, every=every, window_s=0.4, hop_s=0.2))
+        assert set(task.train.lengths) == {length}
+        assert len(task.validation) == 2 * 2
+
+
+def test_other_ways_to_read_the_same_files_are_told_apart(sounds):
+    found = [data_facts("folder", replace(sounds, every=every)) for every in (1, 2)]
+    assert found[0]["recordings"] == found[1]["recordings"]
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize(
@@ -263,6 +297,10 @@ def test_sound(tmp_path):
         ({"hop": 3}, "give 'window' too"),
         ({"test_groups": ("a",)}, "give both"),
         ({"test_groups": ("a",), "validation_groups": ("a",)}, "a group is in"),
+        ({"hop_s": 3}, "give 'window' too"),
+        ({"window": 3, "window_s": 1.0}, "not both"),
+        ({"mels": 20}, "'mels' is of mel frames"),
+        ({"front_end": "mel", "mels": 20, "cepstra": 21}, "20 cepstra at most, not 21"),
         ({"samples_per_frame": 0}, "samples_per_frame must be 1 or more"),
     ],
 )

@@ -1,5 +1,6 @@
 """What a sweep.toml may say, and what is said of a wrong one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ pytest.importorskip("optuna", reason="needs Optuna: pip install edgestep[sweep]"
 from click.testing import CliRunner
 
 from pipeline.cli import main
+from pipeline.errors import RecipeError
 from pipeline.sweep.settings import load_sweep
 from pipeline.sweep.space import Space
+from pipeline.sweep.trial import Trial, front_end_words
 
 GOOD = """
 name = "mini"
@@ -43,6 +46,79 @@ def test_a_point_becomes_a_recipe(tmp_path):
     ]
     assert table["training"] == {"epochs": 2, "learning_rate": 0.004}
     assert space.point(space.drawn(point)) == point
+
+
+SOUND = """
+name = "sound"
+trials = 3
+[recipe]
+task = "folder"
+[recipe.data]
+folder = "sounds"
+labels = "folder"
+group = "file"
+[space]
+cell = ["gru"]
+units = [4, 8]
+front_end = [{ front_end = "log-mel" }, { front_end = "mel", mels = 20 }]
+[space.data]
+every = [1, 2, 4]
+[constraints]
+deadline = 0.001
+deadline_share = 0.05
+[devices.here]
+"""
+
+
+def test_front_ends_are_searched_by_their_own_names(tmp_path):
+    path = tmp_path / "sweep.toml"
+    path.write_text(SOUND)
+    space = Space(load_sweep(path))
+    assert space.size == 12
+    point = {**space.ends(), "front_end": {"front_end": "mel", "mels": 20}, "data.every": 4}
+    data = space.recipe(point)["data"]
+    assert (data["front_end"], data["mels"], data["every"]) == ("mel", 20, 4)
+    assert data["folder"] == str(tmp_path / "sounds")
+    assert space.point(space.drawn(point)) == point
+    assert front_end_words(point) == ["front_end=mel", "mels=20", "every=4"]
+
+
+def test_the_deadline_follows_the_frame_period(tmp_path):
+    path = tmp_path / "sweep.toml"
+    path.write_text(SOUND)
+    limits = load_sweep(path).constraints
+    assert limits.deadline_at(0.01) == pytest.approx(0.0005)
+    assert limits.deadline_at(0.04) == pytest.approx(0.001)
+    for period, beyond in ((0.01, 0.6), (0.04, -0.2)):
+        answer = {"state": "done", "phase": "untrained", "seconds": 1.0, "bytes": 1000,
+                  "frame_period_s": period}  # fmt: skip
+        trial = Trial(0, {}, {}, untrained=answer)
+        found = trial.violations(limits, {"here": {"p99_ns": 800_000}})
+        assert found == {"deadline:here": pytest.approx(beyond)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("every = [1, 2, 4]", "everi = [1]", "'everi' of [data] is not of the front end"),
+        ("every = [1, 2, 4]", 'labels = ["folder"]', "would answer other questions"),
+        ("every = [1, 2, 4]", "every = [1, 0]", "[space] 'data.every'"),
+        (
+            'group = "file"',
+            'group = "file"\nwindow = 50',
+            "'window' in [recipe.data]",
+        ),
+        ("mels = 20", "mels = 20, cepstra = 30", "20 cepstra at most"),
+        ("[devices.here]", "", "a deadline needs a device"),
+    ],
+)
+def test_a_wrong_front_end_is_told_in_one_line(tmp_path, old, new, said):
+    assert old in SOUND
+    path = tmp_path / "sweep.toml"
+    path.write_text(SOUND.replace(old, new, 1))
+    with pytest.raises(RecipeError, match=re.escape(said)) as error:
+        load_sweep(path)
+    assert "\n" not in error.value.message
 
 
 @pytest.mark.parametrize(
