@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from device_runner.front_ends import log_mel, narrowed_front_end
 from device_runner.front_ends.mel_columns import MARGIN
 from device_runner.model.step_file import load_step_model, pack
 from device_runner.stream import Stream
@@ -55,6 +56,27 @@ def test_words_are_printed_as_they_come(frames, tmp_path, beam):
     lines = run("words_live.py", path, frames, beam)
     assert [line.split(" s  ")[1] for line in lines] == expected
     assert len(lines) > 2
+
+
+def test_words_are_heard_in_a_wav_file(tmp_path):
+    pytest.importorskip("pymicro_features")
+    kept = load_step_model(KEPT)
+    front_end = narrowed_front_end(log_mel.describe(every=3), list(range(12)))
+    contract = replace(kept.contract, output_meaning="transcript", front_end=front_end)
+    path, sound = tmp_path / "words.tflite", tmp_path / "sound.wav"
+    path.write_bytes(pack(kept.flatbuffer, contract, kept.labels, kept.golden))
+    samples = np.random.default_rng(5).normal(0, 2000, 2 * log_mel.SAMPLE_RATE).astype("<i2")
+    samples[10_000:20_000] //= 100
+    with wave.open(str(sound), "wb") as file:
+        file.setparams((1, 2, log_mel.SAMPLE_RATE, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    frames = log_mel.LogMel(log_mel.describe(every=3))(samples)[:, :12]
+    decoder = GreedyDecoder()
+    found = [decoder.step(row) for row in Stream(KEPT).run(frames)][-1]
+    words = " ".join(kept.labels[label] for label in found)
+    lines = run("words_live.py", path, f"wav:{sound}")
+    assert found
+    assert lines[-1].split(" s  ")[1] == words
 
 
 def test_a_forecast_is_printed_after_each_line(frames):

@@ -31,5 +31,6 @@ def zoo_command(as_json: bool) -> None:
             f"{stack['purpose']} ({stack['recipe']})"
         )
     echo("tasks")
+    width = max(len(task["task"]) for task in tasks)
     for task in tasks:
-        echo(f"  {task['task']:20}{task['purpose']}")
+        echo(f"  {task['task']:{width}}  {task['purpose']}")

@@ -163,3 +163,10 @@ def test_the_zoo_lists_all_cells_stacks_and_tasks():
     parameters = {item["cell"]: item["parameters"] for item in answer["cells"]}
     assert parameters["simple-rnn"] == 12 * 64 + 64 * 64 + 64
     assert all(item["purpose"] for kind in answer.values() for item in kind)
+
+
+def test_the_zoo_keeps_names_and_purposes_apart():
+    lines = CliRunner().invoke(main, ["zoo"]).output.split("tasks\n")[1].splitlines()
+    assert [line.split()[0] for line in lines] == list(TASKS)
+    named = zip(lines, TASKS.values(), strict=True)
+    assert len({line.index(entry.purpose) for line, entry in named}) == 1
