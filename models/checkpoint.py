@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,20 @@ def write_checkpoint(file: Path, facts: Any, arrays: Mapping[str, NDArray[Any]])
 
 
 @contextmanager
-def open_checkpoint(file: Path) -> Iterator[tuple[Any, Mapping[str, NDArray[Any]]]]:
+def open_checkpoint(
+    file: Path, content: bytes | None = None
+) -> Iterator[tuple[Any, Mapping[str, NDArray[Any]]]]:
     """Read what :func:`write_checkpoint` wrote: its facts and its arrays.
+
+    Args:
+        content: the file's, where it was read already.
 
     Raises:
         DamagedCheckpointError: the file is damaged, or the block cannot use what is in it.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        source = file if content is None else io.BytesIO(content)
+        with np.load(source, allow_pickle=False) as arrays:
             # NumPy reads no further than an array's last byte, where no checksum is compared yet.
             if damaged := arrays.zip.testzip():
                 raise ValueError(f"{damaged} is damaged")
@@ -51,20 +58,29 @@ class Checkpoint:
         network: whose weights are kept.
         optimizer: built for the network.
         file: read here where it exists, and written by :meth:`save`; None keeps all in memory.
+        share: takes the file's content, None for no file, and returns what to go on from: that of
+            the first machine, where several train together.
 
     Raises:
         DamagedCheckpointError: the file is damaged, or of another network.
     """
 
-    def __init__(self, network: keras.Model, optimizer: Any, file: Path | None) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        optimizer: Any,
+        file: Path | None,
+        share: Callable[[bytes | None], bytes | None] = lambda content: content,
+    ) -> None:
         self.network = network
         self.optimizer = optimizer
         self.file = file
         self.history = TrainingHistory()
         self.best_loss = math.inf
         self.best_weights: Sequence[NDArray[Any]] = network.get_weights()
-        if file is not None and file.exists():
-            self._load(file)
+        content = share(file.read_bytes() if file is not None and file.exists() else None)
+        if content is not None:
+            self._load(file or Path("checkpoint"), content)
 
     def keep_if_best(self, epoch: int, validation_loss: float) -> None:
         """Remember the weights as they are now where the validation loss is the lowest so far."""
@@ -88,8 +104,8 @@ class Checkpoint:
         facts = {"history": self.history.facts(), "best_loss": self.best_loss}
         write_checkpoint(self.file, facts, arrays)
 
-    def _load(self, file: Path) -> None:
-        with open_checkpoint(file) as (facts, arrays):
+    def _load(self, file: Path, content: bytes) -> None:
+        with open_checkpoint(file, content) as (facts, arrays):
             count = len(self.network.get_weights())
             self.network.set_weights([arrays[f"weight{i}"] for i in range(count)])
             self.best_weights = [arrays[f"best{i}"] for i in range(count)]

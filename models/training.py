@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.augmentation import Augmentation
 from models.checkpoint import Checkpoint
+from models.distribution import Group, check_batch, group_of, shared_step
 from models.errors import DivergedError, ModelsError
 from models.history import EpochRecord, TrainingHistory
 from models.losses import Loss, loss_for
@@ -57,7 +58,8 @@ def fit(
     """Fit ``network`` to the task's training data, in place.
 
     The loss is that of every step (so that there is a prediction after each), see
-    :func:`models.losses.loss_for`. Early stopping looks at the validation data alone.
+    :func:`models.losses.loss_for`. Early stopping looks at the validation data alone. In the scope
+    of a strategy of ``tf.distribute``, where the network was made, its replicas train together.
 
     Args:
         network: [batch, steps, channels] -> [batch, steps, outputs], logits or values; with
@@ -71,15 +73,20 @@ def fit(
 
     Raises:
         DivergedError: the loss is no longer finite.
-        ModelsError: the augmentation does not suit the task, or the checkpoint cannot be read.
+        ModelsError: the augmentation does not suit the task, the replicas cannot share a batch, or
+            the checkpoint cannot be read.
     """
     check_augmentation(settings.augmentation, task)
+    group = group_of(tf.distribute.get_strategy())
+    check_batch(group, settings.batch_size)
     optimizer = keras.optimizers.Adam(settings.learning_rate)
     optimizer.build(network.trainable_variables)
     own_loss = loss or loss_for(task.train.kind)
-    train_step = _train_step(network, optimizer, settings.clip_norm, own_loss)
+    train_step = _train_step(
+        group, network, optimizer, settings.clip_norm, own_loss, task.train.kind
+    )
     forward = tf.function(lambda frames: network(frames, training=False))
-    state = Checkpoint(network, optimizer, checkpoint)
+    state = Checkpoint(network, optimizer, checkpoint, group.bytes_from_first)
     history = state.history
     last_saved = time.monotonic()
     for epoch in range(len(history), settings.epochs):
@@ -89,6 +96,8 @@ def fit(
         optimizer.learning_rate.assign(_cosine(settings.learning_rate, epoch / settings.epochs))
         loss_now, norm = _train_epoch(train_step, task.train, settings, epoch, hook)
         validation = judge(predict(network, task.validation, forward), task.validation, task.score)
+        # Machines that round differently must stop at the same epoch.
+        validation = tuple(group.from_first(np.array(validation)).tolist())
         _check_validation(validation[0], epoch)
         record = EpochRecord(loss_now, *validation, norm, time.perf_counter() - start)
         history.append(record)
@@ -184,8 +193,15 @@ def check_augmentation(augmentation: Augmentation | None, task: Task) -> None:
 
 
 def _train_step(
-    network: keras.Model, optimizer: Any, clip_norm: float, loss_of: Loss
+    group: Group,
+    network: keras.Model,
+    optimizer: Any,
+    clip_norm: float,
+    loss_of: Loss,
+    kind: TargetKind,
 ) -> _TrainStep:
+    if group.replicas > 1:
+        return shared_step(group, network, optimizer, clip_norm, loss_of, kind)
     variables = network.trainable_variables
 
     def train_step(

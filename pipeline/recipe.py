@@ -54,7 +54,8 @@ class AugmentationSection(SettingsSection):
 class TrainingSection(SettingsSection):
     """[training]: how all networks are trained.
 
-    ``input_noise``, ``input_offset`` and ``dropout`` are as in models.network.Architecture. A
+    ``input_noise``, ``input_offset`` and ``dropout`` are as in models.network.Architecture, and
+    ``distribute`` as in models.distribution. A
     teacher, its students and networks trained alone all see the same kind of augmented data."""
 
     settings_classes = (TrainingSettings,)
@@ -70,6 +71,7 @@ class TrainingSection(SettingsSection):
     keep: Literal["best", "last"] = declared(TrainingSettings, "keep")
     group_lengths: bool = declared(TrainingSettings, "group_lengths")
     augmentation: AugmentationSection = AugmentationSection()
+    distribute: Literal["none", "mirrored", "multi-worker"] = "none"
 
 
 class CompressionSection(SettingsSection):

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from device_runner.printable import without_controls
 from pipeline.all_stages import run_stages
+from pipeline.helpers import dismiss, help_train, join, joins_machines
 from pipeline.recipe import load_recipe
 from pipeline.report import load_histories, write_report
 from pipeline.table import make_rows, print_table
@@ -38,6 +39,11 @@ def run_recipe(
     if not console.is_terminal:
         console.width = LOG_WIDTH
     recipe = load_recipe(path)
+    group = join(recipe) if joins_machines(recipe) else None
+    if group and not group.is_first:
+        count = help_train(recipe, group, lambda text: console.print(text, markup=False))
+        console.print(f"helped with {count} trainings; the results are with the first machine")
+        return
     skipped: list[str] = []
     check_interrupt = _catch_interrupt()
 
@@ -62,6 +68,8 @@ def run_recipe(
     )
     with workspace.locked(), progress:
         outcome = run_stages(recipe, workspace, until, _tracker(console, progress, check_interrupt))
+    if group:
+        dismiss(group)
     if skipped:
         console.print(f"{len(skipped)} finished stages were skipped.")
     if logs:

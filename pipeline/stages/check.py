@@ -49,12 +49,20 @@ class Check(Work):
             "models.compress": tuple({name for model in models for name in model.compressions}),
         }
 
+    def _check_devices(self) -> None:
+        from models.distribution import check_batch, group_named
+
+        training = self.recipe.training
+        if training.distribute != "none":
+            check_batch(group_named(training.distribute), training.batch_size)
+
     def build(self, folder: Path, report: Report) -> None:
         task = self.recipe.load_task()
         try:
             _check_augmentation(self.recipe, task)
         except click.ClickException as error:
             raise RecipeError(f"[training.augmentation]: {error.message}") from error
+        self._check_devices()
         networks: dict[str, keras.Model] = {}
         for number, model in enumerate(self.recipe.models):
             report(number, len(self.recipe.models), model.label)

@@ -89,6 +89,15 @@ class Train(Work):
         NetworkHistory.of({**history.facts(), **gradients, **facts}).save(folder)
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
+    def help(self) -> None:
+        """Help another machine to train the network; it keeps what comes of it."""
+        import tf_keras as keras
+
+        task = self.recipe.load_task()
+        keras.utils.set_random_seed(self.network.seed)
+        network = new_network(architecture_of(self.recipe, self.network, task), task)
+        self._fit_together(network, task, None, lambda *_: None)
+
     def _fit(
         self, network: keras.Model, task: Task, checkpoint: Path, report: Report
     ) -> TrainingHistory:
@@ -96,6 +105,8 @@ class Train(Work):
         from models.network import load_network
         from models.training import fit
 
+        if self.recipe.training.distribute != "none" and not self.network.section.distil:
+            return self._fit_together(network, task, checkpoint, report)
         settings = training_settings(self.recipe, self.network)
         progress = watched(epoch_progress(report, task), self.watch)
         learning = self.network.section.distil
@@ -110,6 +121,27 @@ class Train(Work):
             checkpoint,
             progress,
         )
+
+    def _fit_together(
+        self, network: keras.Model, task: Task, checkpoint: Path | None, report: Report
+    ) -> TrainingHistory:
+        """Train a copy of the network on several devices or machines, and take its weights."""
+        from models.distribution import group_named, lost_workers
+        from models.training import fit
+        from pipeline.helpers import call
+
+        group = group_named(self.recipe.training.distribute)
+        progress = watched(epoch_progress(report, task), self.watch)
+        settings = training_settings(self.recipe, self.network)
+        with lost_workers():
+            if group.processes > 1 and group.is_first:
+                call(group, self)
+            with group.strategy.scope():
+                copy = new_network(architecture_of(self.recipe, self.network, task), task)
+                copy.set_weights(network.get_weights())
+                history = fit(copy, task, settings, checkpoint, progress)
+            network.set_weights(copy.get_weights())
+        return history
 
 
 def architecture_of(recipe: Recipe, network: Network, task: Task) -> Architecture:

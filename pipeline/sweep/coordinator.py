@@ -181,7 +181,8 @@ class Sweep:
         trial = Trial(number, point, self.search.space.recipe(point))
         self.trials[number] = trial
         limits = self.settings.constraints
-        if self.queues or limits.bytes is not None or limits.targets:
+        # What a network is worth giving up for is told by its bytes, so they must be known.
+        if self.queues or limits.bytes is not None or limits.targets or self.settings.search.prune:
             self._wait(trial, self._job(UNTRAINED, trial.recipe, targets=limits.targets))
         else:
             self._train(trial)

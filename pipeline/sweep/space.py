@@ -190,6 +190,13 @@ class Space:
             if key in self.settings.recipe:
                 raise RecipeError(f"[recipe] has '{key}', which a sweep sets itself; leave it out")
         self._check_counts_of_frames()
+        training = self.settings.recipe.get("training", {})
+        if "distribute" in self.settings.space.training or (
+            isinstance(training, dict) and training.get("distribute") == "multi-worker"
+        ):
+            raise RecipeError(
+                "a sweep trains networks side by side, one a machine; leave 'distribute' out"
+            )
         first = self.ends()
         made = trial_recipe(self.recipe(first), "[recipe]")
         check_names(made)
