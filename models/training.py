@@ -73,18 +73,14 @@ def fit(
 
     Raises:
         DivergedError: the loss is no longer finite.
-        ModelsError: the augmentation does not suit the task, the replicas cannot share a batch, or
-            the checkpoint cannot be read.
+        ModelsError: augmentation, replicas or checkpoint do not suit task, batch or network.
     """
     check_augmentation(settings.augmentation, task)
-    group = group_of(tf.distribute.get_strategy())
-    check_batch(group, settings.batch_size)
+    group = _group(settings)
     optimizer = keras.optimizers.Adam(settings.learning_rate)
     optimizer.build(network.trainable_variables)
-    own_loss = loss or loss_for(task.train.kind)
-    train_step = _train_step(
-        group, network, optimizer, settings.clip_norm, own_loss, task.train.kind
-    )
+    own_loss, kind = loss or loss_for(task.train.kind), task.train.kind
+    train_step = _train_step(group, network, optimizer, settings.clip_norm, own_loss, kind)
     forward = tf.function(lambda frames: network(frames, training=False))
     state = Checkpoint(network, optimizer, checkpoint, group.bytes_from_first)
     history = state.history
@@ -95,8 +91,8 @@ def fit(
         start = time.perf_counter()
         optimizer.learning_rate.assign(_cosine(settings.learning_rate, epoch / settings.epochs))
         loss_now, norm = _train_epoch(train_step, task.train, settings, epoch, hook)
+        # All machines go by the first one's, as they may round differently.
         validation = judge(predict(network, task.validation, forward), task.validation, task.score)
-        # Machines that round differently must stop at the same epoch.
         validation = tuple(group.from_first(np.array(validation)).tolist())
         _check_validation(validation[0], epoch)
         record = EpochRecord(loss_now, *validation, norm, time.perf_counter() - start)
@@ -110,6 +106,13 @@ def fit(
     if settings.keep == "best":
         state.restore_best()
     return history
+
+
+def _group(settings: TrainingSettings) -> Group:
+    """Return the replicas of the scope, which must be able to share a batch."""
+    group = group_of(tf.distribute.get_strategy())
+    check_batch(group, settings.batch_size)
+    return group
 
 
 def _train_epoch(
