@@ -15,7 +15,7 @@ from pipeline.recipe_check import check_names
 from pipeline.robustness.study import ModelStudy
 from pipeline.stages import STOPS
 from pipeline.stages.baseline import Baseline, TaskFacts
-from pipeline.stages.bench import RESULTS_FILE, Bench
+from pipeline.stages.bench import PACED_FILE, RESULTS_FILE, Bench
 from pipeline.stages.calibrate import Calibrate
 from pipeline.stages.check import Check
 from pipeline.stages.compress import Compress
@@ -158,9 +158,10 @@ class _Run:
 
     def _bench(self, files: list[Path]) -> list[dict[str, Any]]:
         stage = self.workshop.do(Bench(tuple(files), self.recipe.bench))
-        path = self.workshop.workspace.folder / RESULTS_FILE
-        place(stage.folder / RESULTS_FILE, path)
-        return read_json_lines(path)
+        folder = self.workshop.workspace.folder
+        for name in (RESULTS_FILE, PACED_FILE):
+            place(stage.folder / name, folder / name)
+        return read_json_lines(folder / RESULTS_FILE)
 
     def _disturb(self, networks: list[Network]) -> list[ModelStudy]:
         """Judge the files of the first seed on disturbed data, if the recipe asks for it."""

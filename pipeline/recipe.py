@@ -130,11 +130,16 @@ class CalibrationSection(Section):
 
 
 class BenchSection(Section):
-    """[bench]: see device_runner.measure.latency.BenchSettings."""
+    """[bench]: see device_runner.measure.latency.BenchSettings.
+
+    Args:
+        paced_s: seconds that each file is also measured for at its own pace; 0 for not.
+    """
 
     steps: int = Field(BenchSettings.steps, ge=100)
     rounds: int = Field(BenchSettings.rounds, ge=1)
     warmup_s: float = Field(BenchSettings.warmup_s, ge=0)
+    paced_s: float = Field(0, ge=0, le=3600)
     threads: int = Field(1, ge=1)
     backend: str = "auto"
 

@@ -8,6 +8,16 @@ window.drawn = Promise.all(Array.from(document.querySelectorAll("figure.chart"),
   return vegaEmbed(figure.querySelector(".drawn"), spec, { renderer: "svg", actions: false });
 }));
 
+// A list above charts that says what they show: a parameter of theirs.
+for (const list of document.querySelectorAll("select[data-signal]")) {
+  const show = () => window.drawn.then((charts) => charts.forEach(({ view }, place) => {
+    const figure = document.querySelectorAll("figure.chart")[place];
+    if (list.dataset.charts.split(" ").includes(figure.id)) view.signal(list.dataset.signal, list.value).runAsync();
+  }));
+  list.addEventListener("change", show);
+  show(); // a page that is loaded again keeps what was chosen
+}
+
 // The table: sorted by a click on a column's name, filtered by words, with fewer or all columns.
 for (const table of document.querySelectorAll("table.sorted")) {
   const body = table.tBodies[0];

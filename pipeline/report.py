@@ -18,6 +18,8 @@ from models.metrics import MetricDescription
 from pipeline import report_charts as charts
 from pipeline.all_stages import Outcome
 from pipeline.differences import Compared
+from pipeline.measured import read_measured
+from pipeline.measured_part import measured_part
 from pipeline.networks import models_by_file
 from pipeline.report_answer import Answer, answer
 from pipeline.robustness.page import robustness_part
@@ -64,6 +66,7 @@ def write_report(outcome: Outcome, recipe: Path) -> Path:
         differences=[_difference_facts(one, outcome.task.metric) for one in compared(outcome)],
         spoken=spoken(outcome.files),
         latencies=charts.latencies(outcome.results),
+        measured=measured_part(*read_measured(outcome.folder, _names(outcome, found))),
         errors=charts.errors_through_time(rows),
         confusion=_confusion(outcome, found),
         curves=charts.training_curves(histories),
@@ -73,6 +76,14 @@ def write_report(outcome: Outcome, recipe: Path) -> Path:
     path = outcome.folder / REPORT_FILE
     write_atomically(path, html.encode())
     return path
+
+
+def _names(outcome: Outcome, found: Answer | None) -> dict[str, str]:
+    """Names of the files by their graphs' hashes, the recommended one first."""
+    variants = models_by_file(outcome.recipe)
+    wanted = (found.row.model, found.row.scheme) if found else None
+    results = sorted(outcome.results, key=lambda one: variants[one["file"]] != wanted)
+    return {one["model_sha256"]: one["file"].removesuffix(".tflite") for one in results}
 
 
 def load_histories(outcome: Outcome) -> dict[str, NetworkHistory]:

@@ -1,4 +1,4 @@
-"""Results of many machines as tables of SQL: ``results.jsonl`` of runs, of bench and of sweeps."""
+"""Results of many machines as tables of SQL: those of runs, of bench and of sweeps."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from device_runner.errors import one_line
 from pipeline.errors import PipelineError
 
 RESULTS_FILE = "results.jsonl"
+# Lines of bench and of sweeps begin so.
+_STARTS = (b'{"result_format"', b'{"sweep_format"')
 #: The tables and their columns, each with its type.
 TABLES: dict[str, dict[str, str]] = {
     "bench": {
         "run": "VARCHAR", "device": "VARCHAR", "cpu": "VARCHAR", "file": "VARCHAR",
         "model_sha256": "VARCHAR", "task": "VARCHAR", "cell": "VARCHAR", "units": "INTEGER[]",
         "scheme": "VARCHAR", "parameters": "BIGINT", "file_bytes": "BIGINT", "backend": "VARCHAR",
+        "mode": "VARCHAR",
         "p50_ns": "BIGINT", "p99_ns": "BIGINT", "valid": "BOOLEAN", "invalid_reason": "VARCHAR",
         "score": "DOUBLE", "metric": "VARCHAR", "started": "VARCHAR",
     },
@@ -37,7 +40,7 @@ TABLES: dict[str, dict[str, str]] = {
 
 
 def find_results(places: Sequence[Path]) -> list[Path]:
-    """List the results files that are named or lie in named folders.
+    """List the results files that are named or lie in named folders, whatever they are called.
 
     Raises:
         PipelineError: there are none.
@@ -45,12 +48,17 @@ def find_results(places: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for place in places:
         # Stages of a run keep copies of its results.
-        inner = [path for path in sorted(place.rglob(RESULTS_FILE)) if "stages" not in path.parts]
-        found += [place] if place.is_file() else inner
+        inner = [path for path in sorted(place.rglob("*.jsonl")) if "stages" not in path.parts]
+        found += [place] if place.is_file() else list(filter(_holds_results, inner))
     if not found:
         names = ", ".join(map(str, places))
         raise PipelineError(f"no {RESULTS_FILE} in {names}; name the folder of a run")
     return found
+
+
+def _holds_results(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(20).startswith(_STARTS)
 
 
 class ResultsView:
@@ -128,6 +136,7 @@ def _of_bench(run: str, facts: dict[str, Any]) -> dict[str, Any]:
         "run": run,
         "device": facts.get("device", "here"),
         "cpu": facts["machine"]["cpu"],
+        "mode": facts["settings"]["mode"],
         "p50_ns": percentiles["p50"],
         "p99_ns": percentiles["p99"],
         "score": metrics.get(name.replace(" ", "_")),

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 # Root may not use the sandbox; /dev/shm is small in containers.
 OPTIONS = (
@@ -21,6 +23,9 @@ OPTIONS = (
     "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required",
 )  # fmt: skip
 WAIT_S = 120
+# Width and height of the window.
+DESKTOP, PHONE = (1400, 900), (390, 844)
+_ERRORS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
 
 
 def browser_program() -> str | None:
@@ -71,6 +76,17 @@ class Page:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
+    def resize(self, size: tuple[int, int]) -> None:
+        """Give the window a size; the size PHONE makes it a phone."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=size[0], height=size[1],
+            deviceScaleFactor=1, mobile=size == PHONE,
+        )  # fmt: skip
+
+    def errors(self) -> list[dict[str, Any]]:
+        """List what the console was told since the page was opened; nothing should be."""
+        return [event for event in self.events if event.get("method") in _ERRORS]
+
     def choose(self, selector: str, file: Path) -> None:
         """Give a file to an input."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
@@ -89,6 +105,16 @@ class Page:
         self.events.clear()
         self.call("Page.navigate", url=place)
         self.wait(f"location.href === {json.dumps(place)} && document.readyState === 'complete'")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A browser of a desktop's size; tests/conftest.py makes it known to all tests."""
+    if browser_program() is None:
+        pytest.skip("there is no Chromium")
+    with open_browser(tmp_path_factory.mktemp("profile")) as page:
+        page.resize(DESKTOP)
+        yield page
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from models.cells import CELLS
+from tests.browser import browser as browser
 from tests.models.reference_cells import REFERENCES
 
 # The networks are small and the tests run in parallel: more threads only get in each other's way.

@@ -26,6 +26,7 @@ from device_runner.measure.latency import (
     summarize,
     time_parts,
 )
+from device_runner.measure.timeline import Timeline, TimelineRecorder
 from device_runner.stream import Stream
 
 # Untimed frames at the start, at the same pace.
@@ -61,6 +62,7 @@ class PacedLatency:
         deadline_misses: number of responses longer than the period (``deadline``).
         queued: number of frames that were released before the previous one was done.
         headroom: the period over the largest known percentile of the response.
+        timeline: the run through time.
         samples: the responses in order, if they were kept.
     """
 
@@ -78,6 +80,7 @@ class PacedLatency:
     deadline_misses: int
     queued: int
     headroom: float
+    timeline: Timeline
     samples: NDArray[np.int64] | None = None
 
 
@@ -90,7 +93,7 @@ def measure_paced(
     """
     period = round((settings.period_s or stream.model.contract.frame_period_s) * 1e9)
     count = max(1, round(settings.duration_s * 1e9 / period))
-    recorder = _Recorder(period, settings.keep_samples)
+    recorder = _Recorder(count, period, settings.keep_samples)
     frames = itertools.cycle(golden_frames(stream))
     stream.reset()
     start = time.perf_counter_ns()
@@ -127,8 +130,9 @@ def _sleep_until(release: int) -> bool:
 
 
 class _Recorder:
-    def __init__(self, period: int, keep_samples: bool) -> None:
+    def __init__(self, count: int, period: int, keep_samples: bool) -> None:
         self.period = period
+        self.timeline = TimelineRecorder(count, period)
         self.kept: list[NDArray[np.int64]] | None = [] if keep_samples else None
         self.batch: list[tuple[int, ...]] = []
         names = ("step", *PARTS, "wake_up", "response")
@@ -149,8 +153,10 @@ class _Recorder:
         for name, nanoseconds in zip(PARTS, parts.T, strict=True):
             self.histograms[name].record(nanoseconds)
         self.histograms["step"].record(parts.sum(1))
-        self.histograms["wake_up"].record((readings[:, 0] - release)[slept])
+        begun = readings[:, 0] - release
+        self.histograms["wake_up"].record(begun[slept])
         self.histograms["response"].record(response)
+        self.timeline.record(begun, response)
         self.misses += int(np.sum(response > self.period))
         self.queued += int(np.sum(~slept))
         if self.kept is not None:
@@ -170,5 +176,6 @@ class _Recorder:
             deadline_misses=self.misses,
             queued=self.queued,
             headroom=headroom(self.period, summaries["response"]),
+            timeline=self.timeline.result(),
             samples=None if self.kept is None else np.concatenate(self.kept),
         )

@@ -102,9 +102,19 @@ class BackToBackFacts(TypedDict):
     headroom: float
 
 
-class PacedFacts(TypedDict):
-    """See :class:`device_runner.measure.paced.PacedLatency`; without the samples."""
+class TimelineFacts(TypedDict):
+    """See :class:`device_runner.measure.timeline.Timeline`."""
 
+    frames_per_bin: int
+    begun: list[int]
+    done: list[int]
+    missed: list[int]
+    first: int
+    stretch_begun: list[int]
+    stretch_done: list[int]
+
+
+class _KnownPacedFacts(TypedDict):
     load: int
     first_step: int
     frames: int
@@ -119,6 +129,13 @@ class PacedFacts(TypedDict):
     deadline_misses: int
     queued: int
     headroom: float
+
+
+class PacedFacts(_KnownPacedFacts, total=False):
+    """See :class:`device_runner.measure.paced.PacedLatency`; without the samples. Older
+    results have no timeline."""
+
+    timeline: TimelineFacts
 
 
 class PlacementFacts(TypedDict):

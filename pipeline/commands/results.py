@@ -10,11 +10,12 @@ from device_runner.errors import MissingRuntimeError
 from device_runner.printable import echo
 
 USUAL_QUERY = """
-SELECT run, file, device, cpu, scheme, score, file_bytes AS bytes, p50_ns, p99_ns, valid
+SELECT run, file, device, cpu, backend, mode, scheme, score, file_bytes AS bytes, p50_ns, p99_ns,
+       valid
 FROM bench
 UNION ALL
-SELECT trials.run, trials.file, device, NULL, NULL, coalesce(test_score, score), bytes, NULL,
-       p99_ns, state = 'complete'
+SELECT trials.run, trials.file, device, NULL, NULL, NULL, NULL, coalesce(test_score, score), bytes,
+       NULL, p99_ns, state = 'complete'
 FROM trials LEFT JOIN trial_costs USING (run, trial) WHERE front
 ORDER BY run, file, device
 """
@@ -30,7 +31,7 @@ ORDER BY run, file, device
 def results_command(
     places: tuple[Path, ...], sql: str | None, compare: bool, as_json_lines: bool
 ) -> None:
-    """Show results.jsonl of PLACES, files or folders of runs, bench and sweeps, from any machine.
+    """Show the results in PLACES, files or folders of runs, bench and sweeps, from any machine.
 
     The tables are SQL: bench has a row for each measured file, trials one for each trial of a
     sweep, trial_costs what a step of it takes on a device.

@@ -16,11 +16,12 @@ from pipeline.work import Report, Work
 
 # One result per line, in the form of device_runner/measure/result.schema.json.
 RESULTS_FILE = "results.jsonl"
+PACED_FILE = "paced.jsonl"
 
 
 @dataclass(frozen=True)
 class Bench(Work):
-    """Measures step models, which take turns in one process."""
+    """Measures step models, which take turns in one process; then each at its pace, if asked to."""
 
     files: tuple[Path, ...]
     section: BenchSection
@@ -44,13 +45,23 @@ class Bench(Work):
 
     def build(self, folder: Path, report: Report) -> None:
         section = self.section
+        how = ["--steps", str(section.steps), "--rounds", str(section.rounds)]
+        how += ["--warmup", str(section.warmup_s)]
+        report(0, 2, "")
+        (folder / RESULTS_FILE).write_text(self._bench(how))
+        report(1, 2, "")
+        paced = ["--paced", "--duration", str(section.paced_s)]
+        (folder / PACED_FILE).write_text(self._bench(paced) if section.paced_s else "")
+
+    def _bench(self, how: list[str]) -> str:
+        """Return the results, a line each."""
+        section = self.section
         # A process of its own: what a user on the device runs, without TensorFlow's threads.
-        command = [*module_command("device_runner"), "bench", "--json"]
+        command = [*module_command("device_runner"), "bench", "--json", *how]
         command += ["--backend", section.backend, "--threads", str(section.threads)]
-        command += ["--steps", str(section.steps), "--rounds", str(section.rounds)]
-        command += ["--warmup", str(section.warmup_s), *map(str, self.files)]
+        command += map(str, self.files)
         process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if process.returncode:
             message = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
             raise PipelineError(f"the benchmark failed: {message[-1]}")
-        (folder / RESULTS_FILE).write_text(process.stdout)
+        return process.stdout

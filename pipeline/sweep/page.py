@@ -12,6 +12,8 @@ from markupsafe import Markup
 
 from device_runner.atomic_write import write_atomically
 from models.metrics import MetricDescription
+from pipeline.measured import DeviceCost, read_measured
+from pipeline.measured_part import measured_part
 from pipeline.report_charts import Spec, front_of
 from pipeline.sweep.log import COMPLETE, SweepLog
 from pipeline.sweep.settings import ACCURACY, BYTES, SweepSettings
@@ -37,6 +39,12 @@ def write_page(path: Path, settings: SweepSettings, metric: MetricDescription, l
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
+    front = log.front["trials"] if log.front else []
+    names = {
+        log.trials[one["trial"]]["sha256"]: one["file"].removesuffix(".tflite") for one in front
+    }
+    again = shlex.join(["edgestep", *command])
+    measured, remarks = read_measured(path.parent, names)
     html = environment.get_template("sweep/sweep.html.jinja").render(
         name=settings.name,
         answer=answer(settings, metric, log),
@@ -45,7 +53,8 @@ def write_page(path: Path, settings: SweepSettings, metric: MetricDescription, l
         metric=metric,
         rows=rows,
         charts=Markup().join(_against(one, rows, settings, metric) for one in _costs(settings)),
-        command=shlex.join(["edgestep", *command]),
+        measured=measured_part(measured, remarks, _device_costs(log, names, again)),
+        command=again,
         library=library(),
     )
     write_atomically(path, html.encode())
@@ -105,6 +114,26 @@ def _cost_text(name: str, one: Mapping[str, Any]) -> str:
 def _counts(log: SweepLog) -> str:
     states = [one["state"] for one in log.trials.values()]
     return ", ".join(f"{states.count(one)} {one}" for one in dict.fromkeys(states))
+
+
+def _device_costs(log: SweepLog, names: Mapping[str, str], command: str) -> list[DeviceCost]:
+    """What the sweep itself measured of the files on its devices."""
+    found = {trial["sha256"]: trial for trial in log.complete()}
+    return [
+        DeviceCost(
+            name=name,
+            device=device,
+            p50_ns=one["p50_ns"],
+            p99_ns=one["p99_ns"],
+            file_bytes=found[sha256]["file_bytes"],
+            arena_bytes=None,
+            invalid=None if one["steady"] else "the control model was not as fast as usual",
+            command=command,
+        )
+        for sha256, name in names.items()
+        for (device, measured), one in log.measured.items()
+        if measured == sha256
+    ]
 
 
 def _row(

@@ -21,7 +21,7 @@ from device_runner.front_ends import sound_front_end
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from pipeline.cli import main
-from tests.browser import Page, browser_program, open_browser
+from tests.browser import Page
 from tests.conftest import EACH_VARIANT, KEPT_STEP_MODELS
 
 KEPT = sorted(KEPT_STEP_MODELS.glob("*.tflite"))
@@ -38,14 +38,6 @@ def library(made_once):
         return made_once("libedgestep.wasm", lambda path: path.write_bytes(web_library()))
     except MissingRuntimeError as error:
         pytest.skip(error.message)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory) -> Page:
-    if browser_program() is None:
-        pytest.skip("there is no Chromium")
-    with open_browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 def opened(browser: Page, model: Path, folder: Path) -> Page:

@@ -31,9 +31,11 @@ from device_runner.measure.result import (
     PacedFacts,
     PlacementFacts,
     RunSettings,
+    TimelineFacts,
     WindowFacts,
 )
 from device_runner.measure.result_table import format_results
+from device_runner.measure.timeline import Timeline
 from device_runner.stream import Stream
 
 SHORT = BenchSettings(steps=200, rounds=2, warmup_s=0)
@@ -68,6 +70,7 @@ PUBLISHED = {
     "$latency": LatencyFacts,
     "$back_to_back": BackToBackFacts,
     "$paced": PacedFacts,
+    "$timeline": TimelineFacts,
 }
 
 
@@ -86,7 +89,7 @@ def test_types_and_schema_have_the_same_keys(place):
 def test_what_is_measured_has_the_keys_of_its_type():
     for measured, kind in (
         (Latency, LatencyFacts), (ModelLatency, BackToBackFacts), (PacedLatency, PacedFacts),
-        (Placement, PlacementFacts),
+        (Placement, PlacementFacts), (Timeline, TimelineFacts),
     ):  # fmt: skip
         names = {field.name for field in fields(measured)}
         assert names - {"samples"} == set(get_type_hints(kind)) - {"samples"}

@@ -10,6 +10,7 @@ import pytest
 
 from device_runner.measure import latency, paced
 from device_runner.measure.paced import WARM_UP_FRAMES, PacedSettings, measure_paced
+from device_runner.measure.timeline import BEFORE, BINS, FROM
 from device_runner.model.golden import Golden
 from device_runner.model.tensor_spec import TensorSpec
 from device_runner.stream import Stream
@@ -105,6 +106,42 @@ def test_steps_longer_than_the_period_miss_every_deadline(clock):
 def test_the_pace_may_be_another_than_the_models(clock):
     found = measure_paced(FakeStream(clock, {}), PacedSettings(duration_s=1, period_s=0.001))
     assert (found.frames, found.deadline) == (1000, 1_000_000)
+
+
+def test_the_timeline_shows_a_stall_and_what_waited_for_it(clock):
+    found = measure_paced(FakeStream(clock, {50: 50_000_000}), PacedSettings(duration_s=2))
+    line = found.timeline
+    assert line.frames_per_bin == 1
+    assert len(line.begun) == len(line.done) == len(line.missed) == 200
+    assert [frame for frame, missed in enumerate(line.missed) if missed] == [50, 51, 52, 53, 54]
+    assert line.begun[50] == WAKE_UP_NS  # it began in time
+    assert line.begun[51] == line.done[50] - PERIOD_NS  # the next one when that was done
+    assert line.done[55] < PERIOD_NS
+    assert line.first == 50 - BEFORE
+    assert line.stretch_done == line.done[line.first : 50 + FROM]
+    assert line.stretch_begun == line.begun[line.first : 50 + FROM]
+
+
+# In the first batch, across two of them, and at the end, where no frames follow.
+@pytest.mark.parametrize("slow", [3, 1015, 1023, 1024, 99_999])
+def test_a_long_run_keeps_a_short_timeline(clock, slow):
+    stalls = {slow: 5_000_000, 500: 4_000_000}
+    found = measure_paced(FakeStream(clock, stalls), PacedSettings(duration_s=1000))
+    line = found.timeline
+    assert line.frames_per_bin == 250
+    assert len(line.done) == BINS
+    assert sum(line.missed) == found.deadline_misses == 0
+    assert max(line.done) == line.done[slow // 250] == found.response.maximum
+    assert line.first == max(0, slow - BEFORE)
+    assert line.stretch_done[slow - line.first] == found.response.maximum
+    assert len(line.stretch_done) == min(slow + FROM, 100_000) - line.first
+
+
+def test_the_last_bin_may_be_short(clock):
+    found = measure_paced(FakeStream(clock, {}), PacedSettings(duration_s=4.01))
+    line = found.timeline
+    assert (found.frames, line.frames_per_bin, len(line.done)) == (401, 2, 201)
+    assert set(line.done) == {WAKE_UP_NS + 1000}
 
 
 def test_progress_reaches_its_end(clock):

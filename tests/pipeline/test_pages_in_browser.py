@@ -12,14 +12,12 @@ from click.testing import CliRunner
 
 from models.tasks import load_task
 from pipeline.cli import main
-from tests.browser import Page, browser_program, open_browser
+from tests.browser import DESKTOP, Page
 from tests.conftest import KEPT_STEP_MODELS
 
-WIDTH = 1400
 # Of the sequences of the long tests.
 STEPS = 50
 # Events of the protocol that tell of an error on the page.
-ERRORS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
 # Trained too little to be good; the pages look the same.
 RECIPE = """
 name = "{task}"
@@ -38,29 +36,17 @@ units = 16
 """
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory) -> Page:
-    if browser_program() is None:
-        pytest.skip("there is no Chromium")
-    with open_browser(tmp_path_factory.mktemp("profile")) as page:
-        page.call(
-            "Emulation.setDeviceMetricsOverride", width=WIDTH, height=900, deviceScaleFactor=1,
-            mobile=False,
-        )  # fmt: skip
-        yield page
-
-
 def look(browser: Page, page: Path, pictures: int) -> None:
     """Open a page: no errors, its pictures are seen, nothing lies outside."""
     browser.open(page.as_uri())
-    assert [event for event in browser.events if event.get("method") in ERRORS] == []
+    assert browser.errors() == []
     sizes = browser.run(
         "Array.from(document.querySelectorAll('svg'), (svg) => [svg.getBoundingClientRect().width,"
         "svg.getBoundingClientRect().height])"
     )
     assert len(sizes) == pictures
     assert np.min(sizes) > 100
-    assert browser.run("document.documentElement.scrollWidth") <= WIDTH
+    assert browser.run("document.documentElement.scrollWidth") <= DESKTOP[0]
     cut_off = "(table) => table.scrollWidth > table.parentElement.clientWidth"
     assert not browser.run(f"Array.from(document.querySelectorAll('table')).some({cut_off})")
     assert not re.search(r"\bnan\b|\binf\b", browser.run("document.body.innerText"))

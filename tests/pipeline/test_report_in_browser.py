@@ -12,11 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from tests.browser import Page, browser_program, open_browser
+from tests.browser import DESKTOP, PHONE, Page
 
-ERRORS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
 LARGEST_BYTES = 3_000_000
-DESKTOP, PHONE = (1400, 900), (390, 844)
 SERIOUS = ("serious", "critical")
 # Trained too little to be good; the page looks the same.
 RECIPE = """
@@ -33,6 +31,7 @@ steps = 1000
 steps = 1000
 rounds = 2
 warmup_s = 0.1
+paced_s = 0.5
 [[models]]
 cell = "gru"
 units = 8
@@ -43,27 +42,24 @@ units = 8
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory) -> Page:
-    if browser_program() is None:
-        pytest.skip("there is no Chromium")
-    with open_browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
-@pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     (folder / "page.toml").write_text(RECIPE)
-    made = CliRunner().invoke(main, ["run", f"{folder}/page.toml", "--runs-dir", str(folder)])
-    assert made.exit_code == 0, made.output
+    run = ["run", f"{folder}/page.toml", "--runs-dir", str(folder)]
+    files = [f"{folder}/page/{cell}-8-s1-int8.tflite" for cell in ("gru", "simple-rnn")]
+    bench = ["bench", *files, "--backend", "reference", "--steps", "200", "--rounds", "2",
+             "--output", f"{folder}/page/slow.jsonl"]  # fmt: skip
+    # Frames come faster than Python can step them.
+    paced = ["bench", files[0], "--paced", "--period", "0.00005", "--duration", "0.05",
+             "--output", f"{folder}/page/fast.jsonl"]  # fmt: skip
+    for command in (run, bench, paced, run):
+        made = CliRunner().invoke(main, command)
+        assert made.exit_code == 0, made.output
     return folder / "page" / "report.html"
 
 
 def show(browser: Page, report: Path, size: tuple[int, int], scheme: str = "light") -> None:
-    browser.call(
-        "Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1,
-        mobile=size == PHONE,
-    )  # fmt: skip
+    browser.resize(size)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.call("Emulation.setEmulatedMedia", features=features)
     browser.open(report.as_uri())
@@ -76,7 +72,7 @@ def test_the_page_is_small_and_soon_there(browser, report):
     show(browser, report, DESKTOP)
     # Two seconds at rest; the machine of a test has other work.
     assert time.monotonic() - start < 20
-    assert [event for event in browser.events if event.get("method") in ERRORS] == []
+    assert browser.errors() == []
     fetched = "performance.getEntriesByType('resource').map((entry) => entry.name)"
     assert browser.run(fetched) == []
 
@@ -90,7 +86,16 @@ def test_nothing_lies_outside(browser, report, size):
         "const svg = figure.querySelector('svg').getBoundingClientRect();"
         "return [figure.id, svg.width, svg.height, svg.right]})"
     )
-    assert {"by-latency", "by-size", "latencies", "errors", "confusion"} <= {c[0] for c in charts}
+    assert {
+        "by-latency",
+        "by-size",
+        "latencies",
+        "errors",
+        "confusion",
+        "devices",
+        "paced",
+        "paced-stretch",
+    } <= {c[0] for c in charts}
     for name, width, height, right in charts:
         assert width > 0.8 * min(size[0] - 40, 400), name
         assert height > 150, name
@@ -151,6 +156,48 @@ def test_sorted_and_filtered_by_keyboard_alone(browser, report):
     browser.call("Input.insertText", text="gru int8")
     assert rows(browser, 0) == ["gru-8"]
     assert rows(browser, 1) == ["int8"]
+
+
+def test_devices_are_compared(browser, report):
+    show(browser, report, DESKTOP)
+    cells = browser.run(
+        "Array.from(document.querySelectorAll('[aria-labelledby=devices-title] tbody tr'),"
+        "(row) => Array.from(row.cells, (cell) => cell.textContent.trim()))"
+    )
+    assert len(cells) == 4  # the files in float32 were measured on one backend alone
+    assert [row[0] for row in cells].count("gru-8-s1-int8") == 2
+    for first, other in zip(cells[::2], cells[1::2], strict=True):
+        assert first[0] == other[0]
+        assert other[1].endswith(", reference")
+        assert first[3] == "1.00"
+        ratio = float(other[2].replace(",", "")) / float(first[2])
+        assert float(other[3].replace(",", "")) == pytest.approx(ratio, rel=0.02)
+    dots = browser.run("document.querySelectorAll('#devices .mark-symbol.role-mark path').length")
+    assert dots == 4
+    assert "slow.jsonl" not in report.read_text()  # commands name what measures, not where it lies
+    assert "--backend reference --steps 200 --rounds 2" in report.read_text()
+
+
+def test_a_paced_run_is_chosen_by_keyboard(browser, report):
+    show(browser, report, DESKTOP)
+    list_ = "document.querySelector('select[data-signal]')"
+    options = browser.run(f"Array.from({list_}.options, (one) => one.text)")
+    assert len(options) == 5
+    (late,) = (
+        place for place, one in enumerate(options) if one.endswith(", a frame every 0.05 ms")
+    )
+    marks = "document.querySelectorAll('#paced-stretch .mark-rect path').length"
+    triangles = (
+        "Array.from(document.querySelectorAll('#paced .mark-symbol path'))"
+        ".filter((one) => one.getAttribute('fill') === '#d0342c').length"
+    )
+    browser.run(f"{list_}.focus()")
+    for _ in range(late):
+        press(browser, "ArrowDown", 40)
+    assert browser.run(f"{list_}.selectedIndex") == late
+    browser.wait(f"{triangles} > 0")
+    assert browser.run(marks) > 20
+    assert browser.errors() == []
 
 
 def test_all_columns_on_demand(browser, report):

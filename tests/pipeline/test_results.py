@@ -86,6 +86,20 @@ def test_a_wrong_query_is_told_in_one_line(runs, query, said):
     assert len(result.output.strip().splitlines()) == 1
 
 
+def test_devices_are_joined_by_the_files_that_both_measured(runs, tmp_path):
+    shutil.copytree(runs / "before", tmp_path / "run")
+    lines = (tmp_path / "run" / "results.jsonl").read_text().splitlines()
+    twice = json.loads(lines[0]) | {"device": "pi4"}
+    (tmp_path / "run" / "pi.jsonl").write_text(json.dumps(twice) + "\n")
+    query = """SELECT pi.file, pi.device, pi.mode, pi.p50_ns / here.p50_ns AS times
+               FROM bench pi JOIN bench here USING (model_sha256)
+               WHERE pi.device <> 'here' AND here.device = 'here'"""
+    result = ask(tmp_path, "--sql", query, "--json")
+    assert json.loads(result.output) == {
+        "file": FILES[0], "device": "pi4", "mode": "back-to-back", "times": 1.0,
+    }  # fmt: skip
+
+
 def test_a_folder_without_results_is_told(tmp_path):
     result = ask(tmp_path)
     assert result.exit_code == 3

@@ -8,10 +8,7 @@ from models.metrics import MetricDescription
 from pipeline.sweep.log import RESULTS_FILE, SweepLog
 from pipeline.sweep.page import answer, write_page
 from pipeline.sweep.settings import SweepSettings
-from tests.browser import browser_program, open_browser
 from tests.pipeline.sweep.test_bookkeeping import METRIC, SETTINGS, run
-
-ERRORS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
 
 
 @pytest.fixture
@@ -45,22 +42,38 @@ def test_the_answer_names_the_best_and_what_half_its_size_costs(swept):
     assert answer(settings, metric, log) == "No trial kept its constraints and was trained"
 
 
-def test_the_page(swept, tmp_path):
-    if browser_program() is None:
-        pytest.skip("there is no Chromium")
+def test_the_page(swept, tmp_path, browser):
     settings, metric, log = swept
     page = tmp_path / "report.html"
     write_page(page, settings, metric, log, ["sweep", "my sweep.toml"])
     assert "edgestep sweep &#39;my sweep.toml&#39;" in page.read_text()
-    with open_browser(tmp_path / "profile") as browser:
-        browser.open(page.as_uri())
-        browser.run("window.drawn.then(() => true)")
-        assert [event for event in browser.events if event.get("method") in ERRORS] == []
-        rows = browser.run("document.querySelector('table.sorted').tBodies[0].rows.length")
-        assert rows == len(log.trials)
-        drawn = (
-            "Array.from(document.querySelectorAll('figure.chart svg'), (svg) => svg.clientWidth)"
-        )
-        assert min(browser.run(drawn)) > 200
-        marks = browser.run("document.querySelectorAll('#by-bytes .mark-symbol path').length")
-        assert marks >= len(log.complete())
+    browser.open(page.as_uri())
+    browser.run("window.drawn.then(() => true)")
+    assert browser.errors() == []
+    rows = browser.run("document.querySelector('table.sorted').tBodies[0].rows.length")
+    assert rows == len(log.trials)
+    drawn = "Array.from(document.querySelectorAll('figure.chart svg'), (svg) => svg.clientWidth)"
+    assert min(browser.run(drawn)) > 200
+    marks = browser.run("document.querySelectorAll('#by-bytes .mark-symbol path').length")
+    assert marks >= len(log.complete())
+    assert "devices-title" not in page.read_text()  # one device
+
+
+def test_several_devices_are_compared(swept, tmp_path, browser):
+    settings, metric, log = swept
+    for trial in log.front["trials"]:
+        found = log.trials[trial["trial"]]["sha256"]
+        for device, times in (("here", 1), ("pi4", 7)):
+            log.measured[device, found] = {"p50_ns": 1000 * times, "p99_ns": 2000 * times,
+                                           "steady": device == "here"}  # fmt: skip
+    page = tmp_path / "report.html"
+    write_page(page, settings, metric, log, ["sweep", "sweep.toml"])
+    browser.open(page.as_uri())
+    browser.run("window.drawn.then(() => true)")
+    assert browser.errors() == []
+    cells = browser.run(
+        "Array.from(document.querySelectorAll('[aria-labelledby=devices-title] tbody tr'),"
+        "(row) => Array.from(row.cells, (cell) => cell.textContent.trim()))"
+    )
+    assert [row[1] for row in cells] == ["here", "pi4 INVALID"] * 2
+    assert [row[3] for row in cells] == ["1.00", "7.00"] * 2
