@@ -20,6 +20,7 @@ from pipeline.sweep.measuring import Measurement, MeasuringQueue
 from pipeline.sweep.settings import ACCURACY, BYTES, P99, SweepSettings
 from pipeline.sweep.standing import front_of
 from pipeline.sweep.study import Search
+from pipeline.sweep.survey import graph_key, graphs
 from pipeline.sweep.trial import Trial
 from pipeline.sweep.workers import Workers
 
@@ -27,7 +28,8 @@ from pipeline.sweep.workers import Workers
 LOSSES = 3
 POLL_S = 0.1
 CONTROL_FILE = "control.tflite"
-CONTROL = -1
+# Numbers of what is no trial; those of the survey go down from SURVEY.
+CONTROL, SURVEY = -1, -2
 
 
 class Listener(Protocol):
@@ -75,6 +77,8 @@ class Sweep:
         if self.settings.devices and self._is_unfinished:
             self._open_devices()
         try:
+            if self.settings.search.sampler == "ehvi" and self._is_unfinished:
+                self._survey()
             for number in sorted(set(self.log.asked) - set(self.log.trials)):
                 self._begin(number)
             while self._is_unfinished:
@@ -130,6 +134,18 @@ class Sweep:
             self.queues[name] = queue
             if known is None:
                 self.log.append("control", device=name, usual_ns=queue.learn_control())
+
+    def _survey(self) -> None:
+        """Find what networks cost before any is trained; what the log knows is not done again."""
+        for index, point in enumerate(graphs(self.search.space)):
+            if graph_key(point) not in self.log.surveyed:
+                number, recipe = SURVEY - index, self.search.space.recipe(point)
+                trial = self.trials[number] = Trial(number, point, recipe, is_survey=True)
+                targets = self.settings.constraints.targets
+                self._wait(trial, self._job(UNTRAINED, recipe, targets=targets))
+        while self.trials:
+            self.listener.at_work(f"survey: {len(self.trials)} networks left")
+            self._step()
 
     def _control_job(self) -> dict[str, Any]:
         table = self.search.space.recipe(self.search.space.ends())
@@ -272,12 +288,18 @@ class Sweep:
     def _decide(self, trial: Trial) -> None:
         """Train a network that keeps its constraints; finish one that does not, or is trained."""
         broken = trial.violations(self.settings.constraints, self._costs(trial))
-        if trial.trained is not None or any(one > 0 for one in broken.values()):
+        ends = trial.trained is not None or trial.is_survey
+        if ends or any(one > 0 for one in broken.values()):
             self._finish(trial)
         else:
             self._train(trial)
 
     def _finish(self, trial: Trial) -> None:
+        if trial.is_survey:
+            facts = trial.surveyed(self.settings.constraints, self._costs(trial))
+            self.log.append("surveyed", graph=graph_key(trial.point), **facts)
+            del self.trials[trial.number]
+            return
         record = trial.record(self.settings.constraints, self._costs(trial))
         record = self.log.append("trial", **record)
         del self.trials[trial.number]

@@ -5,6 +5,7 @@ is an object with ``sweep_format`` and ``kind``:
 
 - ``sweep``: what is searched (once, first);
 - ``control``: how fast the control model usually is on a device;
+- ``surveyed``: what a network costs that is not trained yet (sampler "ehvi");
 - ``asked``: a trial's number and its point, before anything of it is done;
 - ``measured``: what a step of a file costs on a device;
 - ``trial``: how a trial ended (docs/sweep.md lists its keys);
@@ -41,6 +42,7 @@ class SweepLog:
         trials: how each finished trial ended.
         measured: by device and SHA-256 of the file.
         controls: by device.
+        surveyed: by what tells a network from others (:func:`pipeline.sweep.survey.graph_key`).
         front: the last line, where there is one.
     """
 
@@ -50,6 +52,7 @@ class SweepLog:
     trials: dict[int, dict[str, Any]] = field(default_factory=dict)
     measured: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     controls: dict[str, dict[str, Any]] = field(default_factory=dict)
+    surveyed: dict[str, dict[str, Any]] = field(default_factory=dict)
     front: dict[str, Any] | None = None
 
     @classmethod
@@ -103,6 +106,8 @@ class SweepLog:
             self.measured[line["device"], line["sha256"]] = line
         elif kind == "control":
             self.controls[line["device"]] = line
+        elif kind == "surveyed":
+            self.surveyed[line["graph"]] = line
         elif kind == "front":
             self.front = line
 

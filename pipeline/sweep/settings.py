@@ -153,7 +153,9 @@ class SearchSection(Section):
     """[search]: how the space is searched.
 
     Args:
-        sampler: "tpe", "nsgaii" or "random".
+        sampler: "tpe", "nsgaii" or "random", or "ehvi", which measures networks before it trains
+            any and expects the accuracy of the others by those that it has trained.
+        candidates: networks that "ehvi" measures first; of a larger space so many are drawn.
         startup: trials drawn at random before "tpe" begins.
         population: networks in a generation of "nsgaii".
         ahead: trials that may be unfinished when the next is drawn; more workers than this would
@@ -162,7 +164,8 @@ class SearchSection(Section):
         storage: "journal" for a file in the sweep's folder, or the URL of a PostgreSQL database.
     """
 
-    sampler: Literal["tpe", "nsgaii", "random"] = "tpe"
+    sampler: Literal["tpe", "nsgaii", "random", "ehvi"] = "tpe"
+    candidates: int = Field(100, ge=2)
     seed: int = Field(1, ge=0, lt=2**32)
     startup: int = Field(10, ge=1)
     population: int = Field(12, ge=2)
@@ -213,6 +216,8 @@ class SweepSettings(Section):
                 raise ValueError(f"'{one}' is no objective; there are: {', '.join(known)}{advice}")
         if len(set(self.objective_names)) < len(self.objectives):
             raise ValueError("'objectives' names one twice; leave one out")
+        if self.search.sampler == "ehvi" and self.objectives == [ACCURACY]:
+            raise ValueError("the sampler 'ehvi' weighs accuracy against costs; add an objective")
         limits = self.constraints
         if (limits.deadline or limits.deadline_share) and not self.devices:
             raise ValueError("a deadline needs a device to be measured on: add [devices.NAME]")

@@ -25,9 +25,11 @@ from optuna.trial import TrialState
 
 from device_runner.errors import one_line
 from pipeline.errors import PipelineError
+from pipeline.sweep.expected_gain import ExpectedGain
 from pipeline.sweep.log import COMPLETE, FAILED, PRUNED, SweepLog
 from pipeline.sweep.settings import ACCURACY, JOURNAL, SearchSection, SweepSettings
 from pipeline.sweep.space import Point, Space, key_of
+from pipeline.sweep.survey import candidates
 
 STUDY_FILE = "study.journal"
 NUMBER = "trial"
@@ -95,6 +97,8 @@ class Search:
         A study skips points that were drawn before: they count as failed draws of its own.
         """
         self._tell_up_to(number, log)
+        if self.settings.search.sampler == "ehvi" and (point := self._gainful(number, log)):
+            return self._take(number, point, 0)
         tried = {key_of(point) for point in self.asked.values()}
         for attempt in range(DRAWS):
             drawn = self._draw(number, attempt)
@@ -104,10 +108,40 @@ class Search:
                 return point
             self.study.tell(drawn, state=TrialState.FAIL)
         left = self._untried(number, tried)
-        if left is not None:
-            self.study.enqueue_trial(self.space.drawn(left))
-            self._keep(number, self._draw(number, DRAWS, known=True), left)
-        return left
+        return None if left is None else self._take(number, left, DRAWS)
+
+    def _take(self, number: int, point: Point, attempt: int) -> Point:
+        """Make a chosen point the trial's, in the study, too."""
+        self.study.enqueue_trial(self.space.drawn(point))
+        self._keep(number, self._draw(number, attempt, known=True), point)
+        return point
+
+    def _gainful(self, number: int, log: SweepLog) -> Point | None:
+        """Return the surveyed point that is expected to gain most; None if all were tried."""
+        pool = candidates(self.space, log)
+        places = {key_of(one.point): place for place, one in enumerate(pool)}
+        sign = 1 if self.directions[ACCURACY] else -1
+        known: dict[int, float] = {}
+        others = []
+        for earlier, point in self.asked.items():
+            place = places.get(key_of(point))
+            record = log.trials[earlier] if earlier < self.told else {}
+            if place is None:
+                continue
+            if record.get("state") == COMPLETE:
+                known[place] = sign * record["objectives"][ACCURACY]
+            else:
+                others.append((place, bool(record)))
+        # What ended before its time is taken for as bad as the worst that is known.
+        worst = min(known.values(), default=None)
+        pending = [place for place, ended in others if not ended or worst is None]
+        if worst is not None:
+            known |= {place: worst for place, ended in others if ended}
+        if not pool:
+            return None
+        chance = random.Random(_seed(self.settings.search.seed, number, 0))  # noqa: S311
+        place = ExpectedGain(self.space.searched, pool).choose(known, pending, chance)
+        return None if place is None else pool[place].point
 
     def tell_all(self, log: SweepLog) -> None:
         """Tell what is left at the end."""
@@ -144,8 +178,8 @@ class Search:
 
     def _draw(self, number: int, attempt: int, known: bool = False) -> optuna.Trial:
         search = self.settings.search
-        if known and search.sampler == "tpe":
-            # It keeps nothing of its own in a study, and what is drawn is known already.
+        if known and search.sampler in ("tpe", "ehvi"):
+            # They keep nothing of their own in a study, and what is drawn is known already.
             search = search.model_copy(update={"sampler": "random"})
         self.study.sampler = make_sampler(search, number, attempt)
         return self.study.ask(self.distributions)
@@ -163,9 +197,9 @@ class Search:
 
 
 def make_sampler(search: SearchSection, number: int, attempt: int = 0) -> BaseSampler:
-    """Make the sampler that draws a trial's point."""
+    """Make the sampler that draws a trial's point; for "ehvi" where its survey is used up."""
     seed = _seed(search.seed, number, attempt)
-    if search.sampler == "random":
+    if search.sampler in ("random", "ehvi"):
         return RandomSampler(seed=seed)
     if search.sampler == "nsgaii":
         return NSGAIISampler(seed=seed, population_size=search.population)

@@ -26,6 +26,7 @@ class Trial:
         losses: how often a worker was lost with its job.
         seconds: what the jobs took.
         job: the last job.
+        is_survey: whether it is of the survey, and no trial: it ends before it is trained.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Trial:
     losses: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     job: dict[str, Any] = field(default_factory=dict)
+    is_survey: bool = False
 
     def take(self, answer: dict[str, Any]) -> None:
         """Keep an answer under its phase."""
@@ -69,6 +71,18 @@ class Trial:
         for target in limits.targets:
             found[f"target:{target}"] = float(target in refused)
         return found
+
+    def surveyed(self, limits: ConstraintsSection, measured: Measured) -> dict[str, Any]:
+        """Make the network's line for the log, from what was found before it is trained."""
+        facts, latest = self.file or {}, self.latest or {}
+        kept = (BYTES, "sha256", "parameters", "frame_period_s")
+        return {
+            "state": latest["state"],
+            "point": self.point,
+            "violations": self.violations(limits, measured) if facts else {},
+            **{name: facts[name] for name in kept if name in facts},
+            "reason": latest.get("reason"),
+        }
 
     def record(self, limits: ConstraintsSection, measured: Measured) -> dict[str, Any]:
         """Make the trial's line for the log, from what was found."""

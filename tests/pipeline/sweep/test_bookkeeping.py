@@ -65,7 +65,8 @@ def with_search(**changes):
 
 
 @pytest.mark.parametrize(
-    "sampler", ["tpe", pytest.param("nsgaii", marks=pytest.mark.slow), "random"]
+    "sampler",
+    ["tpe", "random", *(pytest.param(one, marks=pytest.mark.slow) for one in ("nsgaii", "ehvi"))],
 )
 def test_a_sweep_that_is_killed_finds_what_one_that_is_not_does(tmp_path, sampler):
     raw = with_search(sampler=sampler)

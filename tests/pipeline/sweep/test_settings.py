@@ -141,6 +141,7 @@ def test_a_wrong_front_end_is_told_in_one_line(tmp_path, old, new, said):
         ("[space]", '[constraints]\ntargets = ["toaster"]\n[space]', "unknown target 'toaster'"),
         ("[space]", "[constraints]\ndeadline = 0.1\n[space]", "a deadline needs a device"),
         ("[space]", "[devices.a]\n[devices.b]\n[space]", "two names stand for one device"),
+        (', "bytes"]', ']\n[search]\nsampler = "ehvi"', "add an objective"),
         ("[space]", '[search]\nstorage = "mysql://x"\n[space]', "begins with postgresql://"),
         ("name =", "name ==", "cannot be read as TOML"),
     ],
