@@ -17,6 +17,7 @@ from pipeline.measured_part import measured_part
 from pipeline.report_charts import Spec, front_of
 from pipeline.sweep.log import COMPLETE, SweepLog
 from pipeline.sweep.settings import ACCURACY, BYTES, SweepSettings
+from pipeline.sweep.trial import front_end_words
 from pipeline.vega import chart, library
 
 REPORT_FILE = "report.html"
@@ -72,9 +73,11 @@ def answer(settings: SweepSettings, metric: MetricDescription, log: SweepLog) ->
     ordered = sorted(front, key=lambda one: metric.lost(_objective(one, ACCURACY), 0))
     best = ordered[0]
     low, high = best["test_interval"]
+    words = " ".join(front_end_words(log.asked.get(best["trial"], {})))
+    heard = f" ({words})" if words else ""
     sentence = (
-        f"{best['file']}: test {metric.name} {metric.text(best['test'])} ({metric.text(low)} to "
-        f"{metric.text(high)} in 95 %)"
+        f"{best['file']}{heard}: test {metric.name} {metric.text(best['test'])} "
+        f"({metric.text(low)} to {metric.text(high)} in 95 %)"
     )
     sentence += "".join(f", {_cost_text(name, best)}" for name in _costs(settings))
     period = log.trials[best["trial"]].get("frame_period_s", 0)

@@ -24,6 +24,7 @@ from pipeline.sweep.settings import ACCURACY, BYTES, SweepSettings, load_sweep
 from pipeline.sweep.space import Space, trial_recipe
 from pipeline.sweep.standing import front_of
 from pipeline.sweep.study import Search, objective_directions
+from pipeline.sweep.trial import front_end_words
 from pipeline.sweep.workers import LocalWorkers, Workers
 from pipeline.workspace import Workspace
 
@@ -194,8 +195,9 @@ def _show_front(
     for one in front:
         low, high = one["test_interval"]
         values = {name: one["objectives"][name] for name in settings.objective_names}
+        words = " ".join(front_end_words(log.asked[one["trial"]]))
         table.add_row(
-            one["file"],
+            f"{one['file']}\n{words}" if words else one["file"],
             *texts(values, metric),
             f"{metric.text(one['test'])} ({metric.text(low)} to {metric.text(high)})",
         )

@@ -16,6 +16,8 @@ from pipeline.sweep.settings import SweepSettings
 from pipeline.sweep.study import Search, objective_directions
 from tests.pipeline.sweep.table_workers import KilledError, TableWorkers
 
+# Samplers whose kills take longer.
+MORE = ("nsgaii", "ehvi")
 METRIC = {"name": "accuracy", "unit": "%", "higher_is_better": True, "meaning": ""}
 SETTINGS = {
     "name": "table",
