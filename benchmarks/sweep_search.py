@@ -1,6 +1,6 @@
 """How good is the search: against drawing at random, and against trying everything?
 
-``benchmarks/sweep_space.toml`` and ``sweep_space_other.toml`` are spaces that are small enough to
+``benchmarks/sweep_space.toml`` is a space that is small enough to
 be tried as a whole. ``--make-table`` does that with ``edgestep sweep``, and keeps what each network
 is worth in a table beside them. Without it the searches draw from these tables: every sampler as it
 is in a sweep with one worker, with many seeds; and from the tables without one of their cells.
@@ -32,7 +32,6 @@ HERE = Path(__file__).parent
 #: A space, and what its networks are worth.
 TABLES = {
     HERE / "sweep_space.toml": HERE / "sweep_table.json",
-    HERE / "sweep_space_other.toml": HERE / "sweep_table_other.json",
 }
 SHARES = (0.15, 0.5)
 SAMPLERS = ("ehvi", "tpe", "nsgaii", "random")
