@@ -2,10 +2,10 @@
 
 Four ways to step N streams: one after another in one thread, each with a model loaded for it; the
 same on one loaded model, whose state is exchanged (``Streams``); shared among as many threads as
-there are cores (libedgestep lets other threads run while it steps); and as the rows of one call,
-where the step graph's tensors are given N rows (LiteRT, one thread). The rows of that call are held
-against a stream of their own first. A round steps every stream once; ways and numbers take turns.
-The figure is that of the fastest round, as other work on the machine only takes away.
+there are cores (libedgestep lets other threads run while it steps); and as the rows of one call of
+a file that takes N rows (:mod:`convert.rows`), on libedgestep and on LiteRT, in one thread. Every
+row is held against the golden sequences first. A round steps every stream once; ways and numbers
+take turns. The figure is that of the fastest round, as other work on the machine only takes away.
 
 Without files, networks of 40 inputs with random weights are measured.
 
@@ -26,60 +26,21 @@ import numpy as np
 from numpy.typing import NDArray
 from record import write_record
 
-from device_runner.backends.litert import interpreter_module
+from convert.rows import with_rows
 from device_runner.measure.machine import describe_machine
+from device_runner.model.rows import join_rows
 from device_runner.model.step_file import StepModel, load_step_model
 from device_runner.stream import Stream, Streams
+from device_runner.verify import verify
 from models.tensorflow_log import load_tensorflow
 
 STREAMS = (1, 8, 64, 512)
 ROUNDS = 5
 # Of each measurement; short enough to take turns, long enough that threads do not count.
 SECONDS = 0.25
-TOLERANCE_STEPS = 6
 
 #: Makes so many steps of every stream.
 Way = Callable[[int], None]
-
-
-class Rows:
-    """A step graph with one row for each stream, in LiteRT.
-
-    Args:
-        model: whose inputs and states have one row each.
-        count: of rows.
-
-    Raises:
-        ValueError, RuntimeError: the graph takes one row only.
-    """
-
-    def __init__(self, model: StepModel, count: int) -> None:
-        interpreter = interpreter_module().Interpreter(model_content=model.flatbuffer)
-        details = interpreter.get_input_details()
-        for one in details:
-            interpreter.resize_tensor_input(one["index"], [count, *one["shape"][1:]])
-        interpreter.allocate_tensors()
-        self._interpreter = interpreter
-        signature = interpreter._get_full_signature_list()["step"]
-        self._inputs, self._outputs = signature["inputs"], signature["outputs"]
-        self._states = [name for name in self._inputs if name in self._outputs]
-        (self._given,) = (name for name in self._inputs if name not in self._states)
-        (self._answer,) = (name for name in self._outputs if name not in self._states)
-        for spec in model.contract.states:
-            stored = model.contract.initial_state()[spec.name]
-            array = np.frombuffer(stored, spec.dtype).reshape(spec.shape)
-            interpreter.set_tensor(self._inputs[spec.name], np.repeat(array, count, 0))
-
-    def step(self, frames: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Step all rows once: stored frames [rows, inputs] to stored outputs [rows, outputs]."""
-        interpreter = self._interpreter
-        interpreter.set_tensor(self._inputs[self._given], frames)
-        interpreter.invoke()
-        answer: NDArray[np.generic] = interpreter.get_tensor(self._outputs[self._answer])
-        for name in self._states:
-            state = interpreter.get_tensor(self._outputs[name])
-            interpreter.set_tensor(self._inputs[name], state)
-        return answer
 
 
 def stored_frames(model: StepModel, count: int) -> NDArray[np.generic]:
@@ -117,30 +78,18 @@ def in_turn(model: StepModel, count: int, threads: int, one_model: bool = False)
     return steps
 
 
-def in_rows(model: StepModel, count: int) -> Way | None:
-    """Step streams as rows of one call; None if the graph does not take them, or computes
-    something else with them."""
-    frames = stored_frames(model, count)
-    try:
-        rows = Rows(model, count)
-        given = [rows.step(frames[:, 0]) for _ in range(TOLERANCE_STEPS)][-1]
-    except (ValueError, RuntimeError) as error:
-        click.echo(
-            f"{model.path.name}: {count} rows: {' '.join(str(error).split())[:120]}", err=True
-        )
-        return None
-    alone = Stream(model, "litert").step_bytes
-    for _ in range(TOLERANCE_STEPS):
-        wanted = alone(frames[-1].tobytes())
-    expected = np.frombuffer(wanted, given.dtype).reshape(given[-1].shape)
-    limit = 1 if np.issubdtype(given.dtype, np.integer) else 1e-4
-    if not np.all(np.abs(given[-1].astype(float) - expected.astype(float)) <= limit):
-        click.echo(f"{model.path.name}: {count} rows give something else", err=True)
-        return None
+def in_rows(model: StepModel, rows: StepModel, backend: str) -> Way:
+    """Step streams as the rows of one call; VerificationError if a row computes something else."""
+    stream = Stream(rows, backend)
+    found = verify(stream)
+    if found.failure:
+        raise found.error(model.path)
+    parts = [frame.tobytes() for frame in stored_frames(model, rows.contract.rows)]
+    frame, step = join_rows(parts, model.contract.inputs), stream.step_bytes
 
-    def steps(repeats: int) -> None:
-        for _ in range(repeats):
-            rows.step(frames[:, 0])
+    def steps(count: int) -> None:
+        for _ in range(count):
+            step(frame)
 
     return steps
 
@@ -188,8 +137,12 @@ def measure(models: list[StepModel], rounds: int) -> None:
             ways[name, "in turn, one loaded model", count] = in_turn(model, count, 1, True)
             if count >= cores > 1:
                 ways[name, f"{cores} threads", count] = in_turn(model, count, cores)
-            if rows := in_rows(model, count):
-                ways[name, "rows of one call", count] = rows
+            if count > 1:
+                rows = with_rows(model, count)
+                for backend in ("native", "litert"):
+                    ways[name, f"rows of one call, {backend}", count] = in_rows(
+                        model, rows, backend
+                    )
     found: dict[tuple[str, str, int], list[float]] = {key: [] for key in ways}
     for _ in range(rounds):
         for key, way in ways.items():

@@ -21,7 +21,6 @@ from convert.targets.profile import get_profile
 from convert.verify import Runtimes, Verification, objections, passed, waiting_runtimes
 from device_runner.errors import MissingRuntimeError, VerificationError
 from device_runner.memory_limit import extend
-from device_runner.output_file import OutputKind, check_not_source, check_replaceable
 from models.tensorflow_log import quiet
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from convert.import_conversion.window_choice import Meaning, WindowWish
     from convert.import_conversion.window_report import WindowReport
     from convert.importers.imported import ImportedModel
+    from convert.output_place import OutputPlace
     from convert.schemes.spec import SchemeSpec
     from convert.targets.report import TargetReport
     from device_runner.model.step_file import StepModel
@@ -89,6 +89,7 @@ def convert_file(
     window: int | None = None,
     hop: int | None = None,
     carry: bool = False,
+    rows: int | None = None,
     output: str | Path | None = None,
     force: bool = False,
     in_float: Sequence[str] = (),
@@ -96,7 +97,7 @@ def convert_file(
     expected: str | Path | None = None,
     tell: Tell | None = None,
 ) -> ConvertedFile:
-    """Make a step model file of a trained model, verify it, and check it for a target.
+    """Make a step model file of a trained model, verify it, check it for a target, and return both.
 
     Args:
         path: a file or folder of :data:`convert.importers.FILE_KINDS`, or ``module:function``.
@@ -107,15 +108,13 @@ def convert_file(
         hints: what the file does not tell itself.
         frame_period_s, labels, channels, units: as in ``import_conversion.description.Facts``.
         window, hop, carry: as :class:`convert.import_conversion.window_choice.WindowWish`.
+        rows: independent streams that a call of the file steps (:mod:`convert.rows`); None: one.
         output: the file to write; default: beside ``path``, with the scheme in its name.
         force: whether to write over a file that is not a step model.
         in_float: names of layers that stay in float32 in an integer scheme.
         explain: whether to tell the error of each layer and scheme, and the cheapest mend.
         expected: a .npy or .npz file with what the original gives for ``data``, to compare with.
         tell: receives one line of text whenever there is news.
-
-    Returns:
-        The file that was written, and what is known about it.
 
     Raises:
         click.ClickException: the conversion fails; one line says why and what to do. After a
@@ -125,7 +124,7 @@ def convert_file(
     from convert.import_conversion.description import Facts
 
     wish, wanted = _wish(window, hop, carry), _checked_wishes(target, scheme, data)
-    _check_output(path, output, force, target, wanted)
+    place = _place(path, output, force, rows, target, wanted)
     say, facts = tell or _say_nothing, Facts(tuple(labels), tuple(channels), units, frame_period_s)
     with waiting_runtimes() as runtimes:
         imported, path = _imported(path, architecture, hints, data)
@@ -133,7 +132,7 @@ def convert_file(
         meaning = _meaning(path, imported, wish)
         conversion = _prepare(imported, meaning, data, facts, in_float, expected)
         _tell_of_original(path, conversion, explain, wanted, say)
-        return _written(conversion, target, wanted, path, output, runtimes, say)
+        return _written(conversion, target, wanted, path, place, runtimes, say)
 
 
 def load_workstation_packages() -> None:
@@ -171,30 +170,21 @@ def _checked_wishes(
     return None if scheme is None else parse_scheme(scheme)
 
 
-def _check_output(
+def _place(
     path: str | Path,
     output: str | Path | None,
     force: bool,
+    rows: int | None,
     target: str,
     scheme: SchemeSpec | None,
-) -> None:
-    """Find out before the work whether a file of another kind is where the result will go.
-
-    Raises:
-        OptionError: it is.
-    """
+) -> OutputPlace:
+    """Find out before the work where the result goes, and that it may go there."""
+    from convert.output_place import OutputPlace
     from convert.scheme_choice import candidates
 
-    named = Path(str(path).rpartition(":")[2] if is_code(path) else path)
-    schemes = candidates(target) if scheme is None else (scheme,)
-    files = [_default_output(named, one) for one in schemes] if output is None else [Path(output)]
-    for file in files:
-        check_not_source(file, Path(path))
-        check_replaceable(file, OutputKind.STEP_MODEL, force)
-
-
-def _default_output(path: Path, scheme: SchemeSpec) -> Path:
-    return path.parent / f"{path.stem}-{scheme.file_part}.tflite"
+    place = OutputPlace(path, None if output is None else Path(output), force, rows)
+    place.check(target, candidates(target) if scheme is None else (scheme,))
+    return place
 
 
 def _imported(
@@ -289,22 +279,16 @@ def _export(
     target: str,
     scheme: SchemeSpec | None,
     path: Path,
-    output: str | Path | None,
+    place: OutputPlace,
     say: Tell,
 ) -> tuple[StepModel, dict[str, str]]:
     """Write the step model, by default beside ``path`` and named after its scheme."""
     from convert.import_conversion.conversion import export_first
-    from convert.schemes import parse_scheme
 
-    folder = (Path(output) if output else path).parent
-    written = Path(output) if output else folder / f"{path.stem}.partial.tflite"
-    model, refused = export_first(conversion, target, scheme, written)
+    model, refused = export_first(conversion, target, scheme, place.partial(path))
     for name, reason in refused.items():
         say(f"  not {name}: {reason}")
-    if output is None:
-        final = _default_output(path, parse_scheme(model.contract.scheme))
-        model = replace(model, path=written.replace(final))
-    return model, refused
+    return place.finish(model, path), refused
 
 
 def _written(
@@ -312,12 +296,12 @@ def _written(
     target: str,
     scheme: SchemeSpec | None,
     path: Path,
-    output: str | Path | None,
+    place: OutputPlace,
     installed: Runtimes,
     say: Tell,
 ) -> ConvertedFile:
     """Write the step model, verify it, and check it for the target."""
-    model, refused = _export(conversion, target, scheme, path, output, say)
+    model, refused = _export(conversion, target, scheme, path, place, say)
     verified, report = _check(model, target, conversion.is_random, installed, say)
     found = conversion.float_error, conversion.window, conversion.changed
     return ConvertedFile(model.path, model, *found, refused, verified, report)

@@ -143,17 +143,19 @@ class TfliteEditor:
         operator = self.tree.subgraphs[0].operators[position]
         operator.inputs = renamed(operator.inputs, replaced)
 
+    def read_at(self, position: int, place: int, index: int) -> None:
+        """Let one operator read a tensor in one place of its inputs."""
+        operator = self.tree.subgraphs[0].operators[position]
+        inputs = list(operator.inputs)
+        operator.inputs = index_array([*inputs[:place], index, *inputs[place + 1 :]])
+
     def set_float(self, index: int) -> None:
         """Make a quantized tensor one of float32."""
         tensor = self.tree.subgraphs[0].tensors[index]
         tensor.type, tensor.quantization = schema_module().TensorType.FLOAT32, None
 
     def set_outputs(self, outputs: Mapping[str, int]) -> None:
-        """Set the tensors that the first subgraph's signature gives.
-
-        Args:
-            outputs: a tensor for each of the signature's outputs, by name.
-        """
+        """Set the tensors that the first subgraph's signature gives, by their names there."""
         signature = next(item for item in self.tree.signatureDefs if item.subgraphIndex == 0)
         for item in signature.outputs:
             item.tensorIndex = outputs[item.name.decode()]

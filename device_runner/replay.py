@@ -10,6 +10,7 @@ import numpy as np
 from device_runner.backends.backend import Backend
 from device_runner.model.contract import Contract
 from device_runner.model.recorded_run import STEPS, RecordedRun, seeded_steps, summarize
+from device_runner.model.rows import join_rows, split_rows
 
 # A value is off if it is further from the recorded one than this many steps of its grid: of int8,
 # and of int16, where kernels round sums of products otherwise.
@@ -57,8 +58,12 @@ def replay(contract: Contract, backend: Backend) -> Iterator[bytes]:
 
     Yields:
         What each step gave: the outputs' bytes, if it gives any, and then the states', in the
-        contract's order.
+        contract's order. Of a model that takes rows these are the steps of one row, which the
+        rows share.
     """
+    if contract.rows > 1:
+        yield from _in_rows(contract, backend)
+        return
     backend.write_state(contract.initial_state())
     carried = [state.name for state in contract.states if state.scale is None]
     state = backend.read_state() if carried else {}
@@ -69,9 +74,24 @@ def replay(contract: Contract, backend: Backend) -> Iterator[bytes]:
         yield outputs + b"".join(state[spec.name] for spec in contract.states)
 
 
+def _in_rows(contract: Contract, backend: Backend) -> Iterator[bytes]:
+    """Share the seeded steps among the rows of a call; further rows have the first ones again."""
+    one, rows = contract.of_rows(1), contract.rows
+    seeded = list(seeded_steps(one))
+    for start in range(0, STEPS, rows):
+        chosen = [seeded[(start + row) % STEPS] for row in range(rows)]
+        backend.write_state(
+            {state.name: b"".join(given[state.name] for _, given in chosen) for state in one.states}
+        )
+        outputs = backend.step(join_rows([frame for frame, _ in chosen], one.inputs))
+        state = backend.read_state()
+        stored = outputs + b"".join(state[spec.name] for spec in one.states)
+        yield from split_rows(stored, (*one.outputs, *one.states), rows)[: STEPS - start]
+
+
 def compare_with_record(contract: Contract, recorded: RecordedRun, backend: Backend) -> Replay:
     """Step through the seeded steps and compare what they give with the record."""
-    found = summarize(contract, replay(contract, backend))
+    found = summarize(contract.of_rows(1), replay(contract, backend))
     expected = recorded.digests.get(backend.kernels or "")
     near = NEAR[recorded.samples.dtype.itemsize]
     distance = np.abs(found.samples - recorded.samples.astype(np.int32))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from device_runner.model.frames import (
     StepValues,
     bind_decode,
     bind_decode_answer,
+    bind_decode_rows,
     bind_encode,
     check_finite,
     decode_sequence,
@@ -26,6 +27,7 @@ from device_runner.model.frames import (
 )
 from device_runner.model.input_checks import check_inputs
 from device_runner.model.names import PHASE_NAME
+from device_runner.model.rows import with_rows_anew
 from device_runner.model.step_file import StepModel, load_step_model
 
 # A saved state begins with this. Then come the SHA-256 of the model's flatbuffer, that of the
@@ -48,6 +50,10 @@ class Stream:
 
     A model with a window answers for its last frames, at some frames only
     (:mod:`device_runner.model.window`); :attr:`answered` tells whether the last step did.
+
+    A model that takes rows (:attr:`Contract.rows`) steps as many independent streams a call: what
+    is [inputs] and [outputs] below has a row for each of them, [rows, inputs] and [rows, outputs],
+    and :meth:`reset` begins some of them anew.
 
     One stream belongs to one thread at a time. For many streams on one loaded model, perhaps from
     several threads, see :class:`Streams`.
@@ -89,7 +95,8 @@ class Stream:
         self._attach(shared)
         shared.take(self)
         self.step_bytes = backend.step
-        self._step = backend.values_step(self._general_step)
+        general = self._general_step
+        self._step = general if self.model.contract.rows > 1 else backend.values_step(general)
         if type(self) is Stream:
             # Called without the method around it, whose call costs as much as a small step's sums.
             self.step = self._step  # type: ignore[assignment, method-assign]
@@ -101,7 +108,7 @@ class Stream:
         contract = self.model.contract
         self._encode = bind_encode(contract.inputs)
         bind = bind_decode if contract.window is None else bind_decode_answer
-        self._decode = bind(contract.answers)
+        self._decode = (bind_decode_rows if contract.rows > 1 else bind)(contract.answers)
         self._step = self._general_step
 
     def _general_step(self, x: Any) -> StepValues:
@@ -130,9 +137,20 @@ class Stream:
             frame = self._shared.backend.frame if owned else parked
         return window.answers(window.reduced(frame) - 1)
 
-    def reset(self) -> None:
-        """Begin a new sequence: write the initial states."""
-        self._write_state(self._initial)
+    def reset(self, rows: Sequence[int] | None = None) -> None:
+        """Begin a new sequence: write the initial states.
+
+        Args:
+            rows: those whose stream begins anew, of a model that takes rows; the others go on.
+                None: all.
+
+        Raises:
+            BadInputError: there is no such row.
+        """
+        if rows is None:
+            self._write_state(self._initial)
+        else:
+            self._write_state(with_rows_anew(self.state_bytes(), self.model.contract, rows))
 
     def step(self, x: Any) -> StepValues:
         """Compute one time step.
@@ -150,7 +168,8 @@ class Stream:
             BadInputError: ``x`` has the wrong shape or dtype, holds NaN or infinity, or is outside
                 the vocabulary.
             NotFiniteError: an output is NaN or infinite. So is what follows, until :meth:`reset`
-                or :meth:`load_state`. (:attr:`step_bytes` does not look at what it returns.)
+                or :meth:`load_state`. (:attr:`step_bytes` does not look at what it returns.) With
+                rows nothing is raised, as the others are sound: the row stays NaN until its reset.
         """
         return self._step(x)
 
@@ -170,7 +189,8 @@ class Stream:
             NotFiniteError: as :meth:`step`; all of the sequence was stepped through.
         """
         outputs, answered = self._run(x)
-        check_finite(outputs, answered)
+        if self.model.contract.rows == 1:
+            check_finite(outputs, answered)
         return outputs if len(outputs) > 1 else outputs[self.model.contract.output.name]
 
     def run_by_name(self, x: Any) -> dict[str, NDArray[Any]]:

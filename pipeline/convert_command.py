@@ -95,6 +95,9 @@ quantized, verified on every installed runtime, and checked for the target.
               help="Frames from one answer of a window to the next; default: 1.")  # fmt: skip
 @click.option("--carry", is_flag=True,
               help="Never reset the state, though the model was trained on windows.")  # fmt: skip
+@click.option("--rows", type=click.IntRange(2), metavar="N",
+              help="Step N independent streams a call: a row of every input, output and "
+                   "state for each.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write; default: MODEL with the scheme in its name.")  # fmt: skip
 @force_option
@@ -132,6 +135,7 @@ def convert_command(
     window: int | None,
     hop: int | None,
     carry: bool,
+    rows: int | None,
     output: Path | None,
     force: bool,
     in_float: tuple[str, ...],
@@ -163,6 +167,7 @@ def convert_command(
             window=window,
             hop=hop,
             carry=carry,
+            rows=rows,
             output=output,
             force=force,
             in_float=in_float,

@@ -56,6 +56,7 @@ def export_c(
         VerificationError: tflite-micro does not compute what the float model does.
         NotExportableError: the prefix is not a valid C name, or a dtype has no C type.
     """
+    model.require_one_row("a microcontroller")
     prefix = prefix or c_name(model.path.stem)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", prefix):
         raise NotExportableError(f"'{prefix}' is not a valid C name; choose another with --prefix")

@@ -34,6 +34,7 @@ def restore_contract(compiled: Path, original: StepModel, output: Path) -> StepM
         ContractViolationError: the compiler changed an input, output or state of the step.
     """
     original.require_one_phase("the Edge TPU")
+    original.require_one_row("the Edge TPU")
     try:
         data = compiled.read_bytes()
     except OSError as error:

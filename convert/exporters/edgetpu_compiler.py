@@ -64,6 +64,7 @@ def compile_for_edgetpu(
         BadModelError, ContractViolationError: as convert.exporters.edgetpu.restore_contract.
     """
     model.require_one_phase("the Edge TPU")
+    model.require_one_row("the Edge TPU")
     program = shutil.which(COMPILER)
     if program is None:
         first, second = manual_commands(model.path)

@@ -59,6 +59,7 @@ def load(model: StepModel, options: LoadOptions) -> EdgeTpuBackend:
         BadModelError: the model was not compiled for the Edge TPU, or is refused.
         MissingRuntimeError: a runtime, libedgetpu, a device, or the right to use it is missing.
     """
+    model.require_one_row(NAME)
     kind = _kind(options.device)
     if all(operator.name != COMPILED_OPERATOR for operator in model.graph.operators):
         raise BadModelError(

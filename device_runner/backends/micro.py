@@ -44,6 +44,7 @@ Result = TypeVar("Result")
 
 def load(model: StepModel, options: LoadOptions) -> MicroBackend:
     """Load a step model into TensorFlow Lite Micro's interpreter; it ignores the options."""
+    model.require_one_row(NAME)
     runtime, version = _runtime(), probe()
     arena = SMALLEST_ARENA_BYTES
     while True:

@@ -30,6 +30,7 @@ def sample(
 ) -> None:  # fmt: skip
     """Let a language model write text, after PROMPT."""
     stream = open_stream(file, backend, options)
+    stream.model.require_one_row("sample")
     tokenizer = generating_tokenizer(stream.model)
     read = tokenizer.encode(prompt, verbatim=True).tolist()
     if tokenizer.end_id is not None:

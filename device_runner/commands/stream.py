@@ -55,6 +55,7 @@ def stream_frames(
     its own. Printed after each line (or token: its number in the line comes second) is the same.
     """
     stream = open_stream(file, backend, options)
+    stream.model.require_one_row("stream")
     end_with_the_reader()
     if source.startswith("text:") or is_text(stream.model.contract.front_end):
         _stream_text(stream, source, each_token)

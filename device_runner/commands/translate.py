@@ -28,6 +28,7 @@ def translate_lines(
 ) -> None:
     """Translate each line of SOURCE: text:FILE, or - for standard input."""
     stream = open_stream(file, backend, options)
+    stream.model.require_one_row("translate")
     tokenizer = generating_tokenizer(stream.model)
     end_with_the_reader()
     with open_text(source) as lines:

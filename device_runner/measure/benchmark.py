@@ -96,6 +96,7 @@ def bench_paced(
     """Verify and measure one model at its pace; see :func:`bench` for invalid results."""
     from device_runner.measure.paced import measure_paced
 
+    stream.model.require_one_row("a paced measurement")
     session = _Session([stream], "paced", asdict(settings), circumstances)
     (measured,) = session.finish([measure_paced(stream, settings, progress)])
     return measured
@@ -175,6 +176,7 @@ class _Session:
             "front_end_ns": None if front_end is None else cast(LatencyFacts, asdict(front_end)),
             "energy": _measure_energy(stream),
             "window": cast("WindowFacts | None", window and asdict(window)),
+            "rows": stream.model.contract.rows,
         }
         written, lost = strict_json.finite(result)
         written["warnings"] += [f"{text}, written as null" for text in lost]

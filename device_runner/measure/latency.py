@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from device_runner.backends.backend import Backend
 from device_runner.measure.histogram import Histogram
 from device_runner.model.frames import stored_frames
+from device_runner.model.rows import golden_places
 from device_runner.stream import Stream
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
@@ -175,8 +176,23 @@ def headroom(deadline: int, latency: Latency) -> float:
 
 
 def golden_frames(stream: Stream) -> list[bytes]:
-    """Return the frames of the model's golden sequences, as stored."""
-    return stored_frames(stream.model.golden.inputs, stream.model.contract.inputs)
+    """Return the frames of the model's golden sequences, as stored.
+
+    Of a model that takes rows, each row has another frame of them.
+    """
+    return stored_frames(_golden_values(stream), stream.model.contract.inputs)
+
+
+def _golden_values(stream: Stream) -> dict[str, NDArray[Any]]:
+    """Return what a call takes of each input, [calls, *frame shape]."""
+    golden, contract = stream.model.golden, stream.model.contract
+    if contract.rows == 1:
+        return golden.inputs
+    places = golden_places(golden.lengths, contract.rows)[0]
+    return {
+        spec.name: golden.inputs[spec.name][places].reshape(len(places), *spec.frame_shape)
+        for spec in contract.inputs
+    }
 
 
 def time_parts(backend: Backend, frame: bytes) -> tuple[int, int, int, int, int]:
@@ -200,7 +216,7 @@ class _Probe:
         self.stream = stream
         # In the stored form, and in real units.
         self.frames = itertools.cycle(golden_frames(stream))
-        values = tuple(stream.model.golden.inputs.values())
+        values = tuple(_golden_values(stream).values())
         self.vectors = itertools.cycle(values[0] if len(values) == 1 else zip(*values, strict=True))
         self.step, self.float_step = Histogram(), Histogram()
         self.parts = {name: Histogram() for name in PARTS}

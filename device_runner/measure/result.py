@@ -214,7 +214,8 @@ class BenchResult(_KnownResult, total=False):
     All times are integer nanoseconds unless named otherwise. If a result must not be trusted,
     ``valid`` is False and ``invalid_reason`` says why. ``front_end_ns`` is the time to make a frame
     from sound, before the step, if the model takes sound. ``window`` says for which frames the
-    model answers, if not for each; a step is a frame, with an answer or not. ``unverified`` says
+    model answers, if not for each; a step is a frame, with an answer or not. ``rows`` is how many
+    streams a call steps: all times are of such a call. ``unverified`` says
     why nothing tells whether the outputs are right, for a TFLite file without a contract.
     ``backend_choice`` says why the backend is this one, if it was chosen automatically.
     """
@@ -222,6 +223,7 @@ class BenchResult(_KnownResult, total=False):
     backend_choice: str
     front_end_ns: LatencyFacts | None
     window: WindowFacts | None
+    rows: int
     unverified: str | None
 
 

@@ -131,6 +131,12 @@ def _remarks(result: BenchResult) -> list[str]:
     if window := result.get("window"):
         said = window_in_words(Window(**window))
         lines.append(f"{result['file']}: {said}; a step is a frame, with an answer or not")
+    if (rows := result.get("rows", 1)) > 1:
+        each = (_median(result["latency_ns"]["step"]) or 1) / rows
+        lines.append(
+            f"{result['file']}: a call steps {rows} streams: {1e9 / each:,.0f} steps a second of "
+            f"all together, {each / 1e3:.3f} us each (from p50)"
+        )
     if front_end := result.get("front_end_ns"):
         lines.append(
             f"{result['file']}: its front end takes {_microseconds(_median(front_end))} (p50) "

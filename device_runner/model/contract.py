@@ -9,31 +9,30 @@ that the loop can hand the bytes on. For states that are not updated at every st
 A frame as bytes is the bytes of all inputs one after another, in the contract's order. The bytes of
 a step's outputs are likewise.
 
-Format 3 added ``window``. A contract of format 2 is read as one without a window.
+Format 3 added ``window``; a contract of format 2 is read as one without. Format 4 added ``rows``;
+earlier ones are read as one row, and one row is written as format 3, which earlier runners read.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-import numpy as np
-
 from device_runner import strict_json
 from device_runner.errors import BadModelError
-from device_runner.model.names import PHASE_NAME, RESERVED_NAMES
-from device_runner.model.phases import LONGEST_CYCLE, phase_bytes, phase_signatures
+from device_runner.model.contract_checks import CONTRACT_FILE as CONTRACT_FILE
+from device_runner.model.contract_checks import check_fields
+from device_runner.model.names import PHASE_NAME
+from device_runner.model.phases import phase_bytes, phase_signatures
 from device_runner.model.tensor_spec import StateSpec, TensorSpec, spec_from_json
-from device_runner.model.window import Window, check_window, window_from_json
+from device_runner.model.window import Window, window_from_json
 
-FORMAT_VERSION = 3
-# The format before it, which lacks the field "window".
-EARLIER_FORMAT_VERSION = 2
-CONTRACT_FILE = "contract.json"
-# 30 years; what is longer cannot be counted in nanoseconds.
-LONGEST_FRAME_PERIOD_S = 1e9
+FORMAT_VERSION = 4
+# The formats before it, and the fields that each lacks.
+EARLIER_FORMATS = {3: ("rows",), 2: ("rows", "window")}
+# The newest one without rows.
+ONE_ROW_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,8 @@ class Contract:
         window: for which frames the model answers, and how; None if it answers each frame for all
             frames since the reset.
         first_phase: the step of the cycle that a sequence begins with, if there are several phases.
+        rows: of every input, output and state: independent streams that one call steps
+            (:mod:`device_runner.model.rows`).
         format_version: version of these fields' format.
 
     Example:
@@ -127,6 +128,7 @@ class Contract:
     front_end: dict[str, Any] | None = None
     window: Window | None = None
     first_phase: int = 0
+    rows: int = 1
     format_version: int = FORMAT_VERSION
 
     @property
@@ -145,6 +147,18 @@ class Contract:
         if self.window is None or not self.window.lanes:
             return self.outputs
         return tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in self.outputs)
+
+    def of_rows(self, rows: int) -> Contract:
+        """Return the contract of the same step with another number of rows; the hash stays."""
+        if rows == self.rows:
+            return self
+        return replace(
+            self,
+            rows=rows,
+            inputs=tuple(spec.of_rows(self.rows, rows) for spec in self.inputs),
+            outputs=tuple(spec.of_rows(self.rows, rows) for spec in self.outputs),
+            states=tuple(state.of_rows(self.rows, rows) for state in self.states),
+        )
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -173,6 +187,9 @@ class Contract:
         """
         metrics, replaced = strict_json.finite(self.metrics)
         facts = asdict(self)
+        if self.rows == 1:
+            del facts["rows"]
+            facts["format_version"] = ONE_ROW_FORMAT
         facts["metrics"] = {**metrics, "not_finite": replaced} if replaced else metrics
         rest, wrong = strict_json.finite(facts)
         if wrong:
@@ -228,12 +245,7 @@ class Contract:
             BadModelError: a field does not fit the others.
             TypeError, ValueError, OverflowError: as NumPy raises them for values of a wrong type.
         """
-        _check_names(self)
-        _check_tensors(self)
-        _check_window(self)
-        for state in self.states:
-            _check_initial(state, self.window)
-        _check_other_fields(self)
+        check_fields(self)
 
 
 def _checked_object(text: str) -> dict[str, Any]:
@@ -246,14 +258,15 @@ def _checked_object(text: str) -> dict[str, Any]:
         ) from error
     if not isinstance(raw, dict):
         raise BadModelError(f"{CONTRACT_FILE} holds no object; export the model again")
-    if raw.get("format_version") == EARLIER_FORMAT_VERSION:
-        if "window" in raw:
-            raise BadModelError(
-                f"{CONTRACT_FILE} has the unknown field 'window'; export the model again"
-            )
-    elif raw.get("format_version") != FORMAT_VERSION:
+    version = raw.get("format_version")
+    lacking = EARLIER_FORMATS.get(version, ()) if isinstance(version, int) else ()
+    if newer := [name for name in lacking if name in raw]:
         raise BadModelError(
-            f"contract format {raw.get('format_version')!r} is not {FORMAT_VERSION}; "
+            f"{CONTRACT_FILE} has the unknown field '{newer[0]}'; export the model again"
+        )
+    if version != FORMAT_VERSION and not lacking:
+        raise BadModelError(
+            f"contract format {version!r} is not {FORMAT_VERSION}; "
             "use the edgestep version that made this file, or export it again"
         )
     known = {item.name for item in fields(Contract)}
@@ -262,116 +275,3 @@ def _checked_object(text: str) -> dict[str, Any]:
             f"{CONTRACT_FILE} has the unknown field {unknown[0]!r}; export the model again"
         )
     return raw
-
-
-def _require(condition: bool, what: str) -> None:
-    if not condition:
-        raise BadModelError(f"{CONTRACT_FILE}: {what}; export the model again")
-
-
-def _check_names(contract: Contract) -> None:
-    """Check that inputs, outputs and states have valid names, no two the same."""
-    for side, specs in (("input", contract.inputs), ("output", contract.outputs)):
-        _require(len(specs) > 0, f"there is no {side}")
-    names = [spec.name for spec in (*contract.inputs, *contract.outputs, *contract.states)]
-    for name in names:
-        _require(isinstance(name, str) and name.isprintable(), f"{name!r} cannot be a name")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    _require(twice is None, f"two inputs, outputs or states are called '{twice}'")
-    for name in RESERVED_NAMES:
-        _require(name not in names, f"no input, output or state may be called '{name}'")
-
-
-def _check_tensors(contract: Contract) -> None:
-    """Check that only inputs are token ids, and that the states' periods make a short cycle."""
-    for spec in contract.inputs:
-        _require(
-            spec.vocabulary is not None or not spec.is_plain_integer,
-            f"input '{spec.name}' is {spec.dtype} without scale, but has no vocabulary",
-        )
-    for spec in (*contract.outputs, *contract.states):
-        _require(spec.vocabulary is None, f"'{spec.name}' has a vocabulary but is not an input")
-    for spec in contract.outputs:
-        _require(not spec.is_plain_integer, f"output '{spec.name}' has no scale")
-    for spec in (*contract.inputs, *contract.outputs):
-        _require(len(spec.shape) > 0, f"'{spec.name}' is a single number without an axis")
-    for state in contract.states:
-        _require(
-            isinstance(state.period, int) and state.period > 0,
-            f"state '{state.name}' has the period {state.period!r}",
-        )
-    _require(
-        math.lcm(1, *(state.period for state in contract.states)) <= LONGEST_CYCLE,
-        f"the states' periods make a cycle of more than {LONGEST_CYCLE} steps",
-    )
-    _require(
-        isinstance(contract.first_phase, int) and 0 <= contract.first_phase < len(contract.phases),
-        f"the first phase {contract.first_phase!r} is none of the cycle's",
-    )
-
-
-def _check_window(contract: Contract) -> None:
-    """Check that a window's numbers fit each other, and its lanes the tensors."""
-    window = contract.window
-    if window is None:
-        return
-    try:
-        check_window(window)
-    except ValueError as error:
-        raise BadModelError(f"{CONTRACT_FILE}: {error}; export the model again") from None
-    _require(len(contract.phases) == 1, "a window and states with periods do not go together")
-    if not window.lanes:
-        return
-    for spec in (*contract.outputs, *contract.states):
-        _require(
-            spec.shape[:1] == (window.lanes,),
-            f"'{spec.name}' has the shape {spec.shape}, the window {window.lanes} lanes",
-        )
-
-
-def _check_initial(state: StateSpec, window: Window | None) -> None:
-    """Check that the initial values are "zeros", or have the state's size and dtype."""
-    if isinstance(state.initial, str):
-        _require(
-            state.initial == "zeros",
-            f"state '{state.name}' starts from the unknown '{state.initial}'",
-        )
-        return
-    _require(
-        len(state.initial) == math.prod(state.shape) // (window.lanes or 1 if window else 1),
-        f"state '{state.name}' has {len(state.initial)} initial values for shape {state.shape}",
-    )
-    values = np.array(state.initial, np.float64)
-    _require(
-        bool(np.isfinite(values).all())
-        and (
-            np.dtype(state.dtype).kind == "f" or np.array_equal(values, values.astype(state.dtype))
-        ),
-        f"initial values of state '{state.name}' do not fit {state.dtype}",
-    )
-
-
-def _check_other_fields(contract: Contract) -> None:
-    _require(
-        contract.front_end is None or isinstance(contract.front_end, dict),
-        "front_end must be an object or null",
-    )
-    period = contract.frame_period_s
-    _require(
-        isinstance(period, (int, float)) and LONGEST_FRAME_PERIOD_S >= period > 0,
-        "frame_period_s must be a positive number of seconds",
-    )
-    limits = asdict(contract.tolerance).values()
-    _require(
-        all(isinstance(value, (int, float)) and math.isfinite(value) for value in limits),
-        "tolerance must hold finite numbers",
-    )
-    _require(isinstance(contract.metrics, dict), "metrics must be an object")
-    for text in (contract.task, contract.cell, contract.scheme, *contract.channels):
-        _require(isinstance(text, str) and text.isprintable(), f"{text!r} cannot be a name")
-    for name in ("frame_period_source", "input_units", "output_meaning", "recipe_hash"):
-        _require(isinstance(getattr(contract, name), str), f"{name} must be text")
-    for name in ("normalization", "versions"):
-        _require(isinstance(getattr(contract, name), dict), f"{name} must be an object")
-    _require(isinstance(contract.parameters, int), "parameters must be a whole number")
-    _require(all(isinstance(n, int) for n in contract.units), "units must be whole numbers")

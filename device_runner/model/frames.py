@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runner.errors import BadInputError, NotFiniteError
-from device_runner.model.input_checks import by_input, check_values, outside_vocabulary
+from device_runner.model.input_checks import by_input, check_values
 from device_runner.model.names import INPUT_NAME
 from device_runner.model.tensor_spec import TensorSpec
+from device_runner.model.token_frames import bind_encode_token, bind_encode_tokens
 
 # Of little-endian float32.
 _HIGHEST_BYTES = slice(3, None, 4)
@@ -57,8 +58,7 @@ def bind_encode(specs: Sequence[TensorSpec]) -> Callable[[Any], memoryview]:
     parts, start = [], 0
     for spec in specs:
         stored = np.frombuffer(memory, spec.dtype, math.prod(spec.shape), start)
-        bind = _bind_encode_values if spec.vocabulary is None else _bind_encode_token
-        parts.append(bind(spec, stored, raw))
+        parts.append(_bind_of(spec)(spec, stored, raw))
         start += spec.byte_count
     if len(parts) == 1:
         return parts[0]
@@ -69,6 +69,12 @@ def bind_encode(specs: Sequence[TensorSpec]) -> Callable[[Any], memoryview]:
         return raw
 
     return encode
+
+
+def _bind_of(spec: TensorSpec) -> Callable[..., Callable[[Any], memoryview]]:
+    if spec.vocabulary is None:
+        return _bind_encode_values
+    return bind_encode_token if spec.shape[0] == 1 else bind_encode_tokens
 
 
 def _bind_encode_values(
@@ -179,34 +185,17 @@ def _low_parts(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any
     return parts[::step] if sys.byteorder == "little" else parts[step - 1 :: step]
 
 
-def _bind_encode_token(
-    spec: TensorSpec, stored: NDArray[Any], raw: memoryview
-) -> Callable[[Any], memoryview]:
-    """Make the function that does the same for a token id."""
-    vocabulary = spec.vocabulary or 0
+def bind_decode_rows(specs: Sequence[TensorSpec]) -> Callable[[bytes], StepValues]:
+    """Make the function that turns the bytes of all rows into real values.
 
-    def encode(x: Any) -> memoryview:
-        if type(x) is int:
-            token = x
-        elif isinstance(x, Mapping):
-            return encode(by_input(x, [spec])[0])
-        else:
-            try:
-                ids = np.asarray(x)
-            except ValueError as error:
-                raise BadInputError(f"input '{spec.name}' is not a token id ({error})") from error
-            if ids.dtype.kind not in "iu" or ids.size != 1:
-                raise BadInputError(
-                    f"input '{spec.name}' has dtype {ids.dtype} and shape {ids.shape}; one token "
-                    f"id is needed, an integer from 0 to {vocabulary - 1}"
-                )
-            token = int(ids.reshape(()))
-        if not 0 <= token < vocabulary:
-            raise outside_vocabulary(token, spec)
-        stored[0] = token
-        return raw
+    What is not finite is left: it is one row's, and the others are sound.
+    """
 
-    return encode
+    def decode(stored: bytes) -> StepValues:
+        values = {name: one[0] for name, one in decode_sequence([stored], specs).items()}
+        return values if len(values) > 1 else values[specs[0].name]
+
+    return decode
 
 
 def bind_decode_answer(specs: Sequence[TensorSpec]) -> Callable[[bytes], StepValues]:

@@ -149,6 +149,8 @@ def read_golden(data: bytes, contract: Contract) -> Golden:
         ) from error
     if not lengths or min(lengths) < 1:
         raise BadModelError(f"{GOLDEN_FILE} has an empty sequence; export the model again")
+    # A golden sequence is of one stream, however many rows step.
+    contract = contract.of_rows(1)
     golden = Golden(inputs, outputs, lengths)
     if max(lengths) < (contract.window.steps if contract.window else 1):
         raise BadModelError(

@@ -68,6 +68,8 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
     ]
     if contract.window is not None:
         lines.insert(3, f"  window: {window_in_words(contract.window)}")
+    if contract.rows > 1:
+        lines.insert(3, f"  rows: {contract.rows}, independent streams that one call steps")
     lines += [
         f"  state {_spec(state)}  initial {_initial(state)}; in and out identical"
         + (f"; updated every {state.period} steps" if state.period > 1 else "")

@@ -93,6 +93,14 @@ class StepModel:
                 "model with --carry"
             )
 
+    def require_one_row(self, reader: str) -> None:
+        """Raise BadModelError for a reader that steps one stream, if a call steps several."""
+        if self.contract.rows > 1:
+            raise BadModelError(
+                f"{self.path} steps {self.contract.rows} streams a call, and {reader} takes one; "
+                "use the file of one row that it was made of"
+            )
+
     @functools.cached_property
     def phase_graphs(self) -> dict[str, Graph]:
         """The graph of each signature that steps, by its name."""

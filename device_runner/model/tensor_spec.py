@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 # Integers that hold ids, positions or counts, not quantized real values.
 PLAIN_INTEGERS = ("int32", "int64")
 TOKEN_DTYPE, TOKEN_SHAPE = "int32", (1, 1)
+
+Spec = TypeVar("Spec", bound="TensorSpec")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class TensorSpec:
             real = scale * (stored - zero_point). None for float tensors.
         zero_point: the stored integer that stands for 0.0. None for float tensors.
         vocabulary: number of token ids, for an input of ids in [0, vocabulary). Such an input is
-            int32 of shape [1, 1] without a scale, in every scheme.
+            int32 of shape [rows, 1] without a scale, in every scheme.
 
     Example:
         >>> x = TensorSpec("x", (1, 3), "int8", scale=0.5, zero_point=10)
@@ -57,6 +59,15 @@ class TensorSpec:
     def is_plain_integer(self) -> bool:
         """Whether it holds ids, positions or counts, which have no scale."""
         return self.scale is None and self.zero_point is None and self.dtype in PLAIN_INTEGERS
+
+    def of_rows(self: Spec, now: int, wanted: int) -> Spec:
+        """Return the spec of as many rows as are wanted, of one that has ``now``.
+
+        Example:
+            >>> TensorSpec("x", (1, 3), "float32").of_rows(1, 8).shape
+            (8, 3)
+        """
+        return replace(self, shape=(self.shape[0] // now * wanted, *self.shape[1:]))
 
     def quantize(self, values: ArrayLike) -> NDArray[Any]:
         """Convert real values to the stored dtype, rounding to the nearest and saturating."""
@@ -110,9 +121,6 @@ class StateSpec(TensorSpec):
         return self.initial_bytes()[: self.byte_count // lanes]
 
 
-Spec = TypeVar("Spec", bound=TensorSpec)
-
-
 def spec_from_json(kind: type[Spec], raw: dict[str, Any]) -> Spec:
     """Make a spec from its fields in ``contract.json``.
 
@@ -128,7 +136,9 @@ def spec_from_json(kind: type[Spec], raw: dict[str, Any]) -> Spec:
         raise ValueError(f"tensor '{spec.name}' has the dtype {spec.dtype}")
     if spec.vocabulary is not None:
         is_size = isinstance(spec.vocabulary, int) and spec.vocabulary > 0
-        if not is_size or (spec.dtype, spec.shape, spec.scale) != (TOKEN_DTYPE, TOKEN_SHAPE, None):
+        # As many ids as the contract has rows; mostly one.
+        of_a_row = (1, *spec.shape[1:])
+        if not is_size or (spec.dtype, of_a_row, spec.scale) != (TOKEN_DTYPE, TOKEN_SHAPE, None):
             raise ValueError(
                 f"tensor '{spec.name}' has a vocabulary of {spec.vocabulary}; token ids are "
                 f"{TOKEN_DTYPE} of shape {TOKEN_SHAPE} without scale, from a vocabulary of at "

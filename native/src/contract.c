@@ -252,8 +252,9 @@ static int greatest_common_divisor(int a, int b) { return b ? greatest_common_di
 static es_status read_fields(es_loader *l, json contract) {
   es_model *m = l->model;
   int format = (int)es_clamp64(member_number(contract, "format_version", 0), 0, 1000);
-  if (format != 2 && format != 3)
-    return es_fail(l, ES_UNSUPPORTED, "the contract's format %d is not 2 or 3", format);
+  /* Rows, of format 4, are in the tensors' shapes: a frame here is one of each row. */
+  if (format < 2 || format > 4)
+    return es_fail(l, ES_UNSUPPORTED, "the contract's format %d is not 2 to 4", format);
   if (read_list(l, contract, "inputs", &m->inputs, &m->input_count) ||
       read_list(l, contract, "outputs", &m->outputs, &m->output_count) ||
       read_list(l, contract, "states", &m->states, &m->state_count))

@@ -41,6 +41,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "adopt": CommandEntry(
         "pipeline.commands.adopt.adopt_command", MODEL, "Make a step model of another TFLite file."
     ),
+    "rows": CommandEntry(
+        "pipeline.commands.rows.rows_command", MODEL, "Step several streams a call of one model."
+    ),
     "check": CommandEntry(
         "pipeline.target_commands.check", MODEL, "Tell whether a model fits a target."
     ),

@@ -26,6 +26,7 @@ def export_web_command(file: Path, output: Path | None, force: bool) -> None:
     from convert.exporters.web_page import export_web
 
     model = load_step_model(file)
+    model.require_one_row("a page")
     output = output or file.with_suffix(".html")
     check_not_source(output, file)
     check_replaceable(output, OutputKind.WEB_PAGE, force)

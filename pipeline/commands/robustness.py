@@ -66,6 +66,8 @@ def robustness_command(
 
     check_replaceable(output, OutputKind.ROBUSTNESS, force)
     models = [load_step_model(path) for path in files]
+    for model in models:
+        model.require_one_row("robustness")
     kept = Kept(output.with_suffix(".jsonl"))
     load_tensorflow()
     sources: dict[str, None] = {}

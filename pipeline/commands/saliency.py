@@ -43,6 +43,7 @@ def saliency_command(
 
     check_replaceable(output, OutputKind.SALIENCY, force)
     model = load_step_model(file)
+    model.require_one_row("saliency")
     load_tensorflow()
     contract = model.contract
     if data:

@@ -140,7 +140,7 @@ class FakeStream:
             {"x": np.zeros((6, 2), np.float32)}, {"y": np.zeros((6, 1), np.float32)}, (6,)
         )
         contract = SimpleNamespace(
-            inputs=(TensorSpec("x", (1, 2), "float32"),), frame_period_s=frame_period_s
+            inputs=(TensorSpec("x", (1, 2), "float32"),), frame_period_s=frame_period_s, rows=1
         )
         self.model = SimpleNamespace(golden=golden, contract=contract)
 

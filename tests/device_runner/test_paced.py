@@ -46,7 +46,7 @@ class FakeStream:
             {"x": np.zeros((6, 2), np.float32)}, {"y": np.zeros((6, 1), np.float32)}, (6,)
         )
         contract = SimpleNamespace(
-            inputs=(TensorSpec("x", (1, 2), "float32"),), frame_period_s=0.01
+            inputs=(TensorSpec("x", (1, 2), "float32"),), frame_period_s=0.01, rows=1
         )
         self.model = SimpleNamespace(golden=golden, contract=contract)
 

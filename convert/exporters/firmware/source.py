@@ -92,6 +92,7 @@ def firmware_source(model: StepModel, prefix: str | None = None) -> FirmwareSour
             the model; it is too large, or takes or gives values that no float holds.
         MissingRuntimeError: libedgestep is not compiled.
     """
+    model.require_one_row("a microcontroller")
     prefix = prefix or c_name(model.path.stem).strip("_").lower()
     if not re.fullmatch(r"[A-Za-z0-9_]+", prefix):
         raise NotExportableError(f"'{prefix}' is not a valid C name; choose another with --prefix")
