@@ -75,7 +75,8 @@ class OutputPlace:
         if self.rows is None:
             return replace(model, path=model.path.replace(final))
         try:
-            return write_rows(model, self.rows, final)
+            # What is refused is named by its source.
+            return write_rows(replace(model, path=named), self.rows, final)
         finally:
             model.path.unlink()
 

@@ -6,6 +6,7 @@ bound to memory that is allocated once.
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -190,9 +191,18 @@ def bind_decode_rows(specs: Sequence[TensorSpec]) -> Callable[[bytes], StepValue
 
     What is not finite is left: it is one row's, and the others are sound.
     """
+    ends = list(itertools.accumulate(spec.byte_count for spec in specs))
+    parts = [
+        (spec, slice(end - spec.byte_count, end)) for spec, end in zip(specs, ends, strict=True)
+    ]
 
     def decode(stored: bytes) -> StepValues:
-        values = {name: one[0] for name, one in decode_sequence([stored], specs).items()}
+        values = {
+            spec.name: spec.dequantize(np.frombuffer(stored[place], spec.dtype)).reshape(
+                spec.frame_shape
+            )
+            for spec, place in parts
+        }
         return values if len(values) > 1 else values[specs[0].name]
 
     return decode

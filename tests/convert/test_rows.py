@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from convert.errors import NotExportableError
+from convert.file_conversion import convert_file
 from convert.row_rules import RULES
 from convert.rows import with_rows, write_rows
 from device_runner.backends import reference
 from device_runner.backends.backend import LoadOptions
-from device_runner.errors import BadInputError, BadModelError
+from device_runner.cli import main as device_runner
+from device_runner.errors import BadInputError, BadModelError, OptionError
 from device_runner.model.contract import Contract
 from device_runner.model.step_file import load_step_model
 from device_runner.operators import OPERATORS
 from device_runner.stream import Stream, Streams
 from device_runner.verify import verify
+from pipeline.cli import main as edgestep
 from tests.conftest import EACH_VARIANT
+from tests.device_runner.command_line import BAD_DATA, SHORT
 from tests.hand_made_steps import MADE
 from tests.hand_made_steps import step_model as hand_made
 from tests.operator_graphs import GRAPHS, UNITS, operator_model, outputs, random_frames
@@ -191,3 +198,45 @@ def test_what_cannot_have_rows_is_refused_in_one_line(step_models, tmp_path):
 
 def _run(model, frames, backend):
     return Stream(model, backend).run(frames)
+
+
+def test_commands_tell_of_rows_or_want_one(step_models, tmp_path):
+    made = write_rows(load_step_model(step_models("gru", "int8")), 4, tmp_path / "rows.tflite")
+    output = tmp_path / "results.jsonl"
+    arguments = [str(made.path), "--backend", "litert"]
+    measured = _device("bench", *arguments, *map(str, SHORT), "--output", str(output))
+    assert measured.exit_code == 0, measured.output
+    assert "rows.tflite: a call steps 4 streams: " in measured.output
+    assert json.loads(output.read_text())["rows"] == 4
+    assert "rows: 4, independent streams" in _device("inspect", str(made.path)).output
+    for command in (["bench", *arguments, "--paced"], ["stream", *arguments]):
+        refused = _device(*command)
+        assert refused.exit_code == BAD_DATA
+        assert "steps 4 streams a call" in refused.output
+
+
+@pytest.mark.slow
+def test_a_file_of_keras_is_converted_with_rows(tmp_path):
+    keras = pytest.importorskip("tf_keras")
+    network = keras.Sequential(
+        [keras.layers.Input((None, 3)), keras.layers.GRU(8, return_sequences=True)]
+    )
+    path = tmp_path / "net.keras"
+    network.save(path)
+    data = list(np.random.default_rng(1).normal(size=(6, 50, 3)).astype(np.float32))
+    made = convert_file(path, "cpu", data, scheme="int8", rows=3, frame_period_s=0.02)
+    assert made.path == tmp_path / "net-int8-rows3.tflite"
+    assert {"litert", "native"} <= {one["backend"] for one in made.verified if not one["failure"]}
+    assert not list(tmp_path.glob("*.partial*"))
+    assert load_step_model(made.path).contract.rows == 3
+    result = CliRunner().invoke(edgestep, ["rows", str(made.path), "--rows", "2"])
+    assert isinstance(result.exception, BadModelError) or result.exit_code == BAD_DATA
+    with pytest.raises(OptionError, match="--rows is for --target cpu"):
+        convert_file(path, "micro", data, rows=3)
+    with pytest.raises(BadModelError, match="net.keras answers for its last frames"):
+        convert_file(path, "cpu", data, scheme="float32", rows=3, window=10)
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def _device(*arguments):
+    return CliRunner().invoke(device_runner, arguments)
