@@ -36,7 +36,8 @@ MEAN, SLOPE, NOISE = 2.0, 1.0, 0.05
 FIRST = (1.0, 0.0, 0.5, 0.75, 0.25)
 # How far beyond the worst of what is known the worst point of the hypervolume is.
 BEYOND = 0.1
-SMALL_COST = 0.02
+# What decides among first trials of about one capacity.
+SMALL = 0.02
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,25 @@ class ExpectedGain:
             return None
         begun = len(known) + len(pending)
         if len(known) < 2 and begun < len(FIRST):
-            away = np.abs(self.capacity - FIRST[begun]) + SMALL_COST * self.costs.mean(1)
-            worth = -away
+            begin = next(iter([*known, *pending]), None)
+            worth = -np.abs(self.capacity - FIRST[begun])
+            worth -= SMALL * (self.costs.mean(1) + self._unlike(begin))
         elif not known:
             return chance.choice(left)
         else:
             worth = self._gains(known, pending)
         best = max(worth[one] for one in left)
         return chance.choice([one for one in left if worth[one] >= best - 1e-9 * abs(best)])
+
+    def _unlike(self, place: int | None) -> NDArray[np.float64]:
+        """In how many of the choices candidates differ from one, as a share.
+
+        The first trials are to differ in size and in little else, or nobody knows what it was that
+        changed the accuracy."""
+        if place is None:
+            return np.zeros(self.count)
+        different = [values != values[place] for values, _ in self.columns]
+        return np.asarray(np.mean(different, axis=0), np.float64)
 
     def _gains(self, known: Mapping[int, float], pending: Sequence[int]) -> NDArray[np.float64]:
         """Expected gain of hypervolume of each candidate; pending ones count as expected."""
