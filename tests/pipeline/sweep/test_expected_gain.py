@@ -11,7 +11,10 @@ pytest.importorskip("optuna", reason="needs Optuna: pip install edgestep[sweep]"
 
 from pipeline.sweep.expected_gain import BEYOND, Candidate, ExpectedGain
 from pipeline.sweep.front import hypervolume
-from pipeline.sweep.space import Dimension
+from pipeline.sweep.log import SweepLog
+from pipeline.sweep.settings import RangeSection, SweepSettings
+from pipeline.sweep.space import Dimension, Space
+from pipeline.sweep.survey import candidates, graph_key, graphs
 from tests.pipeline.sweep.test_bookkeeping import SETTINGS, run
 
 UNITS = [4, 8, 16, 32, 64]
@@ -86,3 +89,33 @@ def test_a_network_that_breaks_a_constraint_is_no_trial(tmp_path):
     trained = [number for number, phase in pool.done if phase == "trained"]
     assert trained == [6]
     assert all(number >= 0 for number, _ in pool.done)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"model": {"share": {"low": 0.1, "high": 0.9}}},
+     {"units": {"low": 4, "high": 400, "log": True},
+      "model": {"share": {"low": 0.5, "high": 1.5, "step": 0.5}}}],
+    ids=["counted", "uncountable", "steps"],
+)  # fmt: skip
+def test_of_a_large_space_some_networks_are_drawn(tmp_path, more):
+    space = {**SETTINGS["space"], "units": {"low": 4, "high": 400}, **more}
+    raw = {**SETTINGS, "space": space, "search": {"sampler": "ehvi", "candidates": 7, "seed": 3}}
+    made = Space(SweepSettings.model_validate(raw))
+    found = graphs(made)
+    assert found == graphs(made)
+    assert len({graph_key(point) for point in found}) == 7
+    log = SweepLog(tmp_path / "results.jsonl")
+    for number, point in enumerate(found):
+        state = "impossible" if number == 0 else "done"
+        violations = {"bytes": 0.5 if number == 1 else -0.5}
+        log.append("surveyed", graph=graph_key(point), state=state, violations=violations,
+                   bytes=1000 + number, parameters=100, sha256=str(number))  # fmt: skip
+    tried = candidates(made, log)
+    assert {one.costs for one in tried} == {(1000.0 + number,) for number in range(2, 7)}
+    assert [one.point for one in tried] == [one.point for one in candidates(made, log)]
+    for one in tried:
+        assert made.point(made.drawn(one.point)) == one.point
+        for name, dimension in made.dimensions.items():
+            if isinstance(dimension.choices, RangeSection):
+                assert dimension.choices.low <= one.point[name] <= dimension.choices.high
