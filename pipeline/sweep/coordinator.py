@@ -132,6 +132,9 @@ class Sweep:
                 name, section, control, known["usual_ns"] if known else None, quiet
             )
             self.queues[name] = queue
+            for (device, _), one in self.log.measured.items():
+                if device == name:
+                    queue.front_ends.setdefault(one["front_end"], one["front_end_p99_ns"])
             if known is None:
                 self.log.append("control", device=name, usual_ns=queue.learn_control())
 
@@ -381,6 +384,6 @@ class Sweep:
 
 
 _MEASURED = (
-    "p99_ns", "p50_ns", "low_ns", "high_ns", "control_p50_ns", "front_end_p99_ns", "thrown_out",
-    "steady",
+    "p99_ns", "p50_ns", "low_ns", "high_ns", "control_p50_ns", "front_end", "front_end_p99_ns",
+    "thrown_out", "steady",
 )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("optuna", reason="needs Optuna: pip install edgestep[sweep]")
 
 from pipeline.errors import PipelineError
-from pipeline.sweep.measuring import MeasuringQueue, frame_ns
+from pipeline.sweep.measuring import MeasuringQueue, front_end_of
 from pipeline.sweep.settings import MeasuringSection
 
 CONTROL, FILE = Path("control.tflite"), Path("model.tflite")
@@ -23,7 +23,7 @@ def result(p50, p99=None, invalid=None, front_end=None):
             "latency_ns": {"step": steps}, "front_end_ns": made}  # fmt: skip
 
 
-def queue(*measurements, usual=1000, **settings):
+def queue(*measurements, usual=1000, told=lambda file: "", **settings):
     """A queue whose bench gives these results of (control, file), one after the other."""
     left = list(measurements)
 
@@ -32,7 +32,7 @@ def queue(*measurements, usual=1000, **settings):
         return list(left.pop(0))
 
     section = MeasuringSection(**{"repeats": 2, "attempts": 3, **settings})
-    made = MeasuringQueue("pi", section, CONTROL, usual, bench=bench)
+    made = MeasuringQueue("pi", section, CONTROL, usual, bench=bench, told=told)
     return made, left
 
 
@@ -79,10 +79,26 @@ def test_results_that_are_all_invalid_are_none():
         made.measure(FILE)
 
 
-def test_a_frame_costs_its_front_end_too():
-    assert frame_ns(result(100, 150), "p99") == 150
-    assert frame_ns(result(100, 150, front_end=40), "p99") == 190
-    one = (result(1000), result(500, 900, front_end=3000))
-    made, _ = queue(one, one)
-    found = made.measure(FILE)
-    assert (found.p99_ns, found.p50_ns, found.front_end_p99_ns) == (3900, 2000, 3000)
+def test_a_frame_costs_its_front_end_too_and_each_front_end_is_measured_once():
+    heard = {"name": "mel"}
+    made, _ = queue(
+        (result(1000), result(500, 900, front_end=3000)),
+        (result(1000), result(500, 1100, front_end=70_000)),  # held up by another program
+        (result(1000), result(300, 400, front_end=5000)),
+        (result(1000), result(300, 400, front_end=5000)),
+        (result(1000), result(300, 400, front_end=2000)),
+        (result(1000), result(300, 400, front_end=2200)),
+        told=lambda file: heard["name"],
+    )
+    first, second = made.measure(FILE), made.measure(FILE)
+    assert (first.p99_ns, first.low_ns, first.high_ns) == (4000, 3900, 4100)
+    assert (second.p99_ns, second.front_end_p99_ns) == (3400, 3000)
+    heard["name"] = "log-mel"
+    assert made.measure(FILE).p99_ns == 2400
+    assert made.front_ends == {"mel": 3000, "log-mel": 2000}
+
+
+def test_files_tell_their_front_ends():
+    kept = Path(__file__).parents[2] / "step_models"
+    assert front_end_of(kept / "gru-int8.tflite") == '{"kind": "lpc-cepstrum"}'
+    assert front_end_of(kept / "window-7-3-lanes-int8.tflite") == ""
