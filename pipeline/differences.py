@@ -10,7 +10,7 @@ from convert.schemes import parse_scheme
 from models.confidence import NO_DIFFERENCE, Difference, paired_difference
 from models.item_scores import ItemScores
 from models.metrics import MetricDescription
-from pipeline.controls import base_label, qat_tuning
+from pipeline.controls import base_label, plain_facts, qat_tuning
 from pipeline.networks import Network
 from pipeline.recipe import ModelSection, Recipe
 
@@ -112,6 +112,23 @@ def _of_models(recipe: Recipe) -> Iterator[tuple[str, Variant, Variant]]:
                 control = section.tuned.control_label(base)
                 words = f"{_technique(section)}, against longer training"
                 yield words, (section.label, scheme), (control, scheme)
+            if small := _trained_at_its_size(recipe, section):
+                words = f"{_technique(section)}, against one trained at its size"
+                yield words, (section.label, scheme), (small, scheme)
+
+
+def _trained_at_its_size(recipe: Recipe, section: ModelSection) -> str | None:
+    """Find a plain model of as many units as pruning leaves a model (Z. Liu et al. 2019)."""
+    if set(section.compressions) != {"prune"} or section.distil:
+        return None
+    keep = section.compressions["prune"].settings.keep
+    if keep is None or section.loses_inputs:
+        return None
+    left = [keep if isinstance(keep, int) else max(1, round(keep * n)) for n in section.unit_list]
+    units = left[0] if isinstance(section.units, int) else left
+    wanted = plain_facts(section.model_copy(update={"prune": None, "units": units}))
+    plain = (one for one in recipe.models if one.is_plain and plain_facts(one) == wanted)
+    return next((one.label for one in plain), None)
 
 
 def _of_cells(recipe: Recipe) -> Iterator[tuple[str, Variant, Variant]]:

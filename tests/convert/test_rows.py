@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from convert.errors import NotExportableError
+from convert.export import step_of
 from convert.file_conversion import convert_file
+from convert.importers import import_model
 from convert.row_rules import RULES
 from convert.rows import with_rows, write_rows
+from convert.step.contract_fields import contract_fields
+from convert.step.step_module import StepModule
 from device_runner.backends import reference
 from device_runner.backends.backend import LoadOptions
 from device_runner.cli import main as device_runner
 from device_runner.errors import BadInputError, BadModelError, OptionError
 from device_runner.model.contract import Contract
+from device_runner.model.flatbuffer import read_graph
 from device_runner.model.step_file import load_step_model
 from device_runner.operators import OPERATORS
 from device_runner.stream import Stream, Streams
 from device_runner.verify import verify
 from pipeline.cli import main as edgestep
 from tests.conftest import EACH_VARIANT
+from tests.convert.importers.architectures import ARCHITECTURES, TENSORFLOW, saved
 from tests.device_runner.command_line import BAD_DATA, SHORT
 from tests.hand_made_steps import MADE
 from tests.hand_made_steps import step_model as hand_made
@@ -118,6 +125,42 @@ def test_tokens_counts_several_inputs_and_states_of_any_shape_take_rows(name, tm
         for output in alone.golden.outputs:
             mine, its = (x[output] if isinstance(x, dict) else x for x in (given, wanted))
             np.testing.assert_allclose(mine[row], its, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "architecture",
+    [one for one in ARCHITECTURES if one.framework == TENSORFLOW and not one.refused],
+    ids=lambda one: one.name,
+)
+def test_imported_networks_take_rows(architecture, tmp_path):
+    path, described = saved(architecture, tmp_path)
+    step = step_of(StepModule(import_model(path, described).step_graph))
+    graph = read_graph(step.flatbuffer)
+    # The contract of any model, with this one's tensors.
+    base = operator_model("ADD", tmp_path)
+    contract = replace(base.contract, **contract_fields(graph, step), first_phase=step.first_phase)
+    alone = replace(base, flatbuffer=step.flatbuffer, graph=graph, contract=contract)
+    several = with_rows(alone, 3)
+    stream, one = Stream(several, "litert"), Stream(alone, "litert")
+    frames = {x.name: _drawn(x, 6, 3) for x in contract.inputs}
+    given = stream.run_by_name(
+        {x.name: frames[x.name].reshape(6, *x.frame_shape) for x in several.contract.inputs}
+    )
+    for row in range(3):
+        one.reset()
+        for name, wanted in one.run_by_name({n: x[:, row] for n, x in frames.items()}).items():
+            assert np.ptp(wanted) > 0
+            mine = given[name].reshape(6, 3, *wanted.shape[1:])[:, row]
+            np.testing.assert_allclose(mine, wanted, atol=1e-5)
+
+
+def _drawn(spec, steps, rows):
+    """Random frames of each row, [steps, rows, *frame shape]."""
+    random = np.random.default_rng(2)
+    if spec.vocabulary:
+        return random.integers(0, spec.vocabulary, (steps, rows, 1)).astype(np.int32)
+    return random.normal(size=(steps, rows, *spec.frame_shape)).astype(np.float32)
 
 
 def test_rows_begin_anew_while_others_go_on(step_models, vowels, tmp_path):

@@ -32,6 +32,9 @@ cell = "gru"
 units = 8
 prune = { keep = 0.5, epochs = 30 }
 [[models]]
+cell = "gru"
+units = 4
+[[models]]
 cell = "lstm"
 units = 8
 """
@@ -54,6 +57,8 @@ def test_each_fine_tuning_has_its_control_once(recipe):
         "gru-8-rank2",
         "gru-8-kept50",
         CONTROLS[2],
+        "gru-4",
+        "gru-4-longer20-at0.0005",
         "lstm-8",
         "lstm-8-longer20-at0.0005",
     ]
@@ -94,6 +99,7 @@ def test_pairs_that_differ_in_one_thing_are_compared(recipe):
         ("prune", ("gru-8-pruned50", int8), ("gru-8", int8)),
         ("prune, against longer training", ("gru-8-pruned50", int8), (CONTROLS[1], int8)),
         ("prune, against longer training", ("gru-8-kept50", int8), (CONTROLS[2], int8)),
+        ("prune, against one trained at its size", ("gru-8-kept50", int8), ("gru-4", int8)),
         ("factorize, against longer training", ("gru-8-rank2", int8), (CONTROLS[1], int8)),
         ("longer training", (CONTROLS[1], "float32"), ("gru-8", "float32")),
         ("network", ("lstm-8", "float32"), ("gru-8", "float32")),
