@@ -1,13 +1,12 @@
 """How good is the search: against drawing at random, and against trying everything?
 
-``benchmarks/sweep_space.toml`` is a space that is small enough to
-be tried as a whole. ``--make-table`` does that with ``edgestep sweep``, and keeps what each network
-is worth in a table beside them. Without it the searches draw from these tables: every sampler as it
-is in a sweep with one worker, with many seeds; and from the tables without one of their cells.
-Shown is the hypervolume after 15 % of the networks and after half of them, as a share of the whole
-table's.
+``benchmarks/sweep_space.toml`` is a space that is small enough to be tried as a whole.
+``--make-table`` does that with ``edgestep sweep``, and keeps what each network is worth in
+``benchmarks/sweep_table.json``. Without it the searches draw from that table: every sampler as it
+is in a sweep with one worker, with ten seeds; and from the table without one of its cells. Shown is
+the hypervolume after 15 % of the networks and after half of them, as a share of the whole table's.
 
-    python benchmarks/sweep_search.py [--make-table] [--seeds 20]
+    python benchmarks/sweep_search.py [--make-table] [--seeds 10]
 """
 
 from __future__ import annotations
@@ -29,10 +28,7 @@ from pipeline.sweep.study import Search, objective_directions
 from pipeline.sweep.survey import graph_key
 
 HERE = Path(__file__).parent
-#: A space, and what its networks are worth.
-TABLES = {
-    HERE / "sweep_space.toml": HERE / "sweep_table.json",
-}
+SPACE, TABLE = HERE / "sweep_space.toml", HERE / "sweep_table.json"
 SHARES = (0.15, 0.5)
 SAMPLERS = ("ehvi", "tpe", "nsgaii", "random")
 # By sampler: settings of [search] for so few trials.
@@ -44,18 +40,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--make-table", action="store_true", help="train all networks anew")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=10)
     chosen = parser.parse_args()
     print(f"hypervolume as a share of that of all networks, {chosen.seeds} seeds\n")
     shares = "  ".join(f"{share:>4.0%} of the trials    " for share in SHARES)
     print(f"{'networks':40} {'sampler':8} {shares}")
-    for space, path in TABLES.items():
-        if chosen.make_table:
-            make_table(space, path, chosen.runs_dir)
-        settings, table = load_sweep(space), read_table(path)
-        whole = settings.space.cell
-        for cells in (whole, *([cell for cell in whole if cell != left] for left in whole)):
-            show(settings, table, cells, chosen.seeds)
+    if chosen.make_table:
+        make_table(chosen.runs_dir)
+    settings, table = load_sweep(SPACE), read_table()
+    whole = settings.space.cell
+    for cells in (whole, *([cell for cell in whole if cell != left] for left in whole)):
+        show(settings, table, cells, chosen.seeds)
 
 
 def show(
@@ -75,22 +70,22 @@ def show(
         print(f"{name:40} {sampler:8} " + "  ".join(columns), flush=True)
 
 
-def make_table(space: Path, path: Path, runs_dir: Path) -> None:
+def make_table(runs_dir: Path) -> None:
     """Try every network, and keep what it is worth."""
     from pipeline.sweep.run import run_sweep
 
-    run_sweep(space, runs_dir, None, 1, None, None, False)
-    log = SweepLog.load(runs_dir / load_sweep(space).name / RESULTS_FILE)
+    run_sweep(SPACE, runs_dir, None, 1, None, None, False)
+    log = SweepLog.load(runs_dir / load_sweep(SPACE).name / RESULTS_FILE)
     rows = [{name: one[name] for name in ("point", "objectives", "parameters")}
             for one in log.complete()]  # fmt: skip
     rows.sort(key=lambda row: key_of(row["point"]))
     lines = ",\n".join(json.dumps(row) for row in rows)
-    path.write_text(f"[\n{lines}\n]\n")
+    TABLE.write_text(f"[\n{lines}\n]\n")
 
 
-def read_table(path: Path) -> dict[str, dict[str, Any]]:
+def read_table() -> dict[str, dict[str, Any]]:
     """Read each point's objectives and parameters, by its key."""
-    return {key_of(row["point"]): row for row in json.loads(path.read_text())}
+    return {key_of(row["point"]): row for row in json.loads(TABLE.read_text())}
 
 
 def shares_found(
