@@ -24,6 +24,7 @@ from device_runner.model.contract_checks import MOST_ROWS
 from device_runner.model.flatbuffer import Operator, read_graph
 from device_runner.model.graph_checks import check_contract
 from device_runner.model.names import STEP_SIGNATURE
+from device_runner.model.rows import check_golden_size
 from device_runner.model.step_file import StepModel, pack
 from device_runner.stream import Stream
 from device_runner.verify import verify
@@ -74,6 +75,7 @@ def with_rows(model: StepModel, rows: int) -> StepModel:
     digest = hashlib.sha256(flatbuffer).hexdigest()
     contract = replace(model.contract.of_rows(rows), model_sha256=digest)
     contract.validate()
+    check_golden_size(contract, model.golden.steps)
     check_contract(graph, contract)
     # A state that counts goes on from one recorded step to the next, which rows would share.
     counts = any(state.scale is None for state in contract.states)

@@ -60,7 +60,8 @@ def verify_models(
             facts = {"file": file, "failure": verification.failure, **verification.to_json()}
             echo(json.dumps(facts, allow_nan=False))
         else:
-            echo(_line(file, verification) + _not_taken(stream.backend.choice))
+            rows = stream.model.contract.rows
+            echo(_line(file, verification, rows) + _not_taken(stream.backend.choice))
         if verification.failure and not failed:
             failed = verification.error(file)
     if failed:
@@ -85,11 +86,12 @@ def _awaited(backend: str) -> tuple[str, ...]:
     return tuple(files)
 
 
-def _line(file: str, verification: Verification) -> str:
+def _line(file: str, verification: Verification, rows: int) -> str:
+    in_rows = f" in the worst of {rows} rows" if rows > 1 else ""
     return (
         f"{'FAILED' if verification.failure else 'ok':6}  {file}  "
         f"{verification.backend} {verification.backend_version}  "
-        f"{verification.steps} steps, rms error {verification.rms:.3g}, "
+        f"{verification.steps} steps{in_rows}, rms error {verification.rms:.3g}, "
         f"largest {verification.max_abs:.3g}, "
         f"same decision {verification.argmax_agreement:.1%}{_replayed(verification)}"
     )

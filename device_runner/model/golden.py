@@ -13,6 +13,7 @@ from device_runner.errors import BadModelError, one_line
 from device_runner.model.array_files import check_npz
 from device_runner.model.contract import Contract, Tolerance
 from device_runner.model.names import GOLDEN_LENGTHS
+from device_runner.model.rows import check_golden_size
 from device_runner.model.tensor_spec import TOKEN_DTYPE, TensorSpec
 from device_runner.model.window import Window
 
@@ -149,6 +150,7 @@ def read_golden(data: bytes, contract: Contract) -> Golden:
         ) from error
     if not lengths or min(lengths) < 1:
         raise BadModelError(f"{GOLDEN_FILE} has an empty sequence; export the model again")
+    check_golden_size(contract, sum(lengths))
     # A golden sequence is of one stream, however many rows step.
     contract = contract.of_rows(1)
     golden = Golden(inputs, outputs, lengths)

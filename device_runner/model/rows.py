@@ -9,17 +9,37 @@ another is found out.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runner.errors import BadInputError
+from device_runner.errors import BadInputError, BadModelError
 from device_runner.model.contract import Contract
 from device_runner.model.tensor_spec import TensorSpec
 
 # Rows that begin with the same golden sequence are up to so many steps apart.
 _LARGEST_LEAD = 3
+# What the golden sequences may take, laid out in all rows.
+GOLDEN_LIMIT_BYTES = 1024 * 1024 * 1024
+_FLOAT_BYTES = 4
+
+
+def check_golden_size(contract: Contract, steps: int) -> None:
+    """Raise BadModelError if so many golden steps in all rows are more than a verification takes.
+
+    Example:
+        >>> from device_runner.model.step_file import load_step_model
+        >>> check_golden_size(load_step_model("gru-int8.tflite").contract.of_rows(512), 100)
+    """
+    values = sum(math.prod(spec.shape) for spec in (*contract.inputs, *contract.outputs))
+    needed = steps * _FLOAT_BYTES * values
+    if contract.rows > 1 and needed > GOLDEN_LIMIT_BYTES:
+        raise BadModelError(
+            f"the golden sequences in {contract.rows:,} rows take {needed >> 20:,} MB, "
+            f"{GOLDEN_LIMIT_BYTES >> 20:,} at most; take fewer rows"
+        )
 
 
 def golden_places(lengths: Sequence[int], rows: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

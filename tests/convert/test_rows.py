@@ -234,6 +234,9 @@ def test_what_cannot_have_rows_is_refused_in_one_line(step_models, tmp_path):
         with_rows(rows, 2)
     with pytest.raises(NotExportableError, match="2 to 65,536"):
         with_rows(model, 1)
+    long = replace(model.golden, lengths=(2**22,))
+    with pytest.raises(BadModelError, match="take fewer rows"):
+        with_rows(replace(model, golden=long), 512)
     for backend in ("micro", "onnxruntime", "litert-gpu"):
         with pytest.raises(BadModelError, match=f"and {backend} takes one"):
             Stream(rows, backend)
@@ -252,6 +255,7 @@ def test_commands_tell_of_rows_or_want_one(step_models, tmp_path):
     assert "rows.tflite: a call steps 4 streams: " in measured.output
     assert json.loads(output.read_text())["rows"] == 4
     assert "rows: 4, independent streams" in _device("inspect", str(made.path)).output
+    assert "steps in the worst of 4 rows, rms" in _device("verify", *arguments).output
     for command in (["bench", *arguments, "--paced"], ["stream", *arguments]):
         refused = _device(*command)
         assert refused.exit_code == BAD_DATA
