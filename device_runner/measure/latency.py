@@ -20,7 +20,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,8 @@ class Latency:
         percentiles: from "p50" ... "p99.9" to times, or to None if there are too few samples. They
             are at most 0.1 % too large.
         histogram: [lower edge, count] of the non-empty bins, 8 per factor of two.
+        round_p99: the 99th percentile of each round that has enough samples for one. What disturbs
+            a machine now and then is in a few rounds, and so not in their median.
     """
 
     samples: int
@@ -73,6 +75,7 @@ class Latency:
     percentiles: dict[str, int | None]
     maximum: int
     histogram: list[tuple[int, int]]
+    round_p99: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,14 @@ def samples_needed(percentile: float) -> int:
     return math.ceil(SAMPLES_ABOVE_PERCENTILE / (1 - percentile / 100) - 1e-6)
 
 
-def summarize(histogram: Histogram) -> Latency:
+def round_percentile(samples: NDArray[np.int64]) -> list[int]:
+    """Return the 99th percentile of a round's nanoseconds, none if there are too few."""
+    if len(samples) < samples_needed(99):
+        return []
+    return [int(np.percentile(samples, 99, method="inverted_cdf"))]
+
+
+def summarize(histogram: Histogram, round_p99: Sequence[int] = ()) -> Latency:
     """Compute the statistics of a non-empty histogram of nanoseconds."""
     return Latency(
         samples=histogram.count,
@@ -166,6 +176,7 @@ def summarize(histogram: Histogram) -> Latency:
         },
         maximum=histogram.maximum,
         histogram=histogram.bins(),
+        round_p99=list(round_p99),
     )
 
 
@@ -222,6 +233,7 @@ class _Probe:
         self.parts = {name: Histogram() for name in PARTS}
         self.deadline = round(stream.model.contract.frame_period_s * 1e9)
         self.deadline_misses = 0
+        self.round_p99: list[int] = []
         self.first_step = 0
         self.kept: list[NDArray[np.int64]] | None = [] if settings.keep_samples else None
 
@@ -242,6 +254,7 @@ class _Probe:
             stream.step_bytes(frame)
         samples = np.array(_time_calls(stream.step_bytes, self.frames, count), np.int64)
         self.step.record(samples)
+        self.round_p99 += round_percentile(samples)
         self.deadline_misses += int(np.sum(samples > self.deadline))
         if self.kept is not None:
             self.kept.append(samples)
@@ -252,7 +265,7 @@ class _Probe:
         self.float_step.record(_time_calls(stream.step, self.vectors, max(1, count // 10)))
 
     def result(self) -> ModelLatency:
-        step = summarize(self.step)
+        step = summarize(self.step, self.round_p99)
         return ModelLatency(
             load=self.stream.load_ns,
             first_step=self.first_step,

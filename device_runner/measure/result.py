@@ -74,9 +74,7 @@ class RunSettings(_KnownSettings, total=False):
     period_s: float | None
 
 
-class LatencyFacts(TypedDict):
-    """See :class:`device_runner.measure.latency.Latency`."""
-
+class _KnownLatencyFacts(TypedDict):
     samples: int
     minimum: int
     mean: float
@@ -84,6 +82,12 @@ class LatencyFacts(TypedDict):
     percentiles: dict[str, int | None]
     maximum: int
     histogram: list[tuple[int, int]]
+
+
+class LatencyFacts(_KnownLatencyFacts, total=False):
+    """See :class:`device_runner.measure.latency.Latency`. Older results have no rounds."""
+
+    round_p99: list[int]
 
 
 class BackToBackFacts(TypedDict):

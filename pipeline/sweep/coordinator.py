@@ -384,6 +384,6 @@ class Sweep:
 
 
 _MEASURED = (
-    "p99_ns", "p50_ns", "low_ns", "high_ns", "control_p50_ns", "front_end", "front_end_p99_ns",
-    "thrown_out", "steady",
+    "p99_ns", "whole_p99_ns", "p50_ns", "low_ns", "high_ns", "control_p50_ns", "front_end",
+    "front_end_p99_ns", "thrown_out", "steady",
 )  # fmt: skip

@@ -141,7 +141,7 @@ class MeasuringSection(Section):
     python: str | None = None
     backend: str = "auto"
     threads: int = Field(1, ge=1)
-    steps: int = Field(4000, ge=1000)
+    steps: int = Field(8000, ge=1000)
     rounds: int = Field(8, ge=1)
     warmup_s: float = Field(0.2, ge=0)
     repeats: int = Field(3, ge=1)

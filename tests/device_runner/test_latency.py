@@ -68,6 +68,7 @@ def test_two_streams_are_measured_side_by_side(int8_file, float32_file):
     streams = [Stream(file, "litert") for file in (int8_file, float32_file)]
     measured = measure(streams, BenchSettings(steps=200, rounds=4, warmup_s=0))
     assert len(measured) == 2
+    assert measured[0].step.round_p99 == []  # rounds of 50 steps tell no such percentile
     for result in measured:
         assert result.step.samples == result.invoke.samples == 200
         assert result.float_step.samples == 20
@@ -90,6 +91,15 @@ def test_samples_are_kept_if_asked_for(int8_file):
     assert (len(result.samples), result.samples.max()) == (300, result.step.maximum)
     exact = np.percentile(result.samples, 90, method="inverted_cdf")
     assert exact <= result.step.percentiles["p90"] <= exact * 1.001
+
+
+def test_each_round_that_is_long_enough_has_its_percentile(int8_file):
+    settings = BenchSettings(steps=3000, rounds=3, warmup_s=0, keep_samples=True)
+    (result,) = measure([Stream(int8_file, "litert")], settings)
+    rounds = result.samples.reshape(3, 1000)
+    wanted = [int(np.sort(samples)[989]) for samples in rounds]  # 990 of 1000 are not above it
+    assert result.step.round_p99 == wanted
+    assert result.invoke.round_p99 == []
 
 
 def test_progress_is_told_after_each_round(int8_file):
