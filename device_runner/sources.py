@@ -71,6 +71,10 @@ def open_text(name: str) -> Iterator[Iterator[str]]:
         yield (line.rstrip("\r\n") for line in lines)
 
 
+# Of a file with a header, such as those of training.
+_HEADER = ": leave out the header, and the columns that the model does not read ('cut -d, -f')"
+
+
 def csv_frames(lines: Iterable[str], contract: Contract) -> NumberedFrames:
     """Read one frame per line, as numbers and commas; an empty line begins a new sequence.
 
@@ -100,6 +104,7 @@ def csv_frames(lines: Iterable[str], contract: Contract) -> NumberedFrames:
         except ValueError as error:
             raise BadInputError(
                 f"line {number}: {error}; each line is numbers and commas"
+                f"{_HEADER if number == 1 else ''}"
             ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ GROUP_NAMES = (
 TIME_NAMES = ("time", "timestamp", "t", "datetime", "date", "seconds", "time_s")
 
 LOOKED_ROWS = 2000
+# A part of a file's name.
+_PART = r"[^/_\-. ]+"
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,31 @@ def _questions(
     if "group" not in keys:
         folder = f', "folder:{depth - 1}"' if depth > 1 else ""
         found.append(
-            'group = "..."  # of whom is a recording? "column:NAME", "pattern", "file"'
-            f"{folder}; nobody must be in training and in test data"
+            f'group = "..."  # of whom is a recording? "column:NAME", "file"{folder}, or "pattern" '
+            f"with name_pattern = {_name_pattern(files)}; "
+            "nobody must be in training and in test data"
             + (" (told by 'split' here)" if "split" in keys else ', or write split = "random"')
         )
     if files[0].suffix.lower() != ".wav" and "time" not in keys:
         found.append("frame_period_s = 0.0  # how far apart are two rows, in seconds?")
     return found
+
+
+def _name_pattern(files: Sequence[Path]) -> str:
+    """A regular expression, as TOML, for the part of the files' names that may tell groups, such as
+    "b" in ``pump_b_07.csv``: the first part that differs between files and recurs. An example, if
+    there is none."""
+    names = [re.split(r"([_\-. ])", file.stem) for file in files]
+    example = "'(?P<group>[a-z]+)_'"
+    if len({len(parts) for parts in names}) > 1:
+        return example
+    for place in range(0, len(names[0]), 2):
+        counts = Counter(parts[place] for parts in names)
+        # A part that is another one in each file numbers them.
+        if 2 < len(counts) <= len(files) / 2:
+            before = "".join(_PART + re.escape(one) for one in names[0][1:place:2])
+            return f"'(^|/){before}(?P<group>{_PART})'"
+    return example
 
 
 def _columns(file: Path) -> dict[str, Counter[str]]:
@@ -130,6 +151,9 @@ schemes = ["float32", "int8"]
 
 [data]
 {keys}{questions}
+# Where recordings are long and of one class, shorter sequences are more to learn from:
+# window = 100
+# hop = 50       # in training one begins every 50 frames
 
 [training]
 epochs = 100

@@ -1,6 +1,7 @@
 """``edgestep data``, and a recipe on a user's own recordings."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -42,6 +43,27 @@ def test_a_draft_is_a_recipe_that_runs(recordings):
     assert looked.exit_code == 0, looked.output
     assert "inputs: x, y" in looked.output
     assert "a frame every 20 ms (from the column 'time')" in looked.output
+
+
+def test_a_question_suggests_what_the_names_of_files_tell(tmp_path, monkeypatch):
+    for number in range(24):
+        place = tmp_path / "pumps" / ("idle", "running", "faulty")[number % 3]
+        place.mkdir(parents=True, exist_ok=True)
+        lines = ["time,current", *(f"{row / 50:.2f},{number % 3}" for row in range(20))]
+        (place / f"pump_{'abcdef'[number // 4]}_{number:02}.csv").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    drafted = edgestep("data", "pumps")
+    pattern = re.search(r"name_pattern = ('[^']+')", drafted.output)[1]
+    recipe = tmp_path / "pumps.toml"
+    text = recipe.read_text()
+    line = next(line for line in text.splitlines() if line.startswith("# group"))
+    answer = f'group = "pattern"\nname_pattern = {pattern}\n'
+    answer += 'validation_groups = ["e"]\ntest_groups = ["f"]'
+    recipe.write_text(text.replace(line, answer))
+    looked = edgestep("data", "pumps.toml")
+    assert looked.exit_code == 0, looked.output
+    (groups,) = (line for line in looked.output.splitlines() if line.startswith("│ groups"))
+    assert re.findall(r"\d+", groups) == ["4", "1", "1"]
 
 
 def test_a_draft_is_never_written_over_answers(recordings):
