@@ -8,16 +8,14 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from models.cells.cell import RecurrentCell
-from models.cells.linear_attention import checked_heads
-from models.errors import ModelsError
+from models.cells.remembered_window import RememberedWindowCell
 
 # The first channel of each head's keys starts near 1 at every step that there was, and its queries
 # start with this: so the steps before the first one, whose keys are zero, get exp(-4) of a weight.
 NOTICED = 4.0
 
 
-class AttentiveGRUCell(RecurrentCell):
+class AttentiveGRUCell(RememberedWindowCell):
     """h_t as in a GRU, reset after the product:
     z, r = sigmoid(W x_t + b + U h_{t-1}); h~ = tanh(W_h x_t + b_h + r * (U_h h_{t-1}));
     h_t = z * h_{t-1} + (1 - z) * h~.
@@ -45,32 +43,15 @@ class AttentiveGRUCell(RecurrentCell):
     Blocks of k, v and the query have their heads one after the other.
     States: h [H]; k and v, each [heads, W, H / heads], the oldest step first.
 
-    Args:
-        units: number of hidden units H, a multiple of ``heads``.
-        window: number of steps W that a step sees, itself among them, 2 or more.
-        heads: number of heads, H / heads keys and values each.
-
-    Raises:
-        ModelsError: sizes that do not divide or are too small.
+    Args and errors: as :class:`RememberedWindowCell`.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("h", "k", "v")
     gates = 5
-    needs_equal_rows = True
-    # Units cannot be cut out one by one: the heads must stay of one size.
-    weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {}
-
-    def __init__(self, units: int, window: int = 16, heads: int = 4, **kwargs: Any) -> None:
-        if type(window) is not int or window < 2:
-            raise ModelsError(f"window must be an integer of 2 or more, not {window!r}")
-        self.heads = checked_heads(units, heads)
-        self.width = units // heads
-        self.window = window
-        super().__init__(units, **kwargs)
 
     @property
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
-        return ((self.units,), *((self.heads, self.window, self.width),) * 2)
+        return ((self.units,), *self.remembered_shapes)
 
     @property
     def state_bounds(self) -> dict[str, float]:
@@ -105,17 +86,9 @@ class AttentiveGRUCell(RecurrentCell):
     ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         h, *remembered = states
         h, *new = self._state_key_value(product, h)
-        row = (-1, self.heads, 1, self.width)
-        keys, values = (
-            tf.concat([old[:, :, 1:], tf.reshape(one, row)], 2)
-            for old, one in zip(remembered, new, strict=True)
-        )
+        keys, values = self.remember(remembered, new)
         query = tf.matmul(h, self.query_kernel) + self.query_bias
-        # As products and sums: they are right in every runtime's integers, a BATCH_MATMUL is not.
-        scores = tf.reduce_sum(keys * tf.reshape(query, row), 3)
-        weights = tf.reshape(tf.nn.softmax(scores), (-1, self.heads, self.window, 1))
-        context = tf.reshape(tf.reduce_sum(weights * values, 2), (-1, self.units))
-        return self._mixed(h, context), (h, keys, values)
+        return self._mixed(h, self.attend(query, keys, values)), (h, keys, values)
 
     def parallel(self, product: tf.Tensor) -> tf.Tensor | None:
         """Attend in all steps at once; only h needs the loop."""
@@ -156,9 +129,3 @@ class AttentiveGRUCell(RecurrentCell):
         """The output, of h and context [..., H] each."""
         mixed = tf.linalg.matmul(h, self.state_mix) + tf.linalg.matmul(context, self.context_mix)
         return tf.tanh(mixed + self.mix_bias)
-
-    def get_config(self) -> dict[str, Any]:
-        config = {**super().get_config(), "window": self.window, "heads": self.heads}
-        for rank in ("rank", "input_rank"):
-            del config[rank]
-        return config

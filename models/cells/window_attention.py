@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import tensorflow as tf
 
-from models.cells.cell import RecurrentCell
-from models.cells.linear_attention import checked_heads
-from models.errors import ModelsError
+from models.cells.remembered_window import RememberedWindowCell
 
 
-class WindowAttentionCell(RecurrentCell):
+class WindowAttentionCell(RememberedWindowCell):
     """For each head, with q_t = W_q x_t + b_q, k_t = tanh(W_k x_t + b_k),
     v_t = tanh(W_v x_t + b_v), over the last W steps s = t - W + 1 ... t:
 
@@ -34,32 +32,15 @@ class WindowAttentionCell(RecurrentCell):
     after the other; distance_bias [heads, W], the oldest step first.
     States: k and v, each [heads, W, H / heads], the oldest step first.
 
-    Args:
-        units: number of outputs H, a multiple of ``heads``.
-        window: number of steps W that a step sees, itself among them, 2 or more.
-        heads: number of heads, H / heads keys and values each.
-
-    Raises:
-        ModelsError: sizes that do not divide or are too small.
+    Args and errors: as :class:`RememberedWindowCell`.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("k", "v")
     gates = 3
-    needs_equal_rows = True
-    # Units cannot be cut out one by one: the heads must stay of one size.
-    weight_axes: ClassVar[dict[str, tuple[str, ...]]] = {}
-
-    def __init__(self, units: int, window: int = 16, heads: int = 4, **kwargs: Any) -> None:
-        if type(window) is not int or window < 2:
-            raise ModelsError(f"window must be an integer of 2 or more, not {window!r}")
-        self.heads = checked_heads(units, heads)
-        self.width = units // heads
-        self.window = window
-        super().__init__(units, **kwargs)
 
     @property
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
-        return ((self.heads, self.window, self.width),) * 2
+        return self.remembered_shapes
 
     @property
     def state_bounds(self) -> dict[str, float]:
@@ -78,16 +59,8 @@ class WindowAttentionCell(RecurrentCell):
         self, product: tf.Tensor, states: tuple[tf.Tensor, ...], constants: tuple[tf.Tensor, ...]
     ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         q, k, v = tf.split(product, 3, axis=-1)
-        row = (-1, self.heads, 1, self.width)
-        keys, values = (
-            tf.concat([old[:, :, 1:], tf.reshape(new, row)], 2)
-            for old, new in zip(states, (tf.tanh(k), tf.tanh(v)), strict=True)
-        )
-        # As products and sums: they are right in every runtime's integers, a BATCH_MATMUL is not.
-        scores = tf.reduce_sum(keys * tf.reshape(q, row), 3) + self.distance_bias
-        weights = tf.reshape(tf.nn.softmax(scores), (-1, self.heads, self.window, 1))
-        output = tf.reduce_sum(weights * values, 2)
-        return tf.reshape(output, (-1, self.units)), (keys, values)
+        keys, values = self.remember(states, (tf.tanh(k), tf.tanh(v)))
+        return self.attend(q, keys, values, self.distance_bias), (keys, values)
 
     def parallel(self, product: tf.Tensor) -> tf.Tensor | None:
         shape = tf.shape(product)
@@ -104,9 +77,3 @@ class WindowAttentionCell(RecurrentCell):
         steps = tf.shape(sequence)[1]
         padded = tf.pad(sequence, ((0, 0), (self.window - 1, 0), (0, 0), (0, 0)))
         return tf.stack([padded[:, s : s + steps] for s in range(self.window)], 3)
-
-    def get_config(self) -> dict[str, Any]:
-        config = {**super().get_config(), "window": self.window, "heads": self.heads}
-        for rank in ("rank", "input_rank"):
-            del config[rank]
-        return config
