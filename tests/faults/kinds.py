@@ -23,7 +23,8 @@ from device_runner.model.contract import CONTRACT_FILE
 from device_runner.model.golden import GOLDEN_FILE
 from device_runner.model.step_file import LABELS_FILE, split_step_file
 from tests.faults import imported_networks, mutations
-from tests.faults.originals import INVENTORY, RECIPE, ROOT
+from tests.faults.originals import RECIPE, ROOT
+from tests.pipeline.test_inventory import FULL as FULL_INVENTORY
 
 STEP_MODELS = sorted((ROOT / "tests" / "step_models").glob("*.tflite"))
 FOREIGN = sorted((ROOT / "tests" / "foreign_files").glob("*.tflite"))
@@ -242,7 +243,7 @@ def recipe(rng: random.Random, folder: Path, _: Path) -> list[str]:
 
 def inventory(rng: random.Random, folder: Path, _: Path) -> list[str]:
     """A list of devices."""
-    (folder / "devices.toml").write_bytes(mutations.damaged_toml(INVENTORY, rng))
+    (folder / "devices.toml").write_bytes(mutations.damaged_toml(FULL_INVENTORY, rng))
     return ["read-inventory", "devices.toml"]
 
 

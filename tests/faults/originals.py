@@ -19,21 +19,6 @@ WIDTH, UNITS, OUTPUTS = 3, 4, 2
 DESCRIPTION = (
     '[[layers]]\nkind = "gru"\nweights = "rnn"\n[[layers]]\nkind = "linear"\nweights = "fc"\n'
 )
-INVENTORY = """[devices.pi5]
-host = "raspberrypi.local"
-port = 2222
-user = "pi"
-key = "~/.ssh/id_pi"
-known_hosts = "~/.ssh/known_pis"
-python = "~/edgestep/bin/python"
-folder = "/var/tmp"
-backend = "litert"
-threads = 2
-cpus = [2, 3]
-
-[devices.coral]
-host = "192.0.2.7"
-"""
 RECIPE = """name = "faulty"
 task = "japanese-vowels"
 seeds = [1, 2]
