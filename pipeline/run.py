@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from device_runner.printable import without_controls
 from pipeline.all_stages import run_stages
 from pipeline.helpers import dismiss, help_train, join, joins_machines
+from pipeline.interrupts import catch_interrupt
 from pipeline.recipe import load_recipe
 from pipeline.report import load_histories, write_report
 from pipeline.table import make_rows, print_table
@@ -45,7 +44,7 @@ def run_recipe(
         console.print(f"helped with {count} trainings; the results are with the first machine")
         return
     skipped: list[str] = []
-    check_interrupt = _catch_interrupt()
+    check_interrupt = catch_interrupt()
 
     def announce(subject: str, stage: str, fresh: bool) -> None:
         check_interrupt()
@@ -83,28 +82,6 @@ def run_recipe(
         step_models = workspace.folder / "*.tflite"
         console.print(without_controls(f"step models: {step_models}"), markup=False)
     console.print(f"done in {time.monotonic() - start:.0f} s")
-
-
-def _catch_interrupt() -> Callable[[], None]:
-    """Remember Ctrl-C, and return a function that raises it.
-
-    A KeyboardInterrupt that reaches Python inside a callback of TensorFlow is lost. As every stage
-    and epoch asks for it, it is only lost for a moment.
-    """
-    caught: list[int] = []
-
-    def remember(number: int, frame: object) -> None:
-        caught.append(number)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, remember)
-
-    def check() -> None:
-        if caught:
-            raise KeyboardInterrupt
-
-    return check
 
 
 def _tracker(console: Console, progress: Progress, check_interrupt: Callable[[], None]) -> Tracker:

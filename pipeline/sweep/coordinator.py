@@ -41,6 +41,9 @@ class Listener(Protocol):
     def at_work(self, text: str) -> None:
         """Called with a few words about what is done now."""
 
+    def check(self) -> None:
+        """Called again and again; may end the sweep with KeyboardInterrupt."""
+
 
 class Sweep:
     """A sweep in its folder.
@@ -215,6 +218,7 @@ class Sweep:
 
     def _step(self) -> None:
         """Hand out what waits, the lowest trial first, and take what has come."""
+        self.listener.check()
         self.waiting.sort(key=lambda one: one[0])
         while self.waiting and self.workers.free():
             number, job = self.waiting.pop(0)

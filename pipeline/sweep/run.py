@@ -17,6 +17,7 @@ from device_runner.commands.group import INTERRUPTED_EXIT_CODE
 from device_runner.errors import MissingRuntimeError
 from device_runner.printable import echo, without_controls
 from models.metrics import MetricDescription
+from pipeline.interrupts import catch_interrupt
 from pipeline.sweep.coordinator import Sweep
 from pipeline.sweep.log import COMPLETE, RESULTS_FILE, SweepLog
 from pipeline.sweep.page import REPORT_FILE, write_page
@@ -122,6 +123,7 @@ class _Shown:
         self, console: Console, settings: SweepSettings, metric: MetricDescription, log: SweepLog
     ) -> None:
         self.console, self.settings, self.metric, self.log = console, settings, metric, log
+        self.check_interrupt = catch_interrupt()
         self.bar = Progress(
             TextColumn("trials"),
             BarColumn(bar_width=30),
@@ -142,6 +144,9 @@ class _Shown:
 
     def __exit__(self, *error: object) -> None:
         self.bar.stop()
+
+    def check(self) -> None:
+        self.check_interrupt()
 
     def at_work(self, text: str) -> None:
         self.bar.update(self.task, remark=text)

@@ -42,6 +42,9 @@ class Silent:
     def at_work(self, text):
         pass
 
+    def check(self):
+        pass
+
 
 @pytest.fixture(autouse=True)
 def _not_synced(monkeypatch):
