@@ -128,7 +128,7 @@ class Train(Work):
         """Train a copy of the network on several devices or machines, and take its weights."""
         from models.distribution import group_named, lost_workers
         from models.training import fit
-        from pipeline.helpers import call
+        from pipeline.training_machines import call
 
         group = group_named(self.recipe.training.distribute)
         progress = watched(epoch_progress(report, task), self.watch)
