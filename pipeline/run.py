@@ -12,12 +12,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from device_runner.printable import without_controls
 from pipeline.all_stages import run_stages
-from pipeline.training_machines import dismiss, help_train, join, joins_machines
 from pipeline.interrupts import catch_interrupt
 from pipeline.recipe import load_recipe
 from pipeline.report import load_histories, write_report
 from pipeline.table import make_rows, print_table
 from pipeline.tensorboard_logs import write_logs
+from pipeline.training_machines import dismiss, help_train, join, joins_machines
 from pipeline.work import Report, Tracker
 from pipeline.workspace import Workspace
 
