@@ -251,7 +251,7 @@ ADDITIONS = {
             ),
             (
                 "docs/quantization.md",
-                "| `float16` |",
+                "| `float16` | float16 |",
                 "| `float32-again` | float32 | float32 | all | nothing |\n",
             ),
             (
