@@ -111,7 +111,7 @@ class Page:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A browser of a desktop's size; tests/conftest.py makes it known to all tests."""
     if browser_program() is None:
-        pytest.skip("there is no Chromium")
+        pytest.skip("needs Chromium: apt-get install chromium")
     with open_browser(tmp_path_factory.mktemp("profile")) as page:
         page.resize(DESKTOP)
         yield page
