@@ -3,13 +3,15 @@
 Four ways to step N streams: one after another in one thread, each with a model loaded for it; the
 same on one loaded model, whose state is exchanged (``Streams``); shared among as many threads as
 there are cores (libedgestep lets other threads run while it steps); and as the rows of one call of
-a file that takes N rows (:mod:`convert.rows`), on libedgestep and on LiteRT, in one thread. Every
-row is held against the golden sequences first. A round steps every stream once; ways and numbers
-take turns. The figure is that of the fastest round, as other work on the machine only takes away.
+a file that takes N rows (:mod:`convert.rows`), on libedgestep and on LiteRT, in one thread, or on
+a GPU: ``--rows-on litert-gpu`` and, for float32 models, ``--rows-on tensorrt``. Every row is held
+against the golden sequences first. A round steps every stream once; ways and numbers take turns.
+The figure is that of the fastest round, as other work on the machine only takes away.
 
 Without files, networks of 40 inputs with random weights are measured.
 
     python benchmarks/throughput.py [FILE...] [--cells gru,lstm] [--units 128] [--rounds 5]
+                                    [--rows-on BACKEND]... [--only-rows]
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -38,6 +40,7 @@ STREAMS = (1, 8, 64, 512)
 ROUNDS = 5
 # Of each measurement; short enough to take turns, long enough that threads do not count.
 SECONDS = 0.25
+ON_CPU, ON_GPU = ("native", "litert"), ("litert-gpu", "tensorrt")
 
 #: Makes so many steps of every stream.
 Way = Callable[[int], None]
@@ -78,9 +81,10 @@ def in_turn(model: StepModel, count: int, threads: int, one_model: bool = False)
     return steps
 
 
-def in_rows(model: StepModel, rows: StepModel, backend: str) -> Way:
+def in_rows(model: StepModel, count: int, backend: str) -> Way:
     """Step streams as the rows of one call; VerificationError if a row computes something else."""
-    stream = Stream(rows, backend)
+    rows = with_rows(model, count) if count > 1 else model
+    stream = _on_tensorrt(rows) if backend == "tensorrt" else Stream(rows, backend)
     found = verify(stream)
     if found.failure:
         raise found.error(model.path)
@@ -92,6 +96,12 @@ def in_rows(model: StepModel, rows: StepModel, backend: str) -> Way:
             step(frame)
 
     return steps
+
+
+def _on_tensorrt(model: StepModel) -> Stream:
+    from tensorrt_engine import Cuda, TensorRtBackend, TensorRtStream
+
+    return TensorRtStream(model, TensorRtBackend(model, Cuda(), graph=True))
 
 
 def per_second(way: Way, streams: int) -> float:
@@ -111,11 +121,27 @@ def per_second(way: Way, streams: int) -> float:
 @click.option("--cells", default="gru,lstm", show_default=True)
 @click.option("--units", default=128, show_default=True, type=click.IntRange(1))
 @click.option("--rounds", default=ROUNDS, show_default=True, type=click.IntRange(1))
-def main(files: tuple[Path, ...], cells: str, units: int, rounds: int) -> None:
+@click.option(
+    "--rows-on",
+    multiple=True,
+    default=ON_CPU,
+    show_default=True,
+    type=click.Choice([*ON_CPU, *ON_GPU]),
+    help="What steps the rows of one call.",
+)
+@click.option("--only-rows", is_flag=True, help="Leave out the streams in turn and the threads.")
+def main(
+    files: tuple[Path, ...],
+    cells: str,
+    units: int,
+    rounds: int,
+    rows_on: tuple[str, ...],
+    only_rows: bool,
+) -> None:
     """Print steps a second of 1, 8, 64 and 512 streams, and write them for the docs."""
     with tempfile.TemporaryDirectory() as folder:
         named = files or _random_networks(cells.split(","), units, Path(folder))
-        measure([load_step_model(file) for file in named], rounds)
+        measure([load_step_model(file) for file in named], rounds, rows_on, only_rows)
 
 
 def _random_networks(cells: list[str], units: int, folder: Path) -> tuple[Path, ...]:
@@ -126,23 +152,23 @@ def _random_networks(cells: list[str], units: int, folder: Path) -> tuple[Path, 
     return tuple(file for cell in cells for file in step_files(task, cell, units, schemes, folder))
 
 
-def measure(models: list[StepModel], rounds: int) -> None:
+def measure(models: list[StepModel], rounds: int, rows_on: Sequence[str], only_rows: bool) -> None:
     """Measure models in all ways and print a table."""
     cores = len(os.sched_getaffinity(0))
     ways: dict[tuple[str, str, int], Way] = {}
     for model in models:
         name = model.path.stem
         for count in STREAMS:
-            ways[name, "in turn, a model each", count] = in_turn(model, count, 1)
-            ways[name, "in turn, one loaded model", count] = in_turn(model, count, 1, True)
-            if count >= cores > 1:
-                ways[name, f"{cores} threads", count] = in_turn(model, count, cores)
-            if count > 1:
-                rows = with_rows(model, count)
-                for backend in ("native", "litert"):
-                    ways[name, f"rows of one call, {backend}", count] = in_rows(
-                        model, rows, backend
-                    )
+            if not only_rows:
+                ways[name, "in turn, a model each", count] = in_turn(model, count, 1)
+                ways[name, "in turn, one loaded model", count] = in_turn(model, count, 1, True)
+                if count >= cores > 1:
+                    ways[name, f"{cores} threads", count] = in_turn(model, count, cores)
+            for backend in rows_on:
+                # On the CPU, one row is a stream in turn.
+                if count > 1 or only_rows or backend in ON_GPU:
+                    how = f"rows of one call, {backend}"
+                    ways[name, how, count] = in_rows(model, count, backend)
     found: dict[tuple[str, str, int], list[float]] = {key: [] for key in ways}
     for _ in range(rounds):
         for key, way in ways.items():

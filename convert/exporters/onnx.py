@@ -23,8 +23,8 @@ from device_runner.model.step_file import StepModel
 from device_runner.stream import Stream
 from device_runner.verify import Verification, verify
 
-# ONNX 1.13 (2022): old enough for the ONNX Runtimes in use, new enough for all that is needed.
-OPSET = 18
+# ONNX 1.12 (2022): what TensorRT 8.5 of JetPack 5 reads, and new enough for all that is needed.
+OPSET = 17
 IR_VERSION = 8
 
 

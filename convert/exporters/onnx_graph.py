@@ -50,7 +50,6 @@ class OnnxGraph:
 
     def __init__(self, onnx: Any, model: StepModel) -> None:
         model.require_one_phase("an ONNX runtime")
-        model.require_one_row("an ONNX file")
         self.onnx, self.model = onnx, model
         self.step = StepGraph(model.graph, model.flatbuffer)
         signature = model.graph.signature(STEP_SIGNATURE)

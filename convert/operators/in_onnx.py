@@ -96,18 +96,25 @@ def _concatenation(to: OnnxGraph, operator: Operator) -> None:
     to.add_activated(operator, "Concat", names, axis=int(operator.options["axis"]))
 
 
-def _reduce(kind: str) -> Lower:
-    def lower(to: OnnxGraph, operator: Operator) -> None:
-        x, axes = operator.inputs
-        to.add(
-            kind,
-            [to.name(x), to.constant(to.integers(axes), np.int64)],
-            to.name(operator.outputs[0]),
-            keepdims=int(operator.options["keep_dims"]),
-            noop_with_empty_axes=1,
-        )
+def _sum(to: OnnxGraph, operator: Operator) -> None:
+    x, axes = operator.inputs
+    to.add(
+        "ReduceSum",
+        [to.name(x), to.constant(to.integers(axes), np.int64)],
+        to.name(operator.outputs[0]),
+        keepdims=int(operator.options["keep_dims"]),
+        noop_with_empty_axes=1,
+    )
 
-    return lower
+
+def _mean(to: OnnxGraph, operator: Operator) -> None:
+    names, axes = [to.name(operator.inputs[0])], to.integers(operator.inputs[1])
+    output = to.name(operator.outputs[0])
+    if not axes:  # ONNX would take the mean over all of them
+        to.add("Identity", names, output)
+        return
+    keepdims = int(operator.options["keep_dims"])
+    to.add("ReduceMean", names, output, axes=axes, keepdims=keepdims)
 
 
 def _reshape(to: OnnxGraph, operator: Operator) -> None:
@@ -211,7 +218,7 @@ LOWERINGS: dict[str, Lower] = {
     "LOG_SOFTMAX": _log_softmax,
     "MAXIMUM": _same("Max"),
     "MAX_POOL_2D": images.pooling("MaxPool"),
-    "MEAN": _reduce("ReduceMean"),
+    "MEAN": _mean,
     "MINIMUM": _same("Min"),
     "MUL": _activated("Mul"),
     "NEG": _same("Neg"),
@@ -228,7 +235,7 @@ LOWERINGS: dict[str, Lower] = {
     "SQRT": _same("Sqrt"),
     "STRIDED_SLICE": _strided_slice,
     "SUB": _activated("Sub"),
-    "SUM": _reduce("ReduceSum"),
+    "SUM": _sum,
     "TANH": _same("Tanh"),
     "TRANSPOSE": _transpose,
     "TRANSPOSE_CONV": images.transposed_convolution,

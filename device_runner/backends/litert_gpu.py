@@ -59,7 +59,6 @@ _PARTLY = re.compile(r"\d+ operations will run on the GPU.*")
 def load(model: StepModel, options: LoadOptions) -> LiteRtGpuBackend:
     """Put a step model onto the GPU."""
     model.require_no_window(NAME)
-    model.require_one_row(NAME)
     version = _version()
     compiled, log = _compile(model.flatbuffer)
     if compiled is None:

@@ -39,7 +39,6 @@ def load(model: StepModel, options: LoadOptions) -> OnnxruntimeBackend:
     Raises:
         BadModelError: it is missing, is another model's, or ONNX Runtime refuses it.
     """
-    model.require_one_row(NAME)
     onnxruntime = _onnxruntime()
     path = model.path.with_suffix(".onnx")
     if not path.is_file():

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from convert.errors import NotExportableError
 from convert.exporters.onnx import export_onnx, to_onnx
+from convert.rows import with_rows
 from device_runner.backends import load_backend
 from device_runner.errors import VerificationError
 from device_runner.model.contract import Tolerance
@@ -43,6 +44,13 @@ def test_every_cell_is_the_float_model_in_onnx_runtime(step_models, tmp_path, ce
     assert [tensor.name for tensor in made.graph.input] == ["x", *states]
     assert {tensor.name for tensor in made.graph.output} == {"y", *(f"{s}_out" for s in states)}
     assert {p.key: p.value for p in made.metadata_props} == {"model_sha256": model.sha256}
+
+
+def test_rows_of_one_call_are_stepped(step_models, tmp_path):
+    rows = with_rows(load_step_model(step_models("lstm", "float32")), 5)
+    verification = export_onnx(rows, tmp_path / "rows.onnx")
+    assert verification.failure is None
+    assert verification.max_abs < 1e-4
 
 
 def test_a_window_is_told_in_the_metadata_and_stepped(tmp_path):

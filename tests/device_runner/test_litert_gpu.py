@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.tensor_buffer import TensorBuffer
 
+from convert.rows import with_rows
 from device_runner.backends import litert_gpu
 from device_runner.errors import BadModelError
 from device_runner.model.flatbuffer import read_graph
@@ -63,6 +64,15 @@ def test_every_cell_matches_the_cpu_with_its_state_on_the_device(every_model, fr
         )
         assert np.abs(ours - theirs).max() <= TOLERANCE
         assert theirs.std() > 10 * TOLERANCE
+
+
+@needs_gpu
+def test_each_row_of_each_cell_is_the_float_model(every_model):
+    stream = Stream(with_rows(every_model, 5), "litert-gpu")
+    found = verify(stream)
+    assert found.failure is None
+    assert found.max_abs <= TOLERANCE
+    assert stream.backend.state_on_device
 
 
 @needs_gpu
