@@ -1,8 +1,8 @@
 """A step model as an engine of TensorRT, with its states on the GPU: a backend for the benchmarks.
 
 It takes what TensorRT 8.5 (JetPack 5) and later offer, and calls CUDA through NVIDIA's own
-bindings. TensorRT's own kernels alone are used, as is its later versions' default, so that neither
-cuBLAS nor cuDNN is needed.
+bindings. TensorRT's own kernels alone are used, as is its later versions' default, unless cuBLAS is
+asked for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAME = "tensorrt"
 WORKSPACE_BYTES = 1 << 30
 INSTALL = "pip install tensorrt cuda-bindings"
 # Tactics of other libraries, which TensorRT 8 tries too.
-_OTHER_LIBRARIES = ("CUBLAS", "CUBLAS_LT", "CUDNN")
+_OF_CUBLAS, _OF_OTHERS = ("CUBLAS", "CUBLAS_LT"), ("CUDNN",)
 
 
 class Cuda:
@@ -117,22 +117,21 @@ class TensorRtBackend(Backend):
     Args:
         graph: whether the copies and the engine's kernels are recorded as a CUDA graph, one for
             each turn, and replayed in one call; otherwise each is queued at each step.
+        engine: from :func:`build_engine`; several backends may step it.
 
     Raises:
-        BadModelError: TensorRT takes the model not, or cannot build an engine.
-        NotExportableError: it has no ONNX form.
+        BadModelError: the model has a window.
+        MissingRuntimeError: TensorRT or CUDA failed in the first step.
     """
 
     wants_accelerator = True
 
-    def __init__(self, model: StepModel, cuda: Cuda, graph: bool, engine: Any = None) -> None:
+    def __init__(self, model: StepModel, cuda: Cuda, engine: Any, graph: bool) -> None:
         tensorrt = import_tensorrt()
         super().__init__(NAME, f"{tensorrt.__version__} on {cuda.device}")
         model.require_no_window(NAME)
         self._cuda = cuda
-        #: May be handed to another backend of the same model, which then builds none.
-        self.engine = engine or build_engine(model, tensorrt)
-        self._context = self.engine.create_execution_context()
+        self._context = engine.create_execution_context()
         contract = model.contract
         self._specs = contract.states
         self._inputs = [cuda.host_buffer(spec.byte_count) for spec in contract.inputs]
@@ -230,12 +229,17 @@ class TensorRtStream(Stream):
         self._own(backend)
 
 
-def build_engine(model: StepModel, tensorrt: Any) -> Any:
+def build_engine(model: StepModel, cublas: bool = False) -> Any:
     """Build a step model's engine, in float32 without TF32.
 
+    Args:
+        cublas: whether kernels of cuBLAS, which must be installed, are tried as well.
+
     Raises:
-        BadModelError, NotExportableError: as :class:`TensorRtBackend`.
+        BadModelError: TensorRT does not take the model, or cannot build an engine.
+        NotExportableError: it has no ONNX form.
     """
+    tensorrt = import_tensorrt()
     log = tensorrt.Logger(tensorrt.Logger.WARNING)
     builder = tensorrt.Builder(log)
     # Without a meaning since TensorRT 10, where every network has its batch among its axes.
@@ -248,7 +252,8 @@ def build_engine(model: StepModel, tensorrt: Any) -> Any:
     config = builder.create_builder_config()
     config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
     config.clear_flag(tensorrt.BuilderFlag.TF32)
-    others = [getattr(tensorrt.TacticSource, name, None) for name in _OTHER_LIBRARIES]
+    names = _OF_OTHERS if cublas else (*_OF_CUBLAS, *_OF_OTHERS)
+    others = [getattr(tensorrt.TacticSource, name, None) for name in names]
     mask = sum(1 << int(source) for source in others if source is not None)
     config.set_tactic_sources(config.get_tactic_sources() & ~mask)
     plan = builder.build_serialized_network(network, config)

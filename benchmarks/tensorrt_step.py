@@ -8,7 +8,7 @@ and to LiteRT's outputs on the CPU; then they and LiteRT (one thread) take turns
 run. Printed are the largest difference from LiteRT as a share of the outputs' range, and p50 and
 p99 of a step, the wait for the output included, in microseconds.
 
-    python benchmarks/tensorrt_step.py [--steps N] [--seconds S] FILE.tflite...
+    python benchmarks/tensorrt_step.py [--steps N] [--seconds S] [--cublas] FILE.tflite...
 
 Needs an NVIDIA GPU with its driver, and "pip install tensorrt cuda-bindings onnx". No further file
 is begun once --seconds (default 300) are over.
@@ -23,7 +23,7 @@ from typing import Any
 import click
 import numpy as np
 from record import write_record
-from tensorrt_engine import Cuda, TensorRtBackend, TensorRtStream, import_tensorrt
+from tensorrt_engine import Cuda, TensorRtBackend, TensorRtStream, build_engine, import_tensorrt
 
 from convert.exporters.onnx import to_onnx
 from device_runner.errors import DeviceRunnerError, VerificationError
@@ -41,19 +41,18 @@ ROUNDS = 10
 TAIL = "p99"
 
 
-def compare(model: StepModel, cuda: Cuda, steps: int) -> dict[str, Any]:
+def compare(model: StepModel, cuda: Cuda, steps: int, cublas: bool) -> dict[str, Any]:
     """Build a model, check it, and time its steps.
 
     Raises:
         VerificationError: its outputs are not the golden ones, or not LiteRT's.
     """
     begin = time.perf_counter()
-    queued = TensorRtBackend(model, cuda, graph=False)
+    engine = build_engine(model, cublas)
     built_s = time.perf_counter() - begin
-    replayed = TensorRtBackend(model, cuda, graph=True, engine=queued.engine)
     streams: dict[str, Stream] = {
-        "queued": TensorRtStream(model, queued),
-        "graph": TensorRtStream(model, replayed),
+        "queued": TensorRtStream(model, TensorRtBackend(model, cuda, engine, graph=False)),
+        "graph": TensorRtStream(model, TensorRtBackend(model, cuda, engine, graph=True)),
         "litert": Stream(model, "litert"),
     }
     for stream in streams.values():
@@ -94,7 +93,8 @@ def _difference(own: Stream, other: Stream) -> float:
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--steps", default=5000, show_default=True, type=click.IntRange(1000))
 @click.option("--seconds", default=300.0, show_default=True, help="No file is begun after it.")
-def main(files: tuple[Path, ...], steps: int, seconds: float) -> None:
+@click.option("--cublas", is_flag=True, help="Try cuBLAS's kernels, too; it must be installed.")
+def main(files: tuple[Path, ...], steps: int, seconds: float, cublas: bool) -> None:
     """Build and time each of FILES."""
     begin = time.monotonic()
     models = [load_step_model(file) for file in files]
@@ -113,7 +113,7 @@ def main(files: tuple[Path, ...], steps: int, seconds: float) -> None:
             click.echo(f"{model.path}: left out, {seconds:g} s are over", err=True)
             continue
         try:
-            row = compare(model, cuda, steps)
+            row = compare(model, cuda, steps, cublas)
         except DeviceRunnerError as error:  # the next file may do
             click.echo(error.message, err=True)
             continue

@@ -99,9 +99,10 @@ def in_rows(model: StepModel, count: int, backend: str) -> Way:
 
 
 def _on_tensorrt(model: StepModel) -> Stream:
-    from tensorrt_engine import Cuda, TensorRtBackend, TensorRtStream
+    from tensorrt_engine import Cuda, TensorRtBackend, TensorRtStream, build_engine
 
-    return TensorRtStream(model, TensorRtBackend(model, Cuda(), graph=True))
+    cuda = Cuda()
+    return TensorRtStream(model, TensorRtBackend(model, cuda, build_engine(model), graph=True))
 
 
 def per_second(way: Way, streams: int) -> float:

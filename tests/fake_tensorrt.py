@@ -129,54 +129,64 @@ class Engine:
         return Context(self)
 
 
+class Parser:
+    """A parser that leaves the ONNX bytes in the network."""
+
+    def __init__(self, network, log):
+        assert network["flags"] == 1
+        self.network = network
+
+    def parse(self, data):
+        self.network["onnx"] = data
+        return True
+
+
+class Config:
+    """A builder's settings."""
+
+    tactics = 0b11111
+
+    def set_memory_pool_limit(self, pool, size):
+        assert size > 0
+
+    def clear_flag(self, flag):
+        assert flag == "TF32"
+
+    def get_tactic_sources(self):
+        return self.tactics
+
+    def set_tactic_sources(self, sources):
+        self.tactics = sources
+
+
+class Builder:
+    """A builder whose plans are ONNX bytes."""
+
+    def __init__(self, log):
+        pass
+
+    def create_network(self, flags):
+        return {"flags": flags}
+
+    def create_builder_config(self):
+        return Config()
+
+    def build_serialized_network(self, network, config):
+        assert config.tactics == 0b11000, "cuBLAS and cuDNN are used"
+        return network["onnx"]
+
+
+class Logger:
+    """TensorRT's log."""
+
+    WARNING = 1
+
+    def __init__(self, level):
+        pass
+
+
 def fake_tensorrt(stream: Stream) -> Any:
     """Make the module tensorrt, with the flags and tactics of version 8.5."""
-    network: dict[str, Any] = {}
-
-    class Parser:
-        def __init__(self, net, log):
-            assert net["flags"] == 1
-
-        def parse(self, data):
-            network["onnx"] = data
-            return True
-
-    class Config:
-        tactics = 0b11111
-
-        def set_memory_pool_limit(self, pool, size):
-            assert size > 0
-
-        def clear_flag(self, flag):
-            assert flag == "TF32"
-
-        def get_tactic_sources(self):
-            return self.tactics
-
-        def set_tactic_sources(self, sources):
-            self.tactics = sources
-
-    class Builder:
-        def __init__(self, log):
-            pass
-
-        def create_network(self, flags):
-            network["flags"] = flags
-            return network
-
-        def create_builder_config(self):
-            return Config()
-
-        def build_serialized_network(self, net, config):
-            assert config.tactics == 0b11000, "cuBLAS and cuDNN are used"
-            return net["onnx"]
-
-    class Logger:
-        WARNING = 1
-
-        def __init__(self, level):
-            pass
-
     return SimpleNamespace(
         __version__="8.5.3.1",
         Logger=Logger,

@@ -65,7 +65,9 @@ def test_states_take_turns_and_are_read_and_written(engine, graph, rows):
     model = load_step_model(KEPT_STEP_MODELS / "gru-float32.tflite")
     if rows > 1:
         model = with_rows(model, rows)
-    stream = engine.TensorRtStream(model, engine.TensorRtBackend(model, engine.Cuda(), graph=graph))
+    stream = engine.TensorRtStream(
+        model, engine.TensorRtBackend(model, engine.Cuda(), engine.build_engine(model), graph)
+    )
     found = verify(stream)
     assert found.failure is None
     assert found.max_abs < 1e-5
