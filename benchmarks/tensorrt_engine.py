@@ -263,12 +263,12 @@ def build_engine(model: StepModel, cublas: bool = False) -> Any:
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise BadModelError(f"{model.path}: TensorRT could not load its own engine")
-    _kept.append((log, runtime))
+    _kept.append((log, runtime, engine))
     _check_tensors(engine, model)
     return engine
 
 
-# An engine must not outlive what made it, and does not keep it.
+# An engine must not outlive what made it, nor a context its engine, and they may not keep each other.
 _kept: list[Any] = []
 
 
