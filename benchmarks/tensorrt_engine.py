@@ -268,7 +268,7 @@ def build_engine(model: StepModel, cublas: bool = False) -> Any:
     return engine
 
 
-# An engine must not outlive what made it, nor a context its engine, and they may not keep each other.
+# An engine must not outlive what made it, nor a context its engine. Not all of them keep the other.
 _kept: list[Any] = []
 
 
