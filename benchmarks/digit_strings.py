@@ -28,7 +28,6 @@ import numpy as np
 from record import write_record
 from scipy import stats
 
-from device_runner.front_ends.log_mel import SAMPLE_RATE
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
 from device_runner.transcription import (
@@ -47,7 +46,7 @@ from models.tasks.digit_strings import (
     spoken_strings,
     strings_of,
 )
-from models.tasks.digits import data_folder
+from models.tasks.digits import RECORDED_RATE, data_folder
 
 
 def heard(stream: Stream, decoder: Decoder, spoken: Spoken) -> tuple[list[int], list[int], int]:
@@ -87,7 +86,7 @@ def measured(stream: Stream, decoder: Decoder, strings: list[Spoken]) -> dict[st
         if found == said:
             right += 1
             there = np.array([complete_at(frame) for frame in appeared])
-            delays += (1000 * (there - spoken.ends) / SAMPLE_RATE).tolist()
+            delays += (1000 * (there - spoken.ends) / RECORDED_RATE).tolist()
     return {
         "word error rate": changes / sum(len(one.said) for one in strings),
         "strings right": right / len(strings),

@@ -6,11 +6,20 @@ cosine transform (S. Davis and P. Mermelstein, "Comparison of parametric represe
 monosyllabic word recognition", 1980; the coefficient 0, the loudness, is kept here).
 
 Other than :mod:`device_runner.front_ends.log_mel` it follows no noise and no loudness: a frame
-depends on its own samples alone.
+depends on its own samples alone, unless one of two things is asked for that make a net hear other
+voices and microphones alike:
+
+- a running mean is taken off, of each channel its own (mean normalization as frames come, after
+  B. Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic
+  speaker identification and verification", 1974): a filter in the way of the sound, as a
+  microphone or a room is, adds the same to all frames;
+- differences to an earlier frame follow the values (after S. Furui, "Speaker-independent isolated
+  word recognition using dynamic features of speech spectrum", 1986).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -27,6 +36,10 @@ KIND = "mel"
 LOWEST_HZ = 60.0
 # About the noise of 16-bit samples; it keeps the logarithm of digital silence finite.
 NOISE_FLOOR = 1e-10
+# Where a running mean of logarithms of energies begins: a quiet room's.
+QUIET_ENERGY = -12.0
+# What a contract says where it is not 0 alone.
+_FOLLOWING = ("mean_frames", "delta_frames")
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,10 @@ class Mel:
         hop_samples: samples from one frame to the next.
         mels: triangles, from 60 Hz to half the sample rate.
         cepstra: coefficients of a frame; 0 for the energies themselves.
+        mean_frames: of how many frames, about, the running mean is that is taken off: the newest
+            counts for so much of it; 0 for none. A stream's mean begins at QUIET_ENERGY.
+        delta_frames: the difference to the frame this many before follows a frame's values; 0 for
+            none. A stream's first frame counts as those before it.
 
     Raises:
         BadModelError: a size is no whole number, or outside what fits sound.
@@ -54,6 +71,8 @@ class Mel:
     hop_samples: int
     mels: int
     cepstra: int = 0
+    mean_frames: int = 0
+    delta_frames: int = 0
 
     def __post_init__(self) -> None:
         if not all(type(value) is int for value in asdict(self).values()) or not (
@@ -62,6 +81,8 @@ class Mel:
             and 0 < self.hop_samples <= 1 << 17
             and 2 <= self.mels <= 256
             and 0 <= self.cepstra <= self.mels
+            and 0 <= self.mean_frames <= 1 << 17
+            and 0 <= self.delta_frames <= 1 << 10
         ):
             raise BadModelError(
                 f"the model's front end has the sizes {str(asdict(self))[:200]}, which fit no "
@@ -71,14 +92,39 @@ class Mel:
     @property
     def channels(self) -> int:
         """Values of a frame."""
-        return self.cepstra or self.mels
+        return (self.cepstra or self.mels) * (2 if self.delta_frames else 1)
 
     def describe(self) -> dict[str, Any]:
         """Describe the front end in JSON-ready words, as a model's contract keeps it."""
-        return {"kind": KIND, **asdict(self)}
+        sizes = asdict(self)
+        return {"kind": KIND} | {
+            name: size for name, size in sizes.items() if size or name not in _FOLLOWING
+        }
 
     def frames(self, blocks: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
         """Make frames [channels] from sound in blocks of int16 samples, of any length."""
+        made = self._frames_alone(blocks)
+        if self.mean_frames:
+            made = self._without_mean(made)
+        return self._with_differences(made) if self.delta_frames else made
+
+    def _without_mean(self, made: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        quiet = np.full(self.mels, QUIET_ENERGY)
+        mean = quiet @ self._cosines if self.cepstra else quiet
+        for values in made:
+            mean += (values - mean) / self.mean_frames
+            yield np.asarray(values - mean, np.float32)
+
+    def _with_differences(
+        self, made: Iterable[NDArray[np.float32]]
+    ) -> Iterator[NDArray[np.float32]]:
+        before: deque[NDArray[np.float32]] = deque(maxlen=self.delta_frames)
+        for values in made:
+            earlier = before[0] if before else values
+            before.append(values)
+            yield np.concatenate([values, values - earlier])
+
+    def _frames_alone(self, blocks: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
         waiting: NDArray[Any] = np.empty(0, np.float64)
         skipped = 0
         for block in blocks:
@@ -91,7 +137,8 @@ class Mel:
                 waiting = waiting[self.hop_samples :]
 
     def frame(self, samples: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Compute one frame: [window_samples] from -1 to 1 -> float32 [channels]."""
+        """Compute one frame alone: [window_samples] from -1 to 1 -> float32 [cepstra or mels], with
+        no mean taken off and no differences."""
         spectrum = np.fft.rfft(samples * self._weights, self._transform)
         powers = spectrum.real**2 + spectrum.imag**2
         energies = np.log(powers @ self._triangles + NOISE_FLOOR)
@@ -146,10 +193,11 @@ def read(description: Mapping[str, Any]) -> SoundFrontEnd:
     sizes = {name: value for name, value in description.items()
              if name not in ("kind", KEPT_CHANNELS)}  # fmt: skip
     names = {field.name for field in fields(Mel)}
-    if set(sizes) != names:
+    needed = names - set(_FOLLOWING)
+    if not needed <= set(sizes) <= names:
         raise BadModelError(
             f"the model's front end says of its sound {str(sizes)[:100]}; it must say "
-            f"{', '.join(sorted(names))}; export the model again"
+            f"{', '.join(sorted(needed))}; export the model again"
         )
     made = Mel(**sizes)
     return SoundFrontEnd(made.sample_rate, made.frames).keeping(

@@ -5,12 +5,14 @@ of PAUSE_S between the digits and noise all over. Recordings of test strings are
 speaker alone. So this is connected speech of real voices, but not speech that was spoken as a
 whole: no digit runs into the next one.
 
-Training strings fill TRAINING_S each, so that batches hold next to no padding, however many digits
-that takes. Each is said at a speed of its own (higher and lower with it, as other people's voices
-are), heard through a filter and in noise of a colour of its own: four speakers are few.
+Training strings are as long as is drawn of TRAINING_S, however many digits that takes: short ones
+teach a net what a digit is, from which it goes on to long ones (with long ones alone it may give
+the blank for ever). Each is said at a speed of its own (higher and lower with it, as other people's
+voices are), heard through a filter and in noise of a colour of its own: four speakers are few.
 
-The network hears what is below 4 kHz, as the recordings have nothing above. It gives logits of ten
-digits and of the blank after each frame, and is trained by connectionist temporal classification.
+The network hears mel energies of sound of 8 kHz, less their running mean, and their differences. It
+gives logits of ten digits and of the blank after each frame, and is trained by connectionist
+temporal classification.
 """
 
 from __future__ import annotations
@@ -25,16 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import firwin2, lfilter
 
-from device_runner.front_ends import narrowed_front_end
-from device_runner.front_ends.log_mel import (
-    HOP_SAMPLES,
-    SAMPLE_RATE,
-    WINDOW_SAMPLES,
-    LogMel,
-    describe,
-)
+from device_runner.front_ends.mel import Mel
 from models.tasks import digits
-from models.tasks.digits import SPEAKERS, find_recordings
+from models.tasks.digits import RECORDED_RATE, SPEAKERS, find_recordings
 from models.tasks.sequence_set import SequenceSet
 from models.tasks.sound_folder import read_wav
 from models.tasks.task import Task
@@ -46,18 +41,18 @@ PAUSE_S = (0.05, 0.5)
 EDGE_S = (0.3, 0.6)
 STRINGS = {"training": 1500, "validation": 200, "test": 300}
 # Of a training string, about.
-TRAINING_S = 4.5
+TRAINING_S = (1.2, 4.5)
 # Training hears strings at these speeds, through filters of this deviation at FILTER_HZ, and in
 # noise of which a sample keeps this share of the one before.
 SPEEDS = (0.8, 1.25)
 FILTER_DB = 4.0
-FILTER_HZ = (0, 250, 600, 1200, 2400, 4000, SAMPLE_RATE / 2)
+FILTER_HZ = (0, 250, 600, 1200, 2400, RECORDED_RATE / 2)
 FILTER_TAPS = 129
 COLOURS = (-0.3, 0.97)
-# One frame in 30 ms, of the channels up to 4 kHz.
-EVERY = 3
-KEPT = 31
-FRONT_END = narrowed_front_end(describe(EVERY), list(range(KEPT)))
+# A frame of 32 ms every 30 ms; a mean of a second and a half, and what changes in 60 ms.
+FRONT_END = Mel(
+    RECORDED_RATE, window_samples=256, hop_samples=240, mels=31, mean_frames=50, delta_frames=2
+)
 # Validation and test strings have noise, too: a device is never in a silent room.
 QUIET_DB = (25.0, 40.0)
 # A word ends with the last block of this length that is at most so much fainter than its loudest.
@@ -100,13 +95,25 @@ def load_folder(folder: Path, speaker: str, strings: dict[str, int] | None = Non
     """
     counts = strings or STRINGS
     sets = {part: _strings(folder, part, speaker, counts[part]) for part in STRINGS}
-    return digits.task_of_sound(
-        f"digit-strings-{speaker}", sets, LABELS, "its recordings joined", FRONT_END
+    mels = tuple(f"mel {number}" for number in range(1, FRONT_END.mels + 1))
+    return Task(
+        name=f"digit-strings-{speaker}",
+        train=sets["training"],
+        validation=sets["validation"],
+        test=sets["test"],
+        labels=LABELS,
+        channels=(*mels, *(f"difference of {mel}" for mel in mels)),
+        units="logarithm of mel energy, less its running mean",
+        frame_period_s=FRONT_END.hop_samples / RECORDED_RATE,
+        frame_period_source="the front end's hop",
+        group_name="",  # the test data is one speaker
+        source=digits.source("its recordings joined"),
+        front_end=FRONT_END.describe(),
     )
 
 
 class Digit(NamedTuple):
-    """A recorded digit: which, and its sound at digits.RECORDED_RATE, float64 [samples]."""
+    """A recorded digit: which, and its sound at RECORDED_RATE, float64 [samples]."""
 
     digit: int
     sound: NDArray[np.float64]
@@ -118,7 +125,7 @@ class Spoken:
 
     Attributes:
         speaker: who says it.
-        frames: float32 [steps, KEPT].
+        frames: float32 [steps, channels of FRONT_END].
         said: class indices in order, int64 [digits].
         ends: at which sample each digit ends (see :func:`end_of_speech`), int64 [digits].
     """
@@ -160,7 +167,6 @@ def strings_of(
         longest: digits of a validation or test string, at most.
     """
     chance = np.random.default_rng([SEED, list(STRINGS).index(part)])
-    front_end = LogMel(describe(EVERY))
     made = []
     for _ in range(count):
         person = list(said)[chance.integers(len(said))]
@@ -172,39 +178,40 @@ def strings_of(
             length = int(chance.integers(1, longest + 1))
             chosen = [recorded[number] for number in chance.integers(0, len(recorded), length)]
             speed = 1.0
-        sound, ends = joined([digits.at_speed(one.sound, speed) for one in chosen], chance)
-        frames = _frames(front_end, sound, part, chance)
+        at_speed = [digits.at_speed(one.sound, speed, RECORDED_RATE) for one in chosen]
+        sound, ends = joined(at_speed, chance)
+        frames = _frames(sound, part, chance)
         wanted = np.array([1 + one.digit for one in chosen], np.int64)
         made.append(Spoken(person, frames, wanted, ends))
     return made
 
 
 def _filling(recorded: Sequence[Digit], chance: np.random.Generator) -> list[Digit]:
-    """Draw as many digits as take TRAINING_S with pauses and edges."""
+    """Draw as many digits as take a time of TRAINING_S with pauses and edges."""
     chosen: list[Digit] = []
-    left = TRAINING_S - 2 * np.mean(EDGE_S)
-    while left > 0:
+    left = chance.uniform(*TRAINING_S) - 2 * np.mean(EDGE_S)
+    while left > 0 or not chosen:
         chosen.append(recorded[chance.integers(len(recorded))])
-        left -= len(chosen[-1].sound) / digits.RECORDED_RATE + np.mean(PAUSE_S)
+        left -= len(chosen[-1].sound) / RECORDED_RATE + np.mean(PAUSE_S)
     return chosen
 
 
 def complete_at(frame: int) -> int:
     """Tell after which sample of a sound the frame of this number, from 0, is there."""
-    return WINDOW_SAMPLES + frame * EVERY * HOP_SAMPLES
+    return FRONT_END.window_samples + frame * FRONT_END.hop_samples
 
 
 def end_of_speech(sound: NDArray[np.float64]) -> int:
     """Find where a recording's speech ends: recordings go on in silence or breath, as they please.
 
     Args:
-        sound: a word at SAMPLE_RATE.
+        sound: a word at RECORDED_RATE.
 
     Returns:
         The number of samples up to the end of the last BLOCK_S whose root mean square is within
         END_DB of the loudest one's.
     """
-    block = int(BLOCK_S * SAMPLE_RATE)
+    block = int(BLOCK_S * RECORDED_RATE)
     starts = np.arange(0, len(sound), block)
     sizes = np.diff(np.append(starts, len(sound)))
     power = np.add.reduceat(np.square(sound), starts) / sizes
@@ -220,9 +227,7 @@ def digits_of_folder(folder: Path) -> list[Digit]:
         ModelsError: one is missing, or is not mono of 16 bits at 8 kHz.
     """
     paths = [folder / f"{number}.wav" for number in range(len(digits.LABELS))]
-    return [
-        Digit(number, read_wav(path, digits.RECORDED_RATE)) for number, path in enumerate(paths)
-    ]
+    return [Digit(number, read_wav(path, RECORDED_RATE)) for number, path in enumerate(paths)]
 
 
 def _strings(folder: Path, part: str, speaker: str, count: int) -> SequenceSet:
@@ -238,14 +243,14 @@ def _strings(folder: Path, part: str, speaker: str, count: int) -> SequenceSet:
 def joined(
     sounds: Sequence[NDArray[np.float64]], chance: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Join recordings with pauses, at SAMPLE_RATE; silence before and after.
+    """Join recordings with pauses, at RECORDED_RATE; silence before and after.
 
     Returns:
         The sound, and at which sample the speech of each recording ends.
     """
 
     def pause(limits: tuple[float, float]) -> NDArray[np.float64]:
-        return np.zeros(int(chance.uniform(*limits) * SAMPLE_RATE))
+        return np.zeros(int(chance.uniform(*limits) * RECORDED_RATE))
 
     parts, ends = [pause(EDGE_S)], []
     for sound in sounds:
@@ -256,13 +261,13 @@ def joined(
 
 
 def _frames(
-    front_end: LogMel, sound: NDArray[np.float64], part: str, chance: np.random.Generator
+    sound: NDArray[np.float64], part: str, chance: np.random.Generator
 ) -> NDArray[np.float32]:
     noise = chance.standard_normal(len(sound))
     if part == "training":
         limits = digits.SIGNAL_TO_NOISE_DB
         gains = 10 ** (chance.normal(0, FILTER_DB, len(FILTER_HZ)) / 20)
-        sound = np.convolve(sound, firwin2(FILTER_TAPS, FILTER_HZ, gains, fs=SAMPLE_RATE), "same")
+        sound = np.convolve(sound, firwin2(FILTER_TAPS, FILTER_HZ, gains, fs=RECORDED_RATE), "same")
         sound = sound * 10 ** (chance.uniform(*digits.GAIN_DB) / 20)
         colour = chance.uniform(*COLOURS)
         noise = lfilter([np.sqrt(1 - colour**2)], [1, -colour], noise)
@@ -270,6 +275,5 @@ def _frames(
         limits = QUIET_DB
     level = np.sqrt(np.mean(sound**2)) * 10 ** (-chance.uniform(*limits) / 20)
     noisy = sound + level * noise
-    front_end.reset()
-    frames = front_end(np.rint(np.clip(noisy, -32768, 32767)).astype(np.int16))
-    return frames[:, :KEPT]
+    heard = np.rint(np.clip(noisy, -32768, 32767)).astype(np.int16)
+    return np.array(list(FRONT_END.frames([heard])))

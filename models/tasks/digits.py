@@ -28,7 +28,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from device_runner.front_ends import KEPT_CHANNELS
 from device_runner.front_ends.log_mel import CHANNELS, HOP_SAMPLES, SAMPLE_RATE, LogMel, describe
 from models.errors import ModelsError
 from models.tasks.sequence_set import SequenceSet
@@ -154,39 +153,27 @@ def load_folder(folder: Path, speaker: str) -> Task:
         part: _sequences(folder, part, [one for one in recordings if one.speaker in speakers])
         for part, speakers in speaker_parts(speaker).items()
     }
-    return task_of_sound(f"digits-{speaker}", sets, LABELS, "its recordings")
-
-
-def task_of_sound(
-    name: str,
-    sets: dict[str, SequenceSet],
-    labels: tuple[str, ...],
-    what: str,
-    front_end: dict[str, Any] = FRONT_END,
-) -> Task:
-    """Make a task on frames of the data set.
-
-    Args:
-        sets: of "training", "validation" and "test".
-        what: was made of the data set, for people.
-        front_end: what made the frames, as a contract keeps it.
-    """
-    every = front_end["every"]
-    kept = front_end.get(KEPT_CHANNELS, range(CHANNELS))
     return Task(
-        name=name,
+        name=f"digits-{speaker}",
         train=sets["training"],
         validation=sets["validation"],
         test=sets["test"],
-        labels=labels,
-        channels=tuple(f"mel {channel + 1}" for channel in kept),
+        labels=LABELS,
+        channels=tuple(f"mel {channel + 1}" for channel in range(CHANNELS)),
         units="log-mel energy after noise reduction and gain control",
-        frame_period_s=every * HOP_SAMPLES / SAMPLE_RATE,
-        frame_period_source=f"one in {every} of the front end's frames, which are 10 ms apart",
+        frame_period_s=EVERY * HOP_SAMPLES / SAMPLE_RATE,
+        frame_period_source=f"one in {EVERY} of the front end's frames, which are 10 ms apart",
         group_name="",  # the test data is one speaker
-        source=f"Free Spoken Digit Dataset (Z. Jackson et al.), CC BY-SA 4.0, {what}; read from "
-        f"the folder in {FOLDER_VARIABLE}",
-        front_end=front_end,
+        source=source("its recordings"),
+        front_end=FRONT_END,
+    )
+
+
+def source(what: str) -> str:
+    """Say where data of a task comes from that was made of the data set."""
+    return (
+        f"Free Spoken Digit Dataset (Z. Jackson et al.), CC BY-SA 4.0, {what}; read from the "
+        f"folder in {FOLDER_VARIABLE}"
     )
 
 
@@ -220,9 +207,11 @@ def read_recording(folder: Path, recording: Recording) -> NDArray[np.float64]:
     return samples[: int(LONGEST_S * RECORDED_RATE)]
 
 
-def at_speed(recorded: NDArray[np.float64], speed: float) -> NDArray[np.float64]:
-    """Resample a recording to SAMPLE_RATE, spoken faster or slower (and higher or lower)."""
-    ratio = round(100 * SAMPLE_RATE / RECORDED_RATE / speed)
+def at_speed(
+    recorded: NDArray[np.float64], speed: float, sample_rate: int = SAMPLE_RATE
+) -> NDArray[np.float64]:
+    """Resample a recording, spoken faster or slower (and higher or lower)."""
+    ratio = round(100 * sample_rate / RECORDED_RATE / speed)
     resampled: NDArray[np.float64] = resample_poly(recorded, ratio, 100)
     return resampled
 

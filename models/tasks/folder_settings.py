@@ -62,6 +62,8 @@ class FolderSettings:
         sample_rate, frame_length_s, mels, cepstra: of mel frames: the sound's rate in Hz, the
             seconds of sound that a frame is made of, the channels on the mel scale, and how many
             cepstra are made of them (0: none, the channels' energies).
+        mean_s, delta_s: of mel frames: the seconds of the running mean that is taken off, and how
+            long before the frame is to which a difference follows the values; 0 for neither.
         name: what the task is called in files; none: as the folder is.
         source: where the data comes from, and its licence.
 
@@ -99,6 +101,8 @@ class FolderSettings:
     frame_length_s: float = setting(0.025, ge=0.002, le=0.5)
     mels: int = setting(40, ge=2, le=128)
     cepstra: int = setting(0, ge=0, le=128)
+    mean_s: float = setting(0.0, ge=0, le=600)
+    delta_s: float = setting(0.0, ge=0, le=1)
     name: str = ""
     source: str = ""
 
@@ -134,7 +138,7 @@ class FolderSettings:
             )
 
     def _check_mel(self) -> None:
-        sizes = ("sample_rate", "frame_length_s", "mels", "cepstra")
+        sizes = ("sample_rate", "frame_length_s", "mels", "cepstra", "mean_s", "delta_s")
         usual = {field.name: field.default for field in fields(self)}
         changed = [name for name in sizes if getattr(self, name) != usual[name]]
         if changed and self.front_end != "mel":

@@ -233,8 +233,8 @@ def _read_wav(path: Path, settings: FolderSettings) -> list[Rows]:
     spoken = np.rint(np.clip(sound, -1, 1) * 32767).astype(np.int16)
     made = front_ends.sound_front_end(description)
     frames = list(made.frames([spoken])) if made else []
-    count = description.get("cepstra") or description.get("mels") or log_mel.CHANNELS
-    names = tuple(f"{'cepstrum' if settings.cepstra else 'mel'} {n}" for n in range(1, count + 1))
+    names = _sound_channels(description)
+    count = len(names)
     return [
         Rows(
             np.array(frames, np.float64).reshape(len(frames), count),
@@ -245,17 +245,33 @@ def _read_wav(path: Path, settings: FolderSettings) -> list[Rows]:
     ]
 
 
+def _sound_channels(description: dict[str, Any]) -> tuple[str, ...]:
+    count = description.get("cepstra") or description.get("mels") or log_mel.CHANNELS
+    kind = "cepstrum" if description.get("cepstra") else "mel"
+    names = tuple(f"{kind} {number}" for number in range(1, count + 1))
+    if description.get("delta_frames"):
+        names += tuple(f"difference of {name}" for name in names)
+    return names
+
+
 def sound_front_end(settings: FolderSettings) -> dict[str, Any]:
     """Describe what makes frames of sound, as a model's contract keeps it."""
     if settings.front_end == log_mel.KIND:
         return log_mel.describe(settings.every)
+    period_s = settings.every * EVERY_S
     return mel.Mel(
         sample_rate=settings.sample_rate,
         window_samples=round(settings.frame_length_s * settings.sample_rate),
-        hop_samples=round(settings.every * EVERY_S * settings.sample_rate),
+        hop_samples=round(period_s * settings.sample_rate),
         mels=settings.mels,
         cepstra=settings.cepstra,
+        mean_frames=_whole_frames(settings.mean_s, period_s),
+        delta_frames=_whole_frames(settings.delta_s, period_s),
     ).describe()
+
+
+def _whole_frames(seconds: float, period_s: float) -> int:
+    return max(1, round(seconds / period_s)) if seconds else 0
 
 
 #: By a file's ending: what reads it.

@@ -19,8 +19,8 @@ OBJECTIVES = (ACCURACY, BYTES, P99)
 JOURNAL = "journal"
 #: Keys of a recipe's [data] that change how a model hears or sees, and not what it is asked.
 FRONT_END_KEYS = (
-    "front_end", "every", "sample_rate", "frame_length_s", "mels", "cepstra", "samples_per_frame",
-    "channels",
+    "front_end", "every", "sample_rate", "frame_length_s", "mels", "cepstra", "mean_s", "delta_s",
+    "samples_per_frame", "channels",
 )  # fmt: skip
 _URLS = ("postgresql://", "postgresql+psycopg://")
 

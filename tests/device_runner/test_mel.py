@@ -7,7 +7,7 @@ import pytest
 
 from device_runner.errors import BadModelError
 from device_runner.front_ends import sound_front_end
-from device_runner.front_ends.mel import LOWEST_HZ, NOISE_FLOOR, Mel
+from device_runner.front_ends.mel import LOWEST_HZ, NOISE_FLOOR, QUIET_ENERGY, Mel
 
 RATE = 16_000
 SIZES = Mel(RATE, window_samples=400, hop_samples=160, mels=40)
@@ -75,9 +75,59 @@ def test_frames_do_not_depend_on_how_the_sound_comes(block, hop):
     np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("cepstra", [0, 13])
+def test_a_filter_in_the_way_is_taken_off_after_a_while(cepstra):
+    """Half the amplitude in all frequencies adds the same to each frame, and so to the mean."""
+    sound = (6000 * np.random.default_rng(5).standard_normal(80_000)).astype(np.int16)
+    front_end = Mel(RATE, 400, 160, 40, cepstra, mean_frames=50)
+    loud, quiet = (np.array(list(front_end.frames([one]))) for one in (sound, sound // 2))
+    np.testing.assert_allclose(quiet[-100:], loud[-100:], atol=0.05)
+    assert np.abs(quiet[:5] - loud[:5]).max() > 1
+
+
+def test_the_running_mean_is_the_sum_of_ever_lighter_frames():
+    sound = (3000 * np.random.default_rng(6).standard_normal(4500)).astype(np.int16)
+    alone = np.array(list(Mel(RATE, 400, 160, 20).frames([sound])))
+    found = np.array(list(Mel(RATE, 400, 160, 20, mean_frames=10).frames([sound])))
+    shares = 0.1 * 0.9 ** np.arange(len(alone))
+    for last in (0, 1, 7, len(alone) - 1):
+        of_frames = shares[: last + 1][::-1] @ alone[: last + 1]
+        mean = of_frames + 0.9 ** (last + 1) * QUIET_ENERGY
+        np.testing.assert_allclose(found[last], alone[last] - mean, atol=1e-4)
+
+
+def test_differences_follow_the_values():
+    sound = (3000 * np.random.default_rng(7).standard_normal(4500)).astype(np.int16)
+    sizes = {"window_samples": 400, "hop_samples": 160, "mels": 20, "mean_frames": 10}
+    alone = np.array(list(Mel(RATE, **sizes).frames([sound])))
+    found = np.array(list(Mel(RATE, **sizes, delta_frames=3).frames([sound])))
+    np.testing.assert_array_equal(found[:, :20], alone)
+    earlier = np.concatenate([alone[:1].repeat(3, 0), alone[:-3]])
+    np.testing.assert_array_equal(found[:, 20:], alone - earlier)
+
+
+def test_each_stream_follows_its_own_sound():
+    front_end = Mel(RATE, 400, 160, 20, mean_frames=10, delta_frames=2)
+    sound = (3000 * np.random.default_rng(8).standard_normal(4500)).astype(np.int16)
+    first = list(front_end.frames([sound]))
+    np.testing.assert_array_equal(list(front_end.frames([sound])), first)
+
+
+def test_a_contract_of_before_says_nothing_of_means_and_differences():
+    description = SIZES.describe()
+    assert not {"mean_frames", "delta_frames"} & set(description)
+    assert sound_front_end(description).sample_rate == RATE
+    following = Mel(RATE, 400, 160, 40, mean_frames=50, delta_frames=2)
+    assert {"mean_frames": 50, "delta_frames": 2}.items() <= following.describe().items()
+    sound = (3000 * np.random.default_rng(9).standard_normal(2000)).astype(np.int16)
+    again = sound_front_end(following.describe())
+    np.testing.assert_array_equal(list(again.frames([sound])), list(following.frames([sound])))
+
+
 @pytest.mark.parametrize(
     "change",
     [{"mels": 1}, {"cepstra": 41}, {"hop_samples": 0}, {"sample_rate": "fast"}, {"mels": True},
+     {"mean_frames": -1}, {"delta_frames": 0.5},
      {"window_samples": 1 << 30}],
 )  # fmt: skip
 def test_sizes_that_fit_no_sound_are_refused(change):

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from device_runner.front_ends.log_mel import LogMel, describe
 from models.errors import ModelsError
 from models.losses import loss_for
 from models.metrics import WORD_ERROR_RATE, best_path, edits, usual_metric
 from models.tasks import digit_strings
-from models.tasks.digit_strings import EVERY, KEPT, LABELS, LONGEST, TRAINING_S, joined
+from models.tasks.digit_strings import FRONT_END, LABELS, LONGEST, TRAINING_S, joined
 from models.tasks.sequence_set import SequenceSet, TargetKind
 from tests.checks.tasks import check_task
 from tests.models.test_digits import folder  # noqa: F401
@@ -30,9 +29,9 @@ def test_the_task_is_sound(task):
     assert task.output_meaning == "transcript"
     assert usual_metric(task.test) is WORD_ERROR_RATE
     assert {len(one) for one in task.test.transcripts} <= set(range(1, LONGEST + 1))
-    assert task.channels[-1] == f"mel {KEPT}"
-    # Batches of training strings are filled.
-    assert task.train.lengths * task.frame_period_s == pytest.approx(TRAINING_S, rel=0.5)
+    assert task.channels[-1] == f"difference of mel {FRONT_END.mels}"
+    seconds = task.train.lengths * task.frame_period_s
+    assert TRAINING_S[0] * 0.5 < seconds.min() < 2.5 < seconds.max() < TRAINING_S[1] * 1.5
     assert task.labels == LABELS
     assert 1 <= min(map(min, task.train.transcripts)) <= max(map(max, task.train.transcripts)) < 11
     assert set(task.test.groups) == {2}
@@ -64,11 +63,9 @@ def test_a_word_ends_where_its_speech_does():
 
 
 def test_a_frame_is_there_when_its_last_sample_is():
-    front_end = LogMel(describe(EVERY))
     sound = np.ones(digit_strings.complete_at(3), np.int16)
-    assert len(front_end(sound)) == 4
-    front_end.reset()
-    assert len(front_end(sound[:-160])) == 3
+    assert len(list(FRONT_END.frames([sound]))) == 4
+    assert len(list(FRONT_END.frames([sound[:-1]]))) == 3
 
 
 def transcripts(*said):

@@ -270,6 +270,16 @@ def test_sound_in_frames_of_ones_own_sizes(sounds):
     assert (len(energies.channels), energies.units) == (10, "logarithm of mel energy")
 
 
+def test_means_and_differences_are_of_seconds_whatever_the_frame_period(sounds):
+    for every, mean, delta in ((1, 150, 6), (3, 50, 2)):
+        following = {"mels": 10, "mean_s": 1.5, "delta_s": 0.06, "every": every}
+        task = load(replace(sounds, front_end="mel", **following))
+        check_task(task)
+        assert (len(task.channels), task.channels[10]) == (20, "difference of mel 1")
+        found = (task.front_end["mean_frames"], task.front_end["delta_frames"])
+        assert found == (mean, delta)
+
+
 def test_windows_in_seconds_are_as_long_whatever_the_frame_period(sounds):
     for every, length in ((1, 40), (4, 10)):
         task = load(replace(sounds, every=every, window_s=0.4, hop_s=0.2))
@@ -300,6 +310,7 @@ def test_other_ways_to_read_the_same_files_are_told_apart(sounds):
         ({"hop_s": 3}, "give 'window' too"),
         ({"window": 3, "window_s": 1.0}, "not both"),
         ({"mels": 20}, "'mels' is of mel frames"),
+        ({"mean_s": 1.5}, "'mean_s' is of mel frames"),
         ({"front_end": "mel", "mels": 20, "cepstra": 21}, "20 cepstra at most, not 21"),
         ({"samples_per_frame": 0}, "samples_per_frame must be 1 or more"),
     ],
