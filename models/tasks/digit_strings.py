@@ -21,11 +21,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import firwin2, lfilter
 
 from device_runner.front_ends.mel import Mel
 from models.tasks import digits
@@ -39,16 +38,9 @@ LONGEST = 7
 PAUSE_S = (0.05, 0.5)
 # Before the first digit, and after the last one: what is said late is heard yet.
 EDGE_S = (0.3, 0.6)
-STRINGS = {"training": 1500, "validation": 200, "test": 300}
+STRINGS = {"training": 3000, "validation": 200, "test": 300}
 # Of a training string, about.
 TRAINING_S = (1.2, 4.5)
-# Training hears strings at these speeds, through filters of this deviation at FILTER_HZ, and in
-# noise of which a sample keeps this share of the one before.
-SPEEDS = (0.8, 1.25)
-FILTER_DB = 4.0
-FILTER_HZ = (0, 250, 600, 1200, 2400, RECORDED_RATE / 2)
-FILTER_TAPS = 129
-COLOURS = (-0.3, 0.97)
 # A frame of 32 ms every 30 ms; a mean of a second and a half, and what changes in 60 ms.
 FRONT_END = Mel(
     RECORDED_RATE, window_samples=256, hop_samples=240, mels=31, mean_frames=50, delta_frames=2
@@ -84,6 +76,16 @@ load_theo = partial(_load, "theo")
 load_yweweler = partial(_load, "yweweler")
 
 
+def data_facts() -> dict[str, Any]:
+    """Tell what the tasks depend on: the recordings, the front end and how strings are made."""
+    return {
+        **digits.data_facts(),
+        "front_end": FRONT_END.describe(),
+        "strings": STRINGS,
+        "seconds": TRAINING_S,
+    }
+
+
 def load_folder(folder: Path, speaker: str, strings: dict[str, int] | None = None) -> Task:
     """Make the task of one test speaker from the data set in ``folder``.
 
@@ -95,15 +97,14 @@ def load_folder(folder: Path, speaker: str, strings: dict[str, int] | None = Non
     """
     counts = strings or STRINGS
     sets = {part: _strings(folder, part, speaker, counts[part]) for part in STRINGS}
-    mels = tuple(f"mel {number}" for number in range(1, FRONT_END.mels + 1))
     return Task(
         name=f"digit-strings-{speaker}",
         train=sets["training"],
         validation=sets["validation"],
         test=sets["test"],
         labels=LABELS,
-        channels=(*mels, *(f"difference of {mel}" for mel in mels)),
-        units="logarithm of mel energy, less its running mean",
+        channels=digits.channel_names(FRONT_END),
+        units=digits.UNITS,
         frame_period_s=FRONT_END.hop_samples / RECORDED_RATE,
         frame_period_source="the front end's hop",
         group_name="",  # the test data is one speaker
@@ -173,12 +174,12 @@ def strings_of(
         recorded = said[person]
         if part == "training":
             chosen = _filling(recorded, chance)
-            speed = float(np.exp(chance.uniform(*np.log(SPEEDS))))
+            speed = digits.drawn_speed(chance)
         else:
             length = int(chance.integers(1, longest + 1))
             chosen = [recorded[number] for number in chance.integers(0, len(recorded), length)]
             speed = 1.0
-        at_speed = [digits.at_speed(one.sound, speed, RECORDED_RATE) for one in chosen]
+        at_speed = [digits.at_speed(one.sound, speed) for one in chosen]
         sound, ends = joined(at_speed, chance)
         frames = _frames(sound, part, chance)
         wanted = np.array([1 + one.digit for one in chosen], np.int64)
@@ -263,17 +264,9 @@ def joined(
 def _frames(
     sound: NDArray[np.float64], part: str, chance: np.random.Generator
 ) -> NDArray[np.float32]:
-    noise = chance.standard_normal(len(sound))
     if part == "training":
-        limits = digits.SIGNAL_TO_NOISE_DB
-        gains = 10 ** (chance.normal(0, FILTER_DB, len(FILTER_HZ)) / 20)
-        sound = np.convolve(sound, firwin2(FILTER_TAPS, FILTER_HZ, gains, fs=RECORDED_RATE), "same")
-        sound = sound * 10 ** (chance.uniform(*digits.GAIN_DB) / 20)
-        colour = chance.uniform(*COLOURS)
-        noise = lfilter([np.sqrt(1 - colour**2)], [1, -colour], noise)
+        noisy = digits.as_training_hears(sound, chance)
     else:
-        limits = QUIET_DB
-    level = np.sqrt(np.mean(sound**2)) * 10 ** (-chance.uniform(*limits) / 20)
-    noisy = sound + level * noise
-    heard = np.rint(np.clip(noisy, -32768, 32767)).astype(np.int16)
-    return np.array(list(FRONT_END.frames([heard])))
+        noise = chance.standard_normal(len(sound))
+        noisy = digits.with_noise(sound, noise, chance.uniform(*QUIET_DB))
+    return np.array(list(FRONT_END.frames([digits.as_samples(noisy)])))

@@ -8,15 +8,17 @@ There is a task for each speaker, who is the test data. The next one in the list
 other four train. So all six tasks together are a leave-one-speaker-out evaluation
 (``benchmarks/digits.py``).
 
-The front end takes 16 kHz, so the recordings are upsampled; its channels above 4 kHz hear nothing
-but the noise that training adds. As in :mod:`models.tasks.keywords`, each clip follows another one
-of the same speaker, because the front end is never fresh on a device.
+Frames are mel energies less their running mean, and their differences: four speakers and their
+microphones are few, and what a voice and a room add to all frames is taken off so. As in
+:mod:`models.tasks.keywords`, each clip follows another one of the same speaker, because the front
+end is never fresh on a device. Training hears each recording several times, each time at another
+speed (higher and lower with it, as other people's voices are), through another filter and in other
+noise.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +28,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
+from scipy.signal import firwin2, lfilter, resample_poly
 
-from device_runner.front_ends.log_mel import CHANNELS, HOP_SAMPLES, SAMPLE_RATE, LogMel, describe
+from device_runner.front_ends.mel import Mel
 from models.errors import ModelsError
 from models.tasks.sequence_set import SequenceSet
 from models.tasks.sound_folder import named_folder, read_wav
@@ -38,16 +40,24 @@ FOLDER_VARIABLE = "EDGESTEP_SPOKEN_DIGITS"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 RECORDED_RATE = 8000
-EVERY = 2
-FRONT_END = describe(EVERY)
+# A frame of 32 ms every 20 ms; a mean of a second and a half, and what changes in 60 ms.
+FRONT_END = Mel(
+    RECORDED_RATE, window_samples=256, hop_samples=160, mels=31, mean_frames=75, delta_frames=3
+)
 # What is heard after a digit, in which the net may still decide.
 TAIL_S = 0.1
 LONGEST_S = 1.2
-# Each training recording is heard at these speeds, each time in other noise: speakers differ more
-# than four of them tell.
-SPEEDS = (0.85, 1.0, 1.15)
-SIGNAL_TO_NOISE_DB = (10.0, 40.0)
+# How often training hears each recording, at which speeds, through filters of which deviation at
+# FILTER_HZ, how loud, and in noise of which a sample keeps which share of the one before.
+TAKES = 4
+SPEEDS = (0.8, 1.25)
+FILTER_DB = 4.0
+FILTER_HZ = (0, 250, 600, 1200, 2400, RECORDED_RATE / 2)
+FILTER_TAPS = 129
 GAIN_DB = (-10.0, 6.0)
+SIGNAL_TO_NOISE_DB = (10.0, 40.0)
+COLOURS = (-0.3, 0.97)
+UNITS = "logarithm of mel energy, less its running mean"
 SEED = 22
 _FILE_NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
 
@@ -65,11 +75,10 @@ class Recording:
 def data_facts() -> dict[str, Any]:
     """Tell what the tasks depend on: names and bytes of the recordings, and the front end."""
     folder = data_folder()
-    LogMel(FRONT_END)  # says what to install where its library is missing
     return {
         "recordings": digest(folder, find_recordings(folder)),
-        "front_end": FRONT_END,
-        "library": importlib.metadata.version(FRONT_END["library"]),
+        "front_end": FRONT_END.describe(),
+        "takes": TAKES,
     }
 
 
@@ -159,14 +168,20 @@ def load_folder(folder: Path, speaker: str) -> Task:
         validation=sets["validation"],
         test=sets["test"],
         labels=LABELS,
-        channels=tuple(f"mel {channel + 1}" for channel in range(CHANNELS)),
-        units="log-mel energy after noise reduction and gain control",
-        frame_period_s=EVERY * HOP_SAMPLES / SAMPLE_RATE,
-        frame_period_source=f"one in {EVERY} of the front end's frames, which are 10 ms apart",
+        channels=channel_names(FRONT_END),
+        units=UNITS,
+        frame_period_s=FRONT_END.hop_samples / RECORDED_RATE,
+        frame_period_source="the front end's hop",
         group_name="",  # the test data is one speaker
         source=source("its recordings"),
-        front_end=FRONT_END,
+        front_end=FRONT_END.describe(),
     )
+
+
+def channel_names(front_end: Mel) -> tuple[str, ...]:
+    """Name the values of a frame that has differences."""
+    mels = tuple(f"mel {number}" for number in range(1, front_end.mels + 1))
+    return (*mels, *(f"difference of {mel}" for mel in mels))
 
 
 def source(what: str) -> str:
@@ -179,18 +194,16 @@ def source(what: str) -> str:
 
 def _sequences(folder: Path, part: str, recordings: Sequence[Recording]) -> SequenceSet:
     chance = np.random.default_rng([SEED, len(recordings)])
-    front_end = LogMel(FRONT_END)
     sounds = {one: read_recording(folder, one) for one in recordings}
-    speeds = SPEEDS if part == "training" else (1.0,)
     sequences, labels, groups = [], [], []
-    for speed in speeds:
+    for _ in range(TAKES if part == "training" else 1):
         for position, one in enumerate(recordings):
             before = recordings[position - 1]
             if before.speaker != one.speaker:
                 before = recordings[position + 1]
+            speed = drawn_speed(chance) if part == "training" else 1.0
             sequences.append(
                 frames_of(
-                    front_end,
                     at_speed(sounds[before], speed),
                     at_speed(sounds[one], speed),
                     chance if part == "training" else None,
@@ -207,17 +220,44 @@ def read_recording(folder: Path, recording: Recording) -> NDArray[np.float64]:
     return samples[: int(LONGEST_S * RECORDED_RATE)]
 
 
-def at_speed(
-    recorded: NDArray[np.float64], speed: float, sample_rate: int = SAMPLE_RATE
-) -> NDArray[np.float64]:
-    """Resample a recording, spoken faster or slower (and higher or lower)."""
-    ratio = round(100 * sample_rate / RECORDED_RATE / speed)
-    resampled: NDArray[np.float64] = resample_poly(recorded, ratio, 100)
+def drawn_speed(chance: np.random.Generator) -> float:
+    """Draw at which speed training hears somebody."""
+    return float(np.exp(chance.uniform(*np.log(SPEEDS))))
+
+
+def at_speed(recorded: NDArray[np.float64], speed: float) -> NDArray[np.float64]:
+    """Resample a recording so that it is spoken faster or slower (and higher or lower)."""
+    resampled: NDArray[np.float64] = resample_poly(recorded, round(100 / speed), 100)
     return resampled
 
 
+def as_training_hears(
+    sound: NDArray[np.float64], chance: np.random.Generator
+) -> NDArray[np.float64]:
+    """Put a sound at RECORDED_RATE through a filter, make it louder or softer, and add noise."""
+    gains = 10 ** (chance.normal(0, FILTER_DB, len(FILTER_HZ)) / 20)
+    taps = firwin2(FILTER_TAPS, FILTER_HZ, gains, fs=RECORDED_RATE)
+    filtered = np.convolve(sound, taps, "same") * 10 ** (chance.uniform(*GAIN_DB) / 20)
+    colour = chance.uniform(*COLOURS)
+    noise = lfilter([np.sqrt(1 - colour**2)], [1, -colour], chance.standard_normal(len(sound)))
+    return with_noise(filtered, noise, chance.uniform(*SIGNAL_TO_NOISE_DB))
+
+
+def with_noise(
+    sound: NDArray[np.float64], noise: NDArray[np.float64], decibels: float
+) -> NDArray[np.float64]:
+    """Add noise of power 1, made so many decibels fainter than the sound."""
+    level = np.sqrt(np.mean(sound**2)) * 10 ** (-decibels / 20)
+    noisy: NDArray[np.float64] = sound + level * noise
+    return noisy
+
+
+def as_samples(sound: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Round to samples of 16 bits."""
+    return np.rint(np.clip(sound, -32768, 32767)).astype(np.int16)
+
+
 def frames_of(
-    front_end: LogMel,
     before: NDArray[np.float64],
     sound: NDArray[np.float64],
     chance: np.random.Generator | None,
@@ -225,19 +265,15 @@ def frames_of(
     """Compute the frames of a recording that is heard after another one.
 
     Args:
-        before, sound: at SAMPLE_RATE, in units of 16-bit samples.
-        chance: draws loudness and noise, as training data has them; None: as recorded.
+        before, sound: at RECORDED_RATE, in units of 16-bit samples.
+        chance: draws filter, loudness and noise, as training data has them; None: as recorded.
 
     Returns:
-        float32 [frames of ``sound`` and its tail, CHANNELS].
+        float32 [frames of ``sound`` and its tail, channels of FRONT_END].
     """
-    silence = np.zeros(int(TAIL_S * SAMPLE_RATE))
+    silence = np.zeros(int(TAIL_S * RECORDED_RATE))
     whole = np.concatenate([before, silence, sound, silence])
     if chance is not None:
-        whole = whole * 10 ** (chance.uniform(*GAIN_DB) / 20)
-        level = np.sqrt(np.mean(whole**2)) * 10 ** (-chance.uniform(*SIGNAL_TO_NOISE_DB) / 20)
-        whole = whole + level * chance.standard_normal(len(whole))
-    front_end.reset()
-    frames = front_end(np.rint(np.clip(whole, -32768, 32767)).astype(np.int16))
-    own = (len(sound) + len(silence)) // (EVERY * HOP_SAMPLES)
-    return frames[-own:]
+        whole = as_training_hears(whole, chance)
+    own = (len(sound) + len(silence)) // FRONT_END.hop_samples
+    return np.array(list(FRONT_END.frames([as_samples(whole)]))[-own:])

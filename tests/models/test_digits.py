@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device_runner.front_ends.log_mel import CHANNELS, LogMel
+from device_runner.front_ends import sound_front_end
 from models.errors import MissingDataError, ModelsError
 from models.tasks import TASKS, data_facts, digits, load_task
 from models.tasks.digits import FRONT_END, LABELS, RECORDED_RATE, SPEAKERS, frames_of, speaker_parts
@@ -36,7 +36,7 @@ def test_the_task_is_sound_and_its_speakers_are_apart(folder):
     assert [len(one) for one in groups] == [4, 1, 1]
     assert len(set.union(*groups)) == 6
     assert len(task.test) == 20
-    assert len(task.train) == 3 * 80
+    assert len(task.train) == digits.TAKES * 80
     assert task.labels[task.test.labels[0]] in LABELS
 
 
@@ -49,15 +49,20 @@ def test_each_speaker_is_tested_and_validates_once():
 
 def test_a_recording_is_heard_as_on_a_device(folder):
     """Its frames are those of a stream in which another recording came before."""
-    front_end = LogMel(FRONT_END)
     chance = np.random.default_rng(1)
-    before, sound = 1000 * chance.standard_normal(8000), 1000 * chance.standard_normal(4800)
-    frames = frames_of(front_end, before, sound, None)
-    assert frames.shape == ((4800 + 1600) // 320, CHANNELS)
-    whole = np.concatenate([before, np.zeros(1600), sound, np.zeros(1600)])
-    front_end.reset()
-    streamed = front_end(np.rint(whole).astype(np.int16))
+    before, sound = 1000 * chance.standard_normal(4000), 1000 * chance.standard_normal(2400)
+    frames = frames_of(before, sound, None)
+    assert frames.shape == ((2400 + 800) // 160, FRONT_END.channels)
+    whole = np.concatenate([before, np.zeros(800), sound, np.zeros(800)])
+    front_end = sound_front_end(FRONT_END.describe())
+    streamed = list(front_end.frames(np.array_split(np.rint(whole).astype(np.int16), 99)))
     np.testing.assert_array_equal(frames, streamed[-len(frames) :])
+
+
+def test_training_hears_noise_as_loud_as_drawn():
+    sound = 1000 * np.sin(np.arange(8000))
+    heard = digits.with_noise(sound, np.random.default_rng(2).standard_normal(8000), 20.0)
+    assert np.std(heard - sound) == pytest.approx(np.std(sound) / 10, rel=0.05)
 
 
 def test_what_is_missing_or_damaged_is_one_line(folder, monkeypatch, tmp_path):
