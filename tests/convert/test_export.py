@@ -6,9 +6,11 @@ import os
 import numpy as np
 import pytest
 
+import convert.export
 from convert.errors import ContractViolationError, UnknownSchemeError
 from convert.evaluation import step_outputs
 from convert.export import export
+from convert.model_metrics import Drift
 from convert.schemes import float32, int8
 from convert.verify import verify_on_runtimes
 from device_runner.errors import BadModelError, VerificationError
@@ -140,6 +142,32 @@ def test_a_conversion_that_computes_something_else_leaves_no_file(
     with pytest.raises((VerificationError, BadModelError)):
         export(network, architecture, vowels, "float32", path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("agreement", "error"), [(0.9, 0.0), (0.9, 99.0), (0.3, 0.0)])
+def test_close_calls_on_the_golden_steps_are_judged_by_a_long_stream(
+    trained, calibrated, vowels, tmp_path, monkeypatch, agreement, error
+):
+    """A golden sequence between two classes says nothing of a scheme that keeps to the values and
+    decides as the float model does over thousands of steps."""
+
+    def undecided(stream):
+        return dataclasses.replace(verify(stream), argmax_agreement=0.3, max_abs=error)
+
+    def long_stream(*_):
+        return Drift(10_000, 0.01, 0.01, 0.01, 0.1, argmax_agreement=agreement)
+
+    monkeypatch.setattr(convert.export, "verify", undecided)
+    monkeypatch.setattr(convert.export, "drift", long_stream)
+    network, architecture = trained("gru")
+    path = tmp_path / "model.tflite"
+    if agreement < 0.5 or error:
+        with pytest.raises(VerificationError, match="is too coarse"):
+            export(network, architecture, vowels, "int8", path, *calibrated("gru"))
+        assert not path.exists()
+    else:
+        export(network, architecture, vowels, "int8", path, *calibrated("gru"))
+        assert load_step_model(path).contract.tolerance.argmax_agreement == 0
 
 
 def test_float_tensors_in_an_int8_graph_are_refused(trained, vowels, tmp_path, monkeypatch):
