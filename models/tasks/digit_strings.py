@@ -45,8 +45,6 @@ TRAINING_S = (1.2, 4.5)
 FRONT_END = Mel(
     RECORDED_RATE, window_samples=256, hop_samples=240, mels=31, mean_frames=50, delta_frames=2
 )
-# Validation and test strings have noise, too: a device is never in a silent room.
-QUIET_DB = (25.0, 40.0)
 # A word ends with the last block of this length that is at most so much fainter than its loudest.
 BLOCK_S = 0.01
 END_DB = 26.0
@@ -181,7 +179,8 @@ def strings_of(
             speed = 1.0
         at_speed = [digits.at_speed(one.sound, speed) for one in chosen]
         sound, ends = joined(at_speed, chance)
-        frames = _frames(sound, part, chance)
+        heard = digits.as_samples(digits.as_heard(sound, chance, part == "training"))
+        frames = np.array(list(FRONT_END.frames([heard])))
         wanted = np.array([1 + one.digit for one in chosen], np.int64)
         made.append(Spoken(person, frames, wanted, ends))
     return made
@@ -259,14 +258,3 @@ def joined(
         parts.append(sound)
         parts.append(pause(PAUSE_S))
     return np.concatenate([*parts, pause(EDGE_S)]), np.array(ends, np.int64)
-
-
-def _frames(
-    sound: NDArray[np.float64], part: str, chance: np.random.Generator
-) -> NDArray[np.float32]:
-    if part == "training":
-        noisy = digits.as_training_hears(sound, chance)
-    else:
-        noise = chance.standard_normal(len(sound))
-        noisy = digits.with_noise(sound, noise, chance.uniform(*QUIET_DB))
-    return np.array(list(FRONT_END.frames([digits.as_samples(noisy)])))

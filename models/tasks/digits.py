@@ -11,7 +11,8 @@ other four train. So all six tasks together are a leave-one-speaker-out evaluati
 Frames are mel energies less their running mean, and their differences: four speakers and their
 microphones are few, and what a voice and a room add to all frames is taken off so. As in
 :mod:`models.tasks.keywords`, each clip follows another one of the same speaker, because the front
-end is never fresh on a device. Training hears each recording several times, each time at another
+end is never fresh on a device, and all is heard in a little noise, because no room is silent.
+Training hears each recording several times, each time at another
 speed (higher and lower with it, as other people's voices are), through another filter and in other
 noise.
 """
@@ -57,6 +58,9 @@ FILTER_TAPS = 129
 GAIN_DB = (-10.0, 6.0)
 SIGNAL_TO_NOISE_DB = (10.0, 40.0)
 COLOURS = (-0.3, 0.97)
+# Validation and test data have noise, too: in digital silence the running mean would fall to where
+# no microphone ever is.
+QUIET_DB = (25.0, 40.0)
 UNITS = "logarithm of mel energy, less its running mean"
 SEED = 22
 _FILE_NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
@@ -206,7 +210,8 @@ def _sequences(folder: Path, part: str, recordings: Sequence[Recording]) -> Sequ
                 frames_of(
                     at_speed(sounds[before], speed),
                     at_speed(sounds[one], speed),
-                    chance if part == "training" else None,
+                    chance,
+                    part == "training",
                 )
             )
             labels.append(one.digit)
@@ -231,15 +236,19 @@ def at_speed(recorded: NDArray[np.float64], speed: float) -> NDArray[np.float64]
     return resampled
 
 
-def as_training_hears(
-    sound: NDArray[np.float64], chance: np.random.Generator
+def as_heard(
+    sound: NDArray[np.float64], chance: np.random.Generator, in_training: bool
 ) -> NDArray[np.float64]:
-    """Put a sound at RECORDED_RATE through a filter, make it louder or softer, and add noise."""
+    """Add a little white noise to a sound at RECORDED_RATE; in training, put it through a filter
+    before, make it louder or softer, and add more noise, of any colour."""
+    white = chance.standard_normal(len(sound))
+    if not in_training:
+        return with_noise(sound, white, chance.uniform(*QUIET_DB))
     gains = 10 ** (chance.normal(0, FILTER_DB, len(FILTER_HZ)) / 20)
     taps = firwin2(FILTER_TAPS, FILTER_HZ, gains, fs=RECORDED_RATE)
     filtered = np.convolve(sound, taps, "same") * 10 ** (chance.uniform(*GAIN_DB) / 20)
     colour = chance.uniform(*COLOURS)
-    noise = lfilter([np.sqrt(1 - colour**2)], [1, -colour], chance.standard_normal(len(sound)))
+    noise = lfilter([np.sqrt(1 - colour**2)], [1, -colour], white)
     return with_noise(filtered, noise, chance.uniform(*SIGNAL_TO_NOISE_DB))
 
 
@@ -260,20 +269,21 @@ def as_samples(sound: NDArray[np.float64]) -> NDArray[np.int16]:
 def frames_of(
     before: NDArray[np.float64],
     sound: NDArray[np.float64],
-    chance: np.random.Generator | None,
+    chance: np.random.Generator,
+    in_training: bool,
 ) -> NDArray[np.float32]:
     """Compute the frames of a recording that is heard after another one.
 
     Args:
         before, sound: at RECORDED_RATE, in units of 16-bit samples.
-        chance: draws filter, loudness and noise, as training data has them; None: as recorded.
+        chance: draws what :func:`as_heard` needs.
+        in_training: whether it is heard as training data is.
 
     Returns:
         float32 [frames of ``sound`` and its tail, channels of FRONT_END].
     """
     silence = np.zeros(int(TAIL_S * RECORDED_RATE))
     whole = np.concatenate([before, silence, sound, silence])
-    if chance is not None:
-        whole = as_training_hears(whole, chance)
+    whole = as_heard(whole, chance, in_training)
     own = (len(sound) + len(silence)) // FRONT_END.hop_samples
     return np.array(list(FRONT_END.frames([as_samples(whole)]))[-own:])

@@ -51,9 +51,10 @@ def test_a_recording_is_heard_as_on_a_device(folder):
     """Its frames are those of a stream in which another recording came before."""
     chance = np.random.default_rng(1)
     before, sound = 1000 * chance.standard_normal(4000), 1000 * chance.standard_normal(2400)
-    frames = frames_of(before, sound, None)
+    frames = frames_of(before, sound, np.random.default_rng(3), in_training=False)
     assert frames.shape == ((2400 + 800) // 160, FRONT_END.channels)
     whole = np.concatenate([before, np.zeros(800), sound, np.zeros(800)])
+    whole = digits.as_heard(whole, np.random.default_rng(3), in_training=False)
     front_end = sound_front_end(FRONT_END.describe())
     streamed = list(front_end.frames(np.array_split(np.rint(whole).astype(np.int16), 99)))
     np.testing.assert_array_equal(frames, streamed[-len(frames) :])
