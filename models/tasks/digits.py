@@ -241,14 +241,14 @@ def as_heard(
 ) -> NDArray[np.float64]:
     """Add a little white noise to a sound at RECORDED_RATE; in training, put it through a filter
     before, make it louder or softer, and add more noise, of any colour."""
-    white = chance.standard_normal(len(sound))
     if not in_training:
+        white = chance.standard_normal(len(sound))
         return with_noise(sound, white, chance.uniform(*QUIET_DB))
     gains = 10 ** (chance.normal(0, FILTER_DB, len(FILTER_HZ)) / 20)
     taps = firwin2(FILTER_TAPS, FILTER_HZ, gains, fs=RECORDED_RATE)
     filtered = np.convolve(sound, taps, "same") * 10 ** (chance.uniform(*GAIN_DB) / 20)
     colour = chance.uniform(*COLOURS)
-    noise = lfilter([np.sqrt(1 - colour**2)], [1, -colour], white)
+    noise = lfilter([np.sqrt(1 - colour**2)], [1, -colour], chance.standard_normal(len(sound)))
     return with_noise(filtered, noise, chance.uniform(*SIGNAL_TO_NOISE_DB))
 
 
