@@ -14,7 +14,8 @@ import tf_keras as keras
 
 from calibration.ranges import Ranges
 from convert.errors import ContractViolationError
-from convert.evaluation import Drift, drift
+from convert.evaluation import drift
+from convert.model_metrics import Drift
 from convert.recording import record_run
 from convert.schemes import apply_scheme, load_scheme, parse_scheme, parts_in_float
 from convert.schemes.scheme import FloatStep
