@@ -95,6 +95,7 @@ class _Imitation(keras.Model):
             value and of an offset per sequence; only in training.
         weight: weight of the float network's outputs against the task's targets, in [0, 1].
         kind: what kind of target the task has.
+        loss_from: as in models.losses.loss_for.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class _Imitation(keras.Model):
         offset: NDArray[np.float32],
         weight: float,
         kind: TargetKind,
+        loss_from: float,
     ) -> None:
         super().__init__(name="imitation")
         self.simulated = simulated
@@ -113,7 +115,7 @@ class _Imitation(keras.Model):
         self.offset = offset
         self.weight = weight
         self.kind = kind
-        self.target_loss = loss_for(kind)
+        self.target_loss = loss_for(kind, loss_from)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> Any:
         if not training:
@@ -187,6 +189,7 @@ def train_quantization_aware(
         architecture.input_offset * deviation,
         imitation,
         task.train.kind,
+        settings.loss_from,
     )
     history = fit(imitating, task, settings, checkpoint, progress, loss=imitating.loss)
     trained = replace(step, flatbuffer=simulated.float_flatbuffer(), limits=simulated.limits())

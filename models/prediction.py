@@ -28,9 +28,12 @@ def evaluate(
     return judge(predict(network, data), data, metric or usual_metric(data))
 
 
-def judge(outputs: NDArray[Any], data: SequenceSet, metric: Metric) -> tuple[float, float]:
-    """Compute loss and score of outputs [sequences, longest, outputs]."""
-    loss_of = loss_for(data.kind)
+def judge(
+    outputs: NDArray[Any], data: SequenceSet, metric: Metric, loss_from: float = 0.0
+) -> tuple[float, float]:
+    """Compute loss (see :func:`models.losses.loss_for`) and score of outputs [sequences, longest,
+    outputs]."""
+    loss_of = loss_for(data.kind, loss_from)
     loss = loss_of(tf.constant(outputs), tf.constant(data.targets), tf.constant(data.lengths))
     return float(loss), metric.compute(outputs, data)
 

@@ -79,9 +79,9 @@ def fit(
     group = _group(settings)
     optimizer = keras.optimizers.Adam(settings.learning_rate)
     optimizer.build(network.trainable_variables)
-    own_loss, kind = loss or loss_for(task.train.kind), task.train.kind
+    own_loss, kind = loss or loss_for(task.train.kind, settings.loss_from), task.train.kind
     train_step = _train_step(group, network, optimizer, settings.clip_norm, own_loss, kind)
-    forward = tf.function(lambda frames: network(frames, training=False))
+    judged = _judge(network, task, settings.loss_from)
     state = Checkpoint(network, optimizer, checkpoint, group.bytes_from_first)
     history = state.history
     last_saved = time.monotonic()
@@ -92,8 +92,7 @@ def fit(
         optimizer.learning_rate.assign(_cosine(settings.learning_rate, epoch / settings.epochs))
         loss_now, norm = _train_epoch(train_step, task.train, settings, epoch, hook)
         # All machines go by the first one's, as they may round differently.
-        validation = judge(predict(network, task.validation, forward), task.validation, task.score)
-        validation = tuple(group.from_first(np.array(validation)).tolist())
+        validation = tuple(group.from_first(np.array(judged())).tolist())
         _check_validation(validation[0], epoch)
         record = EpochRecord(loss_now, *validation, norm, time.perf_counter() - start)
         history.append(record)
@@ -106,6 +105,13 @@ def fit(
     if settings.keep == "best":
         state.restore_best()
     return history
+
+
+def _judge(network: keras.Model, task: Task, loss_from: float) -> Callable[[], tuple[float, float]]:
+    """Make what computes loss and score on the validation data of the network as it is then."""
+    forward = tf.function(lambda frames: network(frames, training=False))
+    data = task.validation
+    return lambda: judge(predict(network, data, forward), data, task.score, loss_from)
 
 
 def _group(settings: TrainingSettings) -> Group:

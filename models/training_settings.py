@@ -27,6 +27,9 @@ class TrainingSettings:
         group_lengths: whether a batch has sequences of about one length and is cut at its longest,
             which saves the steps of padding where most sequences are short; else batches are drawn
             at random and are as long as the longest sequence of all.
+        loss_from: of a sequence whose class is told, how large a share of its steps is over before
+            its loss counts; 0: every step counts, so that there is a good answer early. Where the
+            answer is wanted at the end alone, 0.75 spares the network the guessing before.
         keep: whose weights stay, those of the epoch with the lowest validation loss ("best") or of
             the last one ("last").
 
@@ -42,6 +45,7 @@ class TrainingSettings:
     seed: int = 1
     augmentation: Augmentation | None = None
     group_lengths: bool = False
+    loss_from: float = setting(0.0, ge=0, lt=1)
     keep: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:

@@ -70,6 +70,7 @@ class TrainingSection(SettingsSection):
     dropout: float = Field(0.0, ge=0, lt=1)
     keep: Literal["best", "last"] = declared(TrainingSettings, "keep")
     group_lengths: bool = declared(TrainingSettings, "group_lengths")
+    loss_from: float = declared(TrainingSettings, "loss_from")
     augmentation: AugmentationSection = AugmentationSection()
     distribute: Literal["none", "mirrored", "multi-worker"] = "none"
 

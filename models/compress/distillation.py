@@ -73,7 +73,13 @@ def distil(
     probabilities = np.mean(
         [tf.nn.softmax(predict(network, task.validation)) for network in teachers], axis=0
     )
-    pupil = _Pupil(student, teachers, distillation, loss_for(task.train.kind), settings.seed)
+    pupil = _Pupil(
+        student,
+        teachers,
+        distillation,
+        loss_for(task.train.kind, settings.loss_from),
+        settings.seed,
+    )
     history = fit(pupil, task, settings, checkpoint, progress, loss=pupil.loss)
     history.teacher_validation_score = task.score.compute(
         np.log(np.maximum(probabilities, 1e-30)), task.validation

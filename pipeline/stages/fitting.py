@@ -38,13 +38,16 @@ def tuning_settings(
         clip_norm=training.clip_norm,
         patience=patience,
         seed=network.seed,
+        loss_from=training.loss_from,
         augmentation=training.augmentation.part(Augmentation),
     )
 
 
 def tuning_facts(recipe: Recipe) -> dict[str, object]:
     """Return what a fine-tuning reads of [training]."""
-    return recipe.training.model_dump(include={"batch_size", "clip_norm", "augmentation"})
+    return recipe.training.model_dump(
+        include={"batch_size", "clip_norm", "loss_from", "augmentation"}
+    )
 
 
 def training_settings(recipe: Recipe, network: Network) -> TrainingSettings:
