@@ -92,9 +92,9 @@ def fit(
         optimizer.learning_rate.assign(_cosine(settings.learning_rate, epoch / settings.epochs))
         loss_now, norm = _train_epoch(train_step, task.train, settings, epoch, hook)
         # All machines go by the first one's, as they may round differently.
-        loss, score = group.from_first(np.array(judged())).tolist()
-        _check_validation(loss, epoch)
-        record = EpochRecord(loss_now, loss, score, norm, time.perf_counter() - start)
+        validation_loss, score = group.from_first(np.array(judged())).tolist()
+        _check_validation(validation_loss, epoch)
+        record = EpochRecord(loss_now, validation_loss, score, norm, time.perf_counter() - start)
         history.append(record)
         state.keep_if_best(epoch, record.validation_loss)
         if progress:
