@@ -99,10 +99,11 @@ def format_inspection(facts: dict[str, Any], model: StepModel) -> str:
         f"  {printable(name)}: {printable(value)}" for name, value in contract.metrics.items()
     ]
     tolerance = contract.tolerance
+    decided = tolerance.argmax_agreement
     lines.append(
         f"golden {facts['golden']['sequences']} sequences, {facts['golden']['steps']} steps; "
         f"tolerance rms {tolerance.rms:.3g}, largest {tolerance.max_abs:.3g}, "
-        f"same decision at {tolerance.argmax_agreement:.0%}"
+        + (f"same decision at {decided:.0%}" if decided else "decisions are not compared")
     )
     return "\n".join([*lines, *_automatic(facts)])
 
