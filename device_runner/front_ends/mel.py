@@ -92,7 +92,16 @@ class Mel:
     @property
     def channels(self) -> int:
         """Values of a frame."""
-        return (self.cepstra or self.mels) * (2 if self.delta_frames else 1)
+        return len(self.channel_names)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """What each value of a frame is, for people."""
+        kind = "cepstrum" if self.cepstra else "mel"
+        names = tuple(f"{kind} {number}" for number in range(1, (self.cepstra or self.mels) + 1))
+        if self.delta_frames:
+            names += tuple(f"difference of {name}" for name in names)
+        return names
 
     def describe(self) -> dict[str, Any]:
         """Describe the front end in JSON-ready words, as a model's contract keeps it."""

@@ -95,19 +95,8 @@ def load_folder(folder: Path, speaker: str, strings: dict[str, int] | None = Non
     """
     counts = strings or STRINGS
     sets = {part: _strings(folder, part, speaker, counts[part]) for part in STRINGS}
-    return Task(
-        name=f"digit-strings-{speaker}",
-        train=sets["training"],
-        validation=sets["validation"],
-        test=sets["test"],
-        labels=LABELS,
-        channels=digits.channel_names(FRONT_END),
-        units=digits.UNITS,
-        frame_period_s=FRONT_END.hop_samples / RECORDED_RATE,
-        frame_period_source="the front end's hop",
-        group_name="",  # the test data is one speaker
-        source=digits.source("its recordings joined"),
-        front_end=FRONT_END.describe(),
+    return digits.task_of_sound(
+        f"digit-strings-{speaker}", sets, LABELS, "its recordings joined", FRONT_END
     )
 
 

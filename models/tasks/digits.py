@@ -12,9 +12,8 @@ Frames are mel energies less their running mean, and their differences: four spe
 microphones are few, and what a voice and a room add to all frames is taken off so. As in
 :mod:`models.tasks.keywords`, each clip follows another one of the same speaker, because the front
 end is never fresh on a device, and all is heard in a little noise, because no room is silent.
-Training hears each recording several times, each time at another
-speed (higher and lower with it, as other people's voices are), through another filter and in other
-noise.
+Training hears each recording several times, each time at another speed (higher and lower with it,
+as other people's voices are), through another filter and in other noise.
 """
 
 from __future__ import annotations
@@ -58,10 +57,8 @@ FILTER_TAPS = 129
 GAIN_DB = (-10.0, 6.0)
 SIGNAL_TO_NOISE_DB = (10.0, 40.0)
 COLOURS = (-0.3, 0.97)
-# Validation and test data have noise, too: in digital silence the running mean would fall to where
-# no microphone ever is.
+# Validation and test data have noise, too: no room is silent.
 QUIET_DB = (25.0, 40.0)
-UNITS = "logarithm of mel energy, less its running mean"
 SEED = 22
 _FILE_NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
 
@@ -166,33 +163,33 @@ def load_folder(folder: Path, speaker: str) -> Task:
         part: _sequences(folder, part, [one for one in recordings if one.speaker in speakers])
         for part, speakers in speaker_parts(speaker).items()
     }
+    return task_of_sound(f"digits-{speaker}", sets, LABELS, "its recordings", FRONT_END)
+
+
+def task_of_sound(
+    name: str, sets: dict[str, SequenceSet], labels: tuple[str, ...], what: str, front_end: Mel
+) -> Task:
+    """Make a task on frames of the data set.
+
+    Args:
+        sets: of "training", "validation" and "test".
+        what: was made of the data set, for people.
+        front_end: what made the frames.
+    """
     return Task(
-        name=f"digits-{speaker}",
+        name=name,
         train=sets["training"],
         validation=sets["validation"],
         test=sets["test"],
-        labels=LABELS,
-        channels=channel_names(FRONT_END),
-        units=UNITS,
-        frame_period_s=FRONT_END.hop_samples / RECORDED_RATE,
+        labels=labels,
+        channels=front_end.channel_names,
+        units="logarithm of mel energy, less its running mean",
+        frame_period_s=front_end.hop_samples / front_end.sample_rate,
         frame_period_source="the front end's hop",
         group_name="",  # the test data is one speaker
-        source=source("its recordings"),
-        front_end=FRONT_END.describe(),
-    )
-
-
-def channel_names(front_end: Mel) -> tuple[str, ...]:
-    """Name the values of a frame that has differences."""
-    mels = tuple(f"mel {number}" for number in range(1, front_end.mels + 1))
-    return (*mels, *(f"difference of {mel}" for mel in mels))
-
-
-def source(what: str) -> str:
-    """Say where data of a task comes from that was made of the data set."""
-    return (
-        f"Free Spoken Digit Dataset (Z. Jackson et al.), CC BY-SA 4.0, {what}; read from the "
-        f"folder in {FOLDER_VARIABLE}"
+        source=f"Free Spoken Digit Dataset (Z. Jackson et al.), CC BY-SA 4.0, {what}; read from "
+        f"the folder in {FOLDER_VARIABLE}",
+        front_end=front_end.describe(),
     )
 
 

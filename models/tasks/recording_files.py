@@ -233,7 +233,7 @@ def _read_wav(path: Path, settings: FolderSettings) -> list[Rows]:
     spoken = np.rint(np.clip(sound, -1, 1) * 32767).astype(np.int16)
     made = front_ends.sound_front_end(description)
     frames = list(made.frames([spoken])) if made else []
-    names = _sound_channels(description)
+    names = _sound_channels(settings)
     count = len(names)
     return [
         Rows(
@@ -245,19 +245,14 @@ def _read_wav(path: Path, settings: FolderSettings) -> list[Rows]:
     ]
 
 
-def _sound_channels(description: dict[str, Any]) -> tuple[str, ...]:
-    count = description.get("cepstra") or description.get("mels") or log_mel.CHANNELS
-    kind = "cepstrum" if description.get("cepstra") else "mel"
-    names = tuple(f"{kind} {number}" for number in range(1, count + 1))
-    if description.get("delta_frames"):
-        names += tuple(f"difference of {name}" for name in names)
-    return names
-
-
 def sound_front_end(settings: FolderSettings) -> dict[str, Any]:
     """Describe what makes frames of sound, as a model's contract keeps it."""
     if settings.front_end == log_mel.KIND:
         return log_mel.describe(settings.every)
+    return _mel(settings).describe()
+
+
+def _mel(settings: FolderSettings) -> mel.Mel:
     period_s = settings.every * EVERY_S
     return mel.Mel(
         sample_rate=settings.sample_rate,
@@ -267,7 +262,13 @@ def sound_front_end(settings: FolderSettings) -> dict[str, Any]:
         cepstra=settings.cepstra,
         mean_frames=_whole_frames(settings.mean_s, period_s),
         delta_frames=_whole_frames(settings.delta_s, period_s),
-    ).describe()
+    )
+
+
+def _sound_channels(settings: FolderSettings) -> tuple[str, ...]:
+    if settings.front_end == log_mel.KIND:
+        return tuple(f"mel {number}" for number in range(1, log_mel.CHANNELS + 1))
+    return _mel(settings).channel_names
 
 
 def _whole_frames(seconds: float, period_s: float) -> int:
