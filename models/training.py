@@ -59,7 +59,8 @@ def fit(
 
     The loss is that of every step from ``settings.loss_from`` on (so that there is a prediction
     after each), see :func:`models.losses.loss_for`. Early stopping looks at the validation data
-    alone. In the scope of a strategy of ``tf.distribute``, where the network was made, its replicas train together.
+    alone. In the scope of a strategy of ``tf.distribute``, where the network was made, its replicas
+    train together.
 
     Args:
         network: [batch, steps, channels] -> [batch, steps, outputs], logits or values; with
