@@ -25,8 +25,8 @@ from typing import Any
 
 import click
 import numpy as np
+from digits import half_interval
 from record import write_record
-from scipy import stats
 
 from device_runner.model.step_file import load_step_model
 from device_runner.stream import Stream
@@ -102,10 +102,10 @@ def means(rows: list[dict[str, Any]]) -> list[str]:
     lines = []
     for file, decoder in dict.fromkeys((row["file"], row["decoder"]) for row in rows):
         of_kind = [row for row in rows if (row["file"], row["decoder"]) == (file, decoder)]
-        errors = np.array([row["word error rate"] for row in of_kind])
+        errors = [float(row["word error rate"]) for row in of_kind]
         if len(errors) > 1:
-            half = stats.t.ppf(0.975, len(errors) - 1) * stats.sem(errors)
-            lines.append(f"{file}, {decoder}: word error rate {errors.mean():.1%} +- {half:.1%} "
+            lines.append(f"{file}, {decoder}: word error rate {np.mean(errors):.1%} "
+                         f"+- {half_interval(errors):.1%} "
                          f"over {len(errors)} speakers")  # fmt: skip
     return lines
 

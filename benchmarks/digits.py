@@ -13,14 +13,22 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from record import write_record
+from scipy import stats
 
 from convert.model_metrics import ModelMetrics
 from models.tasks.digits import SPEAKERS
 from pipeline.run import run_recipe
+
+
+def half_interval(values: Sequence[float]) -> float:
+    """Compute half the 95 % interval of a mean over people (Student's t: others would differ as
+    these do); NaN for one of them."""
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
 @click.command()
@@ -30,7 +38,7 @@ from pipeline.run import run_recipe
 @click.option("--speaker", "speakers", type=click.Choice(SPEAKERS), multiple=True, default=SPEAKERS,
               help="Test on this one; all six if left out.")  # fmt: skip
 def main(recipe: Path, runs_dir: Path, speakers: tuple[str, ...]) -> None:
-    """Print the metric of each net and scheme by speaker, and the mean."""
+    """Print the metric of each net and scheme by speaker, and the mean with its interval."""
     name, text = recipe.stem, recipe.read_text(encoding="utf-8")
     scores: dict[str, dict[str, float]] = defaultdict(dict)
     metric = ""
@@ -50,6 +58,8 @@ def main(recipe: Path, runs_dir: Path, speakers: tuple[str, ...]) -> None:
     for model, by_speaker in scores.items():
         values = [by_speaker[speaker] for speaker in speakers]
         shown = [f"{100 * value:.1f}" for value in [*values, statistics.mean(values)]]
+        if len(values) > 1:
+            shown[-1] += f" (+- {100 * half_interval(values):.1f})"
         click.echo(" | ".join([model, *shown]))
     write_record(
         name,
