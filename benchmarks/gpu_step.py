@@ -3,12 +3,12 @@
 A step is little work, and starting the GPU and waiting for it costs the same for every network:
 this shows from which size on it pays. Recurrent networks of random weights, stored in float16, are
 held to their golden sequences on both, then measured in one interleaved run, the CPU with one
-thread.
+thread. TensorRT takes the same files with --scheme float32 (tensorrt_step.py).
 
 The files are made if FOLDER lacks them, which needs TensorFlow. On a machine without it, copy the
 folder there: the measurement needs what a device has (README, "On a device").
 
-    python benchmarks/gpu_step.py [--cell CELL] [--units N]... [--folder FOLDER]
+    python benchmarks/gpu_step.py [--cell CELL] [--units N]... [--scheme SCHEME] [--folder FOLDER]
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from device_runner.stream import Stream
 from device_runner.verify import verify
 
 UNITS = (128, 512, 1024, 2048)
-# Half the file to copy, computed in float32 on both.
-SCHEME = "float16"
+# Both are computed in float32; of float16 there is half as much to copy.
+SCHEMES = ("float16", "float32")
 BACKENDS = ("litert", "litert-gpu")
 TASK = "japanese-vowels"
 # A step on a GPU takes a good part of a millisecond.
 SETTINGS = BenchSettings(steps=2_000, rounds=10)
 
 
-def make_file(cell: str, units: int, path: Path) -> None:
+def make_file(cell: str, units: int, scheme: str, path: Path) -> None:
     """Export a network of random weights."""
     from models.tensorflow_log import load_tensorflow
 
@@ -52,12 +52,13 @@ def make_file(cell: str, units: int, path: Path) -> None:
     network = architecture.build()
     network.get_layer("normalization").adapt(*task.normalization)
     path.parent.mkdir(parents=True, exist_ok=True)
-    export(network, architecture, task, SCHEME, path)
+    export(network, architecture, task, scheme, path)
 
 
 @click.command()
 @click.option("--cell", default="gru", show_default=True)
 @click.option("--units", multiple=True, type=click.IntRange(1), help=f"[default: {UNITS}]")
+@click.option("--scheme", default="float16", show_default=True, type=click.Choice(SCHEMES))
 @click.option(
     "--folder",
     default="runs/gpu-step",
@@ -66,13 +67,13 @@ def make_file(cell: str, units: int, path: Path) -> None:
     help="Where the step models are, or are put.",
 )
 @click.option("--only-export", is_flag=True, help="Make the files, measure nothing.")
-def main(cell: str, units: tuple[int, ...], folder: Path, only_export: bool) -> None:
+def main(cell: str, units: tuple[int, ...], scheme: str, folder: Path, only_export: bool) -> None:
     """Measure a step on the GPU beside the same on the CPU."""
     sizes = units or UNITS
-    files = [folder / f"{cell}-{size}-{SCHEME}.tflite" for size in sizes]
+    files = [folder / f"{cell}-{size}-{scheme}.tflite" for size in sizes]
     for size, file in zip(sizes, files, strict=True):
         if not file.exists():
-            make_file(cell, size, file)
+            make_file(cell, size, scheme, file)
     if only_export:
         return
     try:
@@ -113,7 +114,7 @@ def main(cell: str, units: tuple[int, ...], folder: Path, only_export: bool) -> 
         )
     write_record(
         "gpu_step",
-        f"{cell} of {sizes[0]} and of {sizes[-1]} units `{SCHEME}`, on {gpu.partition(' on ')[2]} "
+        f"{cell} of {sizes[0]} and of {sizes[-1]} units `{scheme}`, on {gpu.partition(' on ')[2]} "
         f"against one core of {describe_machine()['model']}",
         rows,
         p50=f"{rows[0]['ratio']:.3g} x and {rows[-1]['ratio']:.3g} x",

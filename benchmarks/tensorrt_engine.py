@@ -238,10 +238,14 @@ def build_engine(model: StepModel, cublas: bool = False) -> Any:
     Raises:
         BadModelError: TensorRT does not take the model, or cannot build an engine.
         NotExportableError: it has no ONNX form.
+        MissingRuntimeError: TensorRT is missing, or does not start on this GPU.
     """
     tensorrt = import_tensorrt()
     log = tensorrt.Logger(tensorrt.Logger.WARNING)
-    builder = tensorrt.Builder(log)
+    try:
+        builder = tensorrt.Builder(log)
+    except TypeError as error:  # what its binding makes of "no builder"
+        raise MissingRuntimeError("TensorRT does not start here; its log says why") from error
     # Without a meaning since TensorRT 10, where every network has its batch among its axes.
     explicit = getattr(tensorrt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
     network = builder.create_network(0 if explicit is None else 1 << int(explicit))
