@@ -52,9 +52,15 @@ class MetricDescription:
         return f"{value:.4g} {self.unit}".rstrip()
 
     def rounded(self, value: float) -> float:
-        """Round the value to four decimals or four digits, whichever is more."""
+        """Round the value to four decimals or four digits, whichever is more.
+
+        A share has six decimals: printed in percent with one, it would be rounded twice, and 355
+        of 370 be 96.0 %, not 95.9.
+        """
         if not math.isfinite(value) or value == 0:
             return float(value)
+        if self.is_share:
+            return round(float(value), 6)
         return round(float(value), max(4, 3 - math.floor(math.log10(abs(value)))))
 
     def lost(self, value: float, reference: float) -> float:

@@ -38,10 +38,12 @@ SCHEMES: dict[str, SchemeEntry] = {
     "dynamic": SchemeEntry(
         "dynamic",
         "TFLite's dynamic range quantization",
-        "a quarter of the file, no drift, no calibration",
+        "a quarter of the weights' bytes, the state as in float, no calibration",
     ),
     "int8": SchemeEntry(
-        "int8", "Jacob et al. 2018", "smallest; fastest on most processors, not on all"
+        "int8",
+        "Jacob et al. 2018",
+        "a quarter of the weights' bytes; fastest on most processors, not on all",
     ),
     "int16x8": SchemeEntry(
         "int16x8", "TFLite's 16x8 quantization", "long memories; slow on most processors"

@@ -77,6 +77,8 @@ def test_values_are_told_with_their_unit():
     assert MAE.key == "mean_absolute_error"
     assert MAE.rounded(115.32871) == 115.3287
     assert MAE.rounded(0.00123456) == 0.001235
+    assert ACCURACY.rounded(355 / 370) == 0.959459
+    assert ACCURACY.text(ACCURACY.rounded(355 / 370)) == "95.9%"  # 96.0 if it were 0.9595
 
 
 def test_a_loss_is_a_change_for_the_worse():
