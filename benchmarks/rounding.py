@@ -1,6 +1,6 @@
 """Compensated rounding of weights beside the ways of litert-quantizer: nearest, MSE and GPTQ.
 
-Networks are trained on JapaneseVowels as recipes/schemes.toml trains them, in half the epochs, and
+Networks are trained on JapaneseVowels for 40 epochs with noise 0.7 and offset 0.5, and
 exported in each scheme with each rounding; everything else is the same. The drift from the float
 model is that over 10,000 steps of validation data without reset. Calibration has seen training data
 alone, and no rounding has a setting that was chosen by its result.
