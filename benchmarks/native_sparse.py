@@ -1,8 +1,9 @@
 """How much faster libedgestep steps a network with three of four blocks of weights zero.
 
 A block is the weights of 16 units and one input; which blocks are zero is drawn at random. (The
-pattern ``16x1`` of pruning makes others: 16 inputs of one unit.) Nanoseconds of a step of stored bytes in C, one thread, 40 inputs; medians
-of interleaved rounds of the dense and the sparse network.
+pattern ``16x1`` of pruning makes others: 16 inputs of one unit.) Nanoseconds of a step of stored
+bytes in C, one thread, 40 inputs; medians of interleaved rounds of the dense and the sparse
+network.
 
     python benchmarks/native_sparse.py [--units 128,256] [--folder F]
 """
