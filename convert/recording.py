@@ -7,7 +7,7 @@ import contextlib
 from convert.portable_kernels import PortableBackend
 from device_runner.backends import native
 from device_runner.backends.backend import Backend, LoadOptions
-from device_runner.backends.kernels import LIBEDGESTEP, PORTABLE
+from device_runner.backends.kernels import BUILT_IN, LIBEDGESTEP, PORTABLE
 from device_runner.backends.litert import load_built_in
 from device_runner.errors import BadModelError, MissingRuntimeError
 from device_runner.model.recorded_run import (
@@ -42,7 +42,7 @@ def record_run(stream: Stream) -> RecordedRun | None:
         if all(spec.dtype != "int16" for spec in (*contract.outputs, *contract.states)):
             with quiet():
                 plain = load_built_in(model)
-            summaries[plain.kernels or "built-in"] = summarize(contract, replay(contract, plain))
+            summaries[BUILT_IN] = summarize(contract, replay(contract, plain))
             for kernels, load in ((LIBEDGESTEP, _libedgestep), (PORTABLE, PortableBackend)):
                 with contextlib.suppress(BadModelError, MissingRuntimeError):
                     summaries[kernels] = summarize(contract, replay(contract, load(model)))

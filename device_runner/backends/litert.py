@@ -7,7 +7,7 @@ from typing import Any
 
 from device_runner.backends.backend import LoadOptions, distribution_version
 from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
-from device_runner.backends.kernels import built_in, xnnpack_of_litert
+from device_runner.backends.kernels import xnnpack_of_litert
 from device_runner.errors import MissingRuntimeError, one_line
 from device_runner.model.step_file import StepModel
 
@@ -23,14 +23,14 @@ def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
 def load_built_in(model: StepModel) -> InterpreterBackend:
     """Load an integer step model with LiteRT's built-in kernels, without XNNPACK.
 
-    They give the bits of the older, small runtime.
+    They nearly always give the bits of the older, small runtime (device_runner.backends.kernels).
     """
     module = interpreter_module()
     plain = functools.partial(
         module.Interpreter,
         experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
-    return load_interpreter(NAME, probe(), plain, model, LoadOptions(), built_in())
+    return load_interpreter(NAME, probe(), plain, model, LoadOptions())
 
 
 def probe() -> str:

@@ -6,7 +6,6 @@ from typing import Any
 
 from device_runner.backends.backend import LoadOptions, distribution_version
 from device_runner.backends.interpreter import InterpreterBackend, load_interpreter
-from device_runner.backends.kernels import built_in_of_tflite_runtime
 from device_runner.errors import MissingRuntimeError, one_line
 from device_runner.model.step_file import StepModel
 
@@ -16,8 +15,7 @@ NAME = "tflite-runtime"
 def load(model: StepModel, options: LoadOptions) -> InterpreterBackend:
     """Load a step model with tflite-runtime's interpreter."""
     version, interpreter = probe(), interpreter_module().Interpreter
-    kernels = built_in_of_tflite_runtime(version)
-    return load_interpreter(NAME, version, interpreter, model, options, kernels)
+    return load_interpreter(NAME, version, interpreter, model, options)
 
 
 def probe() -> str:
