@@ -260,7 +260,7 @@ def _numbers(given: Any, item: InputShape, source: str) -> NDArray[Any]:
     if values.shape[1:] != item.shape:
         raise CalibrationError(
             f"{source}: a sequence of shape {values.shape} does not fit the input "
-            f"'{item.name}', which takes {_size(item)} a step"
+            f"'{item.name}', which takes {_size(item)} {_how_often(item)}"
         )
     if (step := _first(~np.isfinite(values))) is not None:
         raise CalibrationError(
@@ -299,6 +299,12 @@ def _first(wrong: NDArray[Any]) -> int | None:
 
 def _axes(item: InputShape) -> str:
     return "channels" if len(item.shape) == 1 else ", ".join(map(str, item.shape))
+
+
+def _how_often(item: InputShape) -> str:
+    if not item.constant:
+        return "a step"
+    return f"that stay for a whole sequence: give [sequences, {', '.join(map(str, item.shape))}]"
 
 
 def _size(item: InputShape) -> str:

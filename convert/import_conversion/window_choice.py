@@ -14,6 +14,7 @@ from convert.errors import ConvertError, UnsupportedLayerError, WindowOptionErro
 from convert.importers.imported import ImportedModel
 from convert.step.step_graph import Kind, StepGraph
 from convert.step.whole_window import whole_window_graph
+from device_runner.errors import one_line
 from device_runner.model.window import LONGEST_WINDOW, MOST_LANES, Window, lanes_needed
 
 
@@ -85,6 +86,11 @@ def choose_meaning(imported: ImportedModel, wish: WindowWish) -> Meaning:
         graph = whole_window_graph(imported.whole, steps)
     except ConvertError as error:
         raise type(error)(f"{reason}; {error.message}") from error
+    except (ValueError, TypeError, NotImplementedError) as error:
+        # What a framework says of a model that it cannot build anew, as all its steps at once.
+        raise UnsupportedLayerError(
+            f"{reason}; nor can it be computed over {steps} steps at once ({one_line(error)})"
+        ) from error
     return Meaning(graph, Window(steps, hop, 0), reason)
 
 

@@ -32,7 +32,9 @@ from models.tensorflow_log import quiet
 
 
 def whole_keras_model(original: Any, tokens: Collection[str], names: Names) -> WholeModel | None:
-    """Describe a loaded model of tf_keras or of Keras 3; None if its frames have no fixed shape.
+    """Describe a loaded model of tf_keras or of Keras 3; None if it cannot be computed alone.
+
+    That is if its frames have no fixed shape, or a layer runs along the batch (time_major).
 
     Args:
         tokens: names of the input layers whose ids an Embedding reads.
@@ -41,6 +43,8 @@ def whole_keras_model(original: Any, tokens: Collection[str], names: Names) -> W
     if not original.inputs or any(None in tuple(item.shape)[2:] for item in original.inputs):
         return None
     layers = list(original._flatten_layers(include_self=False))
+    if any(getattr(layer, "time_major", False) for layer in layers):
+        return None
     sizes = [layer.input_dim for layer in layers if type(layer).__name__.endswith("Embedding")]
     vocabulary = min(sizes, default=None)
     return WholeModel(

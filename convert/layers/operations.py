@@ -235,6 +235,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(shapes.softmax, ("nn.softmax",), ("Softmax",)),
     Operation(shapes.log_softmax, ("nn.log_softmax", "math.log_softmax"), ("LogSoftmax",)),
     Operation(shapes.mean, ("math.reduce_mean",), ("Mean",)),
+    Operation(shapes.variance, ("math.reduce_variance",), ("Var",)),
+    Operation(shapes.deviation, ("math.reduce_std",), ("Std",)),
     Operation(shapes.total, ("math.reduce_sum",), ("Sum",)),
     Operation(shapes.largest, ("math.reduce_max",), ("Max",)),
     Operation(shapes.smallest, ("math.reduce_min",), ("Min",)),

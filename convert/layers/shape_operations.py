@@ -149,7 +149,14 @@ def _mean_within(value: tf.Tensor, axes: list[int]) -> tf.Tensor:
     return tf.reduce_sum(value, axes, keepdims=True) * (1 / count)
 
 
+def _variance_within(value: tf.Tensor, axes: list[int]) -> tf.Tensor:
+    from_mean = value - _mean_within(value, axes)
+    return _mean_within(from_mean * from_mean, axes)
+
+
 mean = _reduction(_mean_within, _mean_of_steps)
+variance = _reduction(_variance_within, None)
+deviation = _reduction(lambda value, axes: tf.sqrt(_variance_within(value, axes)), None)
 total = _reduction(
     lambda value, axes: tf.reduce_sum(value, axes, keepdims=True), _running("sum", tf.add, 0.0)
 )

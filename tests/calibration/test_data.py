@@ -37,6 +37,12 @@ def test_several_inputs_of_which_one_stays(tmp_path):
     np.testing.assert_array_equal(sequences[1]["place"], np.repeat(places[1:2], 6, 0))
 
 
+def test_what_stays_for_a_sequence_has_no_steps(tmp_path):
+    np.savez(tmp_path / "d.npz", x=FRAMES, place=np.ones((4, 6, 2)))
+    with pytest.raises(CalibrationError, match=r"whole sequence: give \[sequences, 2\]"):
+        load_sequences(str(tmp_path / "d.npz"), BOTH)
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_tables_are_cut_at_their_sequence_column(tmp_path, suffix):
     pandas = pytest.importorskip("pandas")

@@ -142,8 +142,6 @@ def _cell(call: Call, direction: int) -> CellStep:
             _f(both if after else both.sum(0)), function, gate, after,
         )  # fmt: skip
         return gru_cell(cell)
-    if call.optional(7) is not None and np.any(call.constant(7)[direction]):
-        raise call.refusal("has peepholes, which are not stepped; train it without")
     order = np.concatenate([np.arange(n * units, (n + 1) * units) for n in LSTM_ORDER])
     cell = Cell(
         call.node.described, units, _f(kernel[:, order]), _f(recurrent_kernel[:, order]),
@@ -154,17 +152,32 @@ def _cell(call: Call, direction: int) -> CellStep:
     last = _activation(call, 2, "Tanh", direction, clipped=False)
     names = [str(name).lower() for name in call.attribute("activations") or []]
     alike = len(names) < 3 or names[3 * direction + 1] == names[3 * direction + 2]
-    if alike and not call.attribute("clip") and not call.attribute("input_forget"):
+    peepholes = _peepholes(call, direction, units)
+    coupled = bool(call.attribute("input_forget", 0))
+    if alike and not call.attribute("clip") and not coupled and peepholes is None:
         return lstm_cell(cell)
-    return _general_lstm(cell, last, bool(call.attribute("input_forget", 0)))
+    return _general_lstm(cell, last, coupled, peepholes)
+
+
+def _peepholes(call: Call, direction: int, units: int) -> NDArray[Any] | None:
+    """Return what the gates i, o and f read of the LSTM's c, [3, units]; None if nothing."""
+    if call.optional(7) is None or not np.any(call.constant(7)[direction]):
+        return None
+    weights = call.constant(7)[direction]
+    if weights.shape != (3 * units,):
+        raise call.refusal("has peepholes that do not fit its weights")
+    return _f(weights.reshape(3, units))
 
 
 def _f(array: Any) -> NDArray[Any]:
     return np.ascontiguousarray(array, np.float32)
 
 
-def _general_lstm(cell: Cell, last: Any, coupled: bool) -> CellStep:
-    """Step an LSTM with another activation of the state, or with coupled gates (f = 1 - i)."""
+def _general_lstm(cell: Cell, last: Any, coupled: bool, peepholes: NDArray[Any] | None) -> CellStep:
+    """Step an LSTM that Keras has not.
+
+    It has another activation of the state, coupled gates (f = 1 - i), or gates that read c
+    (Gers, Schraudolph & Schmidhuber 2002): i and f the old one, o the new one."""
     gate, function, last = map(
         activations.step_form, (cell.recurrent_activation, cell.activation, last)
     )
@@ -173,9 +186,13 @@ def _general_lstm(cell: Cell, last: Any, coupled: bool) -> CellStep:
         h, c = states
         given = product(x, cell.kernel, cell.bias) + tf.matmul(h, cell.recurrent_kernel)
         i, f, candidate, o = tf.split(given, 4, axis=-1)
+        if peepholes is not None:
+            i, f = i + peepholes[0] * c, f + peepholes[2] * c
         entry = gate(i)
         kept = 1.0 - entry if coupled else gate(f)
         c = kept * c + entry * function(candidate)
+        if peepholes is not None:
+            o = o + peepholes[1] * c
         h = gate(o) * last(c)
         return h, (h, c)
 

@@ -101,6 +101,13 @@ def test_an_original_with_fixed_steps_gets_free_ones(tmp_path):
     assert imported.reference([x[:, :7]])[0].shape == (1, 7, 2)
 
 
+def test_time_in_front_of_the_batch_is_refused_in_a_window_too(tmp_path):
+    lstm = keras.layers.LSTM(4, time_major=True, return_sequences=True)
+    keras.Sequential([keras.layers.InputLayer((12, 3)), lstm]).save(tmp_path / "m.h5")
+    with pytest.raises(UnsupportedLayerError, match="time axis first"):
+        import_model(tmp_path / "m.h5")
+
+
 def test_padding_has_a_stated_meaning(tmp_path):
     (architecture,) = (a for a in QUICK_ONES if a.name == "character model, masked")
     imported = import_model(*saved(architecture, tmp_path))

@@ -50,6 +50,15 @@ def test_attributes_of_a_recurrence_are_kept(kind, attributes):
     assert largest_error(imported_graph(networks.sequence(kind, **attributes), "net")) < 1e-5
 
 
+def test_gates_may_read_the_state_through_peepholes():
+    made = networks.sequence("LSTM", activations=["Sigmoid", "Tanh", "Softsign"])
+    made.graph.node[1].input.extend(["", "", "", "P"])
+    peepholes = networks.values(7, 1, 3 * networks.UNITS)
+    made.graph.initializer.append(onnx.numpy_helper.from_array(peepholes, "P"))
+    onnx.checker.check_model(made)
+    assert largest_error(imported_graph(made, "net")) < 1e-5
+
+
 CONV = networks.node("Conv", "xc K1 k1", "a")
 
 

@@ -45,6 +45,8 @@ NAMES = {
     "split": (_OPS.split, tf.split),
     "unstack": (_OPS.unstack, tf.unstack),
     "mean": (_OPS.mean, tf.reduce_mean),
+    "var": (_OPS.var, tf.math.reduce_variance),
+    "std": (_OPS.std, tf.math.reduce_std),
     "sum": (_OPS.sum, tf.reduce_sum),
     "max": (_OPS.max, tf.reduce_max),
     "matmul": (_OPS.matmul, tf.matmul),
@@ -83,6 +85,10 @@ STEPS = {
     "unstacked": lambda f, x, h: f.stack(f.unstack(h, axis=-1)[::-1], -1) + x,
     "centred": lambda f, x, h: (
         (x - f.mean(x, -1, keepdims=True)) / f.sum(f.exp(h), 2, keepdims=True)
+    ),
+    "spread": lambda f, x, h: (
+        (x - f.mean(x, -1, keepdims=True)) / f.std(h, -1, keepdims=True)
+        + f.var(x, 2, keepdims=True)
     ),
     "mean of channels": lambda f, x, h: f.expand_dims(f.mean(x, -1), -1) * h,
     "matrix": lambda f, x, h: f.matmul(h, f.constant(MATRIX)),
