@@ -33,9 +33,9 @@ def _check_time(layer: keras.layers.Layer, node: Any) -> None:
         for shape in shapes:
             if not has_time(shape) and len(shape) > 2 and shape[1] != 1:
                 raise UnsupportedLayerError(
-                    f"{described(layer)} joins each step with one of {shape[1]} steps that are made "
-                    "of another value (RepeatVector, Reshape); give that value as an input of "
-                    "every step"
+                    f"{described(layer)} joins each step with one of {shape[1]} that are made of "
+                    "another value (RepeatVector, Reshape); give that value as an input of every "
+                    "step"
                 )
 
 

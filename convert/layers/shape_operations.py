@@ -185,6 +185,8 @@ def concatenation(call: OperationCall) -> StepRule:
     axis = _step_axis(call, out, call.option("axis", default=-1 if "tf." in call.function else 0))
     if axis is None:
         raise call.refused(f"joins along time, {MIXES}")
+    for number in numbers:
+        _check_time(call, call.shapes[number], out)
 
     def step(*tensors: Any) -> Any:
         if axis != 1 or len(step_axes(out)) != 1:

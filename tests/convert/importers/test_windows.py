@@ -108,3 +108,20 @@ def test_an_output_for_every_step_is_compared_as_before(tmp_path):
     conversion = prepare(import_model(tmp_path / "model.keras"), Facts(), _sequences(2, 20))
     assert conversion.window is None
     assert conversion.proof.startswith("stepped it computes what the original does")
+
+
+@pytest.mark.parametrize("kind", ["layer", "function", "product"])
+def test_a_repeated_static_input_is_joined_within_its_window(tmp_path, kind):
+    layers = keras3.layers
+    x, site = keras3.Input((12, 3), name="frames"), keras3.Input((3,), name="site")
+    repeated = layers.RepeatVector(12)(site)
+    joined = {
+        "layer": lambda: layers.Concatenate()([x, repeated]),
+        "function": lambda: keras3.ops.concatenate([x, repeated], -1),
+        "product": lambda: x * repeated,
+    }[kind]()
+    keras3.Model([x, site], layers.GRU(4)(joined)).save(tmp_path / "m.keras")
+    imported = import_model(tmp_path / "m.keras", whole=True)
+    assert imported.graph is None
+    assert imported.whole is not None
+    assert imported.window == 12
