@@ -1,12 +1,13 @@
 """Steps a second of many independent streams on one model: throughput beside latency.
 
-Four ways to step N streams: one after another in one thread, each with a model loaded for it; the
-same on one loaded model, whose state is exchanged (``Streams``); shared among as many threads as
-there are cores (libedgestep lets other threads run while it steps); and as the rows of one call of
-a file that takes N rows (:mod:`convert.rows`), on libedgestep and on LiteRT, in one thread, or on
-a GPU: ``--rows-on litert-gpu`` and, for float32 models, ``--rows-on tensorrt``. Every row is held
-against the golden sequences first. A round steps every stream once; ways and numbers take turns.
-The figure is that of the fastest round, as other work on the machine only takes away.
+Ways to step N streams: one after another in one thread, each with a model loaded for it; the same
+on one loaded model, whose state is exchanged (``Streams``); the first shared among as many threads
+as there are cores; as the rows of one call of a file that takes N rows (:mod:`convert.rows`), on
+libedgestep and on LiteRT; and as such calls in as many threads as there are cores, each with a
+share of the rows. On a GPU there are rows alone: ``--rows-on litert-gpu`` and, for float32 models,
+``--rows-on tensorrt``. Every row is held against the golden sequences first. A round steps every
+stream once; ways and numbers take turns. The figure is that of the fastest round, as other work on
+the machine only takes away.
 
 Without files, networks of 40 inputs with random weights are measured.
 
@@ -56,44 +57,54 @@ def stored_frames(model: StepModel, count: int) -> NDArray[np.generic]:
     return generator.normal(size=shape).astype(spec.dtype)
 
 
-def in_turn(model: StepModel, count: int, threads: int, one_model: bool = False) -> Way:
+def in_turn(model: StepModel, count: int, threads: int = 1, one_model: bool = False) -> Way:
     """Step streams one after another, shared among threads, or on one loaded model."""
     shared = Streams(model) if one_model else None
     streams = [(shared.open() if shared else Stream(model)).step_bytes for _ in range(count)]
     frames = [frame.tobytes() for frame in stored_frames(model, count)]
-    shares = [list(zip(streams, frames, strict=True))[start::threads] for start in range(threads)]
+    pairs = list(zip(streams, frames, strict=True))
+    return at_once([_steps_of(pairs[start::threads]) for start in range(threads)])
 
-    def steps_of(share: list[tuple[Callable[[bytes], bytes], bytes]], steps: int) -> None:
-        for _ in range(steps):
-            for step, frame in share:
-                step(frame)
 
+def in_rows(model: StepModel, count: int, backend: str, threads: int = 1) -> Way:
+    """Step streams as the rows of one call, or of one call a thread.
+
+    Raises:
+        VerificationError: a row computes something else than the model.
+    """
+    each = count // threads
+    rows = with_rows(model, each) if each > 1 else model
+    ways = []
+    for _ in range(threads):
+        stream = _on_tensorrt(rows) if backend == "tensorrt" else Stream(rows, backend)
+        found = verify(stream)
+        if found.failure:
+            raise found.error(model.path)
+        parts = [frame.tobytes() for frame in stored_frames(model, each)]
+        ways.append(_steps_of([(stream.step_bytes, join_rows(parts, model.contract.inputs))]))
+    return at_once(ways)
+
+
+def _steps_of(pairs: list[tuple[Callable[[bytes], bytes], bytes]]) -> Way:
     def steps(count: int) -> None:
-        if threads == 1:
-            steps_of(shares[0], count)
-            return
-        workers = [threading.Thread(target=steps_of, args=(share, count)) for share in shares]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        for _ in range(count):
+            for step, frame in pairs:
+                step(frame)
 
     return steps
 
 
-def in_rows(model: StepModel, count: int, backend: str) -> Way:
-    """Step streams as the rows of one call; VerificationError if a row computes something else."""
-    rows = with_rows(model, count) if count > 1 else model
-    stream = _on_tensorrt(rows) if backend == "tensorrt" else Stream(rows, backend)
-    found = verify(stream)
-    if found.failure:
-        raise found.error(model.path)
-    parts = [frame.tobytes() for frame in stored_frames(model, rows.contract.rows)]
-    frame, step = join_rows(parts, model.contract.inputs), stream.step_bytes
+def at_once(ways: list[Way]) -> Way:
+    """Go several ways, each in a thread of its own."""
+    if len(ways) == 1:
+        return ways[0]
 
     def steps(count: int) -> None:
-        for _ in range(count):
-            step(frame)
+        workers = [threading.Thread(target=way, args=(count,)) for way in ways]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
 
     return steps
 
@@ -161,15 +172,18 @@ def measure(models: list[StepModel], rounds: int, rows_on: Sequence[str], only_r
         name = model.path.stem
         for count in STREAMS:
             if not only_rows:
-                ways[name, "in turn, a model each", count] = in_turn(model, count, 1)
+                ways[name, "in turn, a model each", count] = in_turn(model, count)
                 ways[name, "in turn, one loaded model", count] = in_turn(model, count, 1, True)
                 if count >= cores > 1:
-                    ways[name, f"{cores} threads", count] = in_turn(model, count, cores)
+                    ways[name, f"in turn, {cores} threads", count] = in_turn(model, count, cores)
             for backend in rows_on:
                 # On the CPU, one row is a stream in turn.
                 if count > 1 or only_rows or backend in ON_GPU:
                     how = f"rows of one call, {backend}"
                     ways[name, how, count] = in_rows(model, count, backend)
+                if backend in ON_CPU and cores > 1 and count % cores == 0:
+                    how = f"rows of a call a thread, {cores} threads, {backend}"
+                    ways[name, how, count] = in_rows(model, count, backend, cores)
     found: dict[tuple[str, str, int], list[float]] = {key: [] for key in ways}
     for _ in range(rounds):
         for key, way in ways.items():
