@@ -1,9 +1,8 @@
 """How much faster libedgestep steps a network with three of four blocks of weights zero.
 
-A block is the weights of 16 units and one input; which blocks are zero is drawn at random. (The
-pattern ``16x1`` of pruning makes others: 16 inputs of one unit.) Nanoseconds of a step of stored
-bytes in C, one thread, 40 inputs; medians of interleaved rounds of the dense and the sparse
-network.
+A block is the weights of 16 units and one input, as the pattern ``1x16`` of pruning makes them;
+which blocks are zero is drawn at random. Nanoseconds of a step of stored bytes in C, one thread, 40
+inputs; medians of interleaved rounds of the dense and the sparse network.
 
     python benchmarks/native_sparse.py [--units 128,256] [--folder F]
 """
@@ -44,7 +43,7 @@ def write_sparse(path: Path) -> Path:
             kept = chance.random((tensor.shape[0] // BLOCK, tensor.shape[1])) < KEPT
             weights = stored.reshape(tensor.shape) * np.repeat(kept, BLOCK, 0).astype(tensor.dtype)
             data[begin + start : begin + start + size] = weights.tobytes()
-    sparse = path.with_name(f"{path.stem}-16x1.tflite")
+    sparse = path.with_name(f"{path.stem}-1x16.tflite")
     sparse.write_bytes(data)
     return sparse
 

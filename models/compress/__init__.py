@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from models.compress.compressed import Compressed
     from models.network import Architecture
 
-#: By a pattern of zeros: how many inputs of one output belong together.
-PATTERNS = {"single": 1, "2:4": 4, "16x1": 16}
+#: By a pattern of zeros: how many inputs and outputs of a matrix belong together.
+PATTERNS = {"single": (1, 1), "2:4": (4, 1), "16x1": (16, 1), "1x16": (1, 16)}
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class PruneSettings:
     """
 
     sparsity: float | None = setting(None, gt=0, lt=1)
-    pattern: Literal["single", "2:4", "16x1"] = "single"
+    pattern: Literal["single", "2:4", "16x1", "1x16"] = "single"
     keep: int | float | None = setting(None, gt=0)
     keep_inputs: int | float | None = setting(None, gt=0)
     rounds: int = setting(3, ge=1)

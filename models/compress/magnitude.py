@@ -6,10 +6,11 @@ magnitude-pruned model is no faster. Kernels that skip zeros want them in a patt
 - ``single``: anywhere;
 - ``2:4``: two of every four weights of one output that follow each other along the inputs
   (A. Mishra et al., "Accelerating sparse deep neural networks", 2021);
-- ``16x1``: runs of 16 inputs of one output, kept or dropped as a whole. Keras' matrices are
-  [inputs, outputs], so this is TFMOT's block (16, 1); its (1, 16) would run along the outputs.
+- ``16x1``: runs of 16 inputs of one output, kept or dropped as a whole;
+- ``1x16``: runs of 16 outputs of one input, which libedgestep skips.
 
-A matrix whose inputs do not divide into the pattern (the input kernel of a few sensor channels)
+Blocks are named as Keras' matrices lie, [inputs, outputs], and as TFMOT's ``block_size``. A matrix
+that does not divide into the pattern (the input kernel of a few sensor channels into ``16x1``)
 stays dense.
 
 Source: M. Zhu and S. Gupta, "To prune, or not to prune" (2017), as implemented by TFMOT.
@@ -43,7 +44,10 @@ MASK_UPDATE_STEPS = 5
 PATTERN_ARGUMENTS: dict[str, dict[str, Any]] = {
     "single": {},
     "2:4": {"sparsity_m_by_n": (2, 4)},
-    "16x1": {"block_size": (16, 1), "block_pooling_type": "AVG"},
+    **{
+        name: {"block_size": PATTERNS[name], "block_pooling_type": "AVG"}
+        for name in ("16x1", "1x16")
+    },
 }
 
 
@@ -108,7 +112,7 @@ def _wrapped(network: keras.Model, settings: PruneSettings, ramp: int) -> keras.
     """The network in TFMOT's wrappers, with its own weights; the sparsity is reached after ``ramp``
     batches."""
     check_pattern(network, settings.pattern)
-    together = PATTERNS[settings.pattern]
+    block = PATTERNS[settings.pattern]
     schedule = tfmot.sparsity.keras.PolynomialDecay(
         0.0, settings.sparsity or 0.0, begin_step=0, end_step=ramp, frequency=MASK_UPDATE_STEPS
     )
@@ -117,7 +121,7 @@ def _wrapped(network: keras.Model, settings: PruneSettings, ramp: int) -> keras.
         if not isinstance(layer, Recurrence):
             return layer.__class__.from_config(layer.get_config())
         copy = Recurrence.from_config(layer.get_config())
-        copy.get_prunable_weights = lambda: _dividing(copy, together)
+        copy.get_prunable_weights = lambda: _dividing(copy, block)
         return tfmot.sparsity.keras.prune_low_magnitude(
             copy, pruning_schedule=schedule, **PATTERN_ARGUMENTS[settings.pattern]
         )
@@ -131,28 +135,33 @@ def _wrapped(network: keras.Model, settings: PruneSettings, ramp: int) -> keras.
 
 def check_pattern(network: keras.Model, pattern: str) -> None:
     """Raise ModelsError where no matrix of the network divides into the pattern."""
-    together = PATTERNS[pattern]
-    if not any(_dividing(layer, together) for layer in recurrences(network)):
-        raise ModelsError(f"no matrix has two or more times {together} inputs, as {pattern} needs")
+    block = PATTERNS[pattern]
+    if not any(_dividing(layer, block) for layer in recurrences(network)):
+        needed = f"{block[1]} outputs" if block[1] > 1 else f"{block[0]} inputs"
+        raise ModelsError(f"no matrix has two or more times {needed}, as {pattern} needs")
 
 
-def _dividing(layer: Recurrence, together: int) -> list[tf.Variable]:
-    """The matrices whose inputs divide into groups of ``together``."""
-    # TFMOT cannot take a matrix with a single row of blocks.
+def _dividing(layer: Recurrence, block: tuple[int, int]) -> list[tf.Variable]:
+    """The matrices that divide into blocks of so many inputs and outputs."""
+    # TFMOT cannot take a matrix with a single row or column of blocks.
     return [
         weight
         for weight in layer.cell.get_prunable_weights()
-        if weight.shape[0] % together == 0 and weight.shape[0] // together > 1
+        if all(
+            size % side == 0 and size // side > 1
+            for size, side in zip(weight.shape, block, strict=True)
+        )
     ]
 
 
 def pattern_holds(matrix: NDArray[Any], pattern: str) -> bool:
     """Tell whether the zeros of a matrix [inputs, outputs] lie as a pattern wants them."""
-    together = PATTERNS[pattern]
-    groups = (matrix != 0).reshape(-1, together, matrix.shape[1]).sum(1)
+    tall, wide = PATTERNS[pattern]
+    rows, columns = matrix.shape
+    groups = (matrix != 0).reshape(rows // tall, tall, columns // wide, wide).sum((1, 3))
     if pattern == "2:4":
         return bool((groups <= 2).all())
-    return bool(np.isin(groups, (0, together)).all())
+    return bool(np.isin(groups, (0, tall * wide)).all())
 
 
 def _short_name(weight: tf.Variable) -> str:
