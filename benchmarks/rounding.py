@@ -1,9 +1,10 @@
 """Compensated rounding of weights beside the ways of litert-quantizer: nearest, MSE and GPTQ.
 
-Networks are trained on JapaneseVowels for 40 epochs with noise 0.7 and offset 0.5, and
-exported in each scheme with each rounding; everything else is the same. The drift from the float
-model is that over 10,000 steps of validation data without reset. Calibration has seen training data
-alone, and no rounding has a setting that was chosen by its result.
+Networks are trained on JapaneseVowels for 40 epochs with noise 0.3 and offset 0.25, which were
+chosen inside the training data, and exported in each scheme with each rounding; everything else is
+the same. The drift from the float model is that over 10,000 steps of validation data without reset.
+Calibration has seen training data alone, and no rounding has a setting that was chosen by its
+result.
 
 litert-quantizer's GPTQ asks for second moments of a product's inputs. Its own calibration runs a
 signature on single inputs; here it gets those of the roll-out, in which the state is carried along,
@@ -97,7 +98,7 @@ def run_seed(
     task = load_task(TASK)
     keras.utils.set_random_seed(seed)
     architecture = Architecture(
-        cell, (units,), len(task.channels), len(task.labels), input_noise=0.7, input_offset=0.5
+        cell, (units,), len(task.channels), len(task.labels), input_noise=0.3, input_offset=0.25
     )
     network = architecture.build()
     network.get_layer("normalization").adapt(*task.normalization)
