@@ -89,6 +89,20 @@ def _difference(own: Stream, other: Stream) -> float:
     return error
 
 
+def write_ratios(version: str, gpu: str, rows: list[dict[str, Any]]) -> None:
+    """Write the steps, recorded as graphs, relative to LiteRT's on the CPU."""
+    ratios = {row["file"].partition(".")[0]: row["graph_p50"] / row["litert_p50"] for row in rows}
+    best, worst = min(ratios, key=ratios.__getitem__), max(ratios, key=ratios.__getitem__)
+    write_record(
+        "tensorrt_step",
+        f"{best} and {worst}, the best and the worst of {len(rows)}, in TensorRT {version} on "
+        f"{gpu} against one core of {describe_machine()['model']}",
+        rows,
+        p50=f"{ratios[best]:.2g} x and {ratios[worst]:.2g} x",
+        score=f"the same outputs to {max(max(row['errors'].values()) for row in rows):.0e}",
+    )
+
+
 @click.command(help=__doc__)
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--steps", default=5000, show_default=True, type=click.IntRange(1000))
@@ -126,7 +140,8 @@ def main(files: tuple[Path, ...], steps: int, seconds: float, cublas: bool) -> N
         shown = " | ".join("" if value is None else f"{value:.1f}" for value in times)
         worst = max(row["errors"].values())
         click.echo(f"| {row['file']} | {row['built_s']:.1f} | {worst:.1e} | {shown} |")
-    write_record("tensorrt_step", f"a step in TensorRT {version} on {cuda.device}", rows)
+    if rows:
+        write_ratios(version, cuda.device, rows)
     if len(rows) < len(models):
         raise SystemExit(1)
 
