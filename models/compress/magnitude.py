@@ -10,8 +10,9 @@ magnitude-pruned model is no faster. Kernels that skip zeros want them in a patt
 - ``1x16``: runs of 16 outputs of one input, which libedgestep skips.
 
 Blocks are named as Keras' matrices lie, [inputs, outputs], and as TFMOT's ``block_size``. A matrix
-that does not divide into the pattern (the input kernel of a few sensor channels into ``16x1``)
-stays dense.
+that does not divide into the pattern stays dense, and so does one with fewer inputs than a block
+has weights: where 12 sensor channels go into a cell, a block of ``1x16`` would cut 16 units off
+from a channel.
 
 Source: M. Zhu and S. Gupta, "To prune, or not to prune" (2017), as implemented by TFMOT.
 """
@@ -137,17 +138,18 @@ def check_pattern(network: keras.Model, pattern: str) -> None:
     """Raise ModelsError where no matrix of the network divides into the pattern."""
     block = PATTERNS[pattern]
     if not any(_dividing(layer, block) for layer in recurrences(network)):
-        needed = f"{block[1]} outputs" if block[1] > 1 else f"{block[0]} inputs"
+        needed = f"{block[1]} inputs and outputs" if block[1] > 1 else f"{block[0]} inputs"
         raise ModelsError(f"no matrix has two or more times {needed}, as {pattern} needs")
 
 
 def _dividing(layer: Recurrence, block: tuple[int, int]) -> list[tf.Variable]:
     """The matrices that divide into blocks of so many inputs and outputs."""
-    # TFMOT cannot take a matrix with a single row or column of blocks.
     return [
         weight
         for weight in layer.cell.get_prunable_weights()
-        if all(
+        if weight.shape[0] >= block[0] * block[1]
+        # TFMOT cannot take a matrix with a single row or column of blocks.
+        and all(
             size % side == 0 and size // side > 1
             for size, side in zip(weight.shape, block, strict=True)
         )
