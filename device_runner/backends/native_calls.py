@@ -18,9 +18,9 @@ from device_runner.model.contract import Contract
 from device_runner.model.frames import StepValues, not_finite_output
 from device_runner.model.tensor_spec import TensorSpec
 
-# Other threads may run while a step of a larger model is computed. For a smaller one, letting them
-# costs more than they gain.
-_LARGE_MODEL_BYTES = 128 * 1024
+# Other threads may run while a call reads more bytes of weights than this, all its rows and lanes
+# counted. In a shorter one, letting them costs more than they gain.
+_LONG_CALL_BYTES = 128 * 1024
 
 
 class Calls(NamedTuple):
@@ -56,7 +56,7 @@ def bind_calls(
 
     Args:
         stream: is kept alive by the calls.
-        model_bytes: the model's size, which tells how long a step takes.
+        model_bytes: the model's size, which tells how long a row of a call takes.
         general, general_bytes: what is called, with the frame, if the calls do not know it.
 
     Returns:
@@ -99,11 +99,15 @@ def bind_calls(
             outputs=tuple((y.name, y.frame_shape, 0) for y in answers),
             input_bytes=sum(x.byte_count for x in contract.inputs),
             output_bytes=sum(y.byte_count for y in answers),
-            release=model_bytes > _LARGE_MODEL_BYTES,
+            release=model_bytes * contract.rows * _lanes(contract) > _LONG_CALL_BYTES,
         )
     except (RuntimeError, ValueError):
         return None
     return Calls(call.step, call.step_bytes, call.invoke)
+
+
+def _lanes(contract: Contract) -> int:
+    return (contract.window and contract.window.lanes) or 1
 
 
 def _is_real(spec: TensorSpec) -> bool:

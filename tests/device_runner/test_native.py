@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convert.rows import with_rows
 from device_runner.backends import backend_module, load_backend, native_calls
 from device_runner.errors import (
     BadInputError,
@@ -280,3 +281,21 @@ def test_windows_go_through_the_call():
     for x in stream.model.golden.x[:40]:
         np.testing.assert_array_equal(stream.step(x), other._general_step(x))
         assert stream.answered == other.answered
+
+
+@pytest.mark.parametrize(("rows", "others_run"), [(1, False), (64, True)])
+def test_a_call_of_many_rows_lets_other_threads_run(monkeypatch, rows, others_run):
+    """A step of this file is over before another thread could use the time; 64 rows are not."""
+    given = {}
+    make = native_calls._call_type()
+    if make is None:
+        pytest.skip("native_call is not compiled")
+
+    def note(**arguments):
+        given.update(arguments)
+        return make(**arguments)
+
+    monkeypatch.setattr(native_calls, "_call_type", lambda: note)
+    model = load_step_model(KEPT_STEP_MODELS / "gru-int8.tflite")
+    Stream(with_rows(model, rows) if rows > 1 else model, "native")
+    assert given["release"] is others_run
