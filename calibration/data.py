@@ -119,7 +119,9 @@ def random_sequences(inputs: Sequence[InputShape], seed: int, count: int, steps:
             if item.vocabulary is not None:
                 # By custom, id 0 is padding if there is any.
                 low = min(1, item.vocabulary - 1)
-                one[item.name] = generator.integers(low, item.vocabulary, (steps, 1), np.int32)
+                rows = 1 if item.constant else steps
+                ids = generator.integers(low, item.vocabulary, (rows, 1), np.int32)
+                one[item.name] = np.repeat(ids, steps // rows, 0)
             else:
                 rows = 1 if item.constant else steps
                 values = generator.normal(size=(rows, *item.shape)).astype(np.float32)
@@ -176,7 +178,7 @@ def _named(arrays: Mapping[str, Any], inputs: Sequence[InputShape]) -> dict[str,
 def _split(array: NDArray[Any], item: InputShape) -> list[NDArray[Any]]:
     """Split an array of one or many sequences into a list of sequences."""
     if item.constant:
-        rows = array[np.newaxis] if array.ndim == len(item.shape) else array
+        rows = array[np.newaxis] if array.shape == item.shape else array
         return [row[np.newaxis] for row in rows]
     single = 1 if item.vocabulary is not None else 1 + len(item.shape)
     # Token ids may have a last axis of one value, like real values.

@@ -209,6 +209,26 @@ def take_weights(model: Any, original: Any) -> None:
             layer.finalize_state()
 
 
+def tokens_in_time(inputs: Sequence[Any], tokens: set[str]) -> set[str]:
+    """Return the names of those token inputs whose second axis is time.
+
+    One id beside a sequence, such as a site's of [batch, 1], is not: it stays for the sequence.
+
+    Args:
+        inputs: the symbolic inputs of a loaded model of tf_keras or Keras 3.
+        tokens: names of the input layers that an Embedding reads.
+    """
+    sizes = {_input_layer(item).name: tuple(item.shape)[1:] for item in inputs}
+    if not any(len(size) > 1 or (name in tokens and size != (1,)) for name, size in sizes.items()):
+        return tokens
+    return {name for name in tokens if sizes.get(name) != (1,)}
+
+
+def _input_layer(tensor: Any) -> Any:
+    history = tensor._keras_history
+    return getattr(history, "operation", None) or history.layer
+
+
 def window_of(model: Any, token_inputs: set[str]) -> int | None:
     """Return the number of steps that a loaded model of tf_keras or Keras 3 is fixed to.
 
@@ -219,9 +239,7 @@ def window_of(model: Any, token_inputs: set[str]) -> int | None:
         return None
     lengths = []
     for tensor in model.inputs:
-        history = tensor._keras_history
-        layer = getattr(history, "operation", None) or history.layer
-        if len(tensor.shape) >= 3 or layer.name in token_inputs:
+        if len(tensor.shape) >= 3 or _input_layer(tensor).name in token_inputs:
             lengths.append(tensor.shape[1])
     return max((int(length) for length in lengths if length), default=None)
 

@@ -7,7 +7,12 @@ from pathlib import Path
 import tf_keras as keras
 
 from convert.errors import SourceModelError
-from convert.importers.imported import ImportedModel, reshapes_of, take_weights
+from convert.importers.imported import (
+    ImportedModel,
+    reshapes_of,
+    take_weights,
+    tokens_in_time,
+)
 from convert.importers.layer_list import relaxed
 from convert.importers.loaded_model import Copies, import_loaded
 from convert.step.keras_graph import EMBEDDINGS
@@ -29,7 +34,7 @@ def imported(original: keras.Model, framework: str, changed: tuple[str, ...] = (
     """Import a loaded model, with a free number of steps."""
     if not original.inputs:
         raise SourceModelError("its input shape is not known; add an Input layer, save again")
-    tokens = token_inputs(original)
+    tokens = tokens_in_time(original.inputs, token_inputs(original))
 
     def copies(steps: int | None) -> Copies:
         config = {"class_name": type(original).__name__, "config": original.get_config()}

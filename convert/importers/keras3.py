@@ -12,7 +12,13 @@ import tensorflow as tf
 import tf_keras
 
 from convert.errors import SourceModelError, UnsupportedLayerError
-from convert.importers.imported import ImportedModel, as_list, reshapes_of, take_weights
+from convert.importers.imported import (
+    ImportedModel,
+    as_list,
+    reshapes_of,
+    take_weights,
+    tokens_in_time,
+)
 from convert.importers.layer_list import KERAS_CELLS, KERAS_LAYERS, relaxed
 from convert.importers.loaded_model import Copies, import_loaded
 from convert.layers import refusal
@@ -51,7 +57,8 @@ def load(path: Path, version: str, changed: tuple[str, ...]) -> ImportedModel:
         ) from error
     with quiet():
         original = keras.saving.load_model(path, compile=False, safe_mode=True)
-        graph, tokens = _graph(original), _token_inputs(original)
+        graph = _graph(original)
+        tokens = tokens_in_time(graph.inputs, _token_inputs(original))
 
     def copies(steps: int | None) -> Copies:
         with quiet():

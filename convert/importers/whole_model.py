@@ -47,18 +47,25 @@ def whole_keras_model(original: Any, tokens: Collection[str], names: Names) -> W
         return None
     sizes = [layer.input_dim for layer in layers if type(layer).__name__.endswith("Embedding")]
     vocabulary = min(sizes, default=None)
+    lookups = [_lookup(original, tensor) for tensor in original.inputs]
     return WholeModel(
         inputs=tuple(
-            _input(name, tensor, tokens, vocabulary)
-            for name, tensor in zip(names.inputs, original.inputs, strict=True)
+            _input(
+                name,
+                tensor,
+                tokens,
+                vocabulary if call is None else _layer_of(call).input_dim,
+                call is not None,
+            )
+            for name, tensor, call in zip(names.inputs, original.inputs, lookups, strict=True)
         ),
         outputs=names.outputs,
         recurrences=sum(_recurrences(layer) for layer in layers),
         unrolled=lambda: _unrolled_model(original),
         tables={
             name: np.asarray(_layer_of(call).get_weights()[0])
-            for name, tensor in zip(names.inputs, original.inputs, strict=True)
-            if (call := _lookup(original, tensor)) is not None
+            for name, call in zip(names.inputs, lookups, strict=True)
+            if call is not None
         },
     )
 
@@ -91,8 +98,10 @@ def _read(node: Any) -> list[Any]:
     return list(getattr(node, "input_tensors", ()))
 
 
-def _input(name: str, tensor: Any, tokens: Collection[str], vocabulary: int | None) -> StepInput:
-    """Describe what one frame of an input is."""
+def _input(
+    name: str, tensor: Any, tokens: Collection[str], vocabulary: int | None, has_table: bool
+) -> StepInput:
+    """Describe what one frame of an input is; if it ``has_table``, an Embedding reads its ids."""
     history = tensor._keras_history
     layer = (getattr(history, "operation", None) or history.layer).name
     shape = tuple(tensor.shape)
@@ -100,6 +109,8 @@ def _input(name: str, tensor: Any, tokens: Collection[str], vocabulary: int | No
         return StepInput(name, name, (1, 1), vocabulary, id_axis=len(shape) > 2)
     if len(shape) > 2:
         return StepInput(name, name, (1, *map(int, shape[2:])))
+    if has_table:
+        return StepInput(name, name, (1, 1), vocabulary, kind=Kind.CONSTANT)
     return StepInput(name, name, (1, int(shape[-1] or 1)), kind=Kind.CONSTANT)
 
 

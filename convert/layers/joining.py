@@ -19,24 +19,42 @@ def _merged(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], StepRul
     """Make the rule of a layer that combines two or more inputs element by element."""
 
     def rule(layer: keras.layers.Layer, node: Any) -> StepRule:
-        _check_time(layer, node)
-        return stateless(lambda *values: functools.reduce(function, values))
+        align = _of_each_step(layer, node)
+        return stateless(lambda *values: functools.reduce(function, align(values)))
 
     return rule
 
 
-def _check_time(layer: keras.layers.Layer, node: Any) -> None:
-    """Refuse to join values in time with some whose second axis is of other steps."""
+def _of_each_step(
+    layer: keras.layers.Layer, node: Any
+) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Make the function that gives the values that a layer joins the axes of one step.
+
+    Raises:
+        UnsupportedLayerError: it joins values in time with some whose second axis is other steps.
+    """
     given = node.input_shapes
     shapes = [tuple(shape) for shape in (given if isinstance(given, list) else [given])]
-    if any(map(has_time, shapes)):
-        for shape in shapes:
-            if not has_time(shape) and len(shape) > 2 and shape[1] != 1:
-                raise UnsupportedLayerError(
-                    f"{described(layer)} joins each step with one of {shape[1]} that are made of "
-                    "another value (RepeatVector, Reshape); give that value as an input of every "
-                    "step"
-                )
+    longest = max(map(len, shapes))
+    other = [
+        any(map(has_time, shapes)) and not has_time(shape) and 2 < len(shape) == longest
+        for shape in shapes
+    ]
+    for shape, is_other in zip(shapes, other, strict=True):
+        if is_other and shape[1] != 1:
+            raise UnsupportedLayerError(
+                f"{described(layer)} joins each step with one of {shape[1]} that are made of "
+                "another value (RepeatVector, Reshape); give that value as an input of every step"
+            )
+
+    def align(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        # One value for all steps, such as a gate of [batch, 1, channels].
+        return tuple(
+            tf.reshape(value, (-1, *(int(size) for size in shape[2:]))) if is_other else value
+            for value, shape, is_other in zip(values, shapes, other, strict=True)
+        )
+
+    return align
 
 
 add = _merged(tf.add)
@@ -48,14 +66,14 @@ minimum = _merged(smaller)
 
 def average(layer: keras.layers.Average, node: Any) -> StepRule:
     """Step the mean of two or more layers."""
-    _check_time(layer, node)
-    return stateless(lambda *values: functools.reduce(tf.add, values) * (1 / len(values)))
+    align = _of_each_step(layer, node)
+    return stateless(lambda *values: functools.reduce(tf.add, align(values)) * (1 / len(values)))
 
 
 def concatenate(layer: keras.layers.Concatenate, node: Any) -> StepRule:
     """Join along an axis of the frame; along the channels a product after it takes the parts one
     by one."""
-    _check_time(layer, node)
+    _of_each_step(layer, node)
     shapes = node.input_shapes
     shape = tuple(shapes[0] if isinstance(shapes, list) else shapes)
     first = 2 if has_time(shape) else 1

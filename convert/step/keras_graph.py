@@ -201,7 +201,10 @@ def _step_input(name: str, place: KerasPlace, tensor: Any, network: keras.Model)
     tables = [layer for layer in readers if isinstance(layer, EMBEDDINGS)]
     if tables:
         vocabulary = min(layer.input_dim for layer in tables)
-        return StepInput(name, place, (1, 1), vocabulary, id_axis=len(tensor.shape) > 2)
+        # An id of [batch, 1] beside a sequence is no sequence of ids: that has a free length here.
+        stays = tuple(tensor.shape)[1:] == (1,) and not is_one_step()
+        kind = Kind.CONSTANT if stays else Kind.STEP
+        return StepInput(name, place, (1, 1), vocabulary, id_axis=len(tensor.shape) > 2, kind=kind)
     shape = tuple(tensor.shape)
     kind = Kind.STEP if len(shape) > 2 else Kind.CONSTANT
     whole_frame = is_one_step() and not has_time(shape)

@@ -79,6 +79,8 @@ def whole_window_graph(model: WholeModel, steps: int) -> StepGraph:
         for item, value in zip(model.inputs, values, strict=True):
             if item.name in tables:
                 value = look_up(tables[item.name], value)
+                if item.kind is not Kind.STEP:
+                    value = value[:, tf.newaxis]
             if item.kind is Kind.STEP:
                 value = tf.concat([next(frames)[:, 1:], value[:, tf.newaxis]], 1)
                 new.append(value)

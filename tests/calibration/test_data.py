@@ -37,6 +37,16 @@ def test_several_inputs_of_which_one_stays(tmp_path):
     np.testing.assert_array_equal(sequences[1]["place"], np.repeat(places[1:2], 6, 0))
 
 
+@pytest.mark.parametrize("axes", [(4,), (4, 1)])
+def test_an_id_may_stay_for_a_sequence(tmp_path, axes):
+    inputs = (InputShape("x", (3,)), InputShape("site", (1,), vocabulary=5, constant=True))
+    np.savez(tmp_path / "d.npz", x=FRAMES, site=np.arange(4).reshape(axes))
+    sequences = load_sequences(str(tmp_path / "d.npz"), inputs)
+    assert sequences[2]["site"].tolist() == [[2]] * 6
+    (drawn, _) = random_sequences(inputs, 1, 2, 9)
+    assert (drawn["site"] == drawn["site"][0]).all()
+
+
 def test_what_stays_for_a_sequence_has_no_steps(tmp_path):
     np.savez(tmp_path / "d.npz", x=FRAMES, place=np.ones((4, 6, 2)))
     with pytest.raises(CalibrationError, match=r"whole sequence: give \[sequences, 2\]"):

@@ -13,6 +13,7 @@ from convert.importers import import_model
 from convert.importers.imported import window_of
 from convert.step.keras_graph import keras_step_graph
 from convert.step.step_module import StepModule
+from tests.convert.importers.float_steps import largest_error
 from tests.convert.importers.test_keras import stepped
 
 WINDOW, CHANNELS = 6, 3
@@ -125,3 +126,16 @@ def test_a_repeated_static_input_is_joined_within_its_window(tmp_path, kind):
     assert imported.graph is None
     assert imported.whole is not None
     assert imported.window == 12
+
+
+@pytest.mark.parametrize("framework", [keras2, keras3], ids=["tf_keras", "keras3"])
+def test_one_id_beside_a_sequence_stays_for_it(tmp_path, framework):
+    layers = framework.layers
+    x, site = framework.Input((None, 3), name="frames"), framework.Input((1,), name="site")
+    known = layers.Flatten()(layers.Embedding(5, 2)(site))
+    joined = layers.Concatenate()([layers.GRU(4)(x), known])
+    framework.Model([x, site], layers.Dense(2)(joined)).save(tmp_path / "m.keras")
+    imported = import_model(tmp_path / "m.keras")
+    assert imported.window is None
+    assert [item.kind.name for item in imported.graph.inputs] == ["STEP", "CONSTANT"]
+    assert largest_error(imported) < 1e-5
