@@ -127,7 +127,7 @@ def convert_file(
     place = _place(path, output, force, rows, target, wanted)
     say, facts = tell or _say_nothing, Facts(tuple(labels), tuple(channels), units, frame_period_s)
     with waiting_runtimes() as runtimes:
-        imported, path = _imported(path, architecture, hints, data)
+        imported, path = _imported(path, architecture, replace(hints, window=window), data)
         runtimes.start()
         meaning = _meaning(path, imported, wish)
         conversion = _prepare(imported, meaning, data, facts, in_float, expected)

@@ -92,6 +92,8 @@ class ImportHints:
             "" for none.
         frames: name, shape of one frame, and "values" or "ids", of each input of the data; () if
             there is none.
+        window: frames of a window that is asked for, as a network may take no other number; None
+            where none is.
     """
 
     states: tuple[tuple[str, str], ...] = ()
@@ -100,6 +102,7 @@ class ImportHints:
     trusts_code: bool = False
     model_code: str = ""
     frames: tuple[tuple[str, tuple[int, ...], str], ...] = ()
+    window: int | None = None
 
 
 NO_HINTS = ImportHints()

@@ -99,7 +99,7 @@ def imported_graph(
         return _of_a_step(network, pairs)
     followed = follow_sequence(graph, sizes, network.known)
     if isinstance(followed, NoStep):
-        return _of_a_window(network, followed)
+        return _of_a_window(network, followed, hints.window or TRIAL_WINDOW)
     return _of_sequences(network, followed)
 
 
@@ -219,8 +219,11 @@ def _of_sequences(network: _Network, followed: Followed) -> ImportedModel:
     )
 
 
-def _of_a_window(network: _Network, failed: NoStep) -> ImportedModel:
+def _of_a_window(network: _Network, failed: NoStep, trial: int) -> ImportedModel:
     """Import a network that has no step, but may be computed over a window.
+
+    Args:
+        trial: steps to try it with if the file leaves their number open.
 
     Raises:
         UnsupportedLayerError: it cannot; the error says why it has no step.
@@ -230,7 +233,7 @@ def _of_a_window(network: _Network, failed: NoStep) -> ImportedModel:
                if (axis := axes[port.name]) is not None]  # fmt: skip
     fixed = next((size for size in lengths if isinstance(size, int)), None)
     try:
-        trace = follow_window(graph, network.sizes, network.known, axes, fixed or TRIAL_WINDOW)
+        trace = follow_window(graph, network.sizes, network.known, axes, fixed or trial)
     except ConvertError:
         raise failed.error from None
     outputs = [port for port in graph.outputs if trace.values[port.name].dtype == np.float32]

@@ -69,6 +69,7 @@ class _Process:
             "trusted": hints.trusts_code,
             "weights": "" if hints.weights is None else str(hints.weights),
             "shapes": {name: [list(shape), kind] for name, shape, kind in hints.frames},
+            "window": hints.window,
             "folder": str(self.folder),
             "imports": data_function_process.__file__,
         }))  # fmt: skip

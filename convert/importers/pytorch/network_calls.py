@@ -72,11 +72,14 @@ def filled(value: Any, tensors: Iterator[Any]) -> Any:
     return value
 
 
-def find_call(network: Any, example: Any, shapes: dict[str, Any]) -> Call:
+def find_call(
+    network: Any, example: Any, shapes: dict[str, Any], window: int | None = None
+) -> Call:
     """Find arguments that the network takes.
 
     Args:
         shapes: shape of a frame and kind of numbers of each input of the data, by name.
+        window: steps of the sequences that the network is asked for, None for any.
 
     Raises:
         CallError: none of the usual ones are taken.
@@ -93,7 +96,7 @@ def find_call(network: Any, example: Any, shapes: dict[str, Any]) -> Call:
             "(network, example inputs)"
         )
     errors: list[Exception] = []
-    for call in _offers(network, shapes):
+    for call in _offers(network, shapes, window or STEPS):
         try:
             outputs = run(copied(network), call.arguments)
         except Exception as error:  # the network's own, whatever it is
@@ -111,8 +114,9 @@ def find_call(network: Any, example: Any, shapes: dict[str, Any]) -> Call:
         )
     reason = " ".join(str(errors[0]).split())[:200] if errors else "no way fits"
     raise CallError(
-        f"it does not take the data's frames ({reason}); let the function return "
-        "(network, example inputs), with inputs of one step where it takes states"
+        f"it does not take the data's frames ({reason}); if it takes sequences of one length "
+        "alone, give --window W; or let the function return (network, example inputs), with inputs "
+        "of one step where it takes states"
     )
 
 
@@ -152,13 +156,15 @@ def _settled(call: Call) -> Call:
 
 
 def _looks_back(network: Any, call: Call, outputs: Any) -> bool:
-    """Tell whether what is called time is that to the recurrences of a network, and no batch."""
+    """Tell whether what is called time is that to the network, and no batch.
+
+    A network without recurrences that takes its batch first may compute each frame alone."""
     import torch
 
     cells = torch.nn.RNNBase, torch.nn.RNNCellBase
-    if not any(isinstance(one, cells) for one in network.modules()):
-        return True
     axis = call.time or 0
+    if axis and not any(isinstance(one, cells) for one in network.modules()):
+        return True
     ids = not call.arguments[0].is_floating_point()
     # A network that normalizes what lies far from zero (air pressure) is saturated near it.
     for change in (1,) if ids else (1, 10, 1e2, 1e3, 1e4, 1e5, 1e6):
@@ -189,7 +195,7 @@ def _is_frame(call: Call) -> bool:
     return first.dim() < 3 or all(size == 1 for size in first.shape[:-1])
 
 
-def _offers(network: Any, shapes: dict[str, Any]) -> Iterator[Call]:
+def _offers(network: Any, shapes: dict[str, Any], steps: int) -> Iterator[Call]:
     """Offer calls: one step with states, then a sequence, then one frame without states."""
     frame, kind = next(iter(shapes.values()))
     for first, _ in _first_inputs(network, frame, kind, 1):
@@ -197,7 +203,7 @@ def _offers(network: Any, shapes: dict[str, Any]) -> Iterator[Call]:
             yield Call((first, *states), None, True)
     if _needs_more(network):
         return
-    for first, time in _first_inputs(network, frame, kind, STEPS):
+    for first, time in _first_inputs(network, frame, kind, steps):
         if time is not None:
             yield Call((first,), time, False)
     for first, _ in _first_inputs(network, frame, kind, 1):

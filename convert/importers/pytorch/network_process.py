@@ -37,7 +37,7 @@ def main(settings: dict[str, Any]) -> int:
         warnings.simplefilter("ignore")
         network, example = _network(settings)
         _check_projections(network)
-        call = _calls.find_call(network, example, settings["shapes"])
+        call = _calls.find_call(network, example, settings["shapes"], settings["window"])
         if call.keeps and call.is_frame:
             call = _kept_states.with_kept_states(_calls, call)
         names = _export(call, folder)

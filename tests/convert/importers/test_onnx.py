@@ -113,6 +113,23 @@ def test_what_cannot_be_stepped_is_computed_over_its_window(tmp_path):
         import_model(path)
 
 
+def test_a_window_may_be_wanted_of_a_network_of_one_length():
+    nodes = [
+        networks.node("Transpose", "x", "xt", perm=[1, 0, 2]),
+        networks.node("GRU", "xt W R B", "Y", hidden_size=networks.UNITS),
+        networks.node("Reshape", "Y shape", "h"),
+        networks.node("MatMul", "h D", "y"),
+    ]
+    constants = {
+        **networks.recurrence("GRU"), "shape": np.array([1, 5 * networks.UNITS]),
+        "D": networks.values(5, 5 * networks.UNITS, 2),
+    }  # fmt: skip
+    made = networks.model(nodes, [("x", [1, "time", 3])], [("y", [1, 2])], constants)
+    assert imported_graph(made, "net", ImportHints(window=5)).whole is not None
+    with pytest.raises(UnsupportedLayerError, match="Reshape"):
+        imported_graph(made, "net")
+
+
 def in_half_precision(made):
     """Return a copy whose weights, inputs and outputs are float16."""
     half = onnx.ModelProto()

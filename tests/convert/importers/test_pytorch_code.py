@@ -115,3 +115,11 @@ def test_what_is_code_and_what_data_look_like(tmp_path):
     assert frame_shapes(tmp_path / "x.npy") == VALUES
     assert frame_shapes([np.zeros((5, 3))]) == VALUES
     assert frame_shapes([np.zeros(5, int)]) == (("x", (), "ids"),)
+
+
+def test_a_network_of_one_length_is_asked_for_windows_of_it():
+    network = import_model(
+        f"{MODULE}:Positions", hints=ImportHints(frames=VALUES, window=12), whole=True
+    )
+    assert "time is axis 1" in network.understood
+    assert network.whole is not None

@@ -312,6 +312,20 @@ class Projected(nn.Module):
         return self.rnn(x)[0]
 
 
+class Positions(nn.Module):
+    """Attention over windows of 12 frames alone, with a vector of its own for each place."""
+
+    def __init__(self):
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(1, 12, 4))
+        self.inner = nn.Linear(3, 4)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x):
+        h = self.inner(x) + self.place
+        return self.attention(h, h, h)[0].mean(1)
+
+
 class Forgets(nn.Module):
     """A cell that begins anew at each frame."""
 
