@@ -155,6 +155,7 @@ def _export(call: Any, folder: Path) -> list[str]:
         try:
             _export_by_older(call, path, names, given, axes)
         except Exception as error:
+            _check_packed(call)
             _export_anew(call, path, names, given, axes, error)
     facts = {
         "inputs": names,
@@ -165,6 +166,31 @@ def _export(call: Any, folder: Path) -> list[str]:
     }
     (folder / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
     return names
+
+
+def _check_packed(call: Any) -> None:
+    """Refuse packed sequences, of which the exporters only say that they cannot write them."""
+    import torch
+
+    packed: list[str] = []
+
+    def note(name: str) -> Any:
+        def hook(module: Any, given: tuple[Any, ...]) -> None:
+            if given and isinstance(given[0], torch.nn.utils.rnn.PackedSequence):
+                packed.append(f"'{name}' ({type(module).__name__})")
+
+        return hook
+
+    network = _calls.copied(call.network)
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.RNNBase):
+            module.register_forward_pre_hook(note(name))
+    _calls.run(network, call.arguments)
+    if packed:
+        raise NetworkError(
+            f"{packed[0]} is given a packed sequence (pack_padded_sequence), whose lengths a "
+            "stream does not have; hand it the sequence itself where no lengths are given"
+        )
 
 
 def _export_by_older(

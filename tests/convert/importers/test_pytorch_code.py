@@ -123,3 +123,8 @@ def test_a_network_of_one_length_is_asked_for_windows_of_it():
     )
     assert "time is axis 1" in network.understood
     assert network.whole is not None
+
+
+def test_packed_sequences_are_refused_by_name():
+    with pytest.raises(SourceModelError, match=r"'rnn' \(GRU\) is given a packed sequence"):
+        imported("Packed")

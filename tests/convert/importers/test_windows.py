@@ -139,3 +139,12 @@ def test_one_id_beside_a_sequence_stays_for_it(tmp_path, framework):
     assert imported.window is None
     assert [item.kind.name for item in imported.graph.inputs] == ["STEP", "CONSTANT"]
     assert largest_error(imported) < 1e-5
+
+
+def test_a_static_gate_of_one_step_is_joined_with_every_step(tmp_path):
+    layers = keras3.layers
+    x, site = keras3.Input((None, 3), name="frames"), keras3.Input((2,), name="site")
+    gate = layers.Reshape((1, 4))(layers.Dense(4, activation="sigmoid")(site))
+    gated = layers.Multiply()([layers.GRU(4, return_sequences=True)(x), gate])
+    keras3.Model([x, site], layers.Dense(2)(gated)).save(tmp_path / "m.keras")
+    assert largest_error(import_model(tmp_path / "m.keras")) < 1e-5

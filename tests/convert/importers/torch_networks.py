@@ -312,6 +312,19 @@ class Projected(nn.Module):
         return self.rnn(x)[0]
 
 
+class Packed(nn.Module):
+    """A GRU over sequences that are padded to one length."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x, lengths=None):
+        lengths = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        return self.rnn(packed)[1][-1]
+
+
 class Positions(nn.Module):
     """Attention over windows of 12 frames alone, with a vector of its own for each place."""
 
