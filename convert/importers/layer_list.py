@@ -112,6 +112,20 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
             left += [(inner, depth + 1) for inner in value]
 
 
+def _check_activations(name: str, kind: str, config: Any) -> None:
+    """Refuse activations that are the code of a lambda, which each Keras writes in another form."""
+    if not isinstance(config, dict):
+        return
+    for key in ("activation", "recurrent_activation"):
+        given = config.get(key)
+        named = isinstance(given, dict) and given.get("class_name", "__lambda__") != "__lambda__"
+        if given is not None and not isinstance(given, str) and not named:
+            raise UnsupportedLayerError(
+                f"layer '{name}' ({kind}) has code as its {key}, which is not run; use a named "
+                "activation of Keras"
+            )
+
+
 def _check(item: dict[str, Any]) -> None:
     if "class_name" not in item:
         return
@@ -120,6 +134,7 @@ def _check(item: dict[str, Any]) -> None:
     if not isinstance(kind, str) or not isinstance(name, str):
         raise SourceModelError("its list of layers is damaged: a class has no name")
     name = name[:80] if name.isprintable() else "?"
+    _check_activations(name, kind[:80], inner)
     registered = item.get("registered_name") or kind
     module = item.get("module") or "keras"
     if not isinstance(registered, str) or not isinstance(module, str):

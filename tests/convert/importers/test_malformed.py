@@ -139,6 +139,16 @@ def test_classes_that_are_not_keras_own_are_refused(files, tmp_path, kind, what)
     _refused(path)
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("name", ["keras", "tf_keras"])
+def test_a_lambda_as_an_activation_is_refused_by_its_layer(tmp_path, name, suffix):
+    keras = pytest.importorskip(name)
+    layers = [keras.layers.GRU(4), keras.layers.Dense(2, activation=lambda value: value * 2)]
+    keras.Sequential([keras.Input((None, 3)), *layers]).save(tmp_path / f"m{suffix}")
+    with pytest.raises(UnsupportedLayerError, match=r"\(Dense\) has code as its activation"):
+        import_model(tmp_path / f"m{suffix}")
+
+
 def test_a_lambda_is_refused_before_a_loader_sees_it(tmp_path, monkeypatch):
     import tf_keras
 
