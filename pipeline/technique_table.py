@@ -182,6 +182,9 @@ def technique_document(
         kept = None if found else earlier.section(_title(path, recipe))
         tables.append(kept or _cell_table(path, recipe, found, runs_dir))
         machines |= _machines(recipe, runs_dir)
+    for item in techniques.techniques:
+        if isinstance(item, Comparison):
+            machines |= _machines(load_recipe(Path(item.recipe)), runs_dir)
     if not machines:
         raise PipelineError(
             "none of the recipes was run here; begin with "
