@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from convert.scheme_choice import choose
-from models.confidence import score_interval
+from models.confidence import NO_DIFFERENCE, score_interval
 from pipeline.all_stages import Outcome
+from pipeline.differences import compare
 from pipeline.networks import models_by_file
 from pipeline.table import Row, tried_for
 
@@ -95,7 +96,7 @@ def _sentence(row: Row, rows: Sequence[Row], outcome: Outcome) -> str:
         f"{percentile} a step{frame} on {outcome.results[0]['machine']['model']}",
         f"deadline {deadline:g} ms",
     ]
-    return ", ".join(parts) + _half_the_size(row, rows)
+    return ", ".join(parts) + _half_the_size(row, rows, outcome)
 
 
 def _interval(row: Row, outcome: Outcome) -> str:
@@ -111,17 +112,22 @@ def _interval(row: Row, outcome: Outcome) -> str:
     return f" ({row.metric.text(low)} to {row.metric.text(high)} in 95 %)"
 
 
-def _half_the_size(row: Row, rows: Sequence[Row]) -> str:
-    """What the best variant of at most half the bytes has instead."""
+def _half_the_size(row: Row, rows: Sequence[Row], outcome: Outcome) -> str:
+    """What the best variant of at most half the bytes has instead, with the interval of the
+    difference where the scores of the test sequences are kept."""
     smaller = [other for other in rows if 2 * other.file_bytes <= row.file_bytes and other.valid]
     if not smaller:
         return ""
     other = min(smaller, key=_lost)
     metric = row.metric
-    lost = metric.lost(other.score, row.score)
     unit = "points" if metric.is_share else metric.unit
-    amount = abs(metric.shown(other.score) - metric.shown(row.score))
-    words = f"costs {amount:.2g} {unit}" if lost > 0 else "costs nothing"
-    return (
-        f"; half the size ({other.model} {other.scheme}, {other.file_bytes / 1000:,.3g} kB) {words}"
-    )
+    sides = (other.model, other.scheme), (row.model, row.scheme)
+    difference = compare(outcome.recipe, outcome.items, *sides)
+    if difference is None:
+        change = f"{metric.shown(other.score) - metric.shown(row.score):+.2g} {unit}".rstrip()
+    else:
+        change = f"{difference.interval(metric)} {unit}".rstrip()
+        if difference.holds_zero:
+            change += f", {NO_DIFFERENCE}"
+    named = f"{other.model} {other.scheme}, {other.file_bytes / 1000:,.3g} kB"
+    return f"; half the size ({named}) changes the {metric.name} by {change}"

@@ -88,11 +88,10 @@ def answer(settings: SweepSettings, metric: MetricDescription, log: SweepLog) ->
     smaller = [one for one in ordered if 2 * _objective(one, BYTES) <= size]
     if smaller:
         other = smaller[0]
-        lost = metric.shown(other["test"]) - metric.shown(best["test"])
-        unit = "points" if metric.is_share else metric.unit
+        low, high = other["test_interval"]
         sentence += (
-            f"; half the size ({other['file']}, {_objective(other, BYTES):,} bytes) changes it by "
-            f"{lost:+.2g} {unit}"
+            f"; half the size ({other['file']}, {_objective(other, BYTES):,} bytes) has "
+            f"{metric.text(other['test'])} ({metric.text(low)} to {metric.text(high)})"
         )
     return sentence
 

@@ -37,7 +37,7 @@ def test_the_answer_names_the_best_and_what_half_its_size_costs(swept):
     sentence = answer(settings, metric, log)
     best, other = (one["file"] for one in log.front["trials"])
     assert sentence.startswith(f"{best}: test accuracy 90.0% (88.0% to 92.0% in 95 %), ")
-    assert sentence.endswith(f"half the size ({other}, 9,000 bytes) changes it by -5 points")
+    assert sentence.endswith(f"half the size ({other}, 9,000 bytes) has 85.0% (83.0% to 87.0%)")
     log.front = None
     assert answer(settings, metric, log) == "No trial kept its constraints and was trained"
 
