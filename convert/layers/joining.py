@@ -73,7 +73,7 @@ def average(layer: keras.layers.Average, node: Any) -> StepRule:
 def concatenate(layer: keras.layers.Concatenate, node: Any) -> StepRule:
     """Join along an axis of the frame; along the channels a product after it takes the parts one
     by one."""
-    _of_each_step(layer, node)
+    _of_each_step(layer, node)  # for what it refuses: nothing is spread over the steps here
     shapes = node.input_shapes
     shape = tuple(shapes[0] if isinstance(shapes, list) else shapes)
     first = 2 if has_time(shape) else 1

@@ -289,7 +289,7 @@ def test_a_call_of_many_rows_lets_other_threads_run(monkeypatch, rows, others_ru
     given = {}
     make = native_calls._call_type()
     if make is None:
-        pytest.skip("native_call is not compiled")
+        pytest.skip("Python's headers are not installed")
 
     def note(**arguments):
         given.update(arguments)
